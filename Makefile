@@ -1,0 +1,47 @@
+# Two commands do everything: `make pfl` and `make test`. Nothing outside this folder is touched.
+# PYTHON: an interpreter of Python 3.11 or later to create .venv with.  ENV: a folder of conf/.
+PYTHON ?= python3
+ENV ?= base
+KEDRO := .venv/bin/kedro
+LOCK := requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help environment pfl test test-slow lint clean
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment is as good as new exactly when the digest in it equals the digest of what it was
+# made from; the digest is written last, so an installation that was cut off is made again.
+environment:  ## create .venv from requirements.lock, or do nothing where it is up to date
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ms_pfl needs Python 3.11 or later; say which one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@wanted=$$($(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(b"\0".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest())' $(LOCK) pyproject.toml); \
+	if [ "$$(cat .venv/.made-from 2>/dev/null)" != "$$wanted" ]; then set -e; \
+	  echo "Creating the environment .venv from $(LOCK) (about 2.5 GB; some minutes, once)"; \
+	  rm -rf .venv; $(PYTHON) -m venv .venv; \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOCK); \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	  echo "$$wanted" > .venv/.made-from; \
+	fi
+
+pfl: environment  ## the main job: kedro run --pipeline=pfl (make pfl ENV=smoke for a first look)
+	@echo "Running: kedro run --pipeline=pfl --env=$(ENV)"
+	@$(KEDRO) run --pipeline=pfl --env=$(ENV)
+
+test: environment  ## the test suite
+	@echo "Running: python -m pytest"
+	@.venv/bin/python -m pytest
+
+test-slow: environment  ## the tests that take minutes
+	@.venv/bin/python -m pytest -m slow
+
+lint: environment  ## ruff, mypy and the arrows between the packages
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+clean:  ## remove what runs have made (not the environment)
+	@rm -rf mlruns mlflow.db .viz .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	@find data -type f ! -name .gitkeep ! -path 'data/01_raw/*' -delete

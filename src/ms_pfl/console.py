@@ -1,0 +1,111 @@
+"""What a run tells the person in front of it: progress, the results, and where things lie."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import get_console
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.progress import Progress, TaskID
+
+    from ms_pfl.paradigms.train import ProgressReport
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingProgress:
+    """One training on the console: a bar where there is a terminal, a plain line a fit elsewhere.
+
+    Use as a context manager and call with each :class:`ProgressReport`.
+    """
+
+    def __init__(self, title: str) -> None:
+        """Start a display called ``title`` (full words: "Fine-tuned FedAvg")."""
+        self._title = title
+        self._progress: Progress | None = None
+        self._tasks: dict[int, TaskID] = {}
+        self._started = time.monotonic()
+
+    def __enter__(self) -> TrainingProgress:
+        """Show the bars, where there is a terminal to show them on."""
+        if get_console().is_terminal:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("{task.fields[score]}"),
+                TimeRemainingColumn(),
+                console=get_console(),
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the finished bars on the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, report: ProgressReport) -> None:
+        """Show that a round (or epoch) is done, or that the fit is."""
+        score = f"validation ROC-AUC {report.validation_roc_auc:.3f}"
+        if self._progress is not None:
+            self._show_bar(report, score)
+        elif report.finished:
+            seconds = time.monotonic() - self._started
+            _log.info(
+                "%s, seed %d: %s after %d of %d, %.0f s",
+                self._title, report.seed, score, report.round, report.rounds, seconds,
+            )  # fmt: skip
+            self._started = time.monotonic()
+
+    def _show_bar(self, report: ProgressReport, score: str) -> None:
+        assert self._progress is not None
+        if report.seed not in self._tasks:
+            self._tasks[report.seed] = self._progress.add_task(
+                f"{self._title}, seed {report.seed}", total=report.rounds, score=""
+            )
+        task = self._tasks[report.seed]
+        self._progress.update(task, completed=report.round, score=score)
+        if report.finished:  # early stopping ends a fit before its last round
+            self._progress.update(task, total=max(report.round, 1), completed=max(report.round, 1))
+
+
+def show_results(table1: pd.DataFrame, cohort: dict[str, Any]) -> None:
+    """Print Table 1 and what it stands on."""
+    from ms_pfl.reporting.tables import render_console
+
+    get_console().print(render_console(table1, cohort))
+
+
+def show_attrition(attrition: pd.DataFrame) -> None:
+    """Print how many patients and episodes each stage of the cohort kept."""
+    from rich.table import Table
+
+    table = Table(title="Attrition: from people in the registry to labelled episodes")
+    for column in ("Stage", "Patients", "Episodes", "Episodes dropped"):
+        table.add_column(column, justify="left" if column == "Stage" else "right")
+    for row in attrition.itertuples():
+        table.add_row(
+            str(row.reason), f"{row.patients:,}", f"{row.episodes:,}", f"{row.episodes_dropped:,}"
+        )
+    get_console().print(table)
+
+
+def show_places(project: Path, *, report: bool) -> None:
+    """Print where the report and the MLflow store are, and how to open them."""
+    from ms_pfl.tracking.runs import store_uri
+
+    lines = []
+    if report:
+        lines.append(f"Report   open {project / 'data/08_reporting/report.html'}")
+    lines.append(f"MLflow   mlflow ui --backend-store-uri {store_uri(project)}")
+    lines.append("Pipeline kedro viz run")
+    for line in lines:
+        get_console().print(line, soft_wrap=True, highlight=False)

@@ -1,0 +1,176 @@
+"""What happens around a `kedro run`: checked parameters, readable errors, MLflow, a last word."""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.hooks import hook_impl
+from pydantic import BaseModel, ValidationError
+
+from ms_pfl.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+class ParameterCheck:
+    """Compare every parameter with the typed models before anything is read or made."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Stop with one line where a parameter is unknown or has a value it cannot have."""
+        from ms_pfl.parameters import Parameters
+
+        given = context.config_loader["parameters"]
+        try:
+            Parameters.model_validate(given)
+        except ValidationError as error:
+            raise click.ClickException(describe(error, Parameters)) from None
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line of a pydantic error: parameter, value and remedy; the rest are counted."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
+        text = f"Parameter '{name}' is unknown; {hint}"
+    elif first["type"] == "missing":
+        text = f"Parameter '{name}' is missing from the configuration"
+    else:
+        text = f"Parameter '{name}' = {first['input']!r}: {first['msg']}"
+    more = error.error_count() - 1
+    rest = f" ({more} more parameter{'s' if more > 1 else ''} to mend)" if more else ""
+    return f"{text}. Parameters are set in conf/<env>/parameters*.yml and by --params.{rest}"
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that stands at ``path`` below ``model``."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)
+
+
+class OneLineErrors:
+    """Turn what a person can mend into one line; a defect keeps its traceback."""
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
+        """Raise the readable error in place of the one with the traceback."""
+        message = readable(error)
+        if message is not None:
+            raise click.ClickException(message) from None
+
+
+def readable(error: BaseException) -> str | None:
+    """The one-line message behind ``error``, or None where it is a defect of the program."""
+    from kedro.validation.exceptions import DataValidationError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return str(cause)
+        if isinstance(cause, DataValidationError):
+            return " ".join(str(cause).split())
+        if isinstance(cause, FileNotFoundError) and cause.filename:
+            return (
+                f"{cause.filename} does not exist. Run the pipeline that makes it first: "
+                "`kedro run --pipeline=pfl` runs them all in order."
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+class MlflowParent:
+    """Open the parent run before the first node and close it as what the run has become.
+
+    Only where the pipeline logs to MLflow at all: other pipelines never import it.
+    """
+
+    def __init__(self) -> None:
+        """Start without an open run."""
+        self._project = Path.cwd()
+        self._parameters: dict[str, Any] = {}
+        self._env = "base"
+        self._run_id: str | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Remember where the project is and what the run is configured with."""
+        self._project = Path(context.project_path)
+        self._env = context.env or "base"
+        self._parameters = dict(context.config_loader["parameters"])
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Any, catalog: Any
+    ) -> None:
+        """Open the parent run and tell the dataset that logs below it."""
+        if "mlflow_run" not in pipeline.outputs():
+            return
+        from ms_pfl.tracking.runs import open_parent
+
+        names = ",".join(run_params["pipeline_names"] or ["__default__"])
+        self._run_id = open_parent(
+            self._project,
+            experiment=self._parameters["tracking"]["experiment"],
+            run_name=f"{names} · {self._env}",
+            params=self._parameters,
+            tags={"pipeline": names, "env": self._env},
+        )
+        catalog["mlflow_run"].run_id = self._run_id
+        atexit.register(self._close, "KILLED")
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """The run has done its work."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """The run has failed; what it logged before stays."""
+        self._close("FAILED")
+
+    def _close(self, status: str) -> None:
+        if self._run_id is not None:
+            from ms_pfl.tracking.runs import close_parent
+
+            close_parent(self._run_id, status)
+            self._run_id = None
+
+
+class RunSummary:
+    """The last lines of a run: Table 1, and where the rest lies."""
+
+    def __init__(self) -> None:
+        """Start with the working directory as the project."""
+        self._project = Path.cwd()
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Remember where the project is."""
+        self._project = Path(context.project_path)
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+        """Print what the pipeline that ran is about."""
+        from ms_pfl import console
+
+        outputs = pipeline.all_outputs()
+        if "table1" in outputs:
+            console.show_results(catalog.load("table1"), catalog.load("cohort_description"))
+            console.show_places(self._project, report="report" in outputs)
+        elif "attrition" in outputs:
+            console.show_attrition(catalog.load("attrition"))

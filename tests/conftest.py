@@ -1,0 +1,27 @@
+"""What several test folders share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """``shared_data(name)``: a folder of real data that lies beside the checkout, not in it."""
+
+    def find(name: str) -> Path:
+        folder = PROJECT.parent / "shared" / "data" / name
+        if not folder.is_dir():
+            reason = f"the folder ../shared/data/{name} is absent"
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"CI has to test with real data, but {reason}")
+            pytest.skip(reason)
+        return folder
+
+    return find
