@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[1]
+from kedro_project import PROJECT
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import get_console
 
@@ -13,9 +14,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress, TaskID
 
-    from ms_pfl.paradigms.train import ProgressReport
+    from ms_pfl.paradigms.outcome import ProgressReport
 
 _log = logging.getLogger(__name__)
+
+
+def widen_pipes(columns: int = 110) -> None:
+    """Give output that goes to a file or a pipe room for Table 1 in one piece.
+
+    Without a terminal rich assumes 80 columns; the environment variable COLUMNS still decides.
+    """
+    if not get_console().is_terminal and "COLUMNS" not in os.environ:
+        get_console().width = columns
 
 
 class TrainingProgress:
@@ -40,7 +50,7 @@ class TrainingProgress:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.completed}/{task.total}"),
-                TextColumn("{task.fields[score]}"),
+                TextColumn("validation {task.fields[score]}"),
                 TimeRemainingColumn(),
                 console=get_console(),
             )
@@ -54,13 +64,13 @@ class TrainingProgress:
 
     def __call__(self, report: ProgressReport) -> None:
         """Show that a round (or epoch) is done, or that the fit is."""
-        score = f"validation ROC-AUC {report.validation_roc_auc:.3f}"
+        score = f"ROC-AUC {report.validation_roc_auc:.3f}"
         if self._progress is not None:
             self._show_bar(report, score)
         elif report.finished:
             seconds = time.monotonic() - self._started
             _log.info(
-                "%s, seed %d: %s after %d of %d, %.0f s",
+                "%s, seed %d: validation %s, round %d of %d, %.0f s",
                 self._title, report.seed, score, report.round, report.rounds, seconds,
             )  # fmt: skip
             self._started = time.monotonic()
@@ -69,7 +79,7 @@ class TrainingProgress:
         assert self._progress is not None
         if report.seed not in self._tasks:
             self._tasks[report.seed] = self._progress.add_task(
-                f"{self._title}, seed {report.seed}", total=report.rounds, score=""
+                f"{self._title}, seed {report.seed}", total=report.rounds, score=score
             )
         task = self._tasks[report.seed]
         self._progress.update(task, completed=report.round, score=score)
@@ -77,11 +87,11 @@ class TrainingProgress:
             self._progress.update(task, total=max(report.round, 1), completed=max(report.round, 1))
 
 
-def show_results(table1: pd.DataFrame, cohort: dict[str, Any]) -> None:
+def show_results(table1: pd.DataFrame, notes: list[str]) -> None:
     """Print Table 1 and what it stands on."""
     from ms_pfl.reporting.tables import render_console
 
-    get_console().print(render_console(table1, cohort))
+    get_console().print(render_console(table1, notes), highlight=False)
 
 
 def show_attrition(attrition: pd.DataFrame) -> None:
@@ -98,14 +108,24 @@ def show_attrition(attrition: pd.DataFrame) -> None:
     get_console().print(table)
 
 
-def show_places(project: Path, *, report: bool) -> None:
-    """Print where the report and the MLflow store are, and how to open them."""
-    from ms_pfl.tracking.runs import store_uri
+def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
+    """Print where the report and the MLflow store are, and how to open them.
+
+    Args:
+        project: the project's folder.
+        experiment: name of the MLflow experiment; None where the run logged nothing.
+        report: whether the run wrote the report.
+    """
+    from ms_pfl.tracking.store import runs_page, tracking_uri
 
     lines = []
     if report:
-        lines.append(f"Report   open {project / 'data/08_reporting/report.html'}")
-    lines.append(f"MLflow   mlflow ui --backend-store-uri {store_uri(project)}")
-    lines.append("Pipeline kedro viz run")
+        lines.append(f"Report    {project / 'data/08_reporting/report.html'} (open in a browser)")
+    if experiment is not None:
+        uri = tracking_uri(project)
+        if not uri.startswith("http"):
+            lines.append(f"MLflow    mlflow ui --backend-store-uri {uri}")
+        lines.append(f"          then open {runs_page(project, experiment)}")
+    lines.append("Pipeline  kedro viz run")
     for line in lines:
         get_console().print(line, soft_wrap=True, highlight=False)

@@ -82,24 +82,32 @@ class HeartDiseaseEpisodes(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
 
 class MlflowRun(AbstractDataset[dict[str, Any], Any]):
-    """The comparison in MLflow: saving writes the child runs below the open parent run.
+    """The comparison in MLflow: saving writes the child runs below the open parent run."""
 
-    The hook that opens the parent run before the first node names it in :attr:`run_id`.
-    """
+    def __init__(self, files: list[str], metadata: dict[str, Any] | None = None) -> None:
+        """Make the dataset.
 
-    run_id: str | None = None
-
-    def __init__(self, metadata: dict[str, Any] | None = None) -> None:
-        """Make the dataset; ``metadata`` is for Kedro-Viz."""
+        Args:
+            files: of the project, to be kept with the parent run.
+            metadata: for Kedro-Viz; unused here.
+        """
+        self._files = files
+        self._parent: tuple[Path, str] | None = None
         self.metadata = metadata
 
+    def open(self, project: Path, run_id: str) -> None:
+        """Name the parent run; the hook that opened it calls this before the first node."""
+        self._parent = project, run_id
+
     def save(self, data: dict[str, Any]) -> None:
-        """Log ``data``, the keyword arguments of :func:`ms_pfl.tracking.runs.log_comparison`."""
+        """Log ``data``, keyword arguments of :func:`ms_pfl.tracking.runs.log_comparison`."""
         from ms_pfl.tracking.runs import log_comparison
 
-        if self.run_id is None:
+        if self._parent is None:
             raise DatasetError("No MLflow parent run is open: run this inside `kedro run`.")
-        log_comparison(self.run_id, **data)
+        project, run_id = self._parent
+        files = [project / name for name in self._files]
+        log_comparison(run_id, files=files, project_path=project, **data)
 
     def load(self) -> Any:
         """Refuse: MLflow's own interface reads the store."""
@@ -109,4 +117,4 @@ class MlflowRun(AbstractDataset[dict[str, Any], Any]):
         return False  # each run of the pipeline is a run of its own in MLflow
 
     def _describe(self) -> dict[str, Any]:
-        return {"run_id": self.run_id}
+        return {"files": self._files}

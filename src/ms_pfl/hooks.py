@@ -114,23 +114,22 @@ class MlflowParent:
         self._parameters = dict(context.config_loader["parameters"])
 
     @hook_impl
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Any, catalog: Any
-    ) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Open the parent run and tell the dataset that logs below it."""
         if "mlflow_run" not in pipeline.outputs():
             return
+        from ms_pfl.tracking.parameters import TrackingParameters
         from ms_pfl.tracking.runs import open_parent
 
         names = ",".join(run_params["pipeline_names"] or ["__default__"])
         self._run_id = open_parent(
             self._project,
-            experiment=self._parameters["tracking"]["experiment"],
-            run_name=f"{names} · {self._env}",
+            TrackingParameters.model_validate(self._parameters["tracking"]),
+            run_name=f"{names} ({self._env})",
             params=self._parameters,
             tags={"pipeline": names, "env": self._env},
         )
-        catalog["mlflow_run"].run_id = self._run_id
+        catalog["mlflow_run"].open(self._project, self._run_id)
         atexit.register(self._close, "KILLED")
 
     @hook_impl
@@ -147,7 +146,7 @@ class MlflowParent:
         if self._run_id is not None:
             from ms_pfl.tracking.runs import close_parent
 
-            close_parent(self._run_id, status)
+            close_parent(self._run_id, status, project_path=self._project)
             self._run_id = None
 
 
@@ -157,11 +156,13 @@ class RunSummary:
     def __init__(self) -> None:
         """Start with the working directory as the project."""
         self._project = Path.cwd()
+        self._experiment = ""
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Remember where the project is."""
+        """Remember where the project is and what its experiment is called."""
         self._project = Path(context.project_path)
+        self._experiment = context.config_loader["parameters"]["tracking"]["experiment"]
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
@@ -170,7 +171,8 @@ class RunSummary:
 
         outputs = pipeline.all_outputs()
         if "table1" in outputs:
-            console.show_results(catalog.load("table1"), catalog.load("cohort_description"))
-            console.show_places(self._project, report="report" in outputs)
+            console.show_results(catalog.load("table1"), catalog.load("table1_notes"))
+            logged = self._experiment if "mlflow_run" in outputs else None
+            console.show_places(self._project, logged, report="report" in outputs)
         elif "attrition" in outputs:
             console.show_attrition(catalog.load("attrition"))

@@ -2,13 +2,22 @@
 
 import warnings
 
+from ms_pfl.console import widen_pipes
 from ms_pfl.hooks import MlflowParent, OneLineErrors, ParameterCheck, RunSummary
+
+widen_pipes()
 
 # `kedro run --pipeline=pfl` is the command this project is known by; Kedro 1.7 spells it
 # `--pipelines` too and warns of the singular at each run.
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
-# Kedro calls the hooks of one kind from last to first: errors are reworded after MLflow has seen them.
+# `federated.fedavg.models` has dots on purpose: they are the namespace and the strategy.
+warnings.filterwarnings("ignore", message="One or more dataset names contain '.' characters")
+
+# Of Kedro-Viz, about itself, at each `kedro viz`.
+warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
+
+# Kedro calls hooks of one kind from last to first: MLflow sees an error before it is reworded.
 HOOKS = (OneLineErrors(), RunSummary(), MlflowParent(), ParameterCheck())
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

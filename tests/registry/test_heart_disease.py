@@ -51,7 +51,9 @@ def test_row_with_a_missing_predictor_is_left_out_but_slope_may_be_missing(tmp_p
 
 
 def test_missing_file_and_wrong_value_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"processed\.cleveland\.data does not exist.*heart_folder"):
+    with pytest.raises(
+        InputError, match=r"processed\.cleveland\.data does not exist.*heart_folder"
+    ):
         read_episodes(tmp_path)
     write(tmp_path, va=ROW + "\n" + ROW.replace("233.0", "high"))
     with pytest.raises(InputError, match=r"processed\.va\.data, row 2, column chol: 'high'"):

@@ -21,9 +21,22 @@ HOSPITALS = {
     "Long Beach": "processed.va.data",
 }
 
-_COLUMNS = (
-    "age sex cp trestbps chol fbs restecg thalach exang oldpeak slope ca thal num".split()
-)
+_COLUMNS = [
+    "age",
+    "sex",
+    "cp",
+    "trestbps",
+    "chol",
+    "fbs",
+    "restecg",
+    "thalach",
+    "exang",
+    "oldpeak",
+    "slope",
+    "ca",
+    "thal",
+    "num",
+]
 _LEFT_OUT = ["slope", "ca", "thal"]
 _CATEGORIES = {"cp": (1, 2, 3, 4), "restecg": (0, 1, 2)}
 _WHERE = (
@@ -61,6 +74,7 @@ def read_episodes(folder: Path) -> pd.DataFrame:
     episodes.attrs["source"] = {
         "kind": "own",
         "description": "UCI Heart Disease, four hospitals, complete cases",
+        "outcome": "heart disease (num above 0)",
     }
     return episodes
 

@@ -1,0 +1,1 @@
+"""From registry tables to labelled episodes, their features, and splits by patient."""

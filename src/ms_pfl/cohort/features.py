@@ -1,0 +1,275 @@
+"""The 42 features of an episode: what was known of a patient at the visit t0, and nothing later.
+
+The list is ours, in the spirit of Pirmani et al. 2025, whose list is not public beyond EDSS_at_0
+and the four treatment flags. docs/labels.md describes each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.timeline import (
+    VisitDays,
+    code_of,
+    count_between,
+    day_number,
+    event_keys,
+    keys,
+    patient_codes,
+    reduce_ranges,
+    slot_start,
+    visit_days,
+)
+from ms_pfl.cohort.treatments import CLASSES, classify
+from ms_pfl.errors import InputError
+from ms_pfl.registry.contract import COURSES, FUNCTIONAL_SYSTEMS, ONSET_SITES
+from ms_pfl.registry.tables import COUNTRIES_WITH_TREATMENTS, RegistryTables
+
+DAYS_A_YEAR = 365.25
+
+_DMT_FLAGS = {
+    "mild": "DMT_AT_0_Mild",
+    "moderate": "DMT_AT_0_Moderate",
+    "high": "DMT_AT_0_High",
+    "high_induction": "DMT_IND_AT_0_High_Induction",
+}
+
+#: All features, in the order of their columns.
+FEATURES: tuple[str, ...] = (
+    "SEX_FEMALE",
+    "AGE_AT_0",
+    "AGE_AT_ONSET",
+    "DISEASE_DURATION_AT_0",
+    "COURSE_AT_0_RR",
+    "COURSE_AT_0_SP",
+    "COURSE_AT_0_PP",
+    "COURSE_AT_0_OTHER",
+    *ONSET_SITES,
+    "EDUCATION",
+    "EDUCATION_MISSING",
+    "EDSS_at_0",
+    *(f"{system}_AT_0" for system in FUNCTIONAL_SYSTEMS),
+    *_DMT_FLAGS.values(),
+    "YEARS_ON_DMT_AT_0",
+    "EARLIER_DMTS",
+    "EDSS_PREVIOUS_1",
+    "EDSS_PREVIOUS_2",
+    "DAYS_SINCE_PREVIOUS_1",
+    "DAYS_SINCE_PREVIOUS_2",
+    "EDSS_MEAN_IN_WINDOW",
+    "EDSS_SD_IN_WINDOW",
+    "EDSS_MIN_IN_WINDOW",
+    "EDSS_MAX_IN_WINDOW",
+    "EDSS_CHANGE_IN_WINDOW",
+    "VISITS_IN_WINDOW",
+    "RELAPSES_IN_WINDOW",
+    "RELAPSES_LAST_YEAR",
+    "DAYS_SINCE_RELAPSE",
+)
+
+
+def build_features(
+    tables: RegistryTables, anchors: pd.DataFrame, parameters: CohortParameters
+) -> pd.DataFrame:
+    """Features of each anchor from what is dated on or before its t0.
+
+    Args:
+        tables: canonical tables.
+        anchors: patient_id and t0, each a visit date of that patient, in any order.
+        parameters: observation window (days) and treatment classes.
+
+    Returns:
+        One row an anchor, in the order and with the index of `anchors`; the columns are
+        :data:`FEATURES`, float32, NaN where unknown. Ages, durations and years on treatment are
+        in years of 365.25 days, EDSS in points.
+
+    Raises:
+        InputError: an anchor is no visit of its patient.
+    """
+    patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
+    days = visit_days(tables.visits, patients)
+    anchor_key = keys(patient_codes(anchors["patient_id"], patients), day_number(anchors["t0"]))
+    code = code_of(anchor_key)
+    position = np.searchsorted(days.key, anchor_key)
+    found = position < len(days.key)
+    found[found] = days.key[position[found]] == anchor_key[found]
+    if not found.all():
+        wrong = anchors.iloc[int(np.argmin(found))]
+        raise InputError(
+            f"patient {wrong['patient_id']!r} has no visit with an EDSS on "
+            f"{wrong['t0']:%Y-%m-%d}; an episode starts at a visit"
+        )
+    values = {
+        **_person(tables.patients, patients, anchor_key),
+        **_course(days, tables.visits["MSCOURSE_AT_VISIT"], position),
+        **_edss(days, position, parameters.observation_window_days),
+        **{
+            f"{system}_AT_0": days.lowest(tables.visits[system])[position]
+            for system in FUNCTIONAL_SYSTEMS
+        },
+        **_relapses(tables.relapses, patients, anchor_key, parameters.observation_window_days),
+        **_where_recorded(
+            _treatments(tables.treatments, patients, anchor_key, parameters), tables, patients, code
+        ),
+    }
+    return pd.DataFrame(
+        {name: values[name].astype(np.float32) for name in FEATURES}, index=anchors.index
+    )
+
+
+def course_at(days: VisitDays, course: pd.Series) -> np.ndarray:
+    """Last known course on or before each visit day: index into COURSES, -1 where unknown.
+
+    Of several courses on one day the first in the order CIS, RR, SP, PP, PR counts.
+    """
+    code = course.map({name: float(i) for i, name in enumerate(COURSES)}).astype("float64")
+    known = days.lowest(code)
+    n = len(known)
+    latest = np.maximum.accumulate(np.where(np.isnan(known), -1, np.arange(n)))
+    carried = (latest >= 0) & (days.code[np.maximum(latest, 0)] == days.code)
+    return np.where(carried, np.nan_to_num(known)[np.maximum(latest, 0)], -1).astype(np.int64)
+
+
+def _person(
+    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray
+) -> dict[str, np.ndarray]:
+    row = table.set_index("PATIENT_ID").reindex(patients)
+    code = code_of(anchor_key)
+
+    def days_since(column: str) -> np.ndarray:
+        date = row[column].to_numpy()
+        known = ~np.isnat(date)
+        start = keys(np.arange(len(date)), date.astype("datetime64[D]").astype(np.int64))
+        return np.where(known[code], anchor_key - np.where(known, start, 0)[code], np.nan)
+
+    age, duration = days_since("BIRTH_DATE"), days_since("MS_ONSET_DATE")
+    # A record whose onset lies after t0 was not known to be so at t0: neither date nor symptoms.
+    after = duration < 0
+    duration = np.where(after, np.nan, duration)
+    sex = row["gender"].map({"F": 1.0, "M": 0.0}).to_numpy(dtype=np.float64)
+    education = row["EDUCATION"].to_numpy(dtype=np.float64)[code]
+    return {
+        "SEX_FEMALE": sex[code],
+        "AGE_AT_0": age / DAYS_A_YEAR,
+        "AGE_AT_ONSET": (age - duration) / DAYS_A_YEAR,
+        "DISEASE_DURATION_AT_0": duration / DAYS_A_YEAR,
+        **{
+            site: np.where(after, np.nan, row[site].to_numpy(dtype=np.float64)[code])
+            for site in ONSET_SITES
+        },
+        "EDUCATION": education,
+        "EDUCATION_MISSING": np.isnan(education).astype(np.float64),
+    }
+
+
+def _course(days: VisitDays, course: pd.Series, position: np.ndarray) -> dict[str, np.ndarray]:
+    code = course_at(days, course)[position]
+    named = {f"COURSE_AT_0_{name}": code == COURSES.index(name) for name in ("RR", "SP", "PP")}
+    named["COURSE_AT_0_OTHER"] = ~np.logical_or.reduce(list(named.values()))
+    return {name: np.where(code < 0, np.nan, flag) for name, flag in named.items()}
+
+
+def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.ndarray]:
+    key, edss, code = days.key, days.edss, days.code
+    n = len(key)
+    index = np.arange(n)
+    first = np.searchsorted(key, key - window, "left")
+    visits = index - first + 1
+    # Sums of halves and quarters are exact in float64, so differences of running sums are too.
+    total, square = np.r_[0.0, np.cumsum(edss)], np.r_[0.0, np.cumsum(edss**2)]
+    sums, squares = total[index + 1] - total[first], square[index + 1] - square[first]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = (squares - sums**2 / visits) / (visits - 1)
+    values = {
+        "EDSS_at_0": edss,
+        "EDSS_MEAN_IN_WINDOW": sums / visits,
+        # Rounding may leave -1e-17 where all scores are equal.
+        "EDSS_SD_IN_WINDOW": np.sqrt(np.maximum(variance, 0.0)),
+        "EDSS_MIN_IN_WINDOW": reduce_ranges(np.minimum, edss, first, index + 1, np.nan),
+        "EDSS_MAX_IN_WINDOW": reduce_ranges(np.maximum, edss, first, index + 1, np.nan),
+        "EDSS_CHANGE_IN_WINDOW": edss - edss[first],
+        "VISITS_IN_WINDOW": visits.astype(np.float64),
+    }
+    for back in (1, 2):
+        earlier = np.maximum(index - back, 0)
+        same = (index >= back) & (code[earlier] == code)
+        values[f"EDSS_PREVIOUS_{back}"] = np.where(same, edss[earlier], np.nan)
+        values[f"DAYS_SINCE_PREVIOUS_{back}"] = np.where(same, key - key[earlier], np.nan)
+    return {name: value[position] for name, value in values.items()}
+
+
+def _relapses(
+    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray, window: int
+) -> dict[str, np.ndarray]:
+    onsets = event_keys(table["PATIENT_ID"], table["DATE_OF_ONSET"], patients)
+    # Far before any day of any patient, so that the time since it is capped by the window.
+    latest = np.r_[-(2**60), onsets][np.searchsorted(onsets, anchor_key, "right")]
+    since = np.where(code_of(latest) == code_of(anchor_key), anchor_key - latest, window)
+    return {
+        "RELAPSES_IN_WINDOW": count_between(onsets, anchor_key - window, anchor_key),
+        "RELAPSES_LAST_YEAR": count_between(onsets, anchor_key - 365, anchor_key),
+        "DAYS_SINCE_RELAPSE": np.minimum(since, window),
+    }
+
+
+def _where_recorded(
+    values: dict[str, np.ndarray], tables: RegistryTables, patients: pd.Index, code: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Treatment features, missing in countries that record no treatment of anybody."""
+    countries = tables.treatments.attrs.get(COUNTRIES_WITH_TREATMENTS)
+    if countries is None:
+        return values
+    country = tables.patients.set_index("PATIENT_ID")["country"].reindex(patients)
+    recorded = country.isin(countries).to_numpy()[code]
+    return {name: np.where(recorded, value, np.nan) for name, value in values.items()}
+
+
+def _treatments(
+    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray, parameters: CohortParameters
+) -> dict[str, np.ndarray]:
+    n = len(anchor_key)
+    drug, efficacy = classify(table["dmt"], parameters.treatments)
+    disease_modifying = drug >= 0
+    table, drug, efficacy = (
+        table[disease_modifying],
+        drug[disease_modifying],
+        efficacy[disease_modifying],
+    )
+    code = patient_codes(table["PATIENT_ID"], patients)
+    start = keys(code, day_number(table["START_DATE"]))
+    open_end = table["END_DATE"].isna().to_numpy()
+    end = np.where(
+        open_end,
+        np.iinfo(np.int64).max,
+        keys(code, day_number(table["END_DATE"].fillna(table["START_DATE"]))),
+    )
+    order = np.argsort(start, kind="stable")
+    start, end, drug, efficacy = start[order], end[order], drug[order], efficacy[order]
+
+    # Every pair of an anchor and a treatment of the patient that began on or before t0.
+    lowest = np.searchsorted(start, slot_start(code_of(anchor_key)), "left")
+    begun = np.searchsorted(start, anchor_key, "right") - lowest
+    anchor = np.repeat(np.arange(n), begun)
+    row = np.arange(len(anchor)) - np.repeat(np.cumsum(begun) - begun - lowest, begun)
+    ongoing = end[row] >= anchor_key[anchor]
+
+    values = {
+        flag: (np.bincount(anchor[ongoing & (efficacy[row] == i)], minlength=n) > 0)
+        for i, flag in enumerate(_DMT_FLAGS[name] for name in CLASSES)
+    }
+    current = np.full(n, np.iinfo(np.int64).min)
+    np.maximum.at(current, anchor[ongoing], start[row[ongoing]])
+    treated = current > np.iinfo(np.int64).min
+    years = np.zeros(n)
+    years[treated] = (anchor_key[treated] - current[treated]) / DAYS_A_YEAR
+    n_drugs = int(drug.max(initial=0)) + 1
+    taken = np.unique(anchor * n_drugs + drug[row])
+    taken_now = np.unique(anchor[ongoing] * n_drugs + drug[row[ongoing]])
+    earlier = np.setdiff1d(taken, taken_now, assume_unique=True) // n_drugs
+    return {
+        **{flag: value.astype(np.float64) for flag, value in values.items()},
+        "YEARS_ON_DMT_AT_0": years,
+        "EARLIER_DMTS": np.bincount(earlier, minlength=n),
+    }

@@ -1,0 +1,122 @@
+"""Typed parameters of the cohort: outcome rule, eligibility, treatment classes, splits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ms_pfl.cohort.treatments import normalize
+
+#: Of each drug the generic name, then the further names under which registries carry it.
+DrugNames = tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+
+
+class TreatmentClasses(BaseModel):
+    """Efficacy class of each drug; a drug that is in `none` is no disease-modifying treatment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mild: DrugNames = Field(description="platform drugs: DMT_AT_0_Mild")
+    moderate: DrugNames = Field(description="DMT_AT_0_Moderate")
+    high: DrugNames = Field(description="DMT_AT_0_High")
+    high_induction: DrugNames = Field(
+        description="induction drugs: DMT_IND_AT_0_High_Induction and no other class"
+    )
+    none: DrugNames = Field(description="steroids, placebo and others that are no DMT here")
+
+    @model_validator(mode="after")
+    def _one_class_a_name(self) -> Self:
+        seen: dict[str, str] = {}
+        for efficacy in type(self).model_fields:
+            for drug in getattr(self, efficacy):
+                for name in {normalize(word) for word in drug}:
+                    if not name:
+                        raise ValueError(f"a name of {drug[0]!r} in class {efficacy} is empty")
+                    if name in seen:
+                        raise ValueError(
+                            f"the treatment name {name!r} stands for both {seen[name]!r} and "
+                            f"{drug[0]!r}; keep it once"
+                        )
+                    seen[name] = drug[0]
+        return self
+
+
+class CohortParameters(BaseModel):
+    """Which visits become episodes, and how their outcome is read. Windows are in days."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: Literal["three_strata", "two_strata"] = Field(
+        description="increase of EDSS that counts as worsening: three_strata >= 1.5 from 0, >= 1 "
+        "from 0.5 to 5.5, >= 0.5 above; two_strata >= 1 up to 5.5, >= 0.5 above"
+    )
+    observation_window_days: int = Field(
+        gt=0, le=36525, description="window that ends at the visit t0, both ends counted"
+    )
+    minimum_edss: int = Field(
+        ge=1, description="days with an EDSS that the observation window must hold, t0 counted"
+    )
+    horizon_days: int = Field(
+        gt=0, le=36525, description="the follow-up EDSS is the one nearest to t0 + this"
+    )
+    horizon_tolerance_days: int = Field(
+        ge=0, le=36525, description="and no further from it than this, both ends counted"
+    )
+    confirmation_days: int = Field(
+        ge=0,
+        le=36525,
+        description="worsening must hold at every EDSS within these days after the follow-up EDSS "
+        "and at the first EDSS later than that (the closing EDSS)",
+    )
+    relapse_exclusion_days: int = Field(
+        ge=-1,
+        le=36525,
+        description="EDSS from day 0 to this day after a relapse onset do not count for follow-up "
+        "and confirmation; -1: all count",
+    )
+    baseline_away_from_relapse: bool = Field(
+        description="leave out episodes whose t0 lies in the relapse exclusion"
+    )
+    closing_required_below_threshold: bool = Field(
+        description="true: no closing EDSS, no label; false: a follow-up EDSS below the threshold "
+        "needs none and is no worsening"
+    )
+    minimum_gap_days: int = Field(
+        ge=0, le=36525, description="least distance of a patient's episodes; 0: every visit is one"
+    )
+    include_cis: bool = Field(description="keep visits with a clinically isolated syndrome")
+    minimum_age_years: int = Field(ge=0, le=120, description="age at t0, where the birth is known")
+    minimum_registry_days: int = Field(
+        ge=0, le=36525, description="days from a patient's first to the last visit"
+    )
+    earliest_year: int = Field(
+        ge=1900, le=2100, description="onset (where known) and first visit in this year or later"
+    )
+    treatments: TreatmentClasses = Field(description="drugs by efficacy class")
+
+    @model_validator(mode="after")
+    def _follow_up_after_baseline(self) -> Self:
+        if self.horizon_tolerance_days >= self.horizon_days:
+            raise ValueError(
+                f"horizon_tolerance_days ({self.horizon_tolerance_days}) must be less than "
+                f"horizon_days ({self.horizon_days}), so that follow-up lies after the baseline"
+            )
+        return self
+
+
+class SplitFractions(BaseModel):
+    """Shares of a country's patients that go to training, validation and test."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: float = Field(gt=0, lt=1, description="share of patients to train on")
+    validation: float = Field(gt=0, lt=1, description="share of patients to select on")
+    test: float = Field(gt=0, lt=1, description="share of patients to score on, once")
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train, validation and test must add up to 1, not {total:g}")
+        return self

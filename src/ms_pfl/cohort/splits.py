@@ -1,0 +1,94 @@
+"""Splits by patient into training, validation and test, country by country."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.parameters import SplitFractions
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+_MINIMUM_TO_SPLIT = 3
+
+
+def split_patients(
+    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions
+) -> pd.DataFrame:
+    """Split each country's patients for each seed.
+
+    Patients are stratified by whether any of their episodes worsened, where each stratum has at
+    least three patients; else the country is split as one. One patient: training. Two: training
+    and test. Three or more: at least one in each split. A country's split hangs on its own
+    patients, the seed and its name alone, so that a site computes the same by itself.
+
+    Args:
+        episodes: at least patient_id, country, label (0/1); rows in any order.
+        seeds: one split each.
+        fractions: shares of patients.
+
+    Returns:
+        patient_id, country, seed (int64), split, sorted by seed, country, patient_id.
+    """
+    worsened = episodes.groupby(["country", "patient_id"], sort=True)["label"].max()
+    parts = []
+    for seed in seeds:
+        for country, labels in worsened.groupby(level="country", sort=True):
+            ids = labels.index.get_level_values("patient_id").to_numpy(dtype=object)
+            split = _split_country(labels.to_numpy() > 0, _generator(seed, str(country)), fractions)
+            parts.append((ids, country, seed, split))
+    return pd.DataFrame(
+        {
+            "patient_id": pd.Series(np.concatenate([p[0] for p in parts]), dtype="str"),
+            "country": pd.Series(
+                np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts]),
+                dtype="str",
+            ),
+            "seed": np.concatenate([np.full(len(p[0]), p[2], dtype=np.int64) for p in parts]),
+            "split": pd.Series(
+                np.array(SPLITS, dtype=object)[np.concatenate([p[3] for p in parts])], dtype="str"
+            ),
+        }
+    )
+
+
+def _generator(seed: int, country: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"split|{seed}|{country}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _split_country(
+    worsened: np.ndarray, rng: np.random.Generator, fractions: SplitFractions
+) -> np.ndarray:
+    """Index into SPLITS of each patient of a country, patients in sorted order."""
+    strata = [np.flatnonzero(worsened), np.flatnonzero(~worsened)]
+    if min(map(len, strata)) < _MINIMUM_TO_SPLIT:
+        strata = [np.arange(len(worsened))]
+    split = np.empty(len(worsened), dtype=np.int64)
+    for members in strata:
+        sizes = split_sizes(len(members), fractions)
+        split[rng.permutation(members)] = np.repeat(np.arange(len(SPLITS)), sizes)
+    return split
+
+
+def split_sizes(n: int, fractions: SplitFractions) -> tuple[int, int, int]:
+    """Patients in training, validation and test of n: largest remainders, none of them empty.
+
+    >>> split_sizes(10, SplitFractions(train=0.6, validation=0.2, test=0.2))
+    (6, 2, 2)
+    """
+    if n < _MINIMUM_TO_SPLIT:
+        return ((0, 0, 0), (1, 0, 0), (1, 0, 1))[n]
+    # Rounded, as 0.6 * 55 would otherwise floor to 32.
+    exact = np.round(n * np.array([fractions.train, fractions.validation, fractions.test]), 9)
+    sizes = np.floor(exact).astype(int)
+    # Equal remainders go to training, then test: a country without a test is not scored.
+    order = sorted(range(3), key=lambda i: (-round(exact[i] - sizes[i], 9), (0, 2, 1)[i]))
+    for i in order[: n - int(sizes.sum())]:
+        sizes[i] += 1
+    while (empty := np.flatnonzero(sizes == 0)).size:
+        sizes[int(sizes.argmax())] -= 1
+        sizes[empty[0]] += 1
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])

@@ -1,0 +1,132 @@
+"""Sorted keys of (patient, day), on which windows of all patients are searched at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.errors import InputError
+
+# A patient's days live in a slot of this width, days counted from 1 January 1970 shifted by half
+# of it. Dates since 1900 with windows of up to a century on either side stay inside the slot, so
+# a search for (patient, day +- window) never runs into the next patient.
+_SLOT = 2**18
+
+
+def day_number(dates: pd.Series) -> np.ndarray:
+    """Days since 1970-01-01, int64; no date may be missing."""
+    return dates.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def patient_codes(ids: pd.Series, patients: pd.Index) -> np.ndarray:
+    """Position of each id in `patients`.
+
+    Raises:
+        InputError: an id is not there.
+    """
+    codes = patients.get_indexer(pd.Index(ids))
+    if (codes < 0).any():
+        raise InputError(
+            f"PATIENT_ID {ids.iloc[int(np.argmax(codes < 0))]!r} is not in the patients table; "
+            "add the patient there or remove the rows"
+        )
+    return codes.astype(np.int64)
+
+
+def keys(codes: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """Key of (patient, day): sorts by patient, then day; adding days moves in time."""
+    return codes * _SLOT + days + _SLOT // 2
+
+
+def code_of(key: np.ndarray) -> np.ndarray:
+    """Patient code of a key."""
+    return key // _SLOT
+
+
+def slot_start(codes: np.ndarray) -> np.ndarray:
+    """Key below every day of a patient and above every day of the one before."""
+    return codes * _SLOT
+
+
+def date_of(key: np.ndarray) -> np.ndarray:
+    """Day of a key as datetime64[us]."""
+    return (key % _SLOT - _SLOT // 2).astype("datetime64[D]").astype("datetime64[us]")
+
+
+@dataclass(frozen=True)
+class VisitDays:
+    """One entry a patient and day with an EDSS, sorted by patient and day.
+
+    Attributes:
+        patients: sorted patient ids; codes are positions in it.
+        key: int64, see :func:`keys`; strictly increasing.
+        edss: float64, the lowest score of the day.
+        order: int64, rows of the visits table sorted by key.
+        start: int64, where each entry's rows begin in `order`.
+    """
+
+    patients: pd.Index
+    key: np.ndarray
+    edss: np.ndarray
+    order: np.ndarray
+    start: np.ndarray
+
+    @property
+    def code(self) -> np.ndarray:
+        """Patient code of each entry."""
+        return code_of(self.key)
+
+    def lowest(self, values: pd.Series) -> np.ndarray:
+        """Lowest value of the day of a column of the visits table; NaN where all are missing."""
+        column = values.to_numpy(dtype=np.float64)[self.order]
+        return np.fmin.reduceat(column, self.start) if len(column) else column
+
+
+def visit_days(visits: pd.DataFrame, patients: pd.Index) -> VisitDays:
+    """Gather visits by patient and day.
+
+    Args:
+        visits: canonical visits, in any order.
+        patients: sorted ids of all patients.
+
+    Raises:
+        InputError: a visit of an unknown patient.
+    """
+    key = keys(patient_codes(visits["PATIENT_ID"], patients), day_number(visits["DATE_OF_VISIT"]))
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(key) else order
+    days = VisitDays(patients, ordered[start], np.empty(0), order, start)
+    return VisitDays(patients, days.key, days.lowest(visits["EDSS"]), order, start)
+
+
+def event_keys(ids: pd.Series, dates: pd.Series, patients: pd.Index) -> np.ndarray:
+    """Sorted distinct keys of dated events such as relapse onsets."""
+    return np.unique(keys(patient_codes(ids, patients), day_number(dates)))
+
+
+def count_between(events: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Number of sorted `events` in [first, last], elementwise over the bounds."""
+    return np.searchsorted(events, last, "right") - np.searchsorted(events, first, "left")
+
+
+def reduce_ranges(
+    ufunc: np.ufunc, values: np.ndarray, first: np.ndarray, stop: np.ndarray, empty: float
+) -> np.ndarray:
+    """`ufunc` over values[first:stop] of each range; ranges ascend in `first` and in `stop`.
+
+    Args:
+        ufunc: np.minimum or np.maximum.
+        values: float64.
+        first: start of each range, non-decreasing.
+        stop: end of each range (exclusive), non-decreasing.
+        empty: result of an empty range.
+    """
+    if len(first) == 0:
+        return np.empty(0)
+    bounds = np.column_stack([first, stop]).ravel()
+    # The sentinel makes stop == len(values) a legal index; reduceat never includes it in a range.
+    reduced = ufunc.reduceat(np.r_[values, empty], bounds)[::2]
+    return np.where(stop > first, reduced, empty)

@@ -1,0 +1,176 @@
+"""Confirmed disability worsening at two years, for all visits of all patients at once.
+
+The end point of De Brouwer et al. (PLOS Digital Health 2024, e0000533) and Pirmani et al. (npj
+Digital Medicine 8:478, 2025); thresholds as in the R package MSoutcomes. docs/labels.md gives
+the reading of every open point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.timeline import (
+    VisitDays,
+    code_of,
+    count_between,
+    date_of,
+    event_keys,
+    reduce_ranges,
+    visit_days,
+)
+
+#: Why an anchor has no label, in the order in which the reasons are looked at.
+REASONS: dict[str, str] = {
+    "history": "Fewer EDSS than needed in the observation window",
+    "baseline_at_relapse": "Baseline EDSS taken shortly after a relapse onset",
+    "no_estar": "No EDSS near two years after the visit",
+    "no_estar_only_relapse_time": "Every EDSS near two years was taken shortly after a relapse",
+    "no_closing_estar_low": "No later EDSS that settles the outcome; EDSS near two years not worse",
+    "no_closing_estar_high": "No later EDSS that confirms the worse EDSS near two years",
+}
+_CODE = {reason: code for code, reason in enumerate(REASONS)}
+
+
+def minimum_increase(baseline: np.ndarray, rule: str) -> np.ndarray:
+    """Increase of EDSS (points) that counts as worsening.
+
+    Args:
+        baseline: EDSS, any shape.
+        rule: "three_strata" or "two_strata".
+
+    >>> minimum_increase(np.array([0.0, 1.0, 5.5, 6.0]), "three_strata")
+    array([1.5, 1. , 1. , 0.5])
+    >>> minimum_increase(np.array([0.0, 1.0, 5.5, 6.0]), "two_strata")
+    array([1. , 1. , 1. , 0.5])
+    """
+    increase = np.where(baseline <= 5.5, 1.0, 0.5)
+    return np.where(baseline == 0, 1.5, increase) if rule == "three_strata" else increase
+
+
+def label_anchors(
+    visits: pd.DataFrame, relapses: pd.DataFrame, parameters: CohortParameters
+) -> pd.DataFrame:
+    """Outcome of every visit date of every patient, or why there is none.
+
+    Args:
+        visits: canonical visits; several on one day count as one with the lowest EDSS.
+        relapses: canonical relapses; may be empty.
+        parameters: rule and windows.
+
+    Returns:
+        One row a patient and visit date, sorted by patient_id and t0: patient_id, t0, label
+        (float64: 1, 0 or NaN), baseline (EDSS), e_star (EDSS near t0 + horizon), e_star_date,
+        closing_date, reason (missing where there is a label; else a key of :data:`REASONS`).
+        e_star and closing are missing where the history is too short to look for them.
+    """
+    everybody = pd.Index(
+        pd.concat([visits["PATIENT_ID"], relapses["PATIENT_ID"]]).drop_duplicates()
+    ).sort_values()
+    days = visit_days(visits, everybody)
+    onsets = event_keys(relapses["PATIENT_ID"], relapses["DATE_OF_ONSET"], everybody)
+    return label_days(days, onsets, parameters)
+
+
+def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
+    """As :func:`label_anchors`, from visit days and sorted keys of relapse onsets."""
+    key, edss, n = days.key, days.edss, len(days.key)
+    threshold = edss + minimum_increase(edss, parameters.rule)
+    history = count_between(key, key - parameters.observation_window_days, key)
+    at_relapse = (
+        count_between(onsets, key - parameters.relapse_exclusion_days, key) > 0
+        if parameters.relapse_exclusion_days >= 0
+        else np.zeros(n, dtype=bool)
+    )
+    clean_key, clean_edss = key[~at_relapse], edss[~at_relapse]
+
+    first = key + parameters.horizon_days - parameters.horizon_tolerance_days
+    last = key + parameters.horizon_days + parameters.horizon_tolerance_days
+    star = _nearest(clean_key, clean_edss, key + parameters.horizon_days, first, last)
+    has_star = star >= 0
+    any_near = count_between(key, first, last) > 0
+
+    closing, lowest_after = _confirmation(clean_key, clean_edss, parameters.confirmation_days)
+    # Index -1 (no E*) reads the last entry, which the masks below throw away.
+    closing_of, e_star, e_star_key, lowest = (
+        (closing[star], clean_edss[star], clean_key[star], lowest_after[star])
+        if len(clean_key)
+        else (np.full(n, -1), np.full(n, np.nan), key, np.full(n, np.nan))
+    )
+    high = e_star >= threshold
+    settled = closing_of >= 0
+    if not parameters.closing_required_below_threshold:
+        settled = settled | ~high
+
+    conditions = {
+        "history": history < parameters.minimum_edss,
+        "baseline_at_relapse": at_relapse & parameters.baseline_away_from_relapse,
+        "no_estar": ~has_star & ~any_near,
+        "no_estar_only_relapse_time": ~has_star,
+        "no_closing_estar_low": ~settled & ~high,
+        "no_closing_estar_high": ~settled,
+    }
+    reason = np.select(list(conditions.values()), [_CODE[name] for name in conditions], default=-1)
+    labelled = reason < 0
+    followed = labelled | (reason >= _CODE["no_closing_estar_low"])
+    closed = followed & (closing_of >= 0)
+    worse = high & (lowest >= threshold)
+    names = np.array([*REASONS, None], dtype=object)
+    return pd.DataFrame(
+        {
+            "patient_id": pd.Series(days.patients.to_numpy()[code_of(key)], dtype="str"),
+            "t0": date_of(key),
+            "label": np.where(labelled, worse.astype(np.float64), np.nan),
+            "baseline": edss,
+            "e_star": np.where(followed, e_star, np.nan),
+            "e_star_date": _masked_date(e_star_key, followed),
+            "closing_date": _masked_date(clean_key[closing_of] if len(clean_key) else key, closed),
+            "reason": pd.Series(names[reason], dtype="str"),
+        }
+    )
+
+
+def _nearest(
+    key: np.ndarray, edss: np.ndarray, target: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    """Index of the entry nearest to each target within [first, last]; -1 where there is none.
+
+    At equal distance the lower EDSS counts, then the earlier day.
+    """
+    if len(key) == 0:
+        return np.full(len(target), -1)
+    after = np.searchsorted(key, target, "right")
+    before = after - 1
+    # Clipped indices stand for entries outside the window, which the masks rule out.
+    key_before, key_after = key[np.maximum(before, 0)], key[np.minimum(after, len(key) - 1)]
+    has_before = (before >= 0) & (key_before >= first)
+    has_after = (after < len(key)) & (key_after <= last)
+    to_before, to_after = target - key_before, key_after - target
+    lower = edss[np.minimum(after, len(key) - 1)] < edss[np.maximum(before, 0)]
+    prefer_after = (to_after < to_before) | ((to_after == to_before) & lower)
+    chosen = np.where(has_before & ~(has_after & prefer_after), before, after)
+    return np.where(has_before | has_after, chosen, -1)
+
+
+def _confirmation(
+    key: np.ndarray, edss: np.ndarray, confirmation_days: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Closing entry of each entry (-1: none), and the lowest EDSS after it up to the closing one.
+
+    Without a closing entry the lowest EDSS is not used: there is no worsening to confirm.
+    """
+    position = np.arange(len(key))
+    closing = np.searchsorted(key, key + confirmation_days, "right")
+    same = (closing < len(key)) & (
+        code_of(key[np.minimum(closing, len(key) - 1)]) == code_of(key)
+        if len(key)
+        else np.zeros(0, dtype=bool)
+    )
+    stop = np.minimum(closing + 1, len(key))
+    lowest = reduce_ranges(np.minimum, edss, np.minimum(position + 1, stop), stop, np.inf)
+    return np.where(same, closing, -1), lowest
+
+
+def _masked_date(key: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    return np.where(keep, date_of(key), np.datetime64("NaT", "us"))

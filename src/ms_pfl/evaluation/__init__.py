@@ -1,0 +1,1 @@
+"""Judges every paradigm from its predictions alone: metrics, summaries over seeds, curves."""

@@ -1,0 +1,92 @@
+"""Metrics over seeds, and one paradigm against another."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ms_pfl.errors import InputError
+from ms_pfl.evaluation.names import METRICS, SCOPES, models_in_order
+
+
+def summarize(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Give mean and standard deviation over seeds of every metric.
+
+    Args:
+        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
+
+    Returns:
+        One row a paradigm, strategy, scope, country and metric: mean and sd (n - 1 below the
+        line) over the seeds in which the value is defined; n_seeds, how many those are (sd is
+        NaN with fewer than two); n_episodes and n_positive, their mean over all seeds;
+        n_left_out_min and n_left_out_max, the countries left out. The sd is what another split
+        and other initial weights change; it is no confidence interval.
+
+    Examples:
+        >>> rows = pd.DataFrame({
+        ...     "paradigm": "local", "strategy": "none", "seed": [0, 1, 2], "scope": "pooled",
+        ...     "country": "", "metric": "roc_auc", "value": [0.70, 0.72, 0.74],
+        ...     "n_episodes": 10, "n_positive": 4, "n_countries": 2, "n_left_out": 0,
+        ... })
+        >>> summarize(rows)[["mean", "sd", "n_seeds"]].round(4).values.tolist()
+        [[0.72, 0.02, 3.0]]
+    """
+    keys = ["paradigm", "strategy", "scope", "country", "metric"]
+    summary = (
+        metrics.groupby(keys, sort=False)
+        .agg(
+            mean=("value", "mean"),
+            sd=("value", "std"),
+            n_seeds=("value", "count"),
+            n_episodes=("n_episodes", "mean"),
+            n_positive=("n_positive", "mean"),
+            n_left_out_min=("n_left_out", "min"),
+            n_left_out_max=("n_left_out", "max"),
+        )
+        .reset_index()
+    )
+    models = models_in_order(summary)
+    scopes, names = list(SCOPES), list(METRICS)
+    order = pd.DataFrame(
+        {
+            "model": [
+                models.index(m) for m in zip(summary.paradigm, summary.strategy, strict=True)
+            ],
+            "scope": [scopes.index(scope) for scope in summary.scope],
+            "country": summary["country"],
+            "metric": [names.index(metric) for metric in summary.metric],
+        }
+    ).sort_values(["model", "scope", "country", "metric"])
+    return summary.loc[order.index].reset_index(drop=True)
+
+
+def gains(metrics: pd.DataFrame, reference: str, metric: str, scope: str) -> pd.DataFrame:
+    """Subtract a reference paradigm from every other, seed by seed on the same test rows.
+
+    Args:
+        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
+        reference: ``federated`` (each paradigm against federated training by the *same*
+            strategy), or ``local`` or ``centralized`` (one reference for all).
+        metric: such as ``roc_auc``.
+        scope: ``pooled``, ``macro``, ``weighted`` or ``country``.
+
+    Returns:
+        paradigm, strategy, seed, country, value, reference_value and gain (value minus
+        reference; NaN where either is undefined). Paradigms without a reference to stand
+        against (another strategy, the reference itself) have no rows.
+
+    Raises:
+        InputError: the reference is none of the three.
+    """
+    if reference not in ("federated", "local", "centralized"):
+        raise InputError(
+            f"reference paradigm {reference!r} is unknown; take federated, local or centralized"
+        )
+    rows = metrics.loc[
+        (metrics["metric"] == metric) & (metrics["scope"] == scope),
+        ["paradigm", "strategy", "seed", "country", "value"],
+    ]
+    keys = ["seed", "country"] + (["strategy"] if reference == "federated" else [])
+    is_reference = rows["paradigm"] == reference
+    base = rows.loc[is_reference, [*keys, "value"]].rename(columns={"value": "reference_value"})
+    paired = rows[~is_reference].merge(base, on=keys, how="inner", validate="many_to_one")
+    return paired.assign(gain=paired["value"] - paired["reference_value"])

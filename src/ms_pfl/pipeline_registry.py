@@ -1,0 +1,46 @@
+"""The pipelines that `kedro run` knows by name."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
+from ms_pfl.pipelines.preprocessing.pipeline import (
+    create_partition_pipeline,
+)
+from ms_pfl.pipelines.preprocessing.pipeline import (
+    create_pipeline as create_preprocessing,
+)
+from ms_pfl.pipelines.reporting.pipeline import create_pipeline as create_reporting
+from ms_pfl.pipelines.synthetic_registry.pipeline import (
+    create_pipeline as create_synthetic_registry,
+)
+from ms_pfl.pipelines.training.pipeline import PARADIGMS
+from ms_pfl.pipelines.training.pipeline import create_pipeline as create_training
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Name every pipeline; ``pfl``, the main job, is the default.
+
+    Explicit, because Kedro's ``find_pipelines`` imports only the sub-package that was asked for,
+    which breaks pipelines composed of others.
+    """
+    synthetic_registry = create_synthetic_registry()
+    preprocessing = create_preprocessing()
+    paradigms = {paradigm: create_training(paradigm) for paradigm in PARADIGMS}
+    training = sum(paradigms.values(), Pipeline([]))
+    evaluation = create_evaluation()
+    reporting = create_reporting()
+    modelling = create_partition_pipeline() + training + evaluation + reporting
+    pfl = synthetic_registry + preprocessing + modelling
+    return {
+        "__default__": pfl,
+        "pfl": pfl,
+        "modelling": modelling,
+        "synthetic_registry": synthetic_registry,
+        "preprocessing": preprocessing,
+        "training": training,
+        **paradigms,
+        "evaluation": evaluation,
+        "reporting": reporting,
+    }

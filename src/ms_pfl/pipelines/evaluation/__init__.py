@@ -1,0 +1,1 @@
+"""From predictions to metrics: nothing here knows a model."""

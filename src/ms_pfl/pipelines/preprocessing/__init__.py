@@ -1,0 +1,1 @@
+"""From the tables of a registry to labelled episodes, split by patient."""

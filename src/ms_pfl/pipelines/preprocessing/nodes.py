@@ -1,0 +1,105 @@
+"""Nodes of the cohort: read, build, split, describe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+def read_registry(
+    registry_folder: str | None, synthetic_folder: Path
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Read somebody's own tables where a folder is given, else the simulated ones. Read-only.
+
+    Args:
+        registry_folder: holds {patients,visits,relapses,treatments}.csv or .parquet; or None.
+        synthetic_folder: where the synthetic registry lies.
+
+    Returns:
+        patients, visits, relapses, treatments, and the source as {"kind", "description"}.
+
+    Raises:
+        InputError: a folder, a table or a value cannot be used.
+    """
+    from ms_pfl.registry.tables import read_folder
+
+    if registry_folder is None:
+        if not synthetic_folder.is_dir():
+            raise InputError(
+                "There is no registry to read: make the synthetic one with `kedro run "
+                "--pipeline=synthetic_registry`, or name the folder of your own tables with "
+                "--params=registry_folder=DIR."
+            )
+        folder, kind, description = synthetic_folder, "synthetic", "synthetic registry"
+    else:
+        folder = Path(registry_folder).expanduser()
+        kind, description = "folder", f"registry tables in {folder.name}"
+    tables = read_folder(folder)
+    source = {"kind": kind, "description": description}
+    return tables.patients, tables.visits, tables.relapses, tables.treatments, source
+
+
+def build_cohort(
+    patients: pd.DataFrame,
+    visits: pd.DataFrame,
+    relapses: pd.DataFrame,
+    treatments: pd.DataFrame,
+    source: dict[str, str],
+    parameters: CohortParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Label the episodes and build their features.
+
+    Returns:
+        ``episodes`` (which carries its source and its attrition in ``attrs``), ``attrition``.
+    """
+    from ms_pfl.cohort.episodes import build_episodes
+    from ms_pfl.registry.tables import RegistryTables
+
+    tables = RegistryTables(patients, visits, relapses, treatments)
+    episodes, attrition = build_episodes(tables, parameters)
+    outcome = (
+        f"confirmed EDSS worsening about {parameters.horizon_days} days after the visit "
+        f"({parameters.rule.replace('_', ' ')})"
+    )
+    episodes.attrs["source"] = source | {"outcome": outcome}
+    episodes.attrs["attrition"] = attrition.to_dict(orient="records")
+    return episodes, attrition
+
+
+def split(episodes: pd.DataFrame, seeds: Sequence[int], parameters: SplitFractions) -> pd.DataFrame:
+    """Split the patients of each country for each seed."""
+    from ms_pfl.cohort.splits import split_patients
+
+    return split_patients(episodes, seeds, parameters)
+
+
+def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
+    """What the results stand on: source, attrition where known, sizes and prevalence by country.
+
+    Returns:
+        {"source", "attrition" (rows or None), "countries" (rows of
+        :func:`ms_pfl.reporting.tables.country_table`)}.
+    """
+    from ms_pfl.reporting.tables import country_table
+
+    countries = country_table(episodes)
+    _log.info(
+        "Cohort: %s episodes of %s patients in %d countries, %.1f %% with the outcome",
+        f"{len(episodes):,}", f"{countries['n_patients'].sum():,}", len(countries),
+        100 * episodes["label"].mean(),
+    )  # fmt: skip
+    own = {"kind": "own", "description": "own episodes table"}
+    return {
+        "source": episodes.attrs.get("source", own),
+        "attrition": episodes.attrs.get("attrition"),
+        "countries": countries.to_dict(orient="records"),
+    }

@@ -1,0 +1,55 @@
+"""Registry tables -> episodes -> splits."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from ms_pfl.pipelines.preprocessing.nodes import (
+    build_cohort,
+    describe_cohort,
+    read_registry,
+    split,
+)
+
+TABLES = ["patients", "visits", "relapses", "treatments"]
+
+
+def create_pipeline() -> Pipeline:
+    """A registry -> ``episodes``, ``attrition``, and what follows from the episodes alone."""
+    cohort = Pipeline(
+        [
+            Node(
+                func=read_registry,
+                inputs=["params:registry_folder", "synthetic_registry"],
+                outputs=[*TABLES, "registry_source"],
+                name="read_registry",
+            ),
+            Node(
+                func=build_cohort,
+                inputs=[*TABLES, "registry_source", "params:cohort"],
+                outputs=["episodes", "attrition"],
+                name="build_cohort",
+            ),
+        ]
+    )
+    return cohort + create_partition_pipeline()
+
+
+def create_partition_pipeline() -> Pipeline:
+    """``episodes`` -> ``splits`` and ``cohort_description``: also where ``modelling`` begins."""
+    return Pipeline(
+        [
+            Node(
+                func=split,
+                inputs=["episodes", "params:seeds", "params:splits"],
+                outputs="splits",
+                name="split_patients",
+            ),
+            Node(
+                func=describe_cohort,
+                inputs="episodes",
+                outputs="cohort_description",
+                name="describe_cohort",
+            ),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Table 1, figures, the HTML report and the record in MLflow."""

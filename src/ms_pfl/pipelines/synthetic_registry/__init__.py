@@ -1,0 +1,1 @@
+"""A synthetic registry, for those who have none at hand."""

@@ -1,0 +1,1 @@
+"""Five paradigms from one template."""

@@ -1,0 +1,1 @@
+"""The registry: its four tables, their checks, and the synthetic registry."""

@@ -1,0 +1,119 @@
+"""The ingest contract: the columns of the four registry tables, their kinds and their limits.
+
+Names follow the MSBase export. One place holds them, so that reading, the pandera schemas and
+the synthetic registry agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["text", "code", "date", "number", "edss", "flag"]
+
+#: EDSS scores that exist: 0, then 1 to 10 in steps of a half (0.5 is not on the scale).
+EDSS_SCALE: tuple[float, ...] = (0.0, *(half / 2 for half in range(2, 21)))
+
+#: First year in which a date of a person, and of a visit, relapse or treatment, is believed.
+EARLIEST_PERSON_YEAR = 1900
+EARLIEST_RECORD_YEAR = 1960
+
+#: Course of the disease at a visit: clinically isolated syndrome, relapsing-remitting,
+#: secondary progressive, primary progressive, progressive relapsing.
+COURSES: tuple[str, ...] = ("CIS", "RR", "SP", "PP", "PR")
+
+SEXES: tuple[str, ...] = ("F", "M")
+
+#: KFS_1..7: pyramidal, cerebellar, brainstem, sensory, bowel and bladder, visual, cerebral.
+FUNCTIONAL_SYSTEMS: tuple[str, ...] = (*(f"KFS_{i}" for i in range(1, 8)), "KFS_AMBULATION")
+
+ONSET_SITES: tuple[str, ...] = (
+    "ONSET_SUPRATENTORIAL",
+    "ONSET_OPTIC",
+    "ONSET_BRAINSTEM",
+    "ONSET_SPINAL",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, what it holds, and which values are believed.
+
+    Attributes:
+        name: name in the canonical table.
+        kind: "text" (ids, names), "code" (one of `codes`), "date", "number", "edss", "flag" (0/1).
+        required: the column must be there and every row must hold a value.
+        aliases: further names under which exports carry the column.
+        codes: canonical value of each accepted spelling (upper case), for kind "code".
+        low: smallest value believed (number), inclusive.
+        high: largest value believed (number), inclusive.
+        earliest_year: dates before this year are refused (date).
+    """
+
+    name: str
+    kind: Kind
+    required: bool = False
+    aliases: tuple[str, ...] = ()
+    codes: dict[str, str] = field(default_factory=dict)
+    low: float = float("-inf")
+    high: float = float("inf")
+    earliest_year: int = EARLIEST_RECORD_YEAR
+
+
+_SEX_CODES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+_COURSE_CODES = {course: course for course in COURSES} | {
+    "RRMS": "RR",
+    "SPMS": "SP",
+    "PPMS": "PP",
+    "PRMS": "PR",
+}
+_PATIENT = Column("PATIENT_ID", "text", required=True)
+
+CONTRACT: dict[str, tuple[Column, ...]] = {
+    "patients": (
+        _PATIENT,
+        Column("country", "text", required=True),
+        Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
+        Column("gender", "code", codes=_SEX_CODES),
+        Column("clinic_code", "text"),
+        Column(
+            "MS_ONSET_DATE",
+            "date",
+            aliases=("ms_onset_reformat",),
+            earliest_year=EARLIEST_PERSON_YEAR,
+        ),
+        Column("MS_DIAGNOSIS_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
+        *(Column(site, "flag") for site in ONSET_SITES),
+        Column("EDUCATION", "number"),
+    ),
+    "visits": (
+        _PATIENT,
+        Column("DATE_OF_VISIT", "date", required=True),
+        # Required as a column; a visit without a score is left out and counted.
+        Column("EDSS", "edss"),
+        *(Column(name, "number", low=0, high=6) for name in FUNCTIONAL_SYSTEMS[:-1]),
+        # 0-12 in Neurostatus, 0-16 in later versions of it.
+        Column("KFS_AMBULATION", "number", low=0, high=16),
+        Column("MSCOURSE_AT_VISIT", "code", codes=_COURSE_CODES),
+    ),
+    "relapses": (
+        _PATIENT,
+        Column("DATE_OF_ONSET", "date", required=True),
+        Column("severity", "text"),
+    ),
+    "treatments": (
+        _PATIENT,
+        Column("dmt", "text", required=True),
+        Column("START_DATE", "date", required=True),
+        # Required as a column; an empty value means that the treatment goes on.
+        Column("END_DATE", "date"),
+    ),
+}
+
+#: Columns that must be there although single values may be missing.
+REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
+    "patients": ("PATIENT_ID", "country"),
+    "visits": ("PATIENT_ID", "DATE_OF_VISIT", "EDSS"),
+    "relapses": ("PATIENT_ID", "DATE_OF_ONSET"),
+    "treatments": ("PATIENT_ID", "dmt", "START_DATE", "END_DATE"),
+}

@@ -1,0 +1,93 @@
+"""Parameters of the synthetic registry, checked before anything is simulated."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Heterogeneity(BaseModel):
+    """How much countries differ, one knob a cause: 0 = not at all, 1 = as in the base registry.
+
+    Each knob multiplies the standard deviation of a country's (and its clinics') deviations.
+    With every knob at 0 the patients of all countries are draws from one distribution.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case_mix: float = Field(
+        description="age, duration, course, sex, education, calendar year and disability at onset",
+        ge=0.0,
+        le=3.0,
+    )
+    rater: float = Field(
+        description="EDSS offsets of countries and clinics, rater error", ge=0.0, le=3.0
+    )
+    visit_frequency: float = Field(
+        description="visits a year, by country and clinic", ge=0.0, le=3.0
+    )
+    drug_access: float = Field(
+        description="start of treatment, approval delay, high-efficacy drugs", ge=0.0, le=3.0
+    )
+    missingness: float = Field(
+        description="share of missing values, by country, clinic", ge=0.0, le=3.0
+    )
+    hazard: float = Field(
+        description="baseline hazards of worsening and of relapse", ge=0.0, le=3.0
+    )
+    predictor_effects: float = Field(
+        description="effects of age, sex, course, relapses and EDSS on worsening (concept shift)",
+        ge=0.0,
+        le=3.0,
+    )
+
+
+class SyntheticRegistryParameters(BaseModel):
+    """Size, seed and the main rates of the synthetic registry.
+
+    The finer constants (effects, severities, drug catalog) stand with their sources in the
+    modules that use them, see ``docs/synthetic-registry.md``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_patients: int = Field(
+        ge=96, le=1_000_000, description="patients in all 32 countries together"
+    )
+    min_patients_per_country: int = Field(ge=3, le=100, description="floor for small countries")
+    seed: int = Field(ge=0, description="same seed and parameters give the same tables")
+    data_cut: date = Field(
+        ge=date(2005, 1, 1),
+        le=date(2100, 1, 1),
+        description="the day of the export: nothing in the registry is later",
+    )
+    follow_up_years: float = Field(
+        gt=0.5,
+        le=40.0,
+        description="mean years until a patient leaves, before the data cut shortens them",
+    )
+    visits_per_year: float = Field(
+        gt=0.2, le=6.0, description="mean scheduled visits of a patient in a year"
+    )
+    relapse_rate: float = Field(
+        ge=0.0,
+        le=3.0,
+        description="relapses a person-year: untreated man of 30 at onset of relapsing MS",
+    )
+    progression_rate: float = Field(
+        ge=0.0,
+        le=2.0,
+        description="steps of lasting worsening a person-year: untreated woman of 40, RR, EDSS 3",
+    )
+    secondary_progression_rate: float = Field(
+        ge=0.0,
+        le=1.0,
+        description="conversions from RR to SP a person-year of a woman of 40 at EDSS 3",
+    )
+    treatment_start_rate: float = Field(
+        ge=0.0,
+        le=5.0,
+        description="first treatments a person-year once diagnosed and drugs are at hand",
+    )
+    heterogeneity: Heterogeneity = Field(description="how much the countries differ")

@@ -1,0 +1,216 @@
+"""Figures of the report, drawn on matplotlib's Figure objects without pyplot's global state."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.evaluation.names import model_key, models_in_order, paradigm_name, strategy_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_P = ParamSpec("_P")
+# Okabe and Ito's palette: told apart by color-blind readers, visible on white and on black.
+_PARADIGM_COLORS = {
+    "centralized": "#E69F00",
+    "local": "#D55E00",
+    "federated": "#56B4E9",
+    "fine_tuned": "#009E73",
+    "adaptive": "#CC79A7",
+}
+_STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
+# A near-black that nothing else uses: the report turns it into the page's text color.
+_INK = "#010203"
+_STYLE: Any = {
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "font.size": 9,
+    "text.parse_math": False,  # a country's name may hold a dollar sign
+    "svg.fonttype": "none",
+}
+
+
+def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    @wraps(draw)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        from matplotlib import rc_context
+
+        with rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@_styled
+def country_sizes(countries: pd.DataFrame) -> Figure:
+    """Draw episodes a country (log scale) beside the share of episodes that worsen.
+
+    Args:
+        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.2 + 0.19 * len(countries)), layout="constrained")
+    sizes, shares = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    rows = np.arange(len(countries))
+    # dots, not bars: on a log scale a bar's length means nothing; no positive is drawn at no place
+    positive = countries["n_positive"].where(countries["n_positive"] > 0)
+    sizes.hlines(rows, positive, countries["n_episodes"], color="#808080", linewidth=0.8)
+    sizes.plot(countries["n_episodes"], rows, "o", color="#56B4E9", label="all episodes")
+    sizes.plot(positive, rows, "o", color="#D55E00", label="with the outcome")
+    _log_axis(sizes, int(countries["n_episodes"].max()))
+    sizes.set(xlabel="episodes (log scale)", title="Size of each country")
+    sizes.set_yticks(rows, countries["country"])
+    sizes.set_ylim(len(countries) - 0.3, -0.7)
+    sizes.legend(loc="lower right")
+    shares.plot(100 * countries["positive_share"], rows, "o", color="#D55E00", markersize=4)
+    overall = 100 * countries["n_positive"].sum() / countries["n_episodes"].sum()
+    shares.axvline(overall, color=_INK, linewidth=0.8, linestyle=":")
+    shares.set(
+        xlabel="outcome, % of episodes", title=f"Class balance (all countries {overall:.1f} %)"
+    )
+    shares.set_xlim(left=-1)
+    shares.tick_params(axis="y", length=0)
+    return figure
+
+
+def _log_axis(axes: Axes, largest: int) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_xscale("log")
+    # from 0.8, so that a country with one episode is still to be seen
+    axes.set_xlim(0.8, 1.5 * max(largest, 10))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+@_styled
+def learning_curves(curves: pd.DataFrame) -> Figure:
+    """Draw validation log-loss and ROC-AUC over rounds: a column a paradigm, a line a seed.
+
+    Args:
+        curves: the table of :func:`ms_pfl.evaluation.curves.learning_curves`. A dot marks the
+            round whose weights are used, where that is one for all countries.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    models = models_in_order(curves)
+    paradigms = sorted({p for p, _ in models}, key=lambda p: model_key(p, ""))
+    strategies = [s for s in dict.fromkeys(s for _, s in models) if strategy_name(s)]
+    colors = {s: _STRATEGY_COLORS[i % len(_STRATEGY_COLORS)] for i, s in enumerate(strategies)}
+    figure = Figure(figsize=(max(4.0, 2.1 * len(paradigms)), 4.4), layout="constrained")
+    grid = figure.subplots(2, len(paradigms), sharex="col", sharey="row", squeeze=False)
+    measures = ["validation_log_loss", "validation_roc_auc"]
+    for column, paradigm in enumerate(paradigms):
+        own = curves[curves["paradigm"] == paradigm]
+        for (strategy, _), line in own.groupby(["strategy", "seed"], sort=True):
+            color = colors.get(str(strategy), "#808080")
+            used = line[line["selected"].astype(bool)]
+            for axes, measure in zip(grid[:, column], measures, strict=True):
+                axes.plot(line["round"], line[measure], color=color, linewidth=1, alpha=0.85)
+                axes.plot(used["round"], used[measure], "o", color=color, markersize=4)
+        grid[0, column].set_title(paradigm_name(paradigm))
+        grid[1, column].set_xlabel("round" if paradigm in ("federated", "adaptive") else "epoch")
+        grid[1, column].xaxis.get_major_locator().set_params(integer=True)
+    grid[0, 0].set_ylabel("validation log-loss")
+    grid[1, 0].set_ylabel("validation ROC-AUC")
+    handles = [Line2D([], [], color=colors[s], label=strategy_name(s)) for s in strategies]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@_styled
+def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
+    """Draw each country's gain in ROC-AUC over plain federated training, a panel a strategy.
+
+    Args:
+        gains: the table of :func:`ms_pfl.evaluation.comparison.gains` with reference
+            ``federated`` and scope ``country``.
+        countries: the table of :func:`ms_pfl.reporting.tables.country_table`; the largest
+            country comes first. The point is the mean over seeds, the line runs from the
+            lowest seed to the highest. Countries with one class in every seed are left out.
+    """
+    from matplotlib.figure import Figure
+
+    known = gains.dropna(subset=["gain"])
+    shown = countries[countries["country"].isin(known["country"])].reset_index(drop=True)
+    models = models_in_order(known)
+    strategies = list(dict.fromkeys(s for _, s in models)) or [""]
+    figure = Figure(
+        figsize=(max(5.0, 1.6 + 3.2 * len(strategies)), 1.3 + 0.24 * len(shown)),
+        layout="constrained",
+    )
+    panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
+    position = {country: i for i, country in enumerate(shown["country"])}
+    for axes, strategy in zip(panels, strategies, strict=True):
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        paradigms = [p for p, s in models if s == strategy]
+        for i, paradigm in enumerate(paradigms):
+            own = known[(known["strategy"] == strategy) & (known["paradigm"] == paradigm)]
+            spread = own.groupby("country")["gain"].agg(["mean", "min", "max"])
+            rows = np.array([position[str(country)] for country in spread.index], dtype=float)
+            rows += 0.3 * (i - (len(paradigms) - 1) / 2)
+            color = _PARADIGM_COLORS.get(paradigm, "#808080")
+            axes.hlines(rows, spread["min"], spread["max"], color=color, linewidth=1.2)
+            axes.plot(
+                spread["mean"], rows, "o", color=color, markersize=4, label=paradigm_name(paradigm)
+            )
+        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC over federated")
+    labels = [f"{row.country} ({row.n_episodes:,})" for row in shown.itertuples()]
+    panels[0].set_yticks(range(len(shown)), labels)
+    panels[0].set_ylim(len(shown) - 0.3, -0.7)
+    handles, names = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an ``<svg>`` element for a page that is light or dark.
+
+    Text stays text; ink takes the page's color; the background is the page's own. The same
+    figure gives the same characters, and no two figures share an id.
+
+    Args:
+        figure: what a function of this module drew.
+        name: letters, unique on the page; the prefix of the element's ids.
+    """
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    style: Any = {**_STYLE, "svg.hashsalt": name}
+    with rc_context(style):
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(_INK, "currentColor")
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    return re.sub(r"url\(#", f"url(#{name}-", svg)

@@ -1,0 +1,257 @@
+"""Table 1 in the study's layout, and the notes and tables around it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ms_pfl.evaluation.names import METRICS, SCOPES, model_name, models_in_order
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+
+_SCOPES = ("pooled", "macro", "weighted")
+_MISSING = "–"
+
+
+def format_value(mean: float, sd: float = math.nan, digits: int = 3) -> str:
+    """Return ``0.812 ± 0.003``, without ± where there is no sd, a dash where no mean.
+
+    >>> format_value(0.8123, 0.0031)
+    '0.812 ± 0.003'
+    >>> format_value(0.8123)
+    '0.812'
+    """
+    if math.isnan(mean):
+        return _MISSING
+    text = f"{mean:.{digits}f}"
+    return text if math.isnan(sd) else f"{text} ± {sd:.{digits}f}"
+
+
+def table1(
+    summary: pd.DataFrame, metrics: Sequence[str] = ("roc_auc", "pr_auc"), digits: int = 3
+) -> pd.DataFrame:
+    """Lay the summary out as the study's Table 1.
+
+    Args:
+        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        metrics: which metrics; ``("brier", "log_loss")`` gives the companion table.
+        digits: decimals.
+
+    Returns:
+        One row a model (Centralized, Local, then for each strategy Federated, Fine-tuned,
+        Adaptive), text cells: ``Model``, then for each metric its pooled, macro and
+        size-weighted value as mean ± sd over seeds.
+    """
+    columns: dict[str, list[str]] = {"Model": []}
+    cells = {
+        (row["paradigm"], row["strategy"], row["metric"], row["scope"]): format_value(
+            row["mean"], row["sd"], digits
+        )
+        for row in summary[summary["scope"].isin(_SCOPES)].to_dict("records")
+    }
+    for paradigm, strategy in models_in_order(summary):
+        columns["Model"].append(model_name(paradigm, strategy))
+        for metric in metrics:
+            for scope in _SCOPES:
+                cell = cells.get((paradigm, strategy, metric, scope), _MISSING)
+                columns.setdefault(f"{METRICS[metric]} {SCOPES[scope]}", []).append(cell)
+    return pd.DataFrame(columns, dtype="str")
+
+
+def country_table(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Count patients and episodes by country.
+
+    Args:
+        episodes: with country, patient_id and label.
+
+    Returns:
+        country, n_patients, n_episodes, n_positive, positive_share (0 to 1), largest country
+        (by episodes) first.
+    """
+    table = (
+        episodes.groupby("country")
+        .agg(
+            n_patients=("patient_id", "nunique"),
+            n_episodes=("label", "size"),
+            n_positive=("label", "sum"),
+        )
+        .astype("int64")
+        .reset_index()
+    )
+    table["positive_share"] = table["n_positive"] / table["n_episodes"]
+    return table.sort_values(["n_episodes", "country"], ascending=[False, True], ignore_index=True)
+
+
+def per_country_table(
+    summary: pd.DataFrame, countries: pd.DataFrame, metric: str = "roc_auc", digits: int = 3
+) -> pd.DataFrame:
+    """Lay a metric out by country: one row a country, one column a model, means over seeds.
+
+    Args:
+        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        countries: the table of :func:`country_table`; its order is kept.
+        metric: such as ``roc_auc``.
+        digits: decimals.
+
+    Returns:
+        Text cells: ``Country``, ``Patients``, ``Episodes``, ``With outcome`` (share of
+        episodes with label 1), then a column a model; a dash where the metric is undefined in
+        all seeds.
+    """
+    own = summary[(summary["scope"] == "country") & (summary["metric"] == metric)]
+    wide = {
+        (row["paradigm"], row["strategy"], row["country"]): row["mean"]
+        for row in own.to_dict("records")
+    }
+    table = pd.DataFrame(
+        {
+            "Country": countries["country"],
+            "Patients": [f"{n:,}" for n in countries["n_patients"]],
+            "Episodes": [f"{n:,}" for n in countries["n_episodes"]],
+            "With outcome": [f"{100 * share:.1f} %" for share in countries["positive_share"]],
+        }
+    )
+    for pair in models_in_order(own):
+        means = [wide.get((*pair, country), math.nan) for country in countries["country"]]
+        table[model_name(*pair)] = [format_value(mean, digits=digits) for mean in means]
+    return table.astype("str")
+
+
+def notes(coverage: pd.DataFrame, source: Mapping[str, str]) -> list[str]:
+    """Say in full sentences what Table 1 rests on.
+
+    Args:
+        coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
+        source: ``kind`` (``synthetic``, ``folder`` or ``own``) and ``description``, as in
+            ``episodes.attrs["source"]``.
+
+    Returns:
+        A sentence or two an entry; the warning about synthetic data comes first.
+    """
+    lines = []
+    if source.get("kind") == "synthetic":
+        lines.append(f"Synthetic data ({source['description']}): no figure is about real patients.")
+    else:
+        lines.append(f"Data: {source['description']}.")
+    seeds = ", ".join(str(seed) for seed in coverage["seed"])
+    lines.append(
+        f"Test split: {_range(coverage['n_episodes'], 'episode')} "
+        f"({_range(coverage['n_positive'], None)} with the outcome) of "
+        f"{_range(coverage['n_patients'], 'patient')} in "
+        f"{_range(coverage['n_countries'], 'country')} "
+        f"for each seed; seeds {seeds}; the same rows for every model."
+    )
+    if coverage["n_single_class"].max() > 0:
+        lines.append(
+            f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
+            f"{_range(coverage['n_single_class'], 'country')} whose test episodes are all of one "
+            f"class; pooled values keep them."
+        )
+    if coverage["n_without_test"].max() > 0:
+        lines.append(
+            f"{_range(coverage['n_without_test'], 'country')} had validation but no test episodes."
+        )
+    if len(coverage) > 1:
+        lines.append(
+            f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
+            f"weights), not a confidence interval."
+        )
+    return lines
+
+
+def _range(counts: pd.Series, noun: str | None) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    if noun is None:
+        return number
+    plural = {"country": "countries"}.get(noun, f"{noun}s")
+    return f"{number} {noun if high == 1 else plural}"
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a table of text cells in GitHub's Markdown, the first column flush left.
+
+    >>> print(to_markdown(pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})))
+    | Model | ROC-AUC |
+    |:------|--------:|
+    | Local |     0.7 |
+    """
+    texts = [[str(name).replace("|", "\\|") for name in table.columns]]
+    texts += [[str(cell).replace("|", "\\|") for cell in row] for row in table.to_numpy()]
+    widths = [max(3, *(len(row[i]) for row in texts)) for i in range(len(table.columns))]
+
+    def line(row: list[str]) -> str:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(cells)} |"
+
+    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (w + 1) + ":" for w in widths[1:])])
+    return "\n".join([line(texts[0]), f"|{rule}|", *(line(row) for row in texts[1:])])
+
+
+def render_console(
+    table: pd.DataFrame, notes: Sequence[str], title: str = "Table 1. Test performance"
+) -> ConsoleTable:
+    """Return Table 1 and its notes as something ``rich`` can print.
+
+    Where the console is wide enough (100 characters for two metrics) the metrics stand side by
+    side; a narrower one (80 without a terminal) gets one table a metric: no cell is ever cut.
+
+    Args:
+        table: the table of :func:`table1`.
+        notes: the sentences of :func:`notes`.
+        title: the line above.
+    """
+    return ConsoleTable(table, notes, title)
+
+
+class ConsoleTable:
+    """A ``rich`` renderable, see :func:`render_console`."""
+
+    def __init__(self, table: pd.DataFrame, notes: Sequence[str], title: str) -> None:
+        """Keep what is to be shown; nothing is laid out before the width is known."""
+        self.table, self.notes, self.title = table, notes, title
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield title, table or tables, and notes."""
+        from rich.measure import Measurement
+        from rich.text import Text
+
+        yield Text()
+        yield Text(self.title, style="bold")
+        side_by_side = self._rich_table(list(self.table.columns[1:]))
+        needed = Measurement.get(console, options.update(max_width=1000), side_by_side).maximum
+        for table in (
+            [side_by_side] if needed <= options.max_width else map(self._rich_table, self._groups())
+        ):
+            yield table
+            yield Text()
+        for note in self.notes:
+            yield Text(note)
+
+    def _groups(self) -> list[list[str]]:
+        groups: dict[str, list[str]] = {}
+        for name in self.table.columns[1:]:
+            groups.setdefault(name.rsplit(" ", 1)[0], []).append(name)
+        return list(groups.values())
+
+    def _rich_table(self, names: list[str]) -> Table:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        rich_table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        rich_table.add_column("Model", no_wrap=True)
+        for name in names:
+            head = "\n".join(name.rsplit(" ", 1)).replace("size-", "size-\n")
+            rich_table.add_column(Text(head), justify="right", no_wrap=True)
+        for row in self.table[["Model", *names]].itertuples(index=False, name=None):
+            # ".812" instead of "0.812": the six columns of the study fit 100 characters
+            rich_table.add_row(row[0], *(re.sub(r"\b0\.", ".", cell) for cell in row[1:]))
+        return rich_table

@@ -1,0 +1,15 @@
+"""Settings of the MLflow record."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrackingParameters(BaseModel):
+    """Where in MLflow a run is recorded; the ``tracking`` block of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str = Field(
+        min_length=1, max_length=500, description="Name of the MLflow experiment of all runs."
+    )

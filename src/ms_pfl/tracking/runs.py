@@ -1,0 +1,239 @@
+"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ms_pfl.errors import InputError
+from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.curves import learning_curves
+from ms_pfl.evaluation.names import METRICS, model_name, models_in_order
+from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
+from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.tracking.store import experiment_id, open_client
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+STATUSES = ("FINISHED", "FAILED", "KILLED")
+_METRICS_A_BATCH = 1000
+_PARAMS_A_BATCH = 100
+_HEADLINE_SCOPES = ("pooled", "macro", "weighted")
+# (name, value, step)
+_Point = tuple[str, float, int]
+
+
+def open_parent(
+    project_path: Path,
+    settings: TrackingParameters,
+    run_name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> str:
+    """Start the parent run.
+
+    Args:
+        project_path: the folder that holds ``mlflow.db`` and ``mlruns``.
+        settings: the experiment.
+        run_name: what the list of runs shows.
+        params: the configuration, nested as it is; written flat (``ray.num_workers``).
+        tags: such as the Kedro environment and pipeline.
+
+    Returns:
+        The run's id, for :func:`log_comparison` and :func:`close_parent`.
+
+    Raises:
+        InputError: the experiment belongs to another folder.
+    """
+    client = open_client(project_path)
+    experiment = experiment_id(client, project_path, settings.experiment)
+    run = client.create_run(experiment, run_name=run_name, tags=dict(tags))
+    _log(client, run.info.run_id, params=flatten(params))
+    return str(run.info.run_id)
+
+
+def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
+    """End the parent run.
+
+    Args:
+        run_id: from :func:`open_parent`.
+        status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        project_path: as for :func:`open_parent`.
+
+    Raises:
+        InputError: the status is none of the three.
+    """
+    if status not in STATUSES:
+        raise InputError(f"MLflow status {status!r} is unknown; take one of {', '.join(STATUSES)}")
+    open_client(project_path).set_terminated(run_id, status=status)
+
+
+def log_comparison(
+    run_id: str,
+    metrics: pd.DataFrame,
+    history: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    files: Sequence[Path],
+    *,
+    project_path: Path,
+    note: str = "",
+) -> list[str]:
+    """Record a comparison: means over seeds on the parent, every fit in a child of its own.
+
+    The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on, because MLflow's chart view
+    is empty while parents are collapsed and only children carry metrics. A child has params
+    and tags ``paradigm``, ``strategy`` and ``seed``; ``roc_auc/pooled`` and the other headline
+    metrics, named alike in all children; ``roc_auc_by_country/Belgium``;
+    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. What is before
+    the slash is a section of the chart view. Undefined values are not written.
+
+    Args:
+        run_id: the parent, from :func:`open_parent`.
+        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
+        history: the concatenated history tables of all fits.
+        tables: name -> table, kept as ``tables/<name>.csv`` with the parent.
+        files: kept with the parent under their own names.
+        project_path: as for :func:`open_parent`.
+        note: Markdown that the parent's page shows as its description, such as Table 1.
+
+    Returns:
+        The ids of the children.
+
+    Raises:
+        InputError: the history is malformed.
+    """
+    client = open_client(project_path)
+    _log(client, run_id, points=_parent_points(metrics))
+    if note:
+        client.set_tag(run_id, "mlflow.note.content", note)
+    _log_files(client, run_id, tables, files)
+    experiment = client.get_run(run_id).info.experiment_id
+    curves = learning_curves(history)
+    keys = ["paradigm", "strategy", "seed"]
+    fits_of_curves = dict(iter(curves.groupby(keys)))
+    fits_of_history = dict(iter(history.groupby(keys)))
+    fits_of_metrics = dict(iter(metrics.groupby(keys)))
+    countries = metric_parts(sorted(set(metrics["country"]) - {""}))
+    children = []
+    for paradigm, strategy in models_in_order(metrics):
+        for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
+            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(fit[2])}
+            points = list(_metric_points(fits_of_metrics[fit], countries))
+            if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
+                points += _curve_points(fits_of_curves[fit])
+                points += _cost_points(fits_of_history[fit])
+            children.append(_log_child(client, experiment, run_id, labels, points))
+    return children
+
+
+def _log_child(
+    client: MlflowClient,
+    experiment: str,
+    parent: str,
+    labels: Mapping[str, str],
+    points: list[_Point],
+) -> str:
+    model = model_name(labels["paradigm"], labels["strategy"])
+    run = client.create_run(
+        experiment,
+        run_name=f"{model}, seed {labels['seed']}",
+        tags={**labels, "model": model, "mlflow.parentRunId": parent},
+    )
+    status = "FAILED"
+    try:
+        # params besides tags: the compare page reads params only
+        _log(client, run.info.run_id, points=points, params=labels)
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run.info.run_id, status=status)
+    return str(run.info.run_id)
+
+
+def _parent_points(metrics: pd.DataFrame) -> list[_Point]:
+    summary = summarize(metrics)
+    headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
+    points = []
+    for row in headline.to_dict("records"):
+        model = metric_part(model_name(row["paradigm"], row["strategy"]))
+        points.append((f"{row['metric']}_{row['scope']}/{model}", float(row["mean"]), 0))
+    return points
+
+
+def _metric_points(rows: pd.DataFrame, countries: Mapping[str, str]) -> Iterator[_Point]:
+    for row in rows.to_dict("records"):
+        if row["scope"] == "country":
+            country = countries[row["country"]]
+            yield f"{row['metric']}_by_country/{country}", float(row["value"]), 0
+        else:
+            yield f"{row['metric']}/{row['scope']}", float(row["value"]), 0
+    behind = rows[(rows["metric"] == next(iter(METRICS))) & (rows["scope"] == "macro")]
+    if len(behind):
+        yield "test/countries_behind_macro_roc_auc", float(behind["n_countries"].iloc[0]), 0
+        yield "test/single_class_countries", float(behind["n_left_out"].iloc[0]), 0
+
+
+def _curve_points(curve: pd.DataFrame) -> Iterator[_Point]:
+    for row in curve.to_dict("records"):
+        for name in ("validation_log_loss", "validation_roc_auc"):
+            yield name, float(row[name]), int(row["round"])
+    used = curve.loc[curve["selected"].astype(bool), "round"]
+    if len(used):
+        yield "cost/selected_round", float(used.iloc[0]), 0
+
+
+def _cost_points(rows: pd.DataFrame) -> Iterator[_Point]:
+    yield "cost/rounds", float(rows["round"].max()), 0
+    for column, name in (
+        ("seconds", "client_seconds"),
+        ("bytes_up", "bytes_up"),
+        ("bytes_down", "bytes_down"),
+    ):
+        if column in rows:
+            yield f"cost/{name}", float(rows[column].sum()), 0
+
+
+def _log(
+    client: MlflowClient,
+    run_id: str,
+    points: Sequence[_Point] = (),
+    params: Mapping[str, str] | None = None,
+) -> None:
+    """Write in as few requests as the store allows: one log_metric a value takes 17 ms."""
+    from mlflow.entities import Param
+
+    entries = [Param(key, value) for key, value in (params or {}).items()]
+    for start in range(0, len(entries), _PARAMS_A_BATCH):
+        client.log_batch(run_id, params=entries[start : start + _PARAMS_A_BATCH])
+    values = _as_metrics(points)
+    for start in range(0, len(values), _METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=values[start : start + _METRICS_A_BATCH])
+
+
+def _as_metrics(points: Sequence[_Point]) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+
+
+def _log_files(
+    client: MlflowClient,
+    run_id: str,
+    tables: Mapping[str, pd.DataFrame],
+    files: Sequence[Path],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, table in tables.items():
+            table.to_csv(Path(folder) / f"{name}.csv", index=False)
+        if tables:
+            client.log_artifacts(run_id, folder, "tables")
+    for file in files:
+        client.log_artifact(run_id, str(file))

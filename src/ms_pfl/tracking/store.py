@@ -1,0 +1,90 @@
+"""The MLflow store of a project, and a client that keeps quiet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from ms_pfl.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_ENVIRONMENT = {
+    "GIT_PYTHON_REFRESH": "quiet",  # no warning where git is not installed
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+# the web page then opens on training runs instead of traces of language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+def tracking_uri(project_path: Path) -> str:
+    """Return where runs are recorded: ``MLFLOW_TRACKING_URI``, or the project's ``mlflow.db``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or (
+        f"sqlite:///{project_path.resolve().as_posix()}/mlflow.db"
+    )
+
+
+def open_client(project_path: Path) -> MlflowClient:
+    """Return a client of the project's store; the first one creates the database.
+
+    MLflow's global tracking address is left as it is, so that two projects in one process (or
+    a notebook with a store of its own) do not get in each other's way.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    # MLflow 3.17 uses an option that SQLAlchemy 2.1 calls deprecated; nobody here can mend it.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    # MLflow sets its own levels when it is imported; "Creating initial tables" is no news.
+    for name in ("mlflow", "alembic", "sqlalchemy.engine"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri(project_path))
+
+
+def experiment_id(client: MlflowClient, project_path: Path, name: str) -> str:
+    """Return the id of an experiment, made (or brought back from the bin) where need be.
+
+    Its artifacts go to ``mlruns`` in the project, unless ``MLFLOW_TRACKING_URI`` names a store
+    that decides for itself.
+
+    Raises:
+        InputError: the experiment keeps its artifacts in another folder, as happens when the
+            project was moved together with its database.
+    """
+    own_store = not os.environ.get("MLFLOW_TRACKING_URI")
+    folder = project_path.resolve() / "mlruns"
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = folder.as_uri() if own_store else None
+        return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    address = urlparse(experiment.artifact_location)
+    if own_store and Path(url2pathname(address.path)) != folder:
+        raise InputError(
+            f"mlflow.db: experiment {name!r} keeps its files in {experiment.artifact_location}, "
+            f"not in this project (was it moved or copied?); set tracking.experiment to a new "
+            f"name, or remove mlflow.db"
+        )
+    return str(experiment.experiment_id)
+
+
+def runs_page(project_path: Path, experiment: str) -> str:
+    """Return the address of an experiment's runs, as `mlflow ui` or the tracking server shows it.
+
+    MLflow 3 opens on its pages for language models otherwise.
+    """
+    uri = tracking_uri(project_path)
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    found = open_client(project_path).get_experiment_by_name(experiment)
+    page = f"/experiments/{found.experiment_id}/runs" if found else "/experiments"
+    return f"{server}/#{page}?workflowType=machine_learning"

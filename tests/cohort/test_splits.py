@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from cohort_examples import FRACTIONS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ms_pfl.cohort.parameters import SplitFractions
+from ms_pfl.cohort.schemas import Splits
+from ms_pfl.cohort.splits import split_patients, split_sizes
+
+
+def episodes_of(sizes: dict[str, tuple[int, int]], rows: int = 2) -> pd.DataFrame:
+    """Episodes of (patients that worsen once, patients that do not) of each country."""
+    frame = []
+    for country, (worse, same) in sizes.items():
+        for i in range(worse + same):
+            frame += [(f"{country}-{i}", country, int(i < worse and j == 0)) for j in range(rows)]
+    return pd.DataFrame(frame, columns=["patient_id", "country", "label"])
+
+
+def counts(splits: pd.DataFrame) -> tuple[int, int, int]:
+    table = splits["split"].value_counts()
+    return tuple(int(table.get(name, 0)) for name in ("train", "validation", "test"))
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes"),
+    [
+        (0, (0, 0, 0)),
+        (1, (1, 0, 0)),
+        (2, (1, 0, 1)),
+        (3, (1, 1, 1)),
+        (4, (2, 1, 1)),
+        (5, (3, 1, 1)),
+        (6, (4, 1, 1)),
+        (7, (4, 1, 2)),
+        (8, (5, 1, 2)),
+        (10, (6, 2, 2)),
+        (55, (33, 11, 11)),
+        (1000, (600, 200, 200)),
+    ],
+)
+def test_sizes_by_hand(n, sizes):
+    assert split_sizes(n, FRACTIONS) == sizes
+
+
+@given(n=st.integers(3, 5000), train=st.integers(1, 97), share=st.floats(0.01, 0.99))
+def test_sizes_add_up_and_none_is_empty(n, train, share):
+    rest = 100 - train
+    validation = max(1, min(rest - 1, round(rest * share)))
+    fractions = SplitFractions(
+        train=train / 100, validation=validation / 100, test=(rest - validation) / 100
+    )
+    sizes = split_sizes(n, fractions)
+    assert sum(sizes) == n
+    assert min(sizes) >= 1
+    exact = (n * train / 100, n * validation / 100, n * (rest - validation) / 100)
+    assert all(
+        abs(size - e) < 1 or e < 1 or min(exact) < 1 for size, e in zip(sizes, exact, strict=True)
+    )
+
+
+def test_small_countries():
+    table = episodes_of({"one": (0, 1), "two": (1, 1), "three": (1, 2), "five": (2, 3)})
+    splits = split_patients(table, [0, 1, 2], FRACTIONS)
+    for (_, country), part in splits.groupby(["seed", "country"]):
+        expected = {"one": (1, 0, 0), "two": (1, 0, 1), "three": (1, 1, 1), "five": (3, 1, 1)}
+        assert counts(part) == expected[country]
+
+
+def test_strata_are_split_each_by_itself():
+    table = episodes_of({"Italy": (10, 90), "Iran": (3, 20)})
+    splits = split_patients(table, range(5), FRACTIONS)
+    worse = table.groupby("patient_id")["label"].max()
+    splits["worse"] = worse.reindex(splits["patient_id"]).to_numpy()
+    for (_, country, flag), part in splits.groupby(["seed", "country", "worse"]):
+        expected = {
+            ("Italy", 1): (6, 2, 2),
+            ("Italy", 0): (54, 18, 18),
+            ("Iran", 1): (1, 1, 1),
+            ("Iran", 0): (12, 4, 4),
+        }
+        assert counts(part) == expected[country, flag]
+
+
+def test_seeds_differ_and_repeat():
+    table = episodes_of({"Italy": (20, 80)})
+    splits = split_patients(table, [0, 1], FRACTIONS)
+    first, second = (part["split"].tolist() for _, part in splits.groupby("seed"))
+    assert first != second
+    pd.testing.assert_frame_equal(splits, split_patients(table, [0, 1], FRACTIONS))
+
+
+def test_splits_do_not_change_between_versions():
+    """Frozen: models that were saved were trained on these patients."""
+    splits = split_patients(episodes_of({"Italy": (3, 4)}), [0], FRACTIONS)
+    order = "test validation train train train validation test"
+    assert splits["split"].tolist() == order.split()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.dictionaries(
+        st.sampled_from(["Österreich", "Belgium", "Iran", "Oman", "Qatar"]),
+        st.tuples(st.integers(0, 12), st.integers(1, 30)),
+        min_size=1,
+    ),
+    seed=st.integers(0, 2**31),
+    order=st.randoms(use_true_random=False),
+)
+def test_no_patient_in_two_splits_and_nothing_hangs_on_order_or_other_countries(sizes, seed, order):
+    table = episodes_of(sizes)
+    splits = split_patients(table, [seed, seed + 1], FRACTIONS)
+    Splits.validate(splits)
+    assert len(splits) == 2 * table["patient_id"].nunique()
+    assert not splits.duplicated(["country", "patient_id", "seed"]).any()
+    ordered = splits.sort_values(["seed", "country", "patient_id"], ignore_index=True)
+    pd.testing.assert_frame_equal(splits, ordered)
+
+    rows = list(range(len(table)))
+    order.shuffle(rows)
+    pd.testing.assert_frame_equal(
+        splits, split_patients(table.iloc[rows], [seed, seed + 1], FRACTIONS)
+    )
+    for country in sizes:
+        alone = split_patients(table[table["country"] == country], [seed, seed + 1], FRACTIONS)
+        pd.testing.assert_frame_equal(
+            alone, splits[splits["country"] == country].reset_index(drop=True)
+        )
+
+
+def test_rows_that_are_patients():
+    """A table of one's own without visits: each row is somebody."""
+    n = 200
+    table = episodes_of({"Hospital": (80, 120)}, rows=1)
+    assert len(table) == n
+    splits = split_patients(table, [7], FRACTIONS)
+    assert counts(splits) == (120, 40, 40)
+    test = splits.loc[splits["split"] == "test", "patient_id"]
+    assert math.isclose(table.set_index("patient_id").loc[test, "label"].mean(), 0.4)
+
+
+def test_the_same_id_in_two_countries_is_two_people():
+    table = pd.DataFrame(
+        {
+            "patient_id": [str(i) for i in range(10)] * 2,
+            "country": np.repeat(["A", "B"], 10),
+            "label": 0,
+        }
+    )
+    splits = split_patients(table, [0], FRACTIONS)
+    assert len(splits) == 20
+    first, second = (part["split"].tolist() for _, part in splits.groupby("country"))
+    assert first != second
+
+
+def test_fractions_add_up_to_one():
+    with pytest.raises(ValidationError, match=r"must add up to 1, not 1\.1"):
+        SplitFractions(train=0.7, validation=0.2, test=0.2)

@@ -1,0 +1,78 @@
+"""Curves over rounds, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from ms_pfl.errors import InputError
+from ms_pfl.evaluation.curves import learning_curves
+
+
+def rows(country: str, n: int, losses: list[float], used: int, auc: float = 0.7) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "paradigm": "local", "strategy": "none", "seed": 0, "country": country,
+            "round": range(1, len(losses) + 1), "n_validation": n, "validation_loss": losses,
+            "validation_roc_auc": auc,
+            "selected": [r == used for r in range(1, len(losses) + 1)],
+        }
+    )  # fmt: skip
+
+
+def test_rounds_are_weighted_by_validation_episodes() -> None:
+    curve = learning_curves(
+        pd.concat([rows("A", 30, [0.6, 0.5], 2, 0.8), rows("B", 10, [1.0, 0.7], 2, 0.6)])
+    )
+    assert curve["validation_log_loss"].tolist() == pytest.approx([0.7, 0.55])
+    assert curve["validation_roc_auc"].tolist() == pytest.approx([0.75, 0.75])
+    assert curve["n_validation"].tolist() == [40, 40]
+    assert curve["selected"].tolist() == [False, True]
+
+
+def test_a_country_that_stopped_counts_on_with_the_epoch_it_uses() -> None:
+    curve = learning_curves(
+        pd.concat([rows("A", 10, [0.6, 0.4, 0.9], 2), rows("B", 10, [0.5] * 5, 5)])
+    )
+    assert curve["validation_log_loss"].tolist() == pytest.approx([0.55, 0.45, 0.7, 0.45, 0.45])
+    # each country has an epoch of its own: there is no round to mark
+    assert not curve["selected"].any()
+
+
+def test_a_country_without_validation_episodes_has_no_vote() -> None:
+    curve = learning_curves(
+        pd.concat([rows("A", 10, [0.6, 0.4], 2), rows("B", 0, [math.nan] * 2, 2, math.nan)])
+    )
+    assert curve["validation_log_loss"].tolist() == pytest.approx([0.6, 0.4])
+    assert curve["n_validation"].tolist() == [10, 10]
+
+
+def test_one_class_is_left_out_of_roc_auc_only() -> None:
+    curve = learning_curves(
+        pd.concat([rows("A", 10, [0.6], 1, 0.8), rows("B", 30, [0.2], 1, math.nan)])
+    )
+    assert curve["validation_log_loss"].tolist() == pytest.approx([0.3])
+    assert curve["validation_roc_auc"].tolist() == pytest.approx([0.8])
+
+
+def test_no_validation_at_all_is_undefined() -> None:
+    curve = learning_curves(rows("A", 0, [math.nan], 1, math.nan))
+    assert curve["validation_log_loss"].isna().all()
+
+
+def test_one_curve_a_fit(history: pd.DataFrame) -> None:
+    curves = learning_curves(history)
+    assert curves.groupby(["paradigm", "strategy", "seed"]).ngroups == 24
+    federated = curves[curves["paradigm"] == "federated"]
+    assert federated.groupby(["strategy", "seed"])["selected"].sum().eq(1).all()
+
+
+def test_malformed_history_is_refused(history: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="column 'validation_loss' is missing"):
+        learning_curves(history.drop(columns="validation_loss"))
+    with pytest.raises(InputError, match="Centralized, seed 0, round 1: all occurs more than once"):
+        learning_curves(pd.concat([history, history.iloc[[0]]]))
+    with pytest.raises(InputError, match="no row"):
+        learning_curves(history.iloc[:0])

@@ -1,0 +1,36 @@
+"""A copy of the project for tests that run Kedro as a person does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class KedroProject:
+    """A copy of the project's configuration beside its code, so that runs touch no one's data."""
+
+    folder: Path
+
+    def kedro(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        """`kedro <arguments>` in a process of its own, with what it printed."""
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False,
+            env={**os.environ, "NO_COLOR": "1"},
+        )  # fmt: skip
+
+
+def make_project(folder: Path) -> KedroProject:
+    """Lay a copy of the project into an empty folder: configuration copied, code linked."""
+    shutil.copytree(PROJECT / "conf", folder / "conf")
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    shutil.copy(PROJECT / ".telemetry", folder)
+    (folder / "src").symlink_to(PROJECT / "src")
+    return KedroProject(folder)

@@ -1,0 +1,42 @@
+"""The pipelines that people name on the command line are there and fit together."""
+
+from __future__ import annotations
+
+import pytest
+
+from ms_pfl.pipeline_registry import register_pipelines
+from ms_pfl.pipelines.training.pipeline import PARADIGMS, outputs_of
+
+
+@pytest.fixture(scope="module")
+def pipelines() -> dict:
+    return register_pipelines()
+
+
+def test_pfl_is_the_default_and_needs_only_parameters(pipelines: dict) -> None:
+    assert pipelines["pfl"] == pipelines["__default__"]
+    assert {n for n in pipelines["pfl"].inputs() if not n.startswith("params:")} == {"parameters"}
+
+
+def test_modelling_starts_from_the_episodes(pipelines: dict) -> None:
+    free = {n for n in pipelines["modelling"].inputs() if not n.startswith("params:")}
+    assert free == {"episodes", "parameters"}
+
+
+def test_five_namespaces_hold_eight_trainings(pipelines: dict) -> None:
+    trainings = pipelines["training"].nodes
+    assert {node.namespace for node in trainings} == set(PARADIGMS)
+    assert len(trainings) == len(outputs_of("predictions")) == 8
+
+
+def test_a_tag_selects_a_strategy(pipelines: dict) -> None:
+    chosen = pipelines["pfl"].only_nodes_with_tags("fedprox").nodes
+    assert [node.name for node in chosen] == [
+        "adaptive.train_fedprox", "federated.train_fedprox", "fine_tuned.train_fedprox",
+    ]  # fmt: skip
+
+
+def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:
+    node = next(n for n in pipelines["fine_tuned"].nodes if n.name.endswith("fedprox"))
+    assert "federated.fedprox.models" in node.inputs
+    assert "federated.fedavg.models" not in node.inputs

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ms_pfl.errors import InputError
+from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.schemas import Patients, Relapses, Treatments, Visits
+from ms_pfl.registry.tables import RegistryTables, check, read_folder
+
+TODAY = pd.Timestamp("2024-12-31")
+MODELS = {"patients": Patients, "visits": Visits, "relapses": Relapses, "treatments": Treatments}
+TEXTS = {
+    "patients": (
+        "PATIENT_ID,country,BIRTH_DATE,gender,ms_onset_reformat,ONSET_OPTIC,EDUCATION\n"
+        "001,Italy,1970-05-06,F,2000-01-02,1,3\n"
+        " 002 ,Iran,,male,NA,,\n"
+    ),
+    "visits": (
+        "PATIENT_ID,DATE_OF_VISIT,EDSS,KFS_1,MSCOURSE_AT_VISIT\n"
+        "001,2001-01-01,2.0,1,RR\n"
+        "001,2002-01-01,2.5,,RRMS\n"
+        "002,2001-06-01T10:30:00,0,,unknown\n"
+    ),
+    "relapses": "PATIENT_ID,DATE_OF_ONSET,severity\n001,2000-12-01,severe\n",
+    "treatments": "PATIENT_ID,dmt,START_DATE,END_DATE\n001,Avonex,2001-02-01,\n",
+}
+
+
+def write(folder: Path, **changes: str | None) -> Path:
+    for name, text in (TEXTS | changes).items():
+        if text is not None:
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def refusal(folder: Path, **changes: str | None) -> str:
+    """The message, less the folder's name."""
+    with pytest.raises(InputError) as caught:
+        read_folder(write(folder, **changes), today=TODAY)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{folder}/", "").replace(str(folder), "DIR")
+
+
+def test_canonical_tables(tmp_path):
+    tables = read_folder(write(tmp_path), today=TODAY)
+    for name, model in MODELS.items():
+        table = getattr(tables, name)
+        assert list(table.columns) == [column.name for column in CONTRACT[name]]
+        pd.testing.assert_frame_equal(model.validate(table), table)
+        assert table.attrs["source"] == {
+            "kind": "folder",
+            "description": f"registry tables in {tmp_path}",
+        }
+    patients = tables.patients.set_index("PATIENT_ID")
+    assert patients.index.tolist() == ["001", "002"]
+    assert patients.loc["001", "MS_ONSET_DATE"] == pd.Timestamp("2000-01-02")
+    assert patients["gender"].tolist() == ["F", "M"]
+    assert patients["BIRTH_DATE"].dtype == "datetime64[us]"
+    assert patients.loc["002"].drop(["country", "gender"]).isna().all()
+    assert tables.visits["MSCOURSE_AT_VISIT"].tolist()[:2] == ["RR", "RR"]
+    assert tables.visits["MSCOURSE_AT_VISIT"].isna().tolist() == [False, False, True]
+    assert tables.visits["DATE_OF_VISIT"].iloc[2] == pd.Timestamp("2001-06-01")
+    assert tables.visits["KFS_7"].isna().all()
+    assert tables.treatments["END_DATE"].isna().all()
+    assert tables.treatments.attrs["countries_with_treatments"] == ["Italy"]
+
+
+def test_nothing_is_written_into_the_folder(tmp_path):
+    def state() -> dict[str, tuple[str, int]]:
+        return {
+            path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+            for path in sorted(tmp_path.iterdir())
+        }
+
+    write(tmp_path)
+    before = state()
+    read_folder(tmp_path, today=TODAY)
+    assert state() == before
+    assert len(before) == 4
+
+
+def test_relapses_and_treatments_may_hold_a_header_only(tmp_path):
+    write(
+        tmp_path,
+        relapses="PATIENT_ID,DATE_OF_ONSET\n",
+        treatments="PATIENT_ID,dmt,START_DATE,END_DATE\n",
+    )
+    tables = read_folder(tmp_path, today=TODAY)
+    for name in ("relapses", "treatments"):
+        table = getattr(tables, name)
+        assert table.empty
+        pd.testing.assert_frame_equal(MODELS[name].validate(table), table)
+    assert tables.treatments.attrs["countries_with_treatments"] == []
+
+
+VISITS = "PATIENT_ID,DATE_OF_VISIT,EDSS\n"
+PATIENTS = "PATIENT_ID,country,BIRTH_DATE\n"
+TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"visits": None},
+            "DIR holds neither visits.csv nor visits.parquet; add the file (the table is required)",
+        ),
+        (
+            {"visits": "PATIENT_ID,DATE_OF_VISIT\n001,2001-01-01\n"},
+            "visits.csv has no column EDSS; it has PATIENT_ID, DATE_OF_VISIT: "
+            "rename or add what is missing",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,2\n\n001,2002-01-01,2.3\n002,2002-01-01,12\n"},
+            "visits.csv, line 4, column EDSS: '2.3' is not on the EDSS scale (0, 1, 1.5, 2, ... 10)"
+            "; correct the score or remove the row (and 1 more like it)",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,0.5\n"},
+            "visits.csv, line 2, column EDSS: '0.5' is not on the EDSS scale "
+            "(0, 1, 1.5, 2, ... 10); correct the score or remove the row",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,two\n"},
+            "visits.csv, line 2, column EDSS: 'two' is no number; "
+            "write numbers with a decimal point, or leave it empty",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,2\n999,2001-01-01,2\n998,2001-01-01,2\n"},
+            "visits.csv, line 3, column PATIENT_ID: '999' is not in patients.csv; "
+            "add the patient there or remove the row (and 1 more like it)",
+        ),
+        (
+            {"relapses": "PATIENT_ID,DATE_OF_ONSET\n1,2001-01-01\n"},
+            "relapses.csv, line 2, column PATIENT_ID: '1' is not in patients.csv; "
+            "add the patient there or remove the row",
+        ),
+        (
+            {"visits": VISITS + "001,1890-01-01,2\n"},
+            "visits.csv, line 2, column DATE_OF_VISIT: 1890-01-01 lies before 1960; correct it",
+        ),
+        (
+            {"patients": PATIENTS + "001,Italy,1890-02-03\n002,Iran,\n"},
+            "patients.csv, line 2, column BIRTH_DATE: 1890-02-03 lies before 1900; "
+            "correct it or leave it empty",
+        ),
+        (
+            {"relapses": "PATIENT_ID,DATE_OF_ONSET\n001,1959-12-31\n"},
+            "relapses.csv, line 2, column DATE_OF_ONSET: 1959-12-31 lies before 1960; correct it",
+        ),
+        (
+            {"visits": VISITS + "001,03/04/2001,2\n"},
+            "visits.csv, line 2, column DATE_OF_VISIT: '03/04/2001' is no date; "
+            "write dates as YYYY-MM-DD",
+        ),
+        (
+            {"visits": VISITS + "001,2001-02-30,2\n"},
+            "visits.csv, line 2, column DATE_OF_VISIT: '2001-02-30' is no date; "
+            "write dates as YYYY-MM-DD",
+        ),
+        (
+            {"visits": VISITS},
+            "visits.csv holds a header and no rows; at least one row is needed, "
+            "check the export that wrote it",
+        ),
+        (
+            {"patients": "PATIENT_ID,country\n"},
+            "patients.csv holds a header and no rows; at least one row is needed, "
+            "check the export that wrote it",
+        ),
+        (
+            {"patients": ""},
+            "patients.csv is empty; its first line must name the columns, "
+            "as the ingest contract does",
+        ),
+        (
+            {"patients": "PATIENT_ID,country\n001,Italy\n002,Iran\n001,Italy\n"},
+            "patients.csv, line 4, column PATIENT_ID: '001' stands in an earlier row already; "
+            "keep one row a patient",
+        ),
+        (
+            {"patients": "PATIENT_ID,country\n001,Italy\n002,\n"},
+            "patients.csv, line 3, column country: the value is empty; "
+            "fill it in or remove the row",
+        ),
+        (
+            {"treatments": TREATMENTS + "001,Avonex,2002-01-01,2001-12-31\n"},
+            "treatments.csv, line 2, column END_DATE: 2001-12-31 lies before its START_DATE; "
+            "correct one of the two",
+        ),
+        (
+            {"visits": VISITS + "001,1969-01-01,2\n"},
+            "visits.csv, line 2, column DATE_OF_VISIT: 1969-01-01 lies before the patient's "
+            "BIRTH_DATE; correct one of the two",
+        ),
+        (
+            {"patients": "PATIENT_ID,country,gender\n001,Italy,woman\n002,Iran,F\n"},
+            "patients.csv, line 2, column gender: 'woman' is none of F, M; "
+            "use one of these or leave it empty",
+        ),
+        (
+            {"patients": "PATIENT_ID,country,ONSET_OPTIC\n001,Italy,2\n002,Iran,1\n"},
+            "patients.csv, line 2, column ONSET_OPTIC: '2' is neither 0 nor 1; "
+            "correct it or leave it empty",
+        ),
+        (
+            {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,KFS_2\n001,2001-01-01,2,9\n"},
+            "visits.csv, line 2, column KFS_2: '9' lies outside 0 to 6; "
+            "correct it or leave it empty",
+        ),
+        (
+            {"visits": "PATIENT_ID;DATE_OF_VISIT;EDSS\n001;2001-01-01;2\n"},
+            "visits.csv is separated by semicolons or tabs; save it separated by commas",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,2,5,extra\n"},
+            None,
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01,2\n001,2001-01-02,2,9\n"},
+            "visits.csv is no regular table: Expected 3 fields in line 3, saw 4; "
+            'separate cells by commas and put text with commas in "quotes"',
+        ),
+        (
+            {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,EDSS\n001,2001-01-01,2,3\n"},
+            "visits.csv has two columns named EDSS; keep one of them",
+        ),
+    ],
+)
+def test_refusals_name_place_value_and_remedy_in_one_line(tmp_path, changes, message):
+    said = refusal(tmp_path, **changes)
+    if message is None:
+        assert said.startswith("visits.csv is no regular table: ")
+    else:
+        assert said == message
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(InputError, match="does not exist or is no folder; name a folder"):
+        read_folder(tmp_path / "elsewhere")
+
+
+def test_two_files_of_one_table(tmp_path):
+    write(tmp_path)
+    pd.read_csv(tmp_path / "visits.csv").to_parquet(tmp_path / "visits.parquet")
+    with pytest.raises(InputError, match=r"both visits\.csv and visits\.parquet"):
+        read_folder(tmp_path)
+
+
+def test_no_utf8(tmp_path):
+    write(tmp_path)
+    (tmp_path / "patients.csv").write_bytes("PATIENT_ID,country\n1,Österreich\n".encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8 text; save it as CSV UTF-8"):
+        read_folder(tmp_path)
+
+
+def test_no_parquet(tmp_path):
+    write(tmp_path, visits=None)
+    (tmp_path / "visits.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match=r"visits\.parquet is no readable parquet file"):
+        read_folder(tmp_path)
+
+
+def test_byte_order_mark_case_of_headers_and_windows_lines(tmp_path):
+    write(tmp_path)
+    text = TEXTS["patients"].replace("PATIENT_ID", "patient_id").replace("\n", "\r\n")
+    (tmp_path / "patients.csv").write_text(text, encoding="utf-8-sig", newline="")
+    other = tmp_path / "plain"
+    other.mkdir()
+    pd.testing.assert_frame_equal(
+        read_folder(tmp_path, today=TODAY).patients,
+        read_folder(write(other), today=TODAY).patients,
+    )
+
+
+def test_parquet_gives_the_same_tables_as_csv(tmp_path):
+    tables = read_folder(write(tmp_path), today=TODAY)
+    other = tmp_path / "parquet"
+    other.mkdir()
+    for name in CONTRACT:
+        getattr(tables, name).to_parquet(other / f"{name}.parquet")
+    again = read_folder(other, today=TODAY)
+    for name in CONTRACT:
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(tables, name))
+
+
+def test_the_future_is_warned_of_and_kept_out(tmp_path, caplog):
+    write(
+        tmp_path,
+        patients=PATIENTS + "001,Italy,2030-01-01\n002,Iran,\n",
+        visits=VISITS + "001,2001-01-01,2\n001,2025-01-01,3\n002,2024-12-31,1\n",
+        treatments=TREATMENTS + "001,Avonex,2001-02-01,2099-12-31\n",
+    )
+    with caplog.at_level(logging.WARNING):
+        tables = read_folder(tmp_path, today=TODAY)
+    assert tables.visits["EDSS"].tolist() == [2.0, 1.0]
+    assert tables.patients["BIRTH_DATE"].isna().all()
+    assert tables.treatments["END_DATE"].isna().tolist() == [True]
+    said = [message.replace(f"{tmp_path}/", "") for message in caplog.messages]
+    assert said == [
+        "patients.csv: 1 values of BIRTH_DATE after 2024-12-31 are read as missing "
+        "(the first: line 2)",
+        "visits.csv: 1 rows with a DATE_OF_VISIT after 2024-12-31 are left out (the first: line 3)",
+        "treatments.csv: 1 values of END_DATE after 2024-12-31 are read as missing "
+        "(the first: line 2)",
+    ]
+
+
+def test_visits_without_a_score_are_left_out_and_counted(tmp_path, caplog):
+    write(tmp_path, visits=VISITS + "001,2001-01-01,\n001,2002-01-01,3\n")
+    with caplog.at_level(logging.WARNING):
+        assert read_folder(tmp_path, today=TODAY).visits["EDSS"].tolist() == [3.0]
+    assert "1 rows without an EDSS are left out (the first: line 2)" in caplog.text
+    assert "holds no usable row" in refusal(tmp_path, visits=VISITS + "001,2001-01-01,\n")
+
+
+def in_memory() -> RegistryTables:
+    return RegistryTables(
+        pd.DataFrame({"PATIENT_ID": [1, 2], "country": ["Italy", "NA"]}),
+        pd.DataFrame(
+            {
+                "PATIENT_ID": [1, 2],
+                "DATE_OF_VISIT": pd.to_datetime(["2001-01-01 00:00", "2001-01-02 10:00"]),
+                "EDSS": [1, 2],
+            },
+            index=[7, 7],
+        ),
+        pd.DataFrame({"PATIENT_ID": [1.0], "DATE_OF_ONSET": ["2001-01-01"]}),
+        pd.DataFrame({"PATIENT_ID": [], "dmt": [], "START_DATE": [], "END_DATE": []}),
+    )
+
+
+def test_tables_in_memory_are_brought_to_the_same_form():
+    tables = check(in_memory(), "my tables", today=TODAY)
+    for name, model in MODELS.items():
+        table = getattr(tables, name)
+        pd.testing.assert_frame_equal(model.validate(table), table)
+    assert tables.patients["PATIENT_ID"].tolist() == ["1", "2"]
+    assert tables.patients["country"].tolist() == ["Italy", "NA"]
+    assert tables.relapses["PATIENT_ID"].tolist() == ["1"]
+    assert tables.visits["DATE_OF_VISIT"].iloc[1] == pd.Timestamp("2001-01-02")
+    assert tables.patients.attrs["source"] == {"kind": "own", "description": "my tables"}
+
+
+def test_a_source_that_is_named_already_is_kept():
+    tables = in_memory()
+    tables.patients.attrs["source"] = {"kind": "synthetic", "description": "simulated"}
+    checked = check(tables, "synthetic registry", today=TODAY)
+    assert checked.visits.attrs["source"] == {"kind": "synthetic", "description": "simulated"}
+
+
+def test_rows_in_memory_are_counted_from_one():
+    tables = in_memory()
+    tables.visits["EDSS"] = [1.0, 2.3]
+    with pytest.raises(
+        InputError, match=r"^my tables, visits table, row 2, column EDSS: '2\.3' is not on"
+    ):
+        check(tables, "my tables", today=TODAY)
+
+
+def test_infinite_education_is_refused():
+    tables = in_memory()
+    tables.patients["EDUCATION"] = [1.0, np.inf]
+    with pytest.raises(InputError, match="row 2, column EDUCATION: 'inf' is not finite"):
+        check(tables, "my tables", today=TODAY)

@@ -1,0 +1,148 @@
+"""The HTML report: complete, self-contained, the same for the same input."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.scoring import coverage
+from ms_pfl.reporting.report import build_report, installed_versions
+from ms_pfl.reporting.tables import country_table, table1
+
+ATTRITION = pd.DataFrame(
+    {
+        "stage": ["Patients in the registry", "Labelled episodes"],
+        "reason": ["", "no visit around two years"],
+        "patients": [207, 205],
+        "episodes": [1400, 1054],
+        "patients_dropped": [0, 2],
+        "episodes_dropped": [0, 346],
+    }
+)
+SYNTHETIC = {"kind": "synthetic", "description": "Synthetic registry <seed 1> & co"}
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collect tags and text, and see that every tag is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def arguments(
+    metrics: pd.DataFrame,
+    predictions: pd.DataFrame,
+    history: pd.DataFrame,
+    episodes: pd.DataFrame,
+) -> dict[str, object]:
+    return {
+        "metrics": metrics,
+        "summary": summarize(metrics),
+        "coverage": coverage(predictions),
+        "history": history,
+        "countries": country_table(episodes),
+        "attrition": ATTRITION,
+        "source": SYNTHETIC,
+        "configuration": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
+    }
+
+
+@pytest.fixture(scope="module")
+def page(arguments: dict[str, object]) -> str:
+    return build_report(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def reader(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_every_tag_is_closed(reader: Reader) -> None:
+    assert reader.open == []
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str, reader: Reader) -> None:
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in reader.tags}
+    for tag, attributes in reader.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#"), tag
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_it_holds_what_the_run_found(reader: Reader, metrics: pd.DataFrame) -> None:
+    text = " ".join(" ".join(reader.text).split())
+    assert "Synthetic data." in text
+    assert "Synthetic registry <seed 1> & co" in text
+    for cell in table1(summarize(metrics)).to_numpy().ravel():
+        assert cell in text
+    assert "Labelled episodes" in text
+    assert "346" in text
+    assert "Côte d'Ivoire" in text
+    assert "has the highest pooled ROC-AUC" in text
+    assert installed_versions()["torch"] in text
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 3
+
+
+def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) -> None:
+    summary = summarize(metrics)
+    own = summary[(summary.metric == "roc_auc") & (summary.scope == "pooled")]
+    best = own.iloc[own["mean"].argmax()]
+    assert f"<strong>{best['mean']:.3f} ± {best['sd']:.3f}</strong>" in page
+    brier = summary[(summary.metric == "brier") & (summary.scope == "macro")]
+    lowest = brier.iloc[brier["mean"].argmin()]
+    assert f"<strong>{lowest['mean']:.3f} ± {lowest['sd']:.3f}</strong>" in page
+
+
+def test_ids_are_unique(reader: Reader) -> None:
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_same_input_gives_the_same_page(page: str, arguments: dict[str, object]) -> None:
+    assert build_report(**arguments) == page  # type: ignore[arg-type]
+
+
+def test_own_data_without_attrition_and_a_single_paradigm(arguments: dict[str, object]) -> None:
+    metrics = arguments["metrics"]
+    history = arguments["history"]
+    assert isinstance(metrics, pd.DataFrame)
+    assert isinstance(history, pd.DataFrame)
+    local = metrics[metrics.paradigm == "local"]
+    changes = {
+        "metrics": local,
+        "summary": summarize(local),
+        "history": history[history.paradigm == "local"],
+        "attrition": None,
+        "source": {"kind": "own", "description": "Four hospitals"},
+    }
+    page = build_report(**{**arguments, **changes})  # type: ignore[arg-type]
+    assert "Synthetic data" not in page
+    assert "From the registry" not in page
+    assert "Gain over federated" not in page
+    assert "Data: Four hospitals." in page

@@ -1,0 +1,123 @@
+"""`kedro run` on somebody's own tables: read where they lie, refused in one line, never written."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kedro_project import KedroProject, make_project
+
+OWN = {
+    "patients": "PATIENT_ID,country\nA,Belgium\nB,Norway\n",
+    "visits": "PATIENT_ID,DATE_OF_VISIT,EDSS\n"
+    + "".join(
+        f"{patient},{year}-0{month}-01,{2 + (year > 2003) * (patient == 'A')}.0\n"
+        for patient in "AB"
+        for year in range(2000, 2008)
+        for month in (1, 7)
+    ),
+    "relapses": "PATIENT_ID,DATE_OF_ONSET\n",
+    "treatments": "PATIENT_ID,dmt,START_DATE,END_DATE\n",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+def write(folder: Path, **changed: str) -> Path:
+    folder.mkdir()
+    for name, text in (OWN | changed).items():
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def preprocess(project: KedroProject, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    params = ",".join([f"registry_folder={folder}", *more])
+    return project.kedro("run", "--pipeline=preprocessing", f"--params={params}")
+
+
+def test_own_tables_are_labelled_and_left_alone(project: KedroProject, tmp_path: Path) -> None:
+    folder = write(tmp_path / "own")
+    before = digests(folder)
+    done = preprocess(project, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(folder) == before
+    assert not (project.folder / "data/01_raw").exists()
+    assert "Attrition" in done.stdout
+    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    assert episodes.attrs["source"]["kind"] == "folder"
+    # Visits each January and July; E* of an anchor is the visit two years on. A is at 2.0 until
+    # July 2003 and at 3.0 from 2004: worse for the anchors of January 2002 to July 2003.
+    worse = episodes[episodes["label"] == 1]
+    assert [str(t.date()) for t in worse["t0"]] == [
+        "2002-01-01", "2002-07-01", "2003-01-01", "2003-07-01",
+    ]  # fmt: skip
+    assert set(worse["patient_id"]) == {"A"}
+
+
+def test_real_sample_goes_through(
+    project: KedroProject, tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    source = shared_data("msoutcomes_sample") / "sample_data.csv"
+    folder = tmp_path / "sample"
+    subprocess.run(
+        [sys.executable, "-m", "ms_pfl.registry.msoutcomes", str(source), str(folder)], check=True
+    )
+    done = preprocess(project, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    assert episodes["label"].isin([0, 1]).all()
+    assert 250 < len(episodes) <= 308
+    assert episodes[["SEX_FEMALE", "AGE_AT_0", "COURSE_AT_0_RR"]].isna().to_numpy().all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"patients": "PATIENT_ID\nA\nB\n"}, ["patients.csv", "country", "column"]),
+        ({"visits": OWN["visits"] + "A,2008-01-01,2.3\n"}, ["visits.csv", "34", "EDSS", "2.3"]),
+        (
+            {"visits": OWN["visits"] + "X,2008-01-01,2.0\n"},
+            ["visits.csv", "34", "PATIENT_ID", "'X'"],
+        ),
+        (
+            {"visits": OWN["visits"] + "A,1890-01-01,2.0\n"},
+            ["visits.csv", "34", "DATE_OF_VISIT", "1890-01-01"],
+        ),
+        ({"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS\n"}, ["visits.csv", "empty"]),
+    ],
+    ids=["missing column", "EDSS 2.3", "unknown patient", "year 1890", "no visits"],
+)
+def test_wrong_tables_stop_the_run_with_one_readable_error(
+    project: KedroProject, tmp_path: Path, changed: dict[str, str], said: list[str]
+) -> None:
+    done = preprocess(project, write(tmp_path / "own", **changed))
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in said:
+        assert word in errors[0]
+
+
+def test_typo_in_a_parameter_stops_the_run(project: KedroProject, tmp_path: Path) -> None:
+    done = preprocess(project, write(tmp_path / "own"), "cohort.rul=two_strata")
+    assert done.returncode != 0
+    assert "'cohort.rul' is unknown; did you mean 'rule'?" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -1,0 +1,67 @@
+"""Every environment's parameters are valid, and a wrong one is told in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from kedro_project import PROJECT
+from ms_pfl.hooks import ParameterCheck
+from ms_pfl.parameters import Parameters
+from ms_pfl.settings import CONFIG_LOADER_ARGS
+
+
+def load(env: str, runtime: dict[str, Any] | None = None) -> dict[str, Any]:
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"), env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS
+    )
+    return loader["parameters"]
+
+
+def complaint(runtime: dict[str, Any]) -> str:
+    """What `kedro run --params=...` says of these parameters."""
+
+    class Context:
+        config_loader = {"parameters": load("base", runtime)}  # noqa: RUF012
+
+    with pytest.raises(click.ClickException) as caught:
+        ParameterCheck().after_context_created(Context())
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("env", ["base", "smoke", "paper", "heart"])
+def test_each_environment_is_valid(env: str) -> None:
+    Parameters.model_validate(load(env))
+
+
+def test_paper_has_the_published_hyper_parameters() -> None:
+    paper = Parameters.model_validate(load("paper"))
+    assert paper.synthetic_registry.n_patients == 26_246
+    assert (paper.model.hidden_layers, paper.model.width) == (5, 512)
+    assert paper.federated.rounds == 350
+    assert (paper.strategies.fedavg.epochs, paper.strategies.fedprox.epochs) == (10, 20)
+    assert paper.strategies.fedprox.proximal_mu == 0.001
+    assert len(paper.seeds) == 10
+
+
+def test_typo_at_the_top_names_the_parameter_that_was_meant() -> None:
+    assert "'rya' is unknown; did you mean 'ray'?" in complaint({"rya": {"num_workers": 1}})
+
+
+def test_typo_inside_names_the_place() -> None:
+    said = complaint({"strategies": {"fedprox": {"proximal_nu": 0.1}}})
+    assert "'strategies.fedprox.proximal_nu' is unknown; did you mean 'proximal_mu'?" in said
+
+
+def test_impossible_value_names_the_value() -> None:
+    said = complaint({"training": {"learning_rate": -1}})
+    assert "'training.learning_rate' = -1: Input should be greater than 0" in said
+
+
+def test_several_wrong_parameters_are_counted() -> None:
+    said = complaint({"training": {"learning_rate": -1}, "device": "tpu"})
+    assert "(1 more parameter to mend)" in said

@@ -1,0 +1,137 @@
+"""The main job through `kedro run`, as a person starts it, on the smoke environment."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kedro_project import KedroProject, make_project
+from ms_pfl.pipelines.training.pipeline import PARADIGMS
+
+MODELS = [
+    "Centralized",
+    "Local",
+    *(f"{kind} {strategy}" for strategy in ("FedAvg", "FedProx")
+      for kind in ("Federated", "Fine-tuned", "Adaptive")),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def run(project: KedroProject) -> Iterator[subprocess.CompletedProcess[str]]:
+    """The finished run with two worker processes; every test below looks at what it left."""
+    done = project.kedro("run", "--pipeline=pfl", "--env=smoke", "--params=ray.num_workers=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def predictions(folder: Path) -> dict[str, str]:
+    """sha256 of the content of every predictions table."""
+    digests = {}
+    for path in sorted((folder / "data/07_model_output").rglob("predictions.parquet")):
+        values = pd.util.hash_pandas_object(pd.read_parquet(path), index=True).to_numpy()
+        digests[f"{path.parts[-3]}.{path.parts[-2]}"] = hashlib.sha256(values.tobytes()).hexdigest()
+    return digests
+
+
+def test_console_ends_with_table_1_and_where_things_lie(
+    run: subprocess.CompletedProcess[str],
+) -> None:
+    lines = run.stdout.splitlines()
+    table = lines[next(i for i, line in enumerate(lines) if "Table 1" in line) :]
+    for model in MODELS:
+        assert any(re.match(rf"\s*{model}\s+\.\d{{3}} ± \.\d{{3}}", line) for line in table), model
+    assert any("Synthetic data" in line for line in table)
+    assert any("report.html" in line for line in lines[-4:])
+    assert any("mlflow ui --backend-store-uri sqlite:///" in line for line in lines[-4:])
+
+
+def test_console_is_quiet(run: subprocess.CompletedProcess[str]) -> None:
+    said = run.stdout + run.stderr
+    assert len(said.splitlines()) <= 60, said
+    assert not re.search(r"warn|deprecat|traceback|flwr|telemetry", said, re.IGNORECASE), said
+
+
+def test_every_paradigm_is_scored_on_the_same_test_patients(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    splits = pd.read_parquet(project.folder / "data/05_model_input/splits.parquet")
+    held_out = splits[splits["split"] == "test"].set_index(["seed", "patient_id"]).index
+    seen = set()
+    for paradigm, strategies in PARADIGMS.items():
+        for strategy in strategies:
+            table = pd.read_parquet(
+                project.folder
+                / "data/07_model_output"
+                / paradigm
+                / strategy
+                / "predictions.parquet"
+            )
+            test = table[table["split"] == "test"]
+            assert set(zip(test["seed"], test["patient_id"], strict=True)) <= set(held_out)
+            seen.add(tuple(zip(test["seed"], test["episode_id"], test["label"], strict=True)))
+            assert table["probability"].between(0, 1).all()
+    assert len(seen) == 1
+
+
+def test_personal_arrays_differ_between_countries_and_shared_ones_exist_once(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    from safetensors.numpy import load_file
+
+    arrays = load_file(project.folder / "data/06_models/adaptive/fedavg/models.safetensors")
+    personal = {k.split("/")[2]: v for k, v in arrays.items() if k.startswith("seed=0/personal/")}
+    names = [k for k in arrays if k.startswith("seed=0/personal/") and k.endswith("weight")]
+    assert len(personal) == 32
+    first = sorted({k.split("/", 3)[3] for k in names})[0]
+    own = [arrays[f"seed=0/personal/{country}/{first}"] for country in sorted(personal)[:2]]
+    assert own[0].shape != own[1].shape or not np.array_equal(own[0], own[1])
+    assert any(k.startswith("seed=0/shared/") for k in arrays)
+    assert not {k.split("/")[2] for k in arrays if k.startswith("seed=0/shared/")} & {first}
+
+
+def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("ms_pfl")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+    assert [r.info.status for r in parents] == ["FINISHED"]
+    assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
+    assert parents[0].data.params["federated.rounds"] == "6"
+    assert len(children) == 8 * 3
+    fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
+            for r in children}  # fmt: skip
+    assert len(fits) == 24
+    one = next(r for r in children if r.data.params["paradigm"] == "federated")
+    assert {"roc_auc/pooled", "roc_auc/macro", "roc_auc/weighted"} <= set(one.data.metrics)
+    assert len(client.get_metric_history(one.info.run_id, "validation_log_loss")) >= 3
+    assert any(name.startswith("roc_auc_by_country/") for name in one.data.metrics)
+    assert [f.path for f in client.list_artifacts(parents[0].info.run_id)]
+
+
+def test_one_worker_gives_the_same_bits(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    with_two = predictions(project.folder)
+    assert len(with_two) == 8
+    for path in (project.folder / "data/07_model_output").rglob("predictions.parquet"):
+        path.unlink()
+    done = project.kedro("run", "--pipeline=training", "--env=smoke", "--params=ray.num_workers=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert predictions(project.folder) == with_two
