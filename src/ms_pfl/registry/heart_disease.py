@@ -21,7 +21,7 @@ HOSPITALS = {
     "Long Beach": "processed.va.data",
 }
 
-_COLUMNS = [
+_PREDICTORS = [
     "age",
     "sex",
     "cp",
@@ -32,12 +32,9 @@ _COLUMNS = [
     "thalach",
     "exang",
     "oldpeak",
-    "slope",
-    "ca",
-    "thal",
-    "num",
 ]
 _LEFT_OUT = ["slope", "ca", "thal"]
+_COLUMNS = [*_PREDICTORS, *_LEFT_OUT, "num"]
 _CATEGORIES = {"cp": (1, 2, 3, 4), "restecg": (0, 1, 2)}
 _WHERE = (
     "They can be had from the UCI Machine Learning Repository (dataset 45, Heart Disease); "
