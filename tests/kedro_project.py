@@ -28,9 +28,11 @@ class KedroProject:
 
 
 def make_project(folder: Path) -> KedroProject:
-    """Lay a copy of the project into an empty folder: configuration copied, code linked."""
+    """Copy the project, without its data, into an empty folder."""
     shutil.copytree(PROJECT / "conf", folder / "conf")
     shutil.copy(PROJECT / "pyproject.toml", folder)
     shutil.copy(PROJECT / ".telemetry", folder)
-    (folder / "src").symlink_to(PROJECT / "src")
+    shutil.copytree(
+        PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
     return KedroProject(folder)

@@ -49,12 +49,12 @@ def test_paper_has_the_published_hyper_parameters() -> None:
 
 
 def test_typo_at_the_top_names_the_parameter_that_was_meant() -> None:
-    assert "'rya' is unknown; did you mean 'ray'?" in complaint({"rya": {"num_workers": 1}})
+    assert "'rya' is unknown; did you mean 'ray'" in complaint({"rya": {"num_workers": 1}})
 
 
 def test_typo_inside_names_the_place() -> None:
     said = complaint({"strategies": {"fedprox": {"proximal_nu": 0.1}}})
-    assert "'strategies.fedprox.proximal_nu' is unknown; did you mean 'proximal_mu'?" in said
+    assert "'strategies.fedprox.proximal_nu' is unknown; did you mean 'proximal_mu'" in said
 
 
 def test_impossible_value_names_the_value() -> None:

@@ -113,7 +113,7 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
-    assert parents[0].data.params["federated.rounds"] == "6"
+    assert parents[0].data.params["federated.rounds"] == "8"
     assert len(children) == 8 * 3
     fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
             for r in children}  # fmt: skip

@@ -39,7 +39,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
+        hint = f"did you mean '{close[0]}'" if close else f"known are: {', '.join(known)}"
         text = f"Parameter '{name}' is unknown; {hint}"
     elif first["type"] == "missing":
         text = f"Parameter '{name}' is missing from the configuration"
@@ -47,7 +47,8 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
         text = f"Parameter '{name}' = {first['input']!r}: {first['msg']}"
     more = error.error_count() - 1
     rest = f" ({more} more parameter{'s' if more > 1 else ''} to mend)" if more else ""
-    return f"{text}. Parameters are set in conf/<env>/parameters*.yml and by --params.{rest}"
+    place = "set parameters in conf/<env>/parameters*.yml or by --params"
+    return f"{text}{rest}; {place}"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
