@@ -1,0 +1,1 @@
+"""Federated learning with Flower: client app, strategies, grids, round loop; no Kedro."""

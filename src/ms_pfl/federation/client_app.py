@@ -1,0 +1,306 @@
+"""The one ClientApp: it serves all paradigms, in simulation and in deployment.
+
+What it answers (message type: what comes in -> what goes out):
+
+* ``query.scaler_sums``: the seed -> n, sum x, sum x^2 of the training rows.
+* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``.
+* ``train``: shared arrays, round, epochs, best round -> shared arrays after the local epochs.
+* ``train.personalize``: start arrays (or none) -> the epochs of a fit to the client's own best
+  validation epoch; the model stays in ``context.state`` unless it is asked for.
+* ``evaluate``: shared arrays -> log-loss sum, n and ROC-AUC on the validation rows.
+* ``query.predict``: shared arrays (or none: the client's own model), best round -> probabilities of
+  the validation and test rows. It alone reads the test rows.
+
+Personal arrays are written to ``context.state`` and to no message. In the state: ``personal``
+(as of the last round this client trained in) and ``personal-best`` (as of the best round).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ms_pfl.federation.engine import (
+    ClientApp,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.partitions import ClientData, Split
+from ms_pfl.federation.records import (
+    record_to_scaler,
+    scaler_to_record,
+    sums_to_record,
+    to_arrays,
+    to_record,
+)
+from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning.models import Network, build_model, get_arrays, set_arrays
+from ms_pfl.learning.scoring import Rows, predict_proba, score
+from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.learning.training import (
+    Proximal,
+    TrainingDivergedError,
+    fit,
+    one_thread,
+    resolve_device,
+    train_epochs,
+)
+
+_Metrics = dict[str, int | float | list[int] | list[float]]
+LoadPartition = Callable[[Context, int], ClientData]
+
+
+def make_client_app(load_partition: LoadPartition) -> ClientApp:
+    """The ClientApp over a loader of partitions.
+
+    Args:
+        load_partition: from the client's context and a seed to its rows; called for each message,
+            so it should keep what it has read.
+    """
+    app = ClientApp()
+    prepared = _PreparedRows()
+
+    @app.query("scaler_sums")
+    def scaler_sums(message: Message, context: Context) -> Message:
+        data = load_partition(context, int(message.content["config"]["seed"]))
+        sums = ScalerSums.of(data.train.x)
+        return _reply(message, arrays=sums_to_record(sums))
+
+    @app.query("prepare")
+    def prepare(message: Message, context: Context) -> Message:
+        context.state["settings"] = message.content["config"]
+        context.state["scaler"] = message.content["scaler"]
+        client = _Client(load_partition, prepared, context)
+        client.begin()
+        return _reply(message)
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        began = time.perf_counter()
+        config = message.content["config"]
+        client = _Client(load_partition, prepared, context)
+        shared = to_arrays(message.content["arrays"])
+        client.keep_best(int(config["best-round"]))
+        model = client.model(shared, client.personal())
+        mu = float(config.get("proximal-mu", 0.0))
+        server_round = int(config["server-round"])
+        loss = train_epochs(
+            model,
+            client.rows.train,
+            client.rows.validation,
+            client.settings.training,
+            epochs=int(config["epochs"]),
+            seed=derive_seed(client.data.seed, client.data.country, server_round),
+            proximal=Proximal(mu, shared) if mu > 0 else None,
+        )
+        client.store_personal(model, server_round)
+        return _reply(
+            message,
+            arrays=to_record(get_arrays(model, personal=False)),
+            metrics={
+                "num-examples": len(client.rows.train),
+                "train-loss": loss,
+                "seconds": time.perf_counter() - began,
+            },
+        )
+
+    @app.train("personalize")
+    def personalize(message: Message, context: Context) -> Message:
+        config = message.content["config"]
+        client = _Client(load_partition, prepared, context)
+        start = message.content.get("arrays")
+        model = client.model({} if start is None else to_arrays(start), client.personal())
+        done = fit(
+            model,
+            client.rows.train,
+            client.rows.validation,
+            client.settings.training,
+            epochs=int(config["epochs"]),
+            patience=int(config["patience"]),
+            epochs_without_validation=int(config["epochs-without-validation"]),
+            start_is_candidate=bool(config["start-is-candidate"]),
+            seed=derive_seed(client.data.seed, client.data.country, "personalize"),
+        )
+        arrays = to_record(get_arrays(model))
+        context.state["own"] = arrays
+        metrics: _Metrics = {
+            "num-examples": len(client.rows.train),
+            "num-validation": len(client.rows.validation),
+            "best-epoch": done.best_epoch,
+            "epoch": [record.epoch for record in done.records],
+            "train-loss": [record.train_loss for record in done.records],
+            "validation-loss": [record.validation.loss for record in done.records],
+            "roc-auc": [record.validation.roc_auc for record in done.records],
+            "seconds": [record.seconds for record in done.records],
+        }
+        wanted = bool(config["reply-with-arrays"])
+        return _reply(message, arrays=arrays if wanted else None, metrics=metrics)
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        began = time.perf_counter()
+        client = _Client(load_partition, prepared, context)
+        model = client.model(to_arrays(message.content["arrays"]), client.personal())
+        with one_thread():
+            scored = score(model, client.rows.validation)
+        if not math.isfinite(scored.loss_sum):
+            raise TrainingDivergedError("the validation loss of the averaged model is not finite")
+        return _reply(
+            message,
+            metrics={
+                "num-examples": scored.n,
+                "loss-sum": scored.loss_sum,
+                "roc-auc": scored.roc_auc,
+                "seconds": time.perf_counter() - began,
+            },
+        )
+
+    @app.query("predict")
+    def predict(message: Message, context: Context) -> Message:
+        client = _Client(load_partition, prepared, context)
+        arrays = message.content.get("arrays")
+        if arrays is None:
+            selected = to_arrays(context.state["own"])
+            model = client.model(selected, {})
+        else:
+            selected = client.personal(int(message.content["config"]["best-round"]))
+            model = client.model(to_arrays(arrays), selected)
+        context.state["selected"] = to_record(selected)
+        test = client.rows_of(client.data.test)  # the one place that reads the test rows
+        with one_thread():
+            probabilities = {
+                "validation": predict_proba(model, client.rows.validation.x),
+                "test": predict_proba(model, test.x),
+            }
+        return _reply(message, arrays=to_record(probabilities))
+
+    return app
+
+
+class _PreparedRows:
+    """Scaled training and validation rows on the device, kept from message to message."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], _ClientRows] = {}
+
+    def get(self, context: Context, data: ClientData, make: Callable[[Split], Rows]) -> _ClientRows:
+        key = (data.country, data.seed)
+        kept = self._kept.get(key)
+        scaler = context.state["scaler"]
+        stamp = b"".join(array.data for array in scaler.values())
+        if kept is None or kept.data is not data or kept.scaler != stamp:
+            kept = _ClientRows(data, stamp, make(data.train), make(data.validation))
+            self._kept[key] = kept
+        return kept
+
+
+class _ClientRows:
+    def __init__(self, data: ClientData, scaler: bytes, train: Rows, validation: Rows) -> None:
+        self.data = data
+        self.scaler = scaler
+        self.train = train
+        self.validation = validation
+
+
+class _Client:
+    """A client while it answers one message: its settings, rows and personal arrays."""
+
+    def __init__(
+        self, load_partition: LoadPartition, prepared: _PreparedRows, context: Context
+    ) -> None:
+        if "settings" not in context.state:
+            raise RuntimeError("the client was not prepared: send query.prepare first")
+        self._state = context.state
+        record = context.state["settings"]
+        self.settings = ClientSettings.model_validate_json(str(record["settings"]))
+        self.data = load_partition(context, int(record["seed"]))
+        self._scaler: Scaler = record_to_scaler(context.state["scaler"])
+        self._device = resolve_device(self.settings.device)
+        self.rows = prepared.get(context, self.data, self.rows_of)
+
+    def rows_of(self, split: Split) -> Rows:
+        """The rows of a split, scaled and filled, on the device."""
+        return Rows(
+            torch.tensor(self._scaler.apply(split.x), device=self._device),
+            torch.tensor(split.y, device=self._device),
+        )
+
+    def begin(self) -> None:
+        """Set the personal arrays to their initial values (round 0)."""
+        seed = derive_seed(self.data.seed, self.data.country, "initial")
+        model = self._build(seed)
+        self._state["personal"] = to_record(get_arrays(model, personal=True))
+        self._state["rounds"] = ConfigRecord({"personal": 0, "personal-best": -1})
+
+    def model(self, arrays: dict[str, np.ndarray], personal: dict[str, np.ndarray]) -> Network:
+        """The network with these arrays; those not given have the seed's initial values."""
+        model = self._build(initial_seed(self.data.seed))
+        set_arrays(model, arrays)
+        set_arrays(model, personal)
+        return model.to(self._device)
+
+    def personal(self, best_round: int | None = None) -> dict[str, np.ndarray]:
+        """The personal arrays now, or those that were used in the best round."""
+        rounds = self._state["rounds"]
+        if best_round is None or int(rounds["personal"]) <= best_round:
+            return to_arrays(self._state["personal"])
+        if int(rounds["personal-best"]) < 0:
+            raise RuntimeError(f"no personal arrays were kept of round {best_round}")
+        return to_arrays(self._state["personal-best"])
+
+    def keep_best(self, best_round: int) -> None:
+        """Before training on: keep the personal arrays if they are those of the best round.
+
+        Arrays of a round no later than the best one were in use when that round was evaluated,
+        also if this client sat out some rounds.
+        """
+        rounds = self._state["rounds"]
+        if int(rounds["personal"]) <= best_round:
+            self._state["personal-best"] = self._state["personal"]
+            rounds["personal-best"] = rounds["personal"]
+
+    def store_personal(self, model: Network, server_round: int) -> None:
+        """Keep the model's personal arrays as those of this round."""
+        self._state["personal"] = to_record(get_arrays(model, personal=True))
+        self._state["rounds"]["personal"] = server_round
+
+    def _build(self, seed: int) -> Network:
+        return build_model(
+            self.settings.kind,
+            self.data.train.x.shape[1],
+            self.settings.model,
+            len(self.data.train.y),
+            seed,
+        )
+
+
+def initial_seed(seed: int) -> int:
+    """Seed of the shared initial weights: the same in all countries and paradigms."""
+    return derive_seed(seed, "initial")
+
+
+def prepare_content(settings: ClientSettings, seed: int, scaler: Scaler) -> RecordDict:
+    """The content of a ``query.prepare`` message."""
+    config = ConfigRecord({"seed": seed, "settings": settings.model_dump_json()})
+    return RecordDict({"config": config, "scaler": scaler_to_record(scaler)})
+
+
+def _reply(
+    message: Message,
+    arrays: object | None = None,
+    metrics: _Metrics | None = None,
+) -> Message:
+    content = RecordDict()
+    if arrays is not None:
+        content["arrays"] = arrays
+    if metrics is not None:
+        content["metrics"] = MetricRecord(metrics)
+    return Message(content, reply_to=message)

@@ -1,0 +1,74 @@
+"""The one door to Flower: its environment, its names, and its private task identity.
+
+Every other module imports Flower's classes from here, so that the environment variables are set
+before Flower is imported, wherever the first import happens (main process or Ray worker).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+_ENVIRONMENT = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray hides the GPU from actors that were given none of it, unless told not to
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # cuBLAS repeats its results bit by bit only with a fixed workspace
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+from flwr.app import (  # noqa: E402
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.clientapp import ClientApp  # noqa: E402
+from flwr.serverapp import Grid  # noqa: E402
+from flwr.serverapp.strategy import FedAvg, FedProx, Strategy  # noqa: E402
+from flwr.supercore.run import Run  # noqa: E402
+from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
+
+__all__ = [
+    "Array",
+    "ArrayRecord",
+    "ClientApp",
+    "ConfigRecord",
+    "Context",
+    "Error",
+    "FedAvg",
+    "FedProx",
+    "Grid",
+    "Message",
+    "MetricRecord",
+    "RecordDict",
+    "Run",
+    "Strategy",
+    "take_identity",
+]
+
+# Flower adds a console handler of its own at import, after the application set up its logging,
+# and tells every step of every round
+_logger = logging.getLogger("flwr")
+_logger.handlers.clear()
+_logger.setLevel(logging.WARNING)
+
+
+def take_identity() -> None:
+    """Give this process the identity that ``Message(...)`` asks for outside Flower's runtime.
+
+    ``TaskIdentity`` is private to Flower (set by its own processes; as of 1.41 a message cannot be
+    made without it). Inside Flower's runtime it is set already and left alone.
+    """
+    try:
+        _ = TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id
+    except RuntimeError:
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1

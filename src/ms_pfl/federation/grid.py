@@ -1,0 +1,256 @@
+"""Grids for simulation: Flower's Grid over clients in this process or elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ms_pfl.federation.client_app import make_client_app
+from ms_pfl.federation.engine import Context, Grid, Message, RecordDict, Run, take_identity
+from ms_pfl.federation.partitions import ClientData, CountryRows, FederationData
+from ms_pfl.federation.records import to_arrays
+
+
+class ClientError(RuntimeError):
+    """A client failed, did not answer, or answered with an error; the message names it."""
+
+
+@dataclass(frozen=True, order=True)
+class Node:
+    """A client of a simulation: a country (or ``pooled``) with one seed's split of its rows."""
+
+    country: str
+    seed: int
+
+    def __str__(self) -> str:
+        """What errors call the node."""
+        return f"{self.country} (seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is left of a message whose client raised: the traceback as text."""
+
+    traceback: str
+
+
+class ClientHost:
+    """Runs the ClientApp for some clients and keeps their contexts; a grid or a worker has one.
+
+    Rows are handed in once a country and read from then on; contexts live as long as their run.
+    """
+
+    def __init__(self) -> None:
+        """Without rows and runs; they come with :meth:`open`."""
+        take_identity()
+        self._app = make_client_app(self._load)
+        self._rows: dict[tuple[str, str], CountryRows] = {}
+        self._data: dict[tuple[str, str, int], ClientData] = {}
+        self._contexts: dict[int, dict[int, Context]] = {}
+
+    def open(self, run_id: int, identity: str, nodes: dict[int, Node], *rows: CountryRows) -> None:
+        """Begin a run for some nodes over the data of this identity; ``rows``: the new ones."""
+        self._rows.update({(identity, part.country): part for part in rows})
+        self._contexts[run_id] = {
+            node_id: Context(
+                run_id=run_id,
+                node_id=node_id,
+                node_config={"country": node.country, "data": identity},
+                state=RecordDict(),
+                run_config={},
+            )
+            for node_id, node in nodes.items()
+        }
+
+    def handle(
+        self, run_id: int, items: Sequence[tuple[int, Message]]
+    ) -> list[tuple[int, Message | Failure]]:
+        """Answer messages one by one; the first failure ends the list."""
+        replies: list[tuple[int, Message | Failure]] = []
+        for index, message in items:
+            try:
+                context = self._contexts[run_id][message.metadata.dst_node_id]
+                replies.append((index, self._app(message, context)))
+            except Exception:
+                replies.append((index, Failure(traceback.format_exc())))
+                break
+        return replies
+
+    def export(self, run_id: int, record: str) -> dict[int, dict[str, np.ndarray]]:
+        """The arrays of one record of each client's state."""
+        return {
+            node_id: to_arrays(context.state[record])
+            for node_id, context in self._contexts[run_id].items()
+        }
+
+    def close(self, run_id: int) -> None:
+        """End a run: drop its contexts."""
+        self._contexts.pop(run_id, None)
+
+    def forget(self, identity: str) -> None:
+        """Drop the rows of the data of this identity."""
+        self._rows = {key: rows for key, rows in self._rows.items() if key[0] != identity}
+        self._data = {key: data for key, data in self._data.items() if key[0] != identity}
+
+    def _load(self, context: Context, seed: int) -> ClientData:
+        identity, country = str(context.node_config["data"]), str(context.node_config["country"])
+        key = (identity, country, seed)
+        if key not in self._data:
+            self._data[key] = self._rows[identity, country].client_data(seed)
+        return self._data[key]
+
+
+class SimulationGrid(Grid):
+    """A Flower Grid whose nodes are known from the start; used in a ``with`` statement.
+
+    Node ids count the nodes in the order of their countries' names (then seeds) from 1; replies
+    come back in that order, whatever the order of the messages or of the work.
+    """
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        """Number the nodes in the order of their names."""
+        take_identity()
+        self.nodes: dict[int, Node] = dict(enumerate(sorted(set(nodes)), start=1))
+        self._run = Run.create_empty(run_id=1)
+        self._replies: dict[str, Message] = {}
+        self._message_ids = itertools.count(1)
+
+    def __enter__(self) -> SimulationGrid:
+        """The grid itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the run."""
+        self.close()
+
+    def node_ids(self, seed: int) -> list[int]:
+        """The nodes of one seed, in the order of the countries' names."""
+        return [node_id for node_id, node in self.nodes.items() if node.seed == seed]
+
+    def name_of(self, node_id: int) -> str:
+        """The country of a node, and its seed."""
+        return str(self.nodes[node_id])
+
+    def set_run(self, run: Run) -> None:
+        """Flower's hook: the run that this grid serves."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Flower's description of the run."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message to a node."""
+        return Message(
+            content=content,
+            message_type=message_type,
+            dst_node_id=dst_node_id,
+            group_id=group_id,
+            ttl=ttl,
+        )
+
+    def get_node_ids(self) -> list[int]:
+        """All nodes, in the order of the countries' names."""
+        return list(self.nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Have the messages answered; the ids fetch the replies with ``pull_messages``."""
+        messages = list(messages)
+        for reply in self.send_and_receive(messages):
+            self._replies[reply.metadata.reply_to_message_id] = reply
+        return [message.metadata.message_id for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies to messages that were pushed; each is handed out once."""
+        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Have the messages answered, and return the replies in the order of the nodes.
+
+        Raises:
+            ClientError: a client raised; the error names it and holds its traceback.
+        """
+        messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = f"m{next(self._message_ids)}"
+        replies = self._answer(list(enumerate(messages)), timeout)
+        ordered: list[Message] = []
+        for index in sorted(replies):
+            reply = replies[index]
+            if isinstance(reply, Failure):
+                name = self.name_of(messages[index].metadata.dst_node_id)
+                raise ClientError(
+                    f"the client {name} failed at {messages[index].metadata.message_type}:\n"
+                    f"{reply.traceback}"
+                )
+            ordered.append(reply)
+        return ordered
+
+    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
+        """One record of arrays of every client's state, read out of band.
+
+        A simulation can look into its clients; a deployment cannot, and nothing that is trained
+        depends on it.
+        """
+        found = self._export(record)
+        return {node: found[node_id] for node_id, node in self.nodes.items()}
+
+    @abstractmethod
+    def _answer(
+        self, items: list[tuple[int, Message]], timeout: float | None
+    ) -> dict[int, Message | Failure]:
+        """Replies (or failures) by the index of their messages."""
+
+    @abstractmethod
+    def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
+        """A record of every client's state by node id."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the contexts of this run."""
+
+
+class LocalGrid(SimulationGrid):
+    """The clients one after another in this process."""
+
+    _run_ids = itertools.count(1)
+
+    def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
+        """Begin a run over the nodes, which are countries of the data."""
+        super().__init__(nodes)
+        self._host = ClientHost()
+        self._run_id = next(self._run_ids)
+        countries = sorted({node.country for node in self.nodes.values()})
+        rows = [data.rows(country) for country in countries]
+        self._host.open(self._run_id, data.identity, self.nodes, *rows)
+
+    def _answer(
+        self, items: list[tuple[int, Message]], timeout: float | None
+    ) -> dict[int, Message | Failure]:
+        return dict(self._host.handle(self._run_id, items))
+
+    def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
+        return self._host.export(self._run_id, record)
+
+    def close(self) -> None:
+        """Drop the contexts of this run."""
+        self._host.close(self._run_id)
+
+
+OpenGrid = Callable[[Iterable[Node]], SimulationGrid]
+"""Opens a grid over some nodes of the data at hand."""

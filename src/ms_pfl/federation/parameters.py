@@ -1,0 +1,80 @@
+"""What a person sets about the federation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ms_pfl.errors import InputError
+from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
+
+
+class RayParameters(Parameters):
+    """Where the clients run."""
+
+    num_workers: int | Literal["auto"] = Field(
+        description="worker processes: a number, auto (one a CPU core), or 0: in this process"
+    )
+    address: str | None = Field(
+        description="address of a running Ray cluster (auto: the one of this machine); "
+        "null: start Ray here"
+    )
+
+    def model_post_init(self, context: object, /) -> None:
+        """A negative number of workers is no number of workers."""
+        if self.num_workers != "auto" and self.num_workers < 0:
+            raise ValueError("num_workers must be auto, 0 or a positive number")
+
+
+class FedAvgParameters(Parameters):
+    """FedAvg (McMahan et al., AISTATS 2017): the size-weighted mean of the clients' weights."""
+
+    epochs: int = Field(ge=1, description="epochs each client trains in a round")
+
+
+class FedProxParameters(Parameters):
+    """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the global weights."""
+
+    epochs: int = Field(ge=1, description="epochs each client trains in a round")
+    proximal_mu: float = Field(gt=0, description="weight of the term mu/2 ||w - w_global||^2")
+
+
+StrategyParameters = FedAvgParameters | FedProxParameters
+
+
+class StrategiesParameters(Parameters):
+    """The settings of each strategy, by its name."""
+
+    fedavg: FedAvgParameters
+    fedprox: FedProxParameters
+
+    def of(self, strategy: str) -> StrategyParameters:
+        """The settings of one strategy.
+
+        Raises:
+            InputError: there is no such strategy.
+        """
+        if strategy not in type(self).model_fields:
+            known = ", ".join(type(self).model_fields)
+            raise InputError(f"there is no strategy {strategy!r}; there are: {known}")
+        parameters: StrategyParameters = getattr(self, strategy)
+        return parameters
+
+
+class RoundsParameters(Parameters):
+    """Rounds of a federation."""
+
+    rounds: int = Field(ge=1, description="rounds at most")
+    patience: int | None = Field(
+        ge=1, description="stop after so many rounds without a better one; null: never"
+    )
+
+
+class ClientSettings(Parameters):
+    """What the server tells a client once, before the first round."""
+
+    kind: Literal["mlp", "adaptive"]
+    model: ModelParameters
+    training: TrainingParameters
+    device: Device

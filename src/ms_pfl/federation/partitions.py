@@ -1,0 +1,203 @@
+"""Each country's rows as arrays, from the episodes and splits tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.scaler import Scaler
+
+POOLED = "pooled"
+SPLITS = ("train", "validation", "test")
+_ID_COLUMNS = ("episode_id", "patient_id", "country", "t0", "label")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split: features float32 ``(rows, features)``, NaN = missing; labels 0/1."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """What one client holds for one seed. The test rows are read by the predict query alone."""
+
+    country: str
+    seed: int
+    train: Split
+    validation: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class CountryRows:
+    """A country's rows: features, labels, and for each seed the split of each row (0, 1, 2)."""
+
+    country: str
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    splits: Mapping[int, NDArray[np.int8]]
+
+    def client_data(self, seed: int) -> ClientData:
+        """The rows of the three splits of one seed."""
+        codes = self.splits[seed]
+        parts = [Split(self.x[codes == i], self.y[codes == i]) for i in range(len(SPLITS))]
+        return ClientData(self.country, seed, *parts)
+
+
+@dataclass(frozen=True)
+class FederationData:
+    """All countries' rows, for a simulation on one machine or cluster.
+
+    ``ids`` holds a country's patient_id, episode_id and label in the order of its rows.
+    ``identity`` is a hash of the content: two equal ones hold the same rows.
+    """
+
+    features: tuple[str, ...]
+    seeds: tuple[int, ...]
+    countries: Mapping[str, CountryRows]
+    ids: Mapping[str, pd.DataFrame]
+    identity: str
+    _pooled: list[CountryRows] = field(default_factory=list)
+
+    def rows(self, country: str) -> CountryRows:
+        """A country's rows, or those of the node ``pooled``: all, in the order of the names."""
+        if country != POOLED:
+            return self.countries[country]
+        if not self._pooled:
+            parts = list(self.countries.values())
+            self._pooled.append(
+                CountryRows(
+                    POOLED,
+                    np.concatenate([part.x for part in parts]),
+                    np.concatenate([part.y for part in parts]),
+                    {s: np.concatenate([part.splits[s] for part in parts]) for s in self.seeds},
+                )
+            )
+        return self._pooled[0]
+
+    def training_rows(self, country: str, seed: int) -> int:
+        """Number of training episodes of a country (or of the pooled node)."""
+        return int((self.rows(country).splits[seed] == 0).sum())
+
+
+def feature_columns(episodes: pd.DataFrame) -> list[str]:
+    """The columns of the episodes table that are features: all but ids, date and label."""
+    return [name for name in episodes.columns if name not in _ID_COLUMNS]
+
+
+def federation_data(
+    episodes: pd.DataFrame, splits: pd.DataFrame, features: Sequence[str] | None = None
+) -> FederationData:
+    """Cut the episodes table into countries.
+
+    A country's arrays depend on its own rows only, and not on the order of rows in the tables.
+
+    Args:
+        episodes: the episodes table (episode_id, patient_id, country, label, features).
+        splits: patient_id, country, seed, split.
+        features: names of the feature columns; all that are no id, date or label if None.
+
+    Raises:
+        InputError: a column is missing; a patient has no split or two; a label is not 0 or 1; a
+            feature is no number or is infinite; a country has no training patient.
+    """
+    names = list(features) if features is not None else feature_columns(episodes)
+    _check_columns(episodes, splits, names)
+    seeds = tuple(sorted(int(seed) for seed in splits["seed"].unique()))
+    table = episodes.sort_values(["country", "patient_id", "episode_id"], ignore_index=True)
+    codes = {seed: _split_codes(table, splits, seed) for seed in seeds}
+    x = _feature_array(table, names)
+    y = table["label"].to_numpy(dtype=np.float32)
+    countries: dict[str, CountryRows] = {}
+    ids: dict[str, pd.DataFrame] = {}
+    for country, index in sorted(table.groupby("country", sort=True).indices.items()):
+        name = str(country)
+        countries[name] = CountryRows(
+            name, x[index], y[index], {seed: codes[seed][index] for seed in seeds}
+        )
+        ids[name] = table.loc[index, ["patient_id", "episode_id", "label"]].reset_index(drop=True)
+        for seed in seeds:
+            if not (codes[seed][index] == 0).any():
+                raise InputError(
+                    f"splits: country {name} has no training patient in seed {seed}; give it one, "
+                    "or leave the country out of the episodes table"
+                )
+    return FederationData(tuple(names), seeds, countries, ids, _identity(names, countries))
+
+
+def _check_columns(episodes: pd.DataFrame, splits: pd.DataFrame, names: list[str]) -> None:
+    for title, table, wanted in (
+        ("episodes", episodes, ["episode_id", "patient_id", "country", "label", *names]),
+        ("splits", splits, ["patient_id", "country", "seed", "split"]),
+    ):
+        missing = [name for name in wanted if name not in table.columns]
+        if missing:
+            raise InputError(f"{title}: column {', '.join(missing)} is missing")
+        if table.empty:
+            raise InputError(f"{title}: the table has no rows")
+    if not names:
+        raise InputError("episodes: there is no feature column")
+    if not episodes["label"].isin([0, 1]).all():
+        raise InputError("episodes: column label must be 0 or 1 in every row")
+    if (episodes["country"] == POOLED).any():
+        raise InputError(f"episodes: a country cannot be called {POOLED!r}; rename it")
+
+
+def _split_codes(table: pd.DataFrame, splits: pd.DataFrame, seed: int) -> NDArray[np.int8]:
+    of_seed = splits.loc[splits["seed"] == seed, ["country", "patient_id", "split"]]
+    twice = of_seed.duplicated(["country", "patient_id"])
+    if twice.any():
+        patient = of_seed.loc[twice, "patient_id"].iloc[0]
+        raise InputError(f"splits: patient {patient} has two splits in seed {seed}")
+    merged = table[["country", "patient_id"]].merge(
+        of_seed, on=["country", "patient_id"], how="left", validate="many_to_one"
+    )
+    codes = merged["split"].map({name: i for i, name in enumerate(SPLITS)})
+    if codes.isna().any():
+        row = merged.loc[codes.isna()].iloc[0]
+        found = "no split" if pd.isna(row["split"]) else f"split {row['split']!r}"
+        raise InputError(
+            f"splits: patient {row['patient_id']} of country {row['country']} has {found} in "
+            f"seed {seed}; each patient of the episodes table needs one of {', '.join(SPLITS)}"
+        )
+    return np.asarray(codes, dtype=np.int8)
+
+
+def _feature_array(table: pd.DataFrame, names: list[str]) -> NDArray[np.float32]:
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise InputError(
+                f"episodes: feature {name} is {table[name].dtype}, not a number; "
+                "turn it into numbers or leave it out"
+            )
+    x = table[names].to_numpy(dtype=np.float32, na_value=np.nan)
+    infinite = np.isinf(x).any(axis=0)
+    if infinite.any():
+        raise InputError(f"episodes: feature {names[int(infinite.argmax())]} has infinite values")
+    return np.ascontiguousarray(x)
+
+
+def _identity(names: list[str], countries: Mapping[str, CountryRows]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update("\x1f".join([*names, "", *countries]).encode())
+    for rows in countries.values():
+        arrays: list[np.ndarray] = [rows.x, rows.y, *rows.splits.values()]
+        for array in arrays:
+            digest.update(f"{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(",".join(map(str, rows.splits)).encode())
+    return digest.hexdigest()
+
+
+def scaled(split: Split, scaler: Scaler) -> Split:
+    """The rows of a split scaled, missing values filled."""
+    return Split(scaler.apply(split.x), split.y)

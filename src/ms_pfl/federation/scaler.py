@@ -1,0 +1,63 @@
+"""The federated scaler: mean and standard deviation of the pooled rows, from sums alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CONSTANT = 1e-10
+
+
+@dataclass(frozen=True)
+class ScalerSums:
+    """A country's ``n``, ``sum x`` and ``sum x^2`` a feature, missing values left out, float64."""
+
+    n: NDArray[np.float64]
+    total: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> ScalerSums:
+        """The sums of rows ``x``, shape ``(rows, features)``, NaN = missing."""
+        # transposed, so that numpy sums in pairs, which rounds less than one by one
+        columns = np.ascontiguousarray(x.T, dtype=np.float64)
+        present = ~np.isnan(columns)
+        values = np.where(present, columns, 0.0)
+        return cls(
+            present.sum(axis=1).astype(np.float64),
+            values.sum(axis=1),
+            np.square(values).sum(axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """``(x - mean) / sd`` a feature; float64 arrays of shape ``(features,)``."""
+
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+    @classmethod
+    def from_sums(cls, parts: Iterable[ScalerSums]) -> Scaler:
+        """The scaler of all countries together, added in the order given.
+
+        ``mean = S1 / N``, ``sd = sqrt(S2 / N - mean^2)`` (population) with ``N``, ``S1``, ``S2``
+        the countries' ``n``, ``sum x``, ``sum x^2`` added up. A feature that nobody has gets mean
+        0; one that does not vary, or by less than rounding can tell, gets sd 1.
+        """
+        parts = list(parts)
+        n = np.sum([part.n for part in parts], axis=0)
+        seen = np.maximum(n, 1.0)
+        mean = np.sum([part.total for part in parts], axis=0) / seen
+        mean_square = np.sum([part.squares for part in parts], axis=0) / seen
+        variance = mean_square - mean**2
+        varies = variance > _CONSTANT * mean_square
+        return cls(mean, np.sqrt(np.where(varies, variance, 1.0)))
+
+    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scaled rows, float32; a missing value becomes the federated mean, that is, 0."""
+        scaled = (x.astype(np.float64) - self.mean) / self.sd
+        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Models, batches and the training loop: torch, and no federation."""

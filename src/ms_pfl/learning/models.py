@@ -1,0 +1,153 @@
+"""The two networks of the study: the MLP and AdaptiveDualBranchNet.
+
+Pirmani et al., npj Digital Medicine 8:478 (2025). Both map ``(rows, features)`` to one logit a
+row. Each says of its arrays by name which are personal, that is, never leave the country.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ms_pfl.learning.parameters import ExtensionTier, ModelParameters
+
+ModelKind = Literal["mlp", "adaptive"]
+
+
+def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
+    sizes = [n_inputs, *[width] * layers]
+    return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+
+class Network(nn.Module):
+    """What the two networks share: a stack of ReLU layers with dropout."""
+
+    def __init__(self, dropout: float) -> None:
+        """Without layers yet: the networks bring their own."""
+        super().__init__()
+        self.dropout = dropout
+
+    def is_personal(self, name: str) -> bool:
+        """Whether the array of this name stays in the country."""
+        raise NotImplementedError
+
+    def _branch(self, layers: nn.ModuleList, x: Tensor) -> Tensor:
+        for layer in layers:
+            x = torch.relu(layer(x))
+            if self.training and self.dropout > 0:
+                x = nn.functional.dropout(x, self.dropout)
+        return x
+
+
+class MLP(Network):
+    """Fully connected layers with ReLU and dropout, then one output unit; all shared.
+
+    With 42 features, 5 layers of 512: 1,073,153 parameters, as published.
+    """
+
+    def __init__(self, n_features: int, parameters: ModelParameters) -> None:
+        """With torch's initial weights, from its global random state."""
+        super().__init__(parameters.dropout)
+        self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
+        self.output = nn.Linear(parameters.width, 1)
+
+    def is_personal(self, name: str) -> bool:
+        """No array of the MLP is personal."""
+        return False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
+        logits: Tensor = self.output(self._branch(self.core, x))
+        return logits.squeeze(1)
+
+
+class AdaptiveDualBranchNet(Network):
+    """A shared core and a personal extension side by side, combined by one layer.
+
+    Input -> core (as the MLP's hidden layers) and input -> extension; both are concatenated and
+    pass the combining layer and the output unit. The extension is personal; its depth grows with
+    the country's training rows (:func:`extension_layers`). As published, no activation follows
+    the combining layer and it is shared; ``combining_activation`` and ``combining_personal``
+    change that. With 42 features, 5 x 512 and width 64: 1,368,577 shared parameters and 2,752 to
+    19,392 personal ones.
+    """
+
+    def __init__(self, n_features: int, parameters: ModelParameters, extension_depth: int) -> None:
+        """With torch's initial weights, from its global random state."""
+        super().__init__(parameters.dropout)
+        self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
+        self.extension = _hidden(n_features, parameters.extension_width, extension_depth)
+        self.combining = nn.Linear(parameters.width + parameters.extension_width, parameters.width)
+        self.output = nn.Linear(parameters.width, 1)
+        self._activation = parameters.combining_activation
+        self._personal = ("extension.", *(["combining."] if parameters.combining_personal else []))
+
+    def is_personal(self, name: str) -> bool:
+        """The extension is personal, and the combining layer where it is set to be."""
+        return name.startswith(self._personal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
+        both = torch.cat([self._branch(self.core, x), self._branch(self.extension, x)], dim=1)
+        combined = self.combining(both)
+        if self._activation:
+            combined = torch.relu(combined)
+        logits: Tensor = self.output(combined)
+        return logits.squeeze(1)
+
+
+def extension_layers(training_rows: int, tiers: Sequence[ExtensionTier]) -> int:
+    """Hidden layers of the extension of a country with so many training rows."""
+    return next(tier.layers for tier in tiers if training_rows >= tier.min_rows)
+
+
+def build_model(
+    kind: ModelKind, n_features: int, parameters: ModelParameters, training_rows: int, seed: int
+) -> Network:
+    """A network with initial weights from ``seed``; the global random state is left as it was.
+
+    Args:
+        kind: ``mlp`` or ``adaptive``.
+        n_features: columns of the input.
+        parameters: layers and widths.
+        training_rows: the country's training rows, which set the depth of the extension.
+        seed: the same seed and sizes give the same weights, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if kind == "mlp":
+            return MLP(n_features, parameters)
+        depth = extension_layers(training_rows, parameters.extension_tiers)
+        return AdaptiveDualBranchNet(n_features, parameters, depth)
+
+
+def get_arrays(model: Network, *, personal: bool | None = None) -> dict[str, np.ndarray]:
+    """Copies of the arrays by name: all, the personal ones, or the shared ones."""
+    return {
+        name: tensor.detach().cpu().numpy().copy()
+        for name, tensor in model.state_dict().items()
+        if personal is None or model.is_personal(name) == personal
+    }
+
+
+def set_arrays(model: Network, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the arrays named into the model; the rest stay.
+
+    Raises:
+        KeyError: an array that the model has not.
+        ValueError: an array of another shape.
+    """
+    state = model.state_dict()
+    for name, array in arrays.items():
+        if name not in state:
+            raise KeyError(f"the model has no array {name!r}")
+        if tuple(state[name].shape) != array.shape:
+            raise ValueError(
+                f"array {name!r} has shape {array.shape}, the model's {tuple(state[name].shape)}"
+            )
+        state[name].copy_(torch.tensor(array))

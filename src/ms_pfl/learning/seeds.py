@@ -1,0 +1,15 @@
+"""Seeds that depend on names, not on the order in which things happen."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed in [0, 2**63) from integers and names, the same on every machine.
+
+    Python's own ``hash`` of a string changes from process to process, so the parts are hashed
+    with SHA-256. ``derive_seed(0, "BE", 3)`` and ``derive_seed(0, "BE3")`` differ.
+    """
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

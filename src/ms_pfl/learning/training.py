@@ -1,0 +1,291 @@
+"""The training loop: plain torch on tensors held in memory.
+
+Batches are slices of a shuffled index (``x[index[i:i + size]]``): for small networks a DataLoader
+costs more than the network. All random numbers (shuffles, dropout) come from one seed a call.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ms_pfl.errors import InputError
+from ms_pfl.learning.models import Network, get_arrays, set_arrays
+from ms_pfl.learning.parameters import Device, PlateauParameters, TrainingParameters
+from ms_pfl.learning.scoring import Rows, Score, score
+
+
+class TrainingDivergedError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Proximal:
+    """FedProx's term ``mu / 2 * ||w - w_global||^2`` (Li et al., MLSys 2020).
+
+    ``reference`` holds the global weights; the sum runs over the arrays it names.
+    """
+
+    mu: float
+    reference: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of a fit; epoch 0 is the model before training. Losses are means a row."""
+
+    epoch: int
+    train_loss: float
+    validation: Score
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished fit: the epochs, and the one whose weights the model now has."""
+
+    best_epoch: int
+    records: tuple[EpochRecord, ...]
+
+
+def resolve_device(device: Device) -> torch.device:
+    """The torch device of a setting; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        InputError: ``cuda`` was asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda was set, but torch sees no GPU; set device: auto or cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread; the number there was is restored at the end.
+
+    The number of threads changes the order of sums and so the last bits: with one thread the
+    same code gives the same bits in a worker and in the main process.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """One torch thread, and torch's random numbers from ``seed``; both restored at the end."""
+    cuda = torch.cuda.is_initialized()
+    devices = list(range(torch.cuda.device_count())) if cuda else []
+    with torch.random.fork_rng(devices=devices), one_thread():
+        # torch.manual_seed would also seed devices that are not in use, which takes milliseconds
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed_all(seed)
+        yield
+
+
+def train_epochs(
+    model: Network,
+    train: Rows,
+    validation: Rows,
+    training: TrainingParameters,
+    *,
+    epochs: int,
+    seed: int,
+    proximal: Proximal | None = None,
+) -> float:
+    """Train for a number of epochs, as a client does in a federated round.
+
+    Args:
+        model: changed in place; it keeps the weights of the last epoch.
+        train: the country's training rows, at least one.
+        validation: looked at only for the learning-rate schedule, if one is set.
+        training: optimizer and its settings; the optimizer is new in each call.
+        epochs: passes over the training rows.
+        seed: of shuffles and dropout.
+        proximal: FedProx's term, or None.
+
+    Returns:
+        The mean log-loss a row during the last epoch, without the proximal term.
+    """
+    with reproducible(seed):
+        loop = _Loop(model, train, training, proximal)
+        loss = math.nan
+        for _ in range(epochs):
+            loss = loop.epoch()
+            if training.plateau is not None:
+                loop.lower_rate(score(model, validation).loss if len(validation) else loss)
+        return loss
+
+
+def fit(
+    model: Network,
+    train: Rows,
+    validation: Rows,
+    training: TrainingParameters,
+    *,
+    epochs: int,
+    patience: int,
+    epochs_without_validation: int,
+    start_is_candidate: bool,
+    seed: int,
+) -> Fit:
+    """Train to the best validation epoch and restore its weights.
+
+    The best epoch has the lowest mean validation log-loss, the earlier one in a tie. Without
+    validation rows there is nothing to choose by: the model is trained for
+    ``epochs_without_validation`` and keeps its last weights.
+
+    Args:
+        model: changed in place; it ends with the best epoch's weights.
+        train: the training rows, at least one.
+        validation: the validation rows, possibly none.
+        training: optimizer and its settings, one optimizer for the whole fit.
+        epochs: at most so many.
+        patience: stop after so many epochs without a better one.
+        epochs_without_validation: see above.
+        start_is_candidate: whether the model as given may be the best (fine-tuning).
+        seed: of shuffles and dropout.
+
+    Raises:
+        TrainingDivergedError: a loss is not finite.
+    """
+    with reproducible(seed):
+        loop = _Loop(model, train, training, None)
+        records: list[EpochRecord] = []
+        best_epoch, best_loss, best_weights = 0, math.inf, get_arrays(model)
+        if start_is_candidate:
+            start = score(model, validation)
+            records.append(EpochRecord(0, score(model, train).loss, start, 0.0))
+            best_loss = start.loss if start.n else math.inf
+        for epoch in range(1, (epochs if len(validation) else epochs_without_validation) + 1):
+            began = time.perf_counter()
+            train_loss = loop.epoch()
+            scored = score(model, validation)
+            loop.lower_rate(scored.loss if scored.n else train_loss)
+            records.append(EpochRecord(epoch, train_loss, scored, time.perf_counter() - began))
+            if scored.n and not math.isfinite(scored.loss):
+                raise TrainingDivergedError(f"the validation loss of epoch {epoch} is not finite")
+            if not scored.n or scored.loss < best_loss:
+                best_epoch, best_loss = epoch, scored.loss
+                best_weights = get_arrays(model)
+            elif epoch - best_epoch >= patience:
+                break
+        set_arrays(model, best_weights)
+        return Fit(best_epoch, tuple(records))
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """``sum ||w - w_global||^2`` over arrays, and its gradient ``2 (w - w_global)``.
+
+    Written out because autograd's own way through many small arrays doubles the time of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, reference: list[Tensor], *weights: Tensor) -> Tensor:
+        ctx.away = torch._foreach_sub(weights, reference)
+        return torch.stack(torch._foreach_norm(ctx.away)).square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(ctx.away, 2 * gradients[0])
+
+
+class _Loop:
+    """A model with its optimizer and rows, trained epoch by epoch."""
+
+    def __init__(
+        self,
+        model: Network,
+        train: Rows,
+        training: TrainingParameters,
+        proximal: Proximal | None,
+    ) -> None:
+        self._model = model
+        self._train = train
+        self._batch_size = min(training.batch_size or len(train), len(train))
+        self._optimizer = _optimizer(model, training)
+        self._plateau = _plateau(self._optimizer, training.plateau)
+        self._epoch = 0
+        self._mu = proximal.mu if proximal is not None else 0.0
+        self._pulled: list[tuple[Tensor, Tensor]] = []
+        if proximal is not None:
+            weights = dict(model.named_parameters())
+            self._pulled = [
+                (weights[name], torch.tensor(array).to(weights[name].device))
+                for name, array in proximal.reference.items()
+            ]
+
+    def epoch(self) -> float:
+        """One pass over the shuffled rows; the mean log-loss a row."""
+        self._epoch += 1
+        self._model.train()
+        rows = self._train
+        # shuffled on the CPU so that a GPU sees the same batches
+        order = torch.randperm(len(rows)).to(rows.x.device)
+        total = torch.zeros((), device=rows.x.device)
+        for start in range(0, len(rows), self._batch_size):
+            index = order[start : start + self._batch_size]
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                self._model(rows.x[index]), rows.y[index]
+            )
+            total += loss.detach() * len(index)
+            if self._mu > 0:
+                loss = loss + self._mu / 2 * self._squared_distance()
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()
+        mean = float(total) / len(rows)
+        if not math.isfinite(mean):
+            raise TrainingDivergedError(
+                f"the training loss of epoch {self._epoch} is not finite: a lower "
+                "training.learning_rate (or proximal_mu) may help"
+            )
+        return mean
+
+    def lower_rate(self, loss: float) -> None:
+        """Tell the learning-rate schedule, if there is one, the loss of the epoch."""
+        if self._plateau is not None:
+            self._plateau.step(loss)
+
+    def _squared_distance(self) -> Tensor:
+        weights, reference = zip(*self._pulled, strict=True)
+        distance: Tensor = _SquaredDistance.apply(list(reference), *weights)
+        return distance
+
+
+def _optimizer(model: Network, training: TrainingParameters) -> torch.optim.Optimizer:
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=training.learning_rate,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def _plateau(
+    optimizer: torch.optim.Optimizer, plateau: PlateauParameters | None
+) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
+    if plateau is None:
+        return None
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer,
+        factor=plateau.factor,
+        patience=plateau.patience,
+        min_lr=plateau.min_learning_rate,
+    )

@@ -1,0 +1,1 @@
+"""The five learning paradigms: one short server program each."""

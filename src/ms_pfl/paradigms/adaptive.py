@@ -1,0 +1,11 @@
+"""Adaptive: AdaptiveDualBranchNet, whose extension branch never leaves its country."""
+
+from __future__ import annotations
+
+from ms_pfl.paradigms.federated import rounds_of
+from ms_pfl.paradigms.task import SeedResult, Task
+
+
+def adaptive(task: Task) -> list[SeedResult]:
+    """Rounds over the shared arrays; each country keeps its own extension from round to round."""
+    return [rounds_of(task, "adaptive", seed) for seed in task.seeds]

@@ -1,0 +1,25 @@
+"""Fine-tuned: the federated model of the same strategy and seed, trained on in each country."""
+
+from __future__ import annotations
+
+from ms_pfl.federation.rounds import prepare
+from ms_pfl.paradigms.alone import FitPlan, train_alone
+from ms_pfl.paradigms.task import SeedResult, Task
+
+
+def fine_tuned(task: Task) -> list[SeedResult]:
+    """Every country trains on from the federated model, which is itself among the candidates."""
+    own = task.parameters.fine_tuned
+    rate = task.parameters.training.learning_rate * own.learning_rate_factor
+    training = task.parameters.training.model_copy(update={"learning_rate": rate})
+    plan = FitPlan(
+        own.epochs,
+        own.patience,
+        own.epochs_without_validation,
+        start_is_candidate=True,
+        reply_with_arrays=False,
+    )
+    with task.open_grid(task.countries, task.seeds) as grid:
+        for seed, start in task.federated.items():
+            prepare(grid, seed, task.settings("mlp", training), start.scaler)
+        return train_alone(task, grid, task.federated, plan)

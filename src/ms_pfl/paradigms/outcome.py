@@ -1,0 +1,43 @@
+"""What a training reports while it runs and hands back when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """Where a training is: after each round, and once when a seed is finished.
+
+    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``;
+    ``validation_roc_auc`` is the size-weighted mean over countries where it is defined, else NaN.
+    """
+
+    seed: int
+    round: int
+    rounds: int
+    validation_roc_auc: float
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training of one paradigm with one strategy, over all seeds.
+
+    ``predictions``: a row a validation or test episode and seed (paradigm, strategy, seed,
+    country, patient_id, episode_id, split, label, probability), sorted by seed, country,
+    patient_id, episode_id.
+    ``history``: a row a round (or epoch), seed and country: paradigm, strategy, seed, round,
+    country, n_train, n_validation, train_loss, validation_loss (mean log-loss a row, nats),
+    validation_roc_auc (NaN where undefined), seconds, bytes_up, bytes_down, selected. Centralized
+    training has the one country ``pooled``.
+    ``models``: arrays named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>``,
+    ``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``.
+    """
+
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    models: dict[str, np.ndarray]

@@ -1,0 +1,52 @@
+"""What a person sets about the five paradigms."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ms_pfl.federation.parameters import RoundsParameters, StrategiesParameters
+from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
+
+
+class CentralizedParameters(Parameters):
+    """One model on all countries' pooled training patients."""
+
+    epochs: int = Field(ge=1, description="epochs at most")
+    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
+    batch_size: int | None = Field(gt=0, description="rows a step; null: all rows at once")
+
+
+class LocalParameters(Parameters):
+    """Each country alone."""
+
+    epochs: int = Field(ge=1, description="epochs at most")
+    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
+    epochs_without_validation: int = Field(
+        ge=1, description="epochs in a country that has no validation patients"
+    )
+
+
+class FineTunedParameters(Parameters):
+    """The federated model, trained on in each country."""
+
+    epochs: int = Field(ge=1, description="epochs at most")
+    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
+    learning_rate_factor: float = Field(
+        gt=0, description="times training.learning_rate (published: 0.1)"
+    )
+    epochs_without_validation: int = Field(
+        ge=0, description="epochs in a country that has no validation patients; 0: none"
+    )
+
+
+class ParadigmParameters(Parameters):
+    """All that a training needs to know, in one bundle: the YAML keys of the same names."""
+
+    device: Device = Field(description="auto (a GPU where there is one), cpu or cuda")
+    model: ModelParameters
+    training: TrainingParameters
+    strategies: StrategiesParameters
+    centralized: CentralizedParameters
+    local: LocalParameters
+    federated: RoundsParameters = Field(description="of the federated and the adaptive paradigm")
+    fine_tuned: FineTunedParameters

@@ -1,0 +1,92 @@
+"""What a paradigm's program gets, and what it gives back for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.parameters import ClientSettings, StrategyParameters
+from ms_pfl.federation.partitions import FederationData
+from ms_pfl.federation.rounds import HistoryRow
+from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.models import ModelKind, build_model, get_arrays
+from ms_pfl.learning.parameters import TrainingParameters
+from ms_pfl.paradigms.outcome import ProgressReport
+from ms_pfl.paradigms.parameters import ParadigmParameters
+
+OpenGrid = Callable[[Sequence[str], Sequence[int]], SimulationGrid]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model to start from: shared arrays and the scaler that goes with them."""
+
+    arrays: dict[str, np.ndarray]
+    scaler: Scaler
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: the data's outline, the settings, and the way to the clients.
+
+    ``open_grid(countries, seeds)`` opens a grid with one node a country and seed; ``strategy`` is
+    None for paradigms without one; ``federated`` holds the federated models by seed for paradigms
+    that start from them.
+    """
+
+    data: FederationData
+    parameters: ParadigmParameters
+    strategy: StrategyParameters | None
+    federated: dict[int, Start]
+    open_grid: OpenGrid
+    report: Callable[[ProgressReport], None]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds of the splits table."""
+        return self.data.seeds
+
+    @property
+    def countries(self) -> list[str]:
+        """All countries, sorted by name."""
+        return list(self.data.countries)
+
+    def settings(
+        self, kind: ModelKind, training: TrainingParameters | None = None
+    ) -> ClientSettings:
+        """What clients are told, with other training settings where a paradigm has its own."""
+        return ClientSettings(
+            kind=kind,
+            model=self.parameters.model,
+            training=training or self.parameters.training,
+            device=self.parameters.device,
+        )
+
+    def initial_arrays(self, kind: ModelKind, seed: int) -> dict[str, np.ndarray]:
+        """The shared arrays before training, the same in every paradigm."""
+        n_features = len(self.data.features)
+        model = build_model(kind, n_features, self.parameters.model, 0, initial_seed(seed))
+        return get_arrays(model, personal=False)
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed's fit.
+
+    ``probabilities``: by node (a country, or ``pooled``) those of its validation and test rows, in
+    the order of its rows. ``shared`` and ``personal`` (by country) are the arrays to keep.
+    """
+
+    seed: int
+    probabilities: dict[str, dict[str, np.ndarray]]
+    history: Iterable[HistoryRow]
+    shared: dict[str, np.ndarray]
+    personal: dict[str, dict[str, np.ndarray]]
+    scaler: Scaler
+
+
+Program = Callable[[Task], list[SeedResult]]

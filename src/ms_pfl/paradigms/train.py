@@ -1,0 +1,108 @@
+"""Train one paradigm with one strategy over all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms.outcome import Outcome, ProgressReport
+from ms_pfl.paradigms.parameters import ParadigmParameters
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """An entry of the table of paradigms.
+
+    ``program`` is ``module:function`` in this package, imported when it is needed; ``strategy`` is
+    what the strategy is called where there is none to choose, else None.
+    """
+
+    program: str
+    strategy: str | None = None
+    from_federated: bool = False
+
+
+PARADIGMS: dict[str, Paradigm] = {
+    "centralized": Paradigm("centralized:centralized", strategy="pooled"),
+    "local": Paradigm("local:local", strategy="none"),
+    "federated": Paradigm("federated:federated"),
+    "fine_tuned": Paradigm("fine_tuned:fine_tuned", from_federated=True),
+    "adaptive": Paradigm("adaptive:adaptive"),
+}
+
+
+def train(
+    paradigm: str,
+    strategy: str,
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    features: Sequence[str] | None,
+    parameters: ParadigmParameters,
+    grid_parameters: RayParameters,
+    federated_models: dict[str, np.ndarray] | None,
+    report: Callable[[ProgressReport], None],
+) -> Outcome:
+    """Train one paradigm with one strategy, once a seed of the splits table, and predict.
+
+    Args:
+        paradigm: centralized, local, federated, fine_tuned or adaptive.
+        strategy: fedavg or fedprox; ``pooled`` for centralized, ``none`` for local.
+        episodes: episode_id, patient_id, country, label (0/1) and the features.
+        splits: patient_id, country, seed, split (train, validation or test).
+        features: the feature columns; all but ids, t0 and label if None.
+        parameters: network, training, strategies and the paradigms' own settings.
+        grid_parameters: where the clients run.
+        federated_models: the ``models`` of the federated outcome of the same strategy, for
+            fine_tuned; ignored by the others.
+        report: called after every round and at the end of each seed.
+
+    Returns:
+        Predictions, history and models, as :class:`Outcome` says.
+
+    Raises:
+        InputError: tables or settings that cannot be used.
+        ms_pfl.federation.grid.ClientError: a client failed; the error names its country.
+    """
+    from ms_pfl.federation.grid import Node
+    from ms_pfl.federation.partitions import federation_data
+    from ms_pfl.federation.simulation import open_grid
+    from ms_pfl.paradigms.assembly import assemble, federated_starts
+    from ms_pfl.paradigms.task import Task
+
+    entry = _entry(paradigm, strategy)
+    data = federation_data(episodes, splits, features)
+    task = Task(
+        data=data,
+        parameters=parameters,
+        strategy=parameters.strategies.of(strategy) if entry.strategy is None else None,
+        federated=federated_starts(federated_models, data, parameters)
+        if entry.from_federated
+        else {},
+        open_grid=lambda countries, seeds: open_grid(
+            data,
+            [Node(country, seed) for country in countries for seed in seeds],
+            grid_parameters,
+            parameters.device,
+        ),
+        report=report,
+    )
+    module, function = entry.program.split(":")
+    program = getattr(import_module(f"ms_pfl.paradigms.{module}"), function)
+    return assemble(paradigm, strategy, data, program(task))
+
+
+def _entry(paradigm: str, strategy: str) -> Paradigm:
+    if paradigm not in PARADIGMS:
+        raise InputError(f"there is no paradigm {paradigm!r}; there are: {', '.join(PARADIGMS)}")
+    entry = PARADIGMS[paradigm]
+    if entry.strategy is not None and strategy != entry.strategy:
+        raise InputError(
+            f"{paradigm} has no strategy to choose: it is {entry.strategy!r}, not {strategy!r}"
+        )
+    return entry

@@ -1,0 +1,35 @@
+"""Arrays survive the way into Flower's records and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
+
+BLOCK = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        BLOCK,
+        np.asfortranarray(BLOCK),
+        BLOCK.T,
+        BLOCK[:, ::2],
+        np.float64(1.5) * np.ones(()),
+        np.empty((0, 3), np.float32),
+        np.array([np.nan, np.inf, -0.0]),
+        np.array([1, -2], dtype=np.int64),
+    ],
+)
+def test_arrays_come_back_as_they_were(array: np.ndarray) -> None:
+    record = to_record({"a": array})
+    back = to_arrays(record)["a"]
+    np.testing.assert_array_equal(back, array, strict=True)
+    np.testing.assert_array_equal(back, record["a"].numpy(), strict=True)
+    assert back.flags.writeable
+
+
+def test_the_payload_is_counted_with_its_header() -> None:
+    assert payload_bytes(to_record({"a": BLOCK, "b": BLOCK})) == 2 * (128 + 48)

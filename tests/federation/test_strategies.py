@@ -1,0 +1,130 @@
+"""The strict strategies: hand-made means, order, and replies that are missing or wrong."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from federation_examples import data_of, nodes_of
+from pydantic import ValidationError
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.engine import (
+    ConfigRecord,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from ms_pfl.federation.grid import ClientError, LocalGrid
+from ms_pfl.federation.parameters import (
+    FedAvgParameters,
+    FedProxParameters,
+    StrategiesParameters,
+)
+from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.federation.strategies import make_strategy, weighted_mean
+
+FEDAVG = FedAvgParameters(epochs=1)
+START = {"w": np.zeros(2, np.float32)}
+
+
+@pytest.fixture
+def grid() -> LocalGrid:
+    data = data_of({"BE": 10, "AU": 10})
+    return LocalGrid(data, nodes_of(data))
+
+
+def trained(message: Message, w: list[float], n: int) -> Message:
+    arrays = to_record({"w": np.array(w, dtype=np.float32)})
+    metrics = MetricRecord({"num-examples": n, "train-loss": 1.0})
+    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
+
+
+def evaluated(message: Message, loss_sum: float, n: int, auc: float) -> Message:
+    metrics = MetricRecord({"num-examples": n, "loss-sum": loss_sum, "roc-auc": auc})
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def test_fedavg_is_the_mean_weighted_by_rows(grid: LocalGrid) -> None:
+    """AU: (1, 2) from 1 row, BE: (5, 6) from 3 rows -> (1 + 15) / 4, (2 + 18) / 4."""
+    strategy = make_strategy(FEDAVG, 2)
+    au, be = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
+    replies = [trained(be, [5, 6], 3), trained(au, [1, 2], 1)]
+    arrays, _ = strategy.aggregate_train(1, replies)
+    mean = to_arrays(arrays)["w"]
+    np.testing.assert_array_equal(mean, [4, 5])
+    assert mean.dtype == np.float32
+
+
+def test_the_order_of_replies_changes_no_bit(grid: LocalGrid) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=2).tolist() for _ in range(2)]
+    means = []
+    for order in (1, -1):
+        strategy = make_strategy(FEDAVG, 2)
+        sent = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
+        replies = [trained(m, v, n) for m, v, n in zip(sent, values, (3, 7), strict=True)]
+        means.append(to_arrays(strategy.aggregate_train(1, replies[::order])[0])["w"])
+    np.testing.assert_array_equal(means[0], means[1])
+
+
+def test_messages_go_in_the_order_of_the_countries(grid: LocalGrid) -> None:
+    state = random.getstate()
+    strategy = make_strategy(FEDAVG, 2)
+    for number in range(1, 9):
+        messages = strategy.configure_train(number, to_record(START), ConfigRecord(), grid)
+        names = [grid.name_of(message.metadata.dst_node_id) for message in messages]
+        assert names == ["AU (seed 0)", "BE (seed 0)"]
+        assert messages[0].content["config"]["server-round"] == number
+    assert random.getstate() == state
+
+
+def test_fedprox_sends_its_mu_and_fedavg_none(grid: LocalGrid) -> None:
+    prox = make_strategy(FedProxParameters(epochs=1, proximal_mu=0.25), 2)
+    for strategy, mu in ((prox, 0.25), (make_strategy(FEDAVG, 2), None)):
+        for message in strategy.configure_train(1, to_record(START), ConfigRecord(), grid):
+            assert message.content["config"].get("proximal-mu") == mu
+
+
+def test_a_missing_a_wrong_and_a_double_reply_raise(grid: LocalGrid) -> None:
+    strategy = make_strategy(FEDAVG, 2)
+    au, be = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
+    good = trained(au, [1, 2], 1)
+    with pytest.raises(ClientError, match=r"no reply came from BE \(seed 0\)"):
+        strategy.aggregate_train(1, [good])
+    with pytest.raises(ClientError, match=r"no reply came from AU .*, BE"):
+        strategy.aggregate_evaluate(1, [])
+    error = Message(Error(code=0, reason="disk full"), reply_to=be)
+    with pytest.raises(ClientError, match=r"BE .* answered with an error: disk full"):
+        strategy.aggregate_train(1, [good, error])
+    with pytest.raises(ClientError, match="a reply too many came from AU"):
+        strategy.aggregate_train(1, [good, good])
+
+
+def test_validation_adds_up_over_countries(grid: LocalGrid) -> None:
+    """Loss (1 + 5) / (2 + 4); the AUC of AU is undefined and left out."""
+    strategy = make_strategy(FEDAVG, 2)
+    au, be = strategy.configure_evaluate(1, to_record(START), ConfigRecord(), grid)
+    replies = [evaluated(au, 1.0, 2, float("nan")), evaluated(be, 5.0, 4, 0.75)]
+    metrics = strategy.aggregate_evaluate(1, replies)
+    assert (metrics["loss"], metrics["roc-auc"]) == (1.0, 0.75)
+    nobody = [evaluated(m, 0.0, 0, float("nan")) for m in (au, be)]
+    assert np.isnan(list(strategy.aggregate_evaluate(1, nobody).values())).all()
+
+
+def test_weighted_mean() -> None:
+    nan = float("nan")
+    assert weighted_mean(np.array([1.0, 4.0, nan]), np.array([2.0, 1.0, 9.0])) == 2.0
+    assert np.isnan(weighted_mean(np.array([nan, 3.0]), np.array([2.0, 0.0])))
+
+
+def test_settings_of_strategies() -> None:
+    values = {"fedavg": {"epochs": 1}, "fedprox": {"epochs": 2, "proximal_mu": 0.1}}
+    strategies = StrategiesParameters.model_validate(values)
+    assert strategies.of("fedprox") == FedProxParameters(epochs=2, proximal_mu=0.1)
+    with pytest.raises(InputError, match="no strategy 'fedsgd'; there are: fedavg, fedprox"):
+        strategies.of("fedsgd")
+    with pytest.raises(ValidationError, match="proximal_mu"):
+        StrategiesParameters.model_validate(values | {"fedavg": {"epochs": 1, "proximal_mu": 0.1}})

@@ -1,0 +1,75 @@
+"""Trains paradigms on small tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+from federation_examples import settings, tables
+
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms.outcome import Outcome, ProgressReport
+from ms_pfl.paradigms.parameters import ParadigmParameters
+from ms_pfl.paradigms.train import train
+
+ALL = (
+    ("centralized", "pooled"),
+    ("local", "none"),
+    ("federated", "fedavg"),
+    ("federated", "fedprox"),
+    ("fine_tuned", "fedavg"),
+    ("fine_tuned", "fedprox"),
+    ("adaptive", "fedavg"),
+    ("adaptive", "fedprox"),
+)
+
+
+def parameters(**changes: object) -> ParadigmParameters:
+    told = settings(optimizer="adam", learning_rate=0.02, batch_size=8).model_dump()
+    told["model"]["dropout"] = 0.1
+    values: dict[str, object] = {
+        "device": "cpu",
+        "model": told["model"],
+        "training": told["training"],
+        "strategies": {"fedavg": {"epochs": 1}, "fedprox": {"epochs": 2, "proximal_mu": 0.5}},
+        "centralized": {"epochs": 8, "patience": 3, "batch_size": 16},
+        "local": {"epochs": 8, "patience": 3, "epochs_without_validation": 2},
+        "federated": {"rounds": 4, "patience": 2},
+        "fine_tuned": {
+            "epochs": 4,
+            "patience": 2,
+            "learning_rate_factor": 0.1,
+            "epochs_without_validation": 0,
+        },
+    }
+    return ParadigmParameters.model_validate(values | changes)
+
+
+@dataclass
+class Study:
+    """Trains paradigms on the same tables; the federated models are trained once a strategy."""
+
+    workers: int = 0
+    told: ParadigmParameters = field(default_factory=parameters)
+    tables: tuple[pd.DataFrame, pd.DataFrame] = field(default_factory=tables)
+    reports: list[ProgressReport] = field(default_factory=list)
+    _done: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def outcome(self, paradigm: str, strategy: str) -> Outcome:
+        key = (paradigm, strategy)
+        if key not in self._done:
+            models = (
+                self.outcome("federated", strategy).models if paradigm == "fine_tuned" else None
+            )
+            self.reports.clear()
+            self._done[key] = train(
+                paradigm,
+                strategy,
+                *self.tables,
+                None,
+                self.told,
+                RayParameters(num_workers=self.workers, address=None),
+                models,
+                self.reports.append,
+            )
+        return self._done[key]

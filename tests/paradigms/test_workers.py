@@ -1,0 +1,99 @@
+"""The same trainings on Ray workers: the same bits, and failures that name the country."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+from federation_examples import data_of, nodes_of, prepared, settings, tables
+from paradigm_examples import Study, parameters
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation import ray_grid
+from ms_pfl.federation.grid import ClientError, LocalGrid
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.ray_grid import RayGrid, worker_pool
+
+TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    ray_grid.shutdown()
+
+
+@pytest.fixture(scope="module")
+def here() -> Study:
+    return Study()
+
+
+def assert_same_bits(workers: int, here: Study) -> None:
+    study = Study(workers=workers)
+    pools = set()
+    for key in TRAININGS:
+        there = study.outcome(*key)
+        pools.add(id(worker_pool(asked(workers), "cpu")))
+        pd.testing.assert_frame_equal(
+            there.predictions, here.outcome(*key).predictions, check_exact=True
+        )
+        assert list(there.models) == list(here.outcome(*key).models)
+        for name, array in here.outcome(*key).models.items():
+            assert (there.models[name] == array).all()
+    assert len(pools) == 1, "one pool serves all trainings"
+
+
+def asked(workers: int) -> RayParameters:
+    return RayParameters(num_workers=workers, address=None)
+
+
+# Ray takes seconds to start: the tests share two workers until one test kills them
+
+
+def test_two_workers_give_the_bits_of_none(here: Study) -> None:
+    assert_same_bits(2, here)
+
+
+def test_workers_hold_the_state_until_the_run_ends() -> None:
+    data, told = data_of(), settings("adaptive")
+    pool = worker_pool(asked(2), "cpu")
+    with RayGrid(pool, data, nodes_of(data)) as there, LocalGrid(data, nodes_of(data)) as here:
+        prepared(there, told)
+        prepared(here, told)
+        states = there.export_state("personal"), here.export_state("personal")
+    assert states[0].keys() == states[1].keys() == set(nodes_of(data))
+    for node in states[1]:
+        for name, array in states[1][node].items():
+            assert (states[0][node][name] == array).all()
+    with pytest.raises(Exception, match="KeyError"):
+        there.export_state("personal")
+
+
+def test_a_failing_client_names_its_country_and_the_workers_serve_on() -> None:
+    training = parameters().training.model_copy(update={"learning_rate": 1e30})
+    broken = Study(workers=2, told=parameters(training=training.model_dump()))
+    with pytest.raises(ClientError, match=r"(?s)AU \(seed 0\) failed at train.*Traceback.*finite"):
+        broken.outcome("federated", "fedavg")
+    fine = Study(workers=2, tables=tables({"AU": 15}, seeds=(0,)))
+    assert len(fine.outcome("local", "none").predictions) == 6
+
+
+def test_a_worker_that_dies_is_reported() -> None:
+    pool, data = worker_pool(asked(2), "cpu"), data_of()
+    with RayGrid(pool, data, nodes_of(data)) as grid:
+        pool.stop()
+        with pytest.raises(ClientError, match=r"worker process died.*ray\.num_workers"):
+            prepared(grid, settings())
+
+
+def test_a_new_pool_of_one_worker_gives_the_same_bits(here: Study) -> None:
+    assert_same_bits(1, here)
+
+
+def test_an_address_without_a_cluster_is_said() -> None:
+    ray_grid.shutdown()
+    with pytest.raises(
+        InputError, match=r"ray.address: no Ray cluster answers at '127\.0\.0\.1:1'"
+    ):
+        worker_pool(RayParameters(num_workers=1, address="127.0.0.1:1"), "cpu")
