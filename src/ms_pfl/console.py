@@ -49,9 +49,9 @@ class TrainingProgress:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("round {task.completed}/{task.total}"),
                 TextColumn("validation {task.fields[score]}"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
                 console=get_console(),
             )
             self._progress.start()
