@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.schemas import Splits
-from ms_pfl.cohort.splits import split_patients, split_sizes
+from ms_pfl.cohort.splits import count_splits, split_patients, split_sizes
 
 
 def episodes_of(sizes: dict[str, tuple[int, int]], rows: int = 2) -> pd.DataFrame:
@@ -163,3 +163,25 @@ def test_the_same_id_in_two_countries_is_two_people():
 def test_fractions_add_up_to_one():
     with pytest.raises(ValidationError, match=r"must add up to 1, not 1\.1"):
         SplitFractions(train=0.7, validation=0.2, test=0.2)
+
+
+def test_counts_of_a_country_by_hand() -> None:
+    episodes = pd.DataFrame(
+        {
+            "patient_id": ["a", "a", "b", "c", "a"],
+            "country": ["Belgium"] * 4 + ["Norway"],
+            "label": [1, 0, 1, 0, 0],
+        }
+    )
+    splits = pd.DataFrame(
+        {
+            "patient_id": ["a", "b", "c", "a"],
+            "country": ["Belgium"] * 3 + ["Norway"],
+            "seed": 7,
+            "split": ["train", "validation", "test", "train"],
+        }
+    )
+    assert count_splits(episodes, splits).to_numpy().tolist() == [
+        [7, "Belgium", 1, 1, 1, 2, 1],
+        [7, "Norway", 1, 0, 0, 1, 0],
+    ]

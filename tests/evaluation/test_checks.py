@@ -73,7 +73,7 @@ def test_a_patient_in_two_splits_is_refused(predictions: pd.DataFrame) -> None:
             (predictions.episode_id == episode) & (predictions.seed == 0), "validation"
         )
     )
-    with pytest.raises(InputError, match=f"patient '{patient}' has validation and test episodes"):
+    with pytest.raises(InputError, match=f"patient '{patient}' of .* has validation and test"):
         check_predictions(moved)
 
 
@@ -83,3 +83,19 @@ def test_the_test_rows_come_back_sorted_and_whole(predictions: pd.DataFrame) -> 
     assert test["label"].dtype == "int8"
     keys = ["paradigm", "strategy", "seed", "country", "episode_id"]
     pd.testing.assert_frame_equal(test, test.sort_values(keys, ignore_index=True))
+
+
+def test_two_countries_may_number_their_patients_alike(predictions: pd.DataFrame) -> None:
+    one = predictions["country"].unique()[:2]
+    rows = predictions[predictions["country"].isin(one)]
+    assert rows["patient_id"].nunique() > 1
+    alike = rows.assign(patient_id=rows["split"].where(rows["country"] == one[0], "test"))
+    # the first country has a patient called "test" in its test split, the second one in both
+    with pytest.raises(InputError, match=f"of {one[1]} has validation"):
+        check_predictions(alike)
+    apart = rows.assign(
+        patient_id=rows["split"].where(
+            rows["country"] == one[0], rows["split"].map({"validation": "test", "test": "x"})
+        )
+    )
+    assert len(check_predictions(apart)) == (rows["split"] == "test").sum()

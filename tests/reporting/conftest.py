@@ -33,3 +33,19 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     from ms_pfl.evaluation.scoring import score
 
     return score(predictions)
+
+
+@pytest.fixture(scope="session")
+def split_counts() -> pd.DataFrame:
+    """A large country, one that has no test patient, one with a single class to train on."""
+    return pd.DataFrame(
+        [
+            (0, "Belgium", 60, 20, 20, 500, 70),
+            (0, "Fiji", 1, 0, 0, 9, 2),
+            (0, "Malta", 2, 1, 1, 8, 0),
+        ],
+        columns=[
+            "seed", "country", "train_patients", "validation_patients", "test_patients",
+            "train_episodes", "train_positive",
+        ],
+    )  # fmt: skip

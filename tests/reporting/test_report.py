@@ -57,6 +57,7 @@ def arguments(
     predictions: pd.DataFrame,
     history: pd.DataFrame,
     episodes: pd.DataFrame,
+    split_counts: pd.DataFrame,
 ) -> dict[str, object]:
     return {
         "metrics": metrics,
@@ -66,6 +67,7 @@ def arguments(
         "countries": country_table(episodes),
         "attrition": ATTRITION,
         "source": SYNTHETIC,
+        "split_counts": split_counts,
         "configuration": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
     }
 

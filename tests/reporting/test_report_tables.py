@@ -94,32 +94,39 @@ def counts(**changes: list[int]) -> pd.DataFrame:
     base = {
         "seed": [0, 1], "n_patients": [1204, 1210], "n_episodes": [13012, 13100],
         "n_positive": [2000, 2000], "n_countries": [32, 32], "n_single_class": [0, 0],
-        "n_without_test": [0, 0],
     }  # fmt: skip
     return pd.DataFrame(base | changes)
 
 
-def test_notes_say_what_the_table_rests_on() -> None:
-    lines = notes(counts(n_single_class=[3, 5], n_without_test=[0, 1]), SYNTHETIC)
+def test_notes_say_what_the_table_rests_on(split_counts: pd.DataFrame) -> None:
+    lines = notes(counts(n_single_class=[3, 5]), SYNTHETIC, split_counts)
     assert lines[0].startswith("Synthetic data (synthetic registry, seed 1, 207 patients)")
     assert (
         "13,012 to 13,100 episodes (2,000 with the outcome) of 1,204 to 1,210 patients in "
         "32 countries for each seed; seeds 0, 1;" in lines[1]
     )
     assert "leave out 3 to 5 countries whose test episodes are all of one class" in lines[2]
-    assert lines[3] == "0 to 1 country had validation but no test episodes."
-    assert "standard deviation over 2 seeds" in lines[4]
+    assert lines[3:6] == [
+        "Trained but not scored in some seed (no test patient): Fiji.",
+        "Without a vote in selection in some seed (no validation patient): Fiji.",
+        "One class only to train on in some seed: Malta.",
+    ]
+    assert "standard deviation over 2 seeds" in lines[6]
 
 
-def test_notes_do_not_call_real_data_synthetic_nor_warn_of_nothing() -> None:
-    lines = notes(counts().iloc[:1], OWN)
+def test_notes_do_not_call_real_data_synthetic_nor_warn_of_nothing(
+    split_counts: pd.DataFrame,
+) -> None:
+    lines = notes(counts().iloc[:1], OWN, split_counts.iloc[:1])
     assert lines[0] == "Data: UCI heart disease, four hospitals."
     assert len(lines) == 2
     assert "ynthetic" not in " ".join(lines)
 
 
-def printed(metrics: pd.DataFrame, predictions: pd.DataFrame, width: int) -> list[str]:
-    lines = notes(coverage(predictions), SYNTHETIC)
+def printed(
+    metrics: pd.DataFrame, predictions: pd.DataFrame, split_counts: pd.DataFrame, width: int
+) -> list[str]:
+    lines = notes(coverage(predictions), SYNTHETIC, split_counts)
     console = Console(file=io.StringIO(), width=width)
     console.print(render_console(table1(summarize(metrics)), lines))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -127,9 +134,13 @@ def printed(metrics: pd.DataFrame, predictions: pd.DataFrame, width: int) -> lis
 
 @pytest.mark.parametrize(("width", "tables"), [(120, 1), (100, 1), (90, 2), (80, 2), (70, 2)])
 def test_console_table_cuts_no_cell(
-    metrics: pd.DataFrame, predictions: pd.DataFrame, width: int, tables: int
+    metrics: pd.DataFrame,
+    predictions: pd.DataFrame,
+    split_counts: pd.DataFrame,
+    width: int,
+    tables: int,
 ) -> None:
-    lines = printed(metrics, predictions, width)
+    lines = printed(metrics, predictions, split_counts, width)
     assert max(len(line) for line in lines) <= width
     text = "\n".join(lines)
     assert "…" not in text

@@ -54,6 +54,28 @@ def split_patients(
     )
 
 
+def count_splits(episodes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Count what each country has to train, select and be scored on.
+
+    Args:
+        episodes: patient_id, country, label (0/1).
+        splits: the table of :func:`split_patients` for the same episodes.
+
+    Returns:
+        A row a seed and country: seed, country, train_patients, validation_patients,
+        test_patients, train_episodes, train_positive; sorted by seed, country.
+    """
+    own = episodes.groupby(["country", "patient_id"])["label"].agg(["size", "sum"]).reset_index()
+    table = splits.merge(own, on=["country", "patient_id"], how="left", validate="many_to_one")
+    training = table["split"].eq("train")
+    columns = {f"{name}_patients": table["split"].eq(name) for name in SPLITS} | {
+        "train_episodes": table["size"].where(training, 0),
+        "train_positive": table["sum"].where(training, 0),
+    }
+    counted = table[["seed", "country"]].assign(**columns).groupby(["seed", "country"]).sum()
+    return counted.astype("int64").reset_index()
+
+
 def _generator(seed: int, country: str) -> np.random.Generator:
     digest = hashlib.sha256(f"split|{seed}|{country}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))

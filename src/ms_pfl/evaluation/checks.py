@@ -78,13 +78,14 @@ def _check_values(predictions: pd.DataFrame) -> None:
 
 
 def _check_patients(predictions: pd.DataFrame) -> None:
-    splits = predictions[["seed", "patient_id", "split"]].drop_duplicates()
-    twice = splits.duplicated(["seed", "patient_id"])
+    # by country too: hospitals number their patients alike
+    splits = predictions[["seed", "country", "patient_id", "split"]].drop_duplicates()
+    twice = splits.duplicated(["seed", "country", "patient_id"])
     if twice.any():
         row = splits[twice].iloc[0]
         raise InputError(
-            f"predictions: patient {row['patient_id']!r} has validation and test episodes in "
-            f"seed {row['seed']}; split by patient"
+            f"predictions: patient {row['patient_id']!r} of {row['country']} has validation and "
+            f"test episodes in seed {row['seed']}; split by patient"
         )
 
 

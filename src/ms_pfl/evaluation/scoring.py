@@ -151,8 +151,7 @@ def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a seed: seed, n_patients, n_episodes, n_positive (test split), n_countries
-        (with test episodes), n_single_class (of those, with test episodes of one class only),
-        n_without_test (countries with validation but no test episodes).
+        (with test episodes), n_single_class (of those, with test episodes of one class only).
 
     Raises:
         InputError: as :func:`score`.
@@ -163,16 +162,14 @@ def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
         fit = rows.drop_duplicates("episode_id")
         labels = fit.groupby("country")["label"]
         single = sum(not has_both_classes(own.to_numpy()) for _, own in labels)
-        every = predictions.loc[predictions["seed"] == seed, "country"].nunique()
         records.append(
             {
                 "seed": seed,
-                "n_patients": fit["patient_id"].nunique(),
+                "n_patients": len(fit[["country", "patient_id"]].drop_duplicates()),
                 "n_episodes": len(fit),
                 "n_positive": int(fit["label"].sum()),
                 "n_countries": labels.ngroups,
                 "n_single_class": single,
-                "n_without_test": every - labels.ngroups,
             }
         )
     return pd.DataFrame.from_records(records)

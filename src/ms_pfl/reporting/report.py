@@ -47,6 +47,7 @@ def build_report(
     countries: pd.DataFrame,
     attrition: pd.DataFrame | None,
     source: Mapping[str, str],
+    split_counts: pd.DataFrame,
     configuration: Mapping[str, Any],
     versions: Mapping[str, str] | None = None,
 ) -> str:
@@ -63,6 +64,7 @@ def build_report(
         attrition: one row a stage from registry to labelled episodes; None for data that came
             as episodes.
         source: ``kind`` and ``description`` of the data, as in ``episodes.attrs["source"]``.
+        split_counts: as for :func:`ms_pfl.reporting.tables.notes`.
         configuration: the parameters of the run.
         versions: of the packages; what is installed when left out.
 
@@ -88,7 +90,7 @@ def build_report(
         synthetic=source.get("kind") == "synthetic",
         source=source,
         headline=headline(metrics, summary),
-        notes=notes(coverage, source),
+        notes=notes(coverage, source, split_counts),
         table1=_table(table1(summary)),
         table2=_table(table1(summary, ("brier", "log_loss"))),
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),

@@ -123,13 +123,17 @@ def per_country_table(
     return table.astype("str")
 
 
-def notes(coverage: pd.DataFrame, source: Mapping[str, str]) -> list[str]:
+def notes(
+    coverage: pd.DataFrame, source: Mapping[str, str], split_counts: pd.DataFrame
+) -> list[str]:
     """Say in full sentences what Table 1 rests on.
 
     Args:
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
         source: ``kind`` (``synthetic``, ``folder`` or ``own``) and ``description``, as in
             ``episodes.attrs["source"]``.
+        split_counts: a row a seed and country: country, train_episodes, train_positive,
+            validation_patients, test_patients.
 
     Returns:
         A sentence or two an entry; the warning about synthetic data comes first.
@@ -153,16 +157,31 @@ def notes(coverage: pd.DataFrame, source: Mapping[str, str]) -> list[str]:
             f"{_range(coverage['n_single_class'], 'country')} whose test episodes are all of one "
             f"class; pooled values keep them."
         )
-    if coverage["n_without_test"].max() > 0:
-        lines.append(
-            f"{_range(coverage['n_without_test'], 'country')} had validation but no test episodes."
-        )
+    lines += _small_countries(split_counts)
     if len(coverage) > 1:
         lines.append(
             f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
             f"weights), not a confidence interval."
         )
     return lines
+
+
+def _small_countries(split_counts: pd.DataFrame) -> list[str]:
+    """Name the countries that are too small for a split, or have one class to learn from."""
+    positive, episodes = split_counts["train_positive"], split_counts["train_episodes"]
+    small = {
+        "Trained but not scored in some seed (no test patient)": split_counts["test_patients"] == 0,
+        "Without a vote in selection in some seed (no validation patient)": split_counts[
+            "validation_patients"
+        ]
+        == 0,
+        "One class only to train on in some seed": (positive == 0) | (positive == episodes),
+    }
+    return [
+        f"{text}: {', '.join(sorted(set(split_counts.loc[rows, 'country'])))}."
+        for text, rows in small.items()
+        if rows.any()
+    ]
 
 
 def _range(counts: pd.Series, noun: str | None) -> str:

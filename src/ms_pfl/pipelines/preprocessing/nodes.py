@@ -75,11 +75,18 @@ def build_cohort(
     return episodes, attrition
 
 
-def split(episodes: pd.DataFrame, seeds: Sequence[int], parameters: SplitFractions) -> pd.DataFrame:
-    """Split the patients of each country for each seed."""
-    from ms_pfl.cohort.splits import split_patients
+def split(
+    episodes: pd.DataFrame, seeds: Sequence[int], parameters: SplitFractions
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the patients of each country for each seed.
 
-    return split_patients(episodes, seeds, parameters)
+    Returns:
+        ``splits`` (a row a patient and seed), ``split_counts`` (a row a seed and country).
+    """
+    from ms_pfl.cohort.splits import count_splits, split_patients
+
+    splits = split_patients(episodes, seeds, parameters)
+    return splits, count_splits(episodes, splits)
 
 
 def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:

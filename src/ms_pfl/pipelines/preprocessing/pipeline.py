@@ -36,13 +36,13 @@ def create_pipeline() -> Pipeline:
 
 
 def create_partition_pipeline() -> Pipeline:
-    """``episodes`` -> ``splits`` and ``cohort_description``: also where ``modelling`` begins."""
+    """``episodes`` -> ``splits`` and what is counted of them: also where ``modelling`` begins."""
     return Pipeline(
         [
             Node(
                 func=split,
                 inputs=["episodes", "params:seeds", "params:splits"],
-                outputs="splits",
+                outputs=["splits", "split_counts"],
                 name="split_patients",
             ),
             Node(

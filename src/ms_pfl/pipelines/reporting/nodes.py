@@ -8,13 +8,20 @@ import pandas as pd
 
 
 def make_tables(
-    summary: pd.DataFrame, coverage: pd.DataFrame, cohort: dict[str, Any]
+    summary: pd.DataFrame,
+    coverage: pd.DataFrame,
+    cohort: dict[str, Any],
+    split_counts: pd.DataFrame,
 ) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences below it, and ROC-AUC country by country."""
     from ms_pfl.reporting.tables import notes, per_country_table, table1
 
     countries = pd.DataFrame(cohort["countries"])
-    return table1(summary), notes(coverage, cohort["source"]), per_country_table(summary, countries)
+    return (
+        table1(summary),
+        notes(coverage, cohort["source"], split_counts),
+        per_country_table(summary, countries),
+    )
 
 
 def draw_figures(
@@ -39,6 +46,7 @@ def write_report(
     summary: pd.DataFrame,
     coverage: pd.DataFrame,
     cohort: dict[str, Any],
+    split_counts: pd.DataFrame,
     configuration: dict[str, Any],
     **histories: pd.DataFrame,
 ) -> str:
@@ -60,6 +68,7 @@ def write_report(
         pd.DataFrame(cohort["countries"]),
         None if attrition is None else pd.DataFrame(attrition),
         cohort["source"],
+        split_counts,
         plain,
     )
 

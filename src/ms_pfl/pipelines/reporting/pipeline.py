@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=make_tables,
-                inputs=["summary", "coverage", "cohort_description"],
+                inputs=["summary", "coverage", "cohort_description", "split_counts"],
                 outputs=["table1", "table1_notes", "roc_auc_by_country"],
                 name="make_tables",
             ),
@@ -37,6 +37,7 @@ def create_pipeline() -> Pipeline:
                     "summary": "summary",
                     "coverage": "coverage",
                     "cohort": "cohort_description",
+                    "split_counts": "split_counts",
                     "configuration": "parameters",
                     **histories,
                 },

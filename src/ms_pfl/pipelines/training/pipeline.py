@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.federation.parameters import StrategiesParameters
+from ms_pfl.paradigms.train import PARADIGMS as PROGRAMS
 from ms_pfl.pipelines.training.nodes import trainer
 
-STRATEGIES = ("fedavg", "fedprox")
+STRATEGIES = tuple(StrategiesParameters.model_fields)
 # Paradigm -> its strategies; what is no federation has one, named for what it has instead.
 PARADIGMS = {
-    "centralized": ("pooled",),
-    "local": ("none",),
-    "federated": STRATEGIES,
-    "fine_tuned": STRATEGIES,
-    "adaptive": STRATEGIES,
+    name: STRATEGIES if entry.strategy is None else (entry.strategy,)
+    for name, entry in PROGRAMS.items()
 }
 _TABLES = ("episodes", "splits")
 _PARAMETERS = (
@@ -43,7 +42,7 @@ def create_pipeline(paradigm: str) -> Pipeline:
     nodes = []
     for strategy in PARADIGMS[paradigm]:
         inputs = {name: name for name in _TABLES} | {name: f"params:{name}" for name in _PARAMETERS}
-        if paradigm == "fine_tuned":
+        if PROGRAMS[paradigm].from_federated:
             inputs["federated_models"] = f"federated.{strategy}.models"
             starts_from[f"federated.{strategy}.models"] = f"federated.{strategy}.models"
         nodes.append(
