@@ -121,3 +121,44 @@ def test_typo_in_a_parameter_stops_the_run(project: KedroProject, tmp_path: Path
     assert done.returncode != 0
     assert "'cohort.rul' is unknown; did you mean 'rule'" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_own_tables_in_a_folder_that_the_run_writes_to_are_refused(project: KedroProject) -> None:
+    folder = project.folder / "data/02_intermediate"
+    for name in OWN:
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+        (folder / f"{name}.csv").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.csv").write_text(OWN[name])
+    before = digests(folder)
+    done = preprocess(project, Path("data/02_intermediate"))
+    assert done.returncode != 0
+    assert "copy your own tables to a folder of their own" in done.stderr
+    assert digests(folder) == before
+
+
+def test_an_empty_folder_name_is_not_the_synthetic_registry(project: KedroProject) -> None:
+    done = project.kedro("run", "--pipeline=preprocessing", "--params=registry_folder=")
+    assert done.returncode != 0
+    assert "'registry_folder' is empty" in done.stderr
+
+
+def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
+    project: KedroProject, tmp_path: Path
+) -> None:
+    made = project.kedro("run", "--pipeline=synthetic_registry", "--env=smoke")
+    assert made.returncode == 0, made.stdout + made.stderr
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for path in (project.folder / "data/01_raw/synthetic_registry").glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table.to_csv(folder / f"{path.stem}.csv", index=False, date_format="%Y-%m-%d")
+    before = digests(folder)
+    few = "federated.rounds=1,centralized.epochs=1,local.epochs=1,fine_tuned.epochs=1"
+    done = project.kedro(
+        "run", "--pipeline=pfl", "--env=smoke",
+        f"--params=registry_folder={folder},ray.num_workers=0,{few}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(folder) == before
+    assert "Data: registry tables in" in done.stdout
+    assert "Table 1" in done.stdout

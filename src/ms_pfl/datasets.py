@@ -25,27 +25,27 @@ class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
             filepath: the folder; made at the first save.
             metadata: for Kedro-Viz; unused here.
         """
-        self._folder = Path(filepath)
+        self._filepath = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> Path:
         """The folder's path, whether or not it exists."""
-        return self._folder
+        return self._filepath
 
     def save(self, data: dict[str, pd.DataFrame]) -> None:
         """Write each table to ``<folder>/<name>.parquet``."""
         if data:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._filepath.mkdir(parents=True, exist_ok=True)
         for name, table in data.items():
-            temporary = self._folder / f".{name}.parquet.part"
+            temporary = self._filepath / f".{name}.parquet.part"
             table.to_parquet(temporary, index=False)
-            temporary.replace(self._folder / f"{name}.parquet")
+            temporary.replace(self._filepath / f"{name}.parquet")
 
     def _exists(self) -> bool:
-        return any(self._folder.glob("*.parquet"))
+        return any(self._filepath.glob("*.parquet"))
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
+        return {"filepath": str(self._filepath)}
 
 
 class HeartDiseaseEpisodes(AbstractDataset[pd.DataFrame, pd.DataFrame]):

@@ -31,6 +31,27 @@ class ParameterCheck:
         except ValidationError as error:
             raise click.ClickException(describe(error, Parameters)) from None
 
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Stop where somebody's own tables lie in a folder that the run writes to."""
+        given = run_params["runtime_params"] or {}
+        if "registry_folder" not in given:
+            return
+        if given["registry_folder"] is None:
+            raise click.ClickException(
+                "Parameter 'registry_folder' is empty; name the folder of your own tables, or "
+                "leave the parameter out for the synthetic registry"
+            )
+        folder = Path(str(given["registry_folder"])).expanduser().resolve()
+        # with tables of one's own nothing is simulated, so nothing goes to the generator's folder
+        for name in sorted(pipeline.all_outputs() - {"synthetic_registry"}):
+            written = getattr(catalog.get(name), "_filepath", None)
+            if written is not None and folder in (path := Path(written).resolve()).parents:
+                raise click.ClickException(
+                    f"Parameter 'registry_folder' = {folder}: this run writes {path} there; copy "
+                    "your own tables to a folder of their own and name that"
+                )
+
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """One line of a pydantic error: parameter, value and remedy; the rest are counted."""
