@@ -100,10 +100,13 @@ def readable(error: BaseException) -> str | None:
     """The one-line message behind ``error``, or None where it is a defect of the program."""
     from kedro.validation.exceptions import DataValidationError
 
-    cause: BaseException | None = error
-    while cause is not None:
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for cause in chain:
         if isinstance(cause, InputError):
             return str(cause)
+    for cause in chain:
         if isinstance(cause, DataValidationError):
             return " ".join(str(cause).split())
         if isinstance(cause, FileNotFoundError) and cause.filename:
@@ -111,7 +114,6 @@ def readable(error: BaseException) -> str | None:
                 f"{cause.filename} does not exist. Run the pipeline that makes it first: "
                 "`kedro run --pipeline=pfl` runs them all in order."
             )
-        cause = cause.__cause__ or cause.__context__
     return None
 
 

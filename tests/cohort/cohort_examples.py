@@ -34,11 +34,15 @@ def parameters(**changes: Any) -> CohortParameters:
         "minimum_registry_days": 365,
         "earliest_year": 1990,
         "treatments": {
-            "mild": [["interferon beta-1a", "avonex", "rebif"], ["glatiramer acetate", "copaxone"]],
-            "moderate": [["fingolimod", "gilenya"], ["dimethyl fumarate", "tecfidera"]],
+            "mild": [
+                ["interferon beta-1a", "ifn beta 1a", "avonex", "rebif"],
+                ["glatiramer acetate", "copaxone"],
+            ],
+            "moderate": [["fingolimod", "gilenya"], ["dimethyl fumarate", "tecfidera", "bg 12"]],
             "high": [["natalizumab", "tysabri"]],
             "high_induction": [["alemtuzumab", "lemtrada"]],
-            "none": [["methylprednisolone"], ["placebo"]],
+            "none": [["methylprednisolone"], ["steroids"], ["no treatment"]],
+            "trial": [["placebo"], ["blinded"]],
         },
     }
     return CohortParameters.model_validate(values | changes)
@@ -115,7 +119,7 @@ def random_registry(seed: int, n_patients: int = 6, n_countries: int = 2) -> Reg
         {
             "PATIENT_ID": np.repeat(ids, n_visits),
             "DATE_OF_VISIT": dates(0, 3000, total),
-            "EDSS": scale[rng.integers(0, 19, total)],
+            "EDSS": some(scale[rng.integers(0, 19, total)], 0.1),
             "MSCOURSE_AT_VISIT": some(rng.choice(COURSES, total), 0.5),
             **{
                 system: some(rng.integers(0, 6, total).astype(float))

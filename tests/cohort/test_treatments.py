@@ -26,6 +26,51 @@ def test_what_is_no_dmt_counts_as_none():
     assert classes_of("methylprednisolone", "placebo (fingolimod trial)") == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("text", "efficacy"),
+    [
+        ("Tysabri (premed methylprednisolone 100 mg)", "high"),
+        ("Interferon beta-1a (Avonex), no steroids", "mild"),
+        ("no treatment (Avonex stopped)", "mild"),
+        ("methylprednisolone pulse", None),
+        ("Rebif44", "mild"),
+        ("Copaxone40", "mild"),
+        ("copaxone20mg/ml", "mild"),
+        ("IFN-β-1a", "mild"),
+        ("IFNβ1a", "mild"),
+        ("IFN-ß-1a s.c.", "mild"),
+        ("Interferonbeta-1a", "mild"),
+        ("interferon beta1a", "mild"),
+        ("dimethylfumarate", "moderate"),
+        ("Dimethylfumarate 240mg", "moderate"),
+        ("glatirameracetate", "mild"),
+        ("BG-12", "moderate"),
+        ("BG 123", None),
+        ("alemtuzumabum", None),
+    ],
+)
+def test_a_drug_is_found_beside_other_words_and_in_other_spellings(text, efficacy):
+    assert classes_of(text) == [efficacy]
+
+
+def test_beside_a_word_of_blinded_trials_a_drug_does_not_count_and_is_listed(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert (
+            classes_of(
+                "Fingolimod after placebo",
+                "blinded: Tysabri, Avonex",
+                "placebo",
+                "placebo, blinded",
+            )
+            == [None] * 4
+        )
+    assert caplog.messages == [
+        "2 treatment names name a drug beside a word of the class trial and count as no "
+        "disease-modifying treatment (cohort.treatments in the parameters): "
+        "'Fingolimod after placebo', 'blinded: Tysabri, Avonex'"
+    ]
+
+
 def test_part_of_a_word_is_no_name():
     assert classes_of("unfingolimodish") == [None]
 
@@ -55,9 +100,23 @@ def test_no_rows():
 def test_a_name_stands_in_one_class():
     with pytest.raises(ValidationError, match="'avonex' stands for both"):
         TreatmentClasses(
-            mild=(("avonex",),), moderate=(("Avonex ",),), high=(), high_induction=(), none=()
+            mild=(("avonex",),),
+            moderate=(("Avonex ",),),
+            high=(),
+            high_induction=(),
+            none=(),
+            trial=(),
+        )
+    with pytest.raises(ValidationError, match="'bg12' stands for both"):
+        TreatmentClasses(
+            mild=(("BG-12",),),
+            moderate=(),
+            high=(),
+            high_induction=(),
+            none=(),
+            trial=(("bg 1 2",),),
         )
 
 
 def test_normalize():
-    assert normalize(" IFN-β  1a_(Avonex)") == "ifn β 1a avonex"
+    assert normalize(" IFN-β  1a_(Avonex30)") == "ifn beta 1 a avonex 30"

@@ -42,6 +42,15 @@ def test_rows_by_hand(tmp_path):
     assert tables.patients[["BIRTH_DATE", "gender", "MS_ONSET_DATE"]].isna().all(axis=None)
 
 
+def test_a_row_without_an_edss_tells_its_relapse(tmp_path):
+    tables = convert(sample(tmp_path, ROWS + "p2,2003-06-01,,,,,,,,,,-31\n"))
+    assert tables.visits["EDSS"].isna().tolist() == [False, False, False, True]
+    assert tables.relapses["PATIENT_ID"].tolist() == ["p1", "p2"]
+    assert tables.relapses["DATE_OF_ONSET"].iloc[1] == pd.Timestamp("2003-05-01")
+    write_tables(tables, tmp_path / "tables")
+    pd.testing.assert_frame_equal(read_folder(tmp_path / "tables").visits, tables.visits)
+
+
 def test_the_real_sample_gives_the_visits_and_relapses_of_the_oracle(shared_data, tmp_path):
     main([str(shared_data("msoutcomes_sample") / "sample_data.csv"), str(tmp_path / "tables")])
     tables = read_folder(tmp_path / "tables")
@@ -103,6 +112,12 @@ def test_a_failed_write_leaves_no_half_of_a_file(tmp_path, monkeypatch):
             HEADER,
             ROWS + "p2,2004-01-01,6,,,,,,,,,22\n",
             "line 5, column daysPostRelapse: '22' lies outside -36525 to 0",
+        ),
+        (
+            HEADER,
+            ROWS + "p2,1970-01-01,6,,,,,,,,,-3653\n" + "p2,1970-01-01,6,,,,,,,,,-3654\n",
+            "line 6, column daysPostRelapse: '-3654' puts the relapse before 1960; "
+            "correct it or leave it empty",
         ),
         (HEADER, "", "holds a header and no rows"),
     ],

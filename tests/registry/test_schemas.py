@@ -38,10 +38,10 @@ def tables() -> RegistryTables:
         (Patients, "patients", {"gender": "W"}),
         (Patients, "patients", {"BIRTH_DATE": pd.Timestamp("1899-12-31")}),
         (Patients, "patients", {"ONSET_OPTIC": 0.5}),
+        (Patients, "patients", {"EDUCATION": 999.0}),
         (Patients, "patients", {"surplus": 1}),
         (Visits, "visits", {"EDSS": 2.3}),
         (Visits, "visits", {"EDSS": 0.5}),
-        (Visits, "visits", {"EDSS": None}),
         (Visits, "visits", {"KFS_3": 7.0}),
         (Visits, "visits", {"MSCOURSE_AT_VISIT": "XX"}),
         (Visits, "visits", {"DATE_OF_VISIT": pd.Timestamp("1959-12-31")}),
@@ -55,6 +55,10 @@ def test_what_breaks_the_contract_is_refused(tables, model, name, change):
     model.validate(table)
     with pytest.raises(SchemaErrors):
         model.validate(table.assign(**change), lazy=True)
+
+
+def test_a_visit_may_lack_its_score(tables):
+    Visits.validate(tables.visits.assign(EDSS=[1.0, None]))
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "ns"])

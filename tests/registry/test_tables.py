@@ -56,7 +56,7 @@ def test_canonical_tables(tmp_path):
         pd.testing.assert_frame_equal(model.validate(table), table)
         assert table.attrs["source"] == {
             "kind": "folder",
-            "description": f"registry tables in {tmp_path}",
+            "description": f"registry tables in {tmp_path.name}",
         }
     patients = tables.patients.set_index("PATIENT_ID")
     assert patients.index.tolist() == ["001", "002"]
@@ -69,7 +69,7 @@ def test_canonical_tables(tmp_path):
     assert tables.visits["DATE_OF_VISIT"].iloc[2] == pd.Timestamp("2001-06-01")
     assert tables.visits["KFS_7"].isna().all()
     assert tables.treatments["END_DATE"].isna().all()
-    assert tables.treatments.attrs["countries_with_treatments"] == ["Italy"]
+    assert tables.visits.attrs["future_visit_days"] == 0
 
 
 def test_nothing_is_written_into_the_folder(tmp_path):
@@ -97,7 +97,6 @@ def test_relapses_and_treatments_may_hold_a_header_only(tmp_path):
         table = getattr(tables, name)
         assert table.empty
         pd.testing.assert_frame_equal(MODELS[name].validate(table), table)
-    assert tables.treatments.attrs["countries_with_treatments"] == []
 
 
 VISITS = "PATIENT_ID,DATE_OF_VISIT,EDSS\n"
@@ -120,12 +119,12 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"visits": VISITS + "001,2001-01-01,2\n\n001,2002-01-01,2.3\n002,2002-01-01,12\n"},
             "visits.csv, line 4, column EDSS: '2.3' is not on the EDSS scale (0, 1, 1.5, 2, ... 10)"
-            "; correct the score or remove the row (and 1 more like it)",
+            "; correct the score or leave it empty (and 1 more like it)",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,0.5\n"},
             "visits.csv, line 2, column EDSS: '0.5' is not on the EDSS scale "
-            "(0, 1, 1.5, 2, ... 10); correct the score or remove the row",
+            "(0, 1, 1.5, 2, ... 10); correct the score or leave it empty",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,two\n"},
@@ -141,6 +140,26 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
             {"relapses": "PATIENT_ID,DATE_OF_ONSET\n1,2001-01-01\n"},
             "relapses.csv, line 2, column PATIENT_ID: '1' is not in patients.csv; "
             "add the patient there or remove the row",
+        ),
+        (
+            {"treatments": TREATMENTS + "001,Avonex,2001-01-01,\n998,Avonex,2001-01-01,\n"},
+            "treatments.csv, line 3, column PATIENT_ID: '998' is not in patients.csv; "
+            "add the patient there or remove the row",
+        ),
+        (
+            {"visits": VISITS + "001,2001-01-01T00:00:00Z,2\n001,2000-12-31T23:00:00Z,2\n"},
+            "visits.csv, line 3, column DATE_OF_VISIT: '2000-12-31T23:00:00Z' is a time in a time "
+            "zone and leaves the day in doubt; write local days as YYYY-MM-DD",
+        ),
+        (
+            {"patients": "PATIENT_ID,country,EDUCATION\n001,Italy,25\n002,Iran,-99\n"},
+            "patients.csv, line 3, column EDUCATION: '-99' lies outside 0 to 25; "
+            "correct it or leave it empty",
+        ),
+        (
+            {"patients": "PATIENT_ID,country,EDUCATION\n001,Italy,0\n002,Iran,999\n"},
+            "patients.csv, line 3, column EDUCATION: '999' lies outside 0 to 25; "
+            "correct it or leave it empty",
         ),
         (
             {"visits": VISITS + "001,1890-01-01,2\n"},
@@ -208,6 +227,11 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"patients": "PATIENT_ID,country,ONSET_OPTIC\n001,Italy,2\n002,Iran,1\n"},
             "patients.csv, line 2, column ONSET_OPTIC: '2' is neither 0 nor 1; "
+            "correct it or leave it empty",
+        ),
+        (
+            {"patients": "PATIENT_ID,country,ONSET_OPTIC\n001,Italy,maybe\n002,Iran,1\n"},
+            "patients.csv, line 2, column ONSET_OPTIC: 'maybe' is neither 0 nor 1; "
             "correct it or leave it empty",
         ),
         (
@@ -301,6 +325,7 @@ def test_the_future_is_warned_of_and_kept_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         tables = read_folder(tmp_path, today=TODAY)
     assert tables.visits["EDSS"].tolist() == [2.0, 1.0]
+    assert tables.visits.attrs["future_visit_days"] == 1
     assert tables.patients["BIRTH_DATE"].isna().all()
     assert tables.treatments["END_DATE"].isna().tolist() == [True]
     said = [message.replace(f"{tmp_path}/", "") for message in caplog.messages]
@@ -313,12 +338,84 @@ def test_the_future_is_warned_of_and_kept_out(tmp_path, caplog):
     ]
 
 
-def test_visits_without_a_score_are_left_out_and_counted(tmp_path, caplog):
-    write(tmp_path, visits=VISITS + "001,2001-01-01,\n001,2002-01-01,3\n")
+def test_future_days_with_a_visit_are_counted_once_however_often_the_tables_are_checked(tmp_path):
+    late = "001,2025-01-01,3\n001,2025-01-01,4\n002,2025-01-01,\n"
+    tables = read_folder(write(tmp_path, visits=VISITS + "001,2001-01-01,2\n" + late), today=TODAY)
+    assert tables.visits.attrs["future_visit_days"] == 2
+    again = check(tables, "read already", today=TODAY)
+    assert again.visits.attrs["future_visit_days"] == 2
+    # A table that was written counts as it stands there.
+    other = tmp_path / "parquet"
+    other.mkdir()
+    for name in CONTRACT:
+        getattr(tables, name).to_parquet(other / f"{name}.parquet")
+    assert read_folder(other, today=TODAY).visits.attrs["future_visit_days"] == 0
+
+
+def test_visits_of_the_future_alone_are_refused(tmp_path):
+    assert refusal(tmp_path, visits=VISITS + "001,2025-01-01,2\n").startswith(
+        "visits.csv holds no usable row (see the warnings above); correct the dates"
+    )
+
+
+def test_visits_without_a_score_are_kept_and_counted(tmp_path, caplog):
+    write(tmp_path, visits=VISITS + "001,2001-01-01,\n001,2002-01-01,3\n002,2002-01-01,NA\n")
     with caplog.at_level(logging.WARNING):
-        assert read_folder(tmp_path, today=TODAY).visits["EDSS"].tolist() == [3.0]
-    assert "1 rows without an EDSS are left out (the first: line 2)" in caplog.text
-    assert "holds no usable row" in refusal(tmp_path, visits=VISITS + "001,2001-01-01,\n")
+        tables = read_folder(tmp_path, today=TODAY)
+    assert tables.visits["EDSS"].isna().tolist() == [True, False, True]
+    pd.testing.assert_frame_equal(Visits.validate(tables.visits), tables.visits)
+    said = caplog.messages[0].replace(f"{tmp_path}/", "")
+    assert said == (
+        "visits.csv: 2 rows have no EDSS (the first: line 2); "
+        "they count as visits and give no episode"
+    )
+
+
+@pytest.mark.parametrize("zone", ["Europe/Brussels", "UTC"])
+def test_midnights_of_a_time_zone_are_days(zone):
+    tables = in_memory()
+    days = pd.to_datetime(["2001-01-01", "2001-07-01"]).tz_localize(zone)
+    tables.visits["DATE_OF_VISIT"] = days
+    read = check(tables, "my tables", today=TODAY).visits["DATE_OF_VISIT"]
+    assert read.dtype == "datetime64[us]"
+    assert read.tolist() == [pd.Timestamp("2001-01-01"), pd.Timestamp("2001-07-01")]
+
+
+def test_parquet_with_a_time_zone_keeps_its_days_or_is_refused(tmp_path):
+    write(tmp_path, visits=None)
+    local = pd.to_datetime(["2001-01-01", "2001-07-01"]).tz_localize("Europe/Brussels")
+    frame = pd.DataFrame({"PATIENT_ID": "001", "DATE_OF_VISIT": local, "EDSS": 1.0})
+    frame.to_parquet(tmp_path / "visits.parquet")
+    days = read_folder(tmp_path, today=TODAY).visits["DATE_OF_VISIT"]
+    assert days.dt.strftime("%Y-%m-%d").tolist() == ["2001-01-01", "2001-07-01"]
+    frame.assign(DATE_OF_VISIT=local.tz_convert("UTC")).to_parquet(tmp_path / "visits.parquet")
+    with pytest.raises(InputError) as caught:
+        read_folder(tmp_path, today=TODAY)
+    assert str(caught.value).replace(f"{tmp_path}/", "") == (
+        "visits.parquet, row 1, column DATE_OF_VISIT: '2000-12-31 23:00:00+00:00' is a time in a "
+        "time zone and leaves the day in doubt; write local days as YYYY-MM-DD (and 1 more like it)"
+    )
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["yes", "No", None],
+        ["TRUE", "false", "unknown"],
+        ["1", "0", "."],
+        [True, False, None],
+        pd.array([True, False, None], dtype="boolean"),
+        [1, 0, np.nan],
+    ],
+    ids=["yes", "true", "1", "bool", "boolean", "number"],
+)
+def test_flags_are_read_in_every_spelling(cells):
+    tables = in_memory()
+    ids = pd.DataFrame({"PATIENT_ID": ["1", "2", "3"], "country": "Italy", "ONSET_OPTIC": cells})
+    tables = RegistryTables(ids, tables.visits, tables.relapses, tables.treatments)
+    flags = check(tables, "my tables", today=TODAY).patients["ONSET_OPTIC"]
+    assert flags.tolist()[:2] == [1.0, 0.0]
+    assert np.isnan(flags.iloc[2])
 
 
 def in_memory() -> RegistryTables:
@@ -368,5 +465,23 @@ def test_rows_in_memory_are_counted_from_one():
 def test_infinite_education_is_refused():
     tables = in_memory()
     tables.patients["EDUCATION"] = [1.0, np.inf]
-    with pytest.raises(InputError, match="row 2, column EDUCATION: 'inf' is not finite"):
+    with pytest.raises(InputError, match="row 2, column EDUCATION: 'inf' lies outside 0 to 25"):
         check(tables, "my tables", today=TODAY)
+
+
+def test_simulated_tables_say_so_wherever_they_lie(tmp_path: Path) -> None:
+    tables = {
+        "patients": pd.DataFrame({"PATIENT_ID": ["A"], "country": ["Belgium"]}),
+        "visits": pd.DataFrame(
+            {"PATIENT_ID": ["A"], "DATE_OF_VISIT": ["2001-01-01"], "EDSS": [2.0]}
+        ),
+        "relapses": pd.DataFrame({"PATIENT_ID": [], "DATE_OF_ONSET": []}, dtype="str"),
+        "treatments": pd.DataFrame(
+            {"PATIENT_ID": [], "dmt": [], "START_DATE": [], "END_DATE": []}, dtype="str"
+        ),
+    }
+    said = {"kind": "synthetic", "description": "synthetic registry, seed 1"}
+    tables["patients"].attrs["source"] = said
+    for name, table in tables.items():
+        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    assert read_folder(tmp_path).patients.attrs["source"] == said

@@ -12,6 +12,7 @@ from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.timeline import code_of, date_of, event_keys, visit_days
 from ms_pfl.cohort.worsening import REASONS, label_days
 from ms_pfl.errors import InputError
+from ms_pfl.registry.checks import FUTURE_VISIT_DAYS
 from ms_pfl.registry.contract import COURSES
 from ms_pfl.registry.tables import RegistryTables
 
@@ -34,7 +35,7 @@ def build_episodes(
             where the tables came from.
         attrition: one row a stage: stage, reason, patients and episodes that remain,
             patients_dropped and episodes_dropped by it. Before the last stage an episode is a
-            day with a visit.
+            day with a visit, those in the future included that the ingest left out.
 
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
@@ -46,8 +47,8 @@ def build_episodes(
     person = tables.patients.set_index("PATIENT_ID").reindex(patients)
     row = person.iloc[days.code]
 
-    flow = _Flow(days.code, len(patients))
-    flow.keep("Visits", "No visit with an EDSS score", np.ones(len(anchors), dtype=bool))
+    flow = _Flow(days.code, len(patients), tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0))
+    flow.keep("Visits", "Visit without an EDSS score", days.scored)
     if not parameters.include_cis:
         course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
         flow.keep("Course", "Clinically isolated syndrome at the visit", course != _CIS)
@@ -66,7 +67,8 @@ def build_episodes(
         f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
         (last - first)[days.code] >= parameters.minimum_registry_days,
     )
-    reason = anchors["reason"].fillna("").to_numpy(dtype=object)
+    reason = np.full(len(days.key), "", dtype=object)
+    reason[days.scored] = anchors["reason"].fillna("").to_numpy(dtype=object)
     flow.keep("History", _history_text(parameters), reason != "history")
     if parameters.minimum_gap_days > 0:
         flow.keep(
@@ -82,11 +84,13 @@ def build_episodes(
         worst = attrition.iloc[int(attrition["episodes_dropped"].to_numpy().argmax())]
         raise InputError(
             "no labelled episode remains of "
-            f"{len(anchors)} visits of {len(patients)} patients; most were dropped for: "
-            f"{worst['reason']} ({worst['episodes_dropped']} visits); "
+            f"{attrition['episodes'].iloc[0]} visits of {len(patients)} patients; "
+            f"most were dropped for: {worst['reason']} ({worst['episodes_dropped']} visits); "
             "more follow-up, or wider windows in the cohort parameters, are needed"
         )
-    chosen = anchors.loc[flow.kept, ["patient_id", "t0", "label"]].reset_index(drop=True)
+    chosen = anchors.loc[flow.kept[days.scored], ["patient_id", "t0", "label"]].reset_index(
+        drop=True
+    )
     day = np.datetime_as_string(chosen["t0"].to_numpy(), unit="D")
     episodes = pd.DataFrame(
         {
@@ -132,13 +136,16 @@ class _Flow:
 
     code: np.ndarray
     n_patients: int
+    n_future: int
     rows: list[tuple[str, str, int, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.kept = np.ones(len(self.code), dtype=bool)
-        self.rows.append(
-            ("Registry", "People in the registry", self.n_patients, len(self.code), 0, 0)
-        )
+        people, visits, future = self.n_patients, len(self.code), self.n_future
+        self.rows.append(("Registry", "People in the registry", people, visits + future, 0, 0))
+        if future:
+            # Who has no other visit goes with the next stage, as everybody without one does.
+            self.rows.append(("Dates", "Visit dated in the future", people, visits, 0, future))
 
     def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
         """Drop what does not meet a condition, and count it."""

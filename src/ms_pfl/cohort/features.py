@@ -15,6 +15,7 @@ from ms_pfl.cohort.timeline import (
     code_of,
     count_between,
     day_number,
+    day_of,
     event_keys,
     keys,
     patient_codes,
@@ -25,7 +26,7 @@ from ms_pfl.cohort.timeline import (
 from ms_pfl.cohort.treatments import CLASSES, classify
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import COURSES, FUNCTIONAL_SYSTEMS, ONSET_SITES
-from ms_pfl.registry.tables import COUNTRIES_WITH_TREATMENTS, RegistryTables
+from ms_pfl.registry.tables import RegistryTables
 
 DAYS_A_YEAR = 365.25
 
@@ -77,7 +78,7 @@ def build_features(
 
     Args:
         tables: canonical tables.
-        anchors: patient_id and t0, each a visit date of that patient, in any order.
+        anchors: patient_id and t0, each a day with an EDSS of that patient, in any order.
         parameters: observation window (days) and treatment classes.
 
     Returns:
@@ -86,15 +87,14 @@ def build_features(
         in years of 365.25 days, EDSS in points.
 
     Raises:
-        InputError: an anchor is no visit of its patient.
+        InputError: an anchor is no visit with an EDSS of its patient.
     """
     patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
     days = visit_days(tables.visits, patients)
     anchor_key = keys(patient_codes(anchors["patient_id"], patients), day_number(anchors["t0"]))
-    code = code_of(anchor_key)
     position = np.searchsorted(days.key, anchor_key)
     found = position < len(days.key)
-    found[found] = days.key[position[found]] == anchor_key[found]
+    found[found] = (days.key[position[found]] == anchor_key[found]) & days.scored[position[found]]
     if not found.all():
         wrong = anchors.iloc[int(np.argmin(found))]
         raise InputError(
@@ -111,7 +111,8 @@ def build_features(
         },
         **_relapses(tables.relapses, patients, anchor_key, parameters.observation_window_days),
         **_where_recorded(
-            _treatments(tables.treatments, patients, anchor_key, parameters), tables, patients, code
+            _treatments(tables.treatments, patients, anchor_key, parameters),
+            _treatment_recorded(tables, patients, anchor_key),
         ),
     }
     return pd.DataFrame(
@@ -122,7 +123,8 @@ def build_features(
 def course_at(days: VisitDays, course: pd.Series) -> np.ndarray:
     """Last known course on or before each visit day: index into COURSES, -1 where unknown.
 
-    Of several courses on one day the first in the order CIS, RR, SP, PP, PR counts.
+    A visit without an EDSS tells it too. Of several courses on one day the first in the order
+    CIS, RR, SP, PP, PR counts.
     """
     code = course.map({name: float(i) for i, name in enumerate(COURSES)}).astype("float64")
     known = days.lowest(code)
@@ -172,7 +174,11 @@ def _course(days: VisitDays, course: pd.Series, position: np.ndarray) -> dict[st
 
 
 def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.ndarray]:
-    key, edss, code = days.key, days.edss, days.code
+    # Of the days with an EDSS; `position` counts all days with a visit.
+    scored = days.scored
+    key, edss = days.key[scored], days.edss[scored]
+    code = code_of(key)
+    position = (np.cumsum(scored) - 1)[position]
     n = len(key)
     index = np.arange(n)
     first = np.searchsorted(key, key - window, "left")
@@ -214,15 +220,21 @@ def _relapses(
     }
 
 
-def _where_recorded(
-    values: dict[str, np.ndarray], tables: RegistryTables, patients: pd.Index, code: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Treatment features, missing in countries that record no treatment of anybody."""
-    countries = tables.treatments.attrs.get(COUNTRIES_WITH_TREATMENTS)
-    if countries is None:
-        return values
-    country = tables.patients.set_index("PATIENT_ID")["country"].reindex(patients)
-    recorded = country.isin(countries).to_numpy()[code]
+def _treatment_recorded(
+    tables: RegistryTables, patients: pd.Index, anchor_key: np.ndarray
+) -> np.ndarray:
+    """Whether the anchor's country had recorded any treatment of anybody by t0."""
+    country = pd.Categorical(
+        tables.patients.set_index("PATIENT_ID")["country"].reindex(patients)
+    ).codes.astype(np.int64)
+    first = np.full(int(country.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    rows = patient_codes(tables.treatments["PATIENT_ID"], patients)
+    np.minimum.at(first, country[rows], day_number(tables.treatments["START_DATE"]))
+    return first[country[code_of(anchor_key)]] <= day_of(anchor_key)
+
+
+def _where_recorded(values: dict[str, np.ndarray], recorded: np.ndarray) -> dict[str, np.ndarray]:
+    """Treatment features, missing where the country does not record treatment (yet)."""
     return {name: np.where(recorded, value, np.nan) for name, value in values.items()}
 
 
@@ -247,6 +259,10 @@ def _treatments(
     )
     order = np.argsort(start, kind="stable")
     start, end, drug, efficacy = start[order], end[order], drug[order], efficacy[order]
+    # A course of induction takes days and works for years: it counts until the next drug starts.
+    # A start of another patient ends nothing, as it lies above every anchor of this one.
+    following = np.r_[start, np.iinfo(np.int64).max][np.searchsorted(start, start, "right")]
+    end = np.where(efficacy == CLASSES.index("high_induction"), following - 1, end)
 
     # Every pair of an anchor and a treatment of the patient that began on or before t0.
     lowest = np.searchsorted(start, slot_start(code_of(anchor_key)), "left")

@@ -6,14 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ms_pfl.cohort.treatments import normalize
+from ms_pfl.cohort.treatments import closed_up
 
 #: Of each drug the generic name, then the further names under which registries carry it.
 DrugNames = tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
 
 
 class TreatmentClasses(BaseModel):
-    """Efficacy class of each drug; a drug that is in `none` is no disease-modifying treatment."""
+    """Efficacy class of each drug; `none` and `trial` hold what is no disease-modifying one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,14 +23,19 @@ class TreatmentClasses(BaseModel):
     high_induction: DrugNames = Field(
         description="induction drugs: DMT_IND_AT_0_High_Induction and no other class"
     )
-    none: DrugNames = Field(description="steroids, placebo and others that are no DMT here")
+    none: DrugNames = Field(
+        description="steroids and others that are no DMT here; a drug named beside them counts"
+    )
+    trial: DrugNames = Field(
+        description="placebo and words of blinded trials; a drug named beside them does not count"
+    )
 
     @model_validator(mode="after")
     def _one_class_a_name(self) -> Self:
         seen: dict[str, str] = {}
         for efficacy in type(self).model_fields:
             for drug in getattr(self, efficacy):
-                for name in {normalize(word) for word in drug}:
+                for name in {closed_up(word) for word in drug}:
                     if not name:
                         raise ValueError(f"a name of {drug[0]!r} in class {efficacy} is empty")
                     if name in seen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,9 @@ def split_patients(
 ) -> pd.DataFrame:
     """Split each country's patients for each seed.
 
-    Patients are stratified by whether any of their episodes worsened, where each stratum has at
-    least three patients; else the country is split as one. One patient: training. Two: training
-    and test. Three or more: at least one in each split. A country's split hangs on its own
+    A country's sizes are those of :func:`split_sizes`. Its patients are stratified by whether any
+    of their episodes worsened, where each stratum has at least three patients; the sizes are then
+    shared over the two strata (:func:`stratum_sizes`). A country's split hangs on its own
     patients, the seed and its name alone, so that a site computes the same by itself.
 
     Args:
@@ -86,12 +87,16 @@ def _split_country(
 ) -> np.ndarray:
     """Index into SPLITS of each patient of a country, patients in sorted order."""
     strata = [np.flatnonzero(worsened), np.flatnonzero(~worsened)]
+    total = split_sizes(len(worsened), fractions)
+    sizes: list[tuple[int, ...]]
     if min(map(len, strata)) < _MINIMUM_TO_SPLIT:
-        strata = [np.arange(len(worsened))]
+        strata, sizes = [np.arange(len(worsened))], [total]
+    else:
+        first = stratum_sizes(len(strata[0]), total)
+        sizes = [first, tuple(t - s for t, s in zip(total, first, strict=True))]
     split = np.empty(len(worsened), dtype=np.int64)
-    for members in strata:
-        sizes = split_sizes(len(members), fractions)
-        split[rng.permutation(members)] = np.repeat(np.arange(len(SPLITS)), sizes)
+    for members, counts in zip(strata, sizes, strict=True):
+        split[rng.permutation(members)] = np.repeat(np.arange(len(SPLITS)), counts)
     return split
 
 
@@ -114,3 +119,30 @@ def split_sizes(n: int, fractions: SplitFractions) -> tuple[int, int, int]:
         sizes[int(sizes.argmax())] -= 1
         sizes[empty[0]] += 1
     return int(sizes[0]), int(sizes[1]), int(sizes[2])
+
+
+def stratum_sizes(n: int, total: Sequence[int]) -> tuple[int, ...]:
+    """Patients of the first of two strata in each split; the second stratum gets the rest.
+
+    Controlled rounding: the splits of both strata add up to `total`. Of all such sizes those
+    count that leave the fewest splits without a patient of one of the strata, of these the ones
+    nearest to proportional (least squares), of these the ones with most for test, then training.
+
+    Args:
+        n: patients of the first stratum, at least 3, and as many in the second.
+        total: patients of both strata in each split.
+
+    >>> stratum_sizes(3, (4, 1, 1))
+    (2, 0, 1)
+    """
+    share = n / sum(total)
+    # An optimum lies within one of the rounded proportions, and one more to fill an empty split.
+    near = [range(max(0, int(t * share) - 1), min(t, int(t * share) + 2) + 1) for t in total]
+    candidates = (sizes for sizes in product(*near) if sum(sizes) == n)
+
+    def cost(sizes: tuple[int, ...]) -> tuple[float, ...]:
+        empty = sum((s == 0) + (s == t) for s, t in zip(sizes, total, strict=True))
+        squares = sum((s - t * share) ** 2 for s, t in zip(sizes, total, strict=True))
+        return (empty, round(squares, 9), -sizes[2], -sizes[0])
+
+    return min(candidates, key=cost)

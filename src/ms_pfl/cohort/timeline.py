@@ -50,19 +50,24 @@ def slot_start(codes: np.ndarray) -> np.ndarray:
     return codes * _SLOT
 
 
+def day_of(key: np.ndarray) -> np.ndarray:
+    """Day of a key, as :func:`day_number` counts."""
+    return key % _SLOT - _SLOT // 2
+
+
 def date_of(key: np.ndarray) -> np.ndarray:
     """Day of a key as datetime64[us]."""
-    return (key % _SLOT - _SLOT // 2).astype("datetime64[D]").astype("datetime64[us]")
+    return day_of(key).astype("datetime64[D]").astype("datetime64[us]")
 
 
 @dataclass(frozen=True)
 class VisitDays:
-    """One entry a patient and day with an EDSS, sorted by patient and day.
+    """One entry a patient and day with a visit, sorted by patient and day.
 
     Attributes:
         patients: sorted patient ids; codes are positions in it.
         key: int64, see :func:`keys`; strictly increasing.
-        edss: float64, the lowest score of the day.
+        edss: float64, the lowest score of the day; NaN where no visit of the day has one.
         order: int64, rows of the visits table sorted by key.
         start: int64, where each entry's rows begin in `order`.
     """
@@ -77,6 +82,11 @@ class VisitDays:
     def code(self) -> np.ndarray:
         """Patient code of each entry."""
         return code_of(self.key)
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Which entries have an EDSS (bool)."""
+        return ~np.isnan(self.edss)
 
     def lowest(self, values: pd.Series) -> np.ndarray:
         """Lowest value of the day of a column of the visits table; NaN where all are missing."""

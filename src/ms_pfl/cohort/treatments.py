@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection, Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,23 +20,39 @@ _log = logging.getLogger(__name__)
 CLASSES: tuple[str, ...] = ("mild", "moderate", "high", "high_induction")
 
 _NO_DMT = (-1, -1)
+# ß stands for beta where a keyboard has no Greek letters; neither it nor β survives casefold well.
+_BETA = str.maketrans({"β": " beta ", "ϐ": " beta ", "Β": " beta ", "ß": " beta ", "ẞ": " beta "})
 
 
 def normalize(text: str) -> str:
-    """Lower case, words of letters and digits, one space between them.
+    """Lower case, words of letters or of digits, one space between them; beta in Latin letters.
 
-    >>> normalize("  Interferon beta-1a (AVONEX) ")
-    'interferon beta 1a avonex'
+    >>> normalize("  IFN-β-1a (REBIF44) ")
+    'ifn beta 1 a rebif 44'
     """
-    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", text.translate(_BETA).casefold()))
+
+
+def closed_up(name: str) -> str:
+    """A name as it is compared, without the spaces that registries set and leave out.
+
+    >>> closed_up("Dimethyl fumarate")
+    'dimethylfumarate'
+    """
+    return normalize(name).replace(" ", "")
 
 
 def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.ndarray]:
     """Drug and efficacy class of each text.
 
-    A text is looked up as a whole first. Otherwise the names found in it as whole words count:
-    if one is of the class `none` (placebo, a steroid) the text is no disease-modifying treatment;
-    else the longest name wins.
+    A text is looked up as a whole first. Otherwise the names found in it as whole words (one or
+    several, closed up or not) count:
+
+    1. with a name of the class `trial` (placebo, blinded) it is no disease-modifying treatment,
+       and a warning lists it where it names one;
+    2. else the longest disease-modifying name wins, whatever stands beside it;
+    3. else a name of the class `none` (a steroid) makes it no disease-modifying treatment;
+    4. else it is unknown: no disease-modifying treatment, and listed in a warning.
 
     Args:
         dmt: texts as registries carry them, e.g. "Avonex 30 mcg weekly".
@@ -44,35 +62,65 @@ def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.
         drug: int array, a code of the generic name (the same drug has the same code); -1 where
             the text names no disease-modifying treatment.
         efficacy: int array, index into :data:`CLASSES`; -1 likewise.
-
-    A warning lists the texts in which no name was found.
     """
     drugs = [(efficacy, names) for efficacy in CLASSES for names in getattr(classes, efficacy)]
-    known = {normalize(name): _NO_DMT for names in classes.none for name in names}
+    trial = {closed_up(name) for names in classes.trial for name in names}
+    known = {closed_up(name): _NO_DMT for names in classes.none for name in names}
+    known |= dict.fromkeys(trial, _NO_DMT)
     for code, (efficacy, names) in enumerate(drugs):
-        known.update({normalize(name): (code, CLASSES.index(efficacy)) for name in names})
+        known.update({closed_up(name): (code, CLASSES.index(efficacy)) for name in names})
+
+    unknown: list[str] = []
+    blinded: list[str] = []
+
+    def look_up(text: str) -> tuple[int, int]:
+        found = _names_in(normalize(text), known)
+        drug_names = [name for name in found if known[name] != _NO_DMT]
+        if not found:
+            unknown.append(text)
+        elif drug_names and not trial.isdisjoint(found):
+            blinded.append(text)
+        elif drug_names:
+            return known[max(drug_names, key=lambda name: (len(name), name))]
+        return _NO_DMT
+
     texts, inverse = np.unique(dmt.astype("str").to_numpy(dtype=object), return_inverse=True)
-    found = [_look_up(normalize(text), known) for text in texts]
-    unknown = [text for text, match in zip(texts, found, strict=True) if match is None]
-    if unknown:
-        _log.warning(
-            "%d treatment names are in no class and count as no disease-modifying treatment "
-            "(cohort.treatments in the parameters): %s%s",
-            len(unknown),
-            ", ".join(map(repr, unknown[:8])),
-            ", ..." if len(unknown) > 8 else "",
-        )
-    codes = np.array([match or _NO_DMT for match in found], dtype=np.int64).reshape(-1, 2)
+    codes = np.array([look_up(text) for text in texts], dtype=np.int64).reshape(-1, 2)
+    _warn(unknown, "are in no class")
+    _warn(blinded, "name a drug beside a word of the class trial")
     return codes[inverse, 0], codes[inverse, 1]
 
 
-def _look_up(text: str, known: dict[str, tuple[int, int]]) -> tuple[int, int] | None:
-    if text in known:
-        return known[text]
-    padded = f" {text} "
-    inside = [name for name in known if f" {name} " in padded]
-    if not inside:
-        return None
-    if any(known[name] == _NO_DMT for name in inside):
-        return _NO_DMT
-    return known[max(inside, key=lambda name: (len(name), name))]
+def _names_in(text: str, known: Collection[str]) -> list[str]:
+    """Known names of which the text consists or which it holds, from one word edge to another."""
+    words = text.split(" ")
+    whole = "".join(words)
+    if whole in known:
+        return [whole]
+    ends = list(accumulate(map(len, words)))
+    edges = {0, *ends}
+    return [
+        name
+        for name in known
+        if any(start in edges and start + len(name) in edges for start in _places(name, whole))
+    ]
+
+
+def _places(name: str, whole: str) -> Iterator[int]:
+    """Where a name begins in a text, overlaps included."""
+    start = whole.find(name)
+    while start >= 0:
+        yield start
+        start = whole.find(name, start + 1)
+
+
+def _warn(texts: list[str], what: str) -> None:
+    if texts:
+        _log.warning(
+            "%d treatment names %s and count as no disease-modifying treatment "
+            "(cohort.treatments in the parameters): %s%s",
+            len(texts),
+            what,
+            ", ".join(map(repr, texts[:8])),
+            ", ..." if len(texts) > 8 else "",
+        )

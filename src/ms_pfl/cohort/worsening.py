@@ -52,15 +52,16 @@ def minimum_increase(baseline: np.ndarray, rule: str) -> np.ndarray:
 def label_anchors(
     visits: pd.DataFrame, relapses: pd.DataFrame, parameters: CohortParameters
 ) -> pd.DataFrame:
-    """Outcome of every visit date of every patient, or why there is none.
+    """Outcome of every day with an EDSS of every patient, or why there is none.
 
     Args:
-        visits: canonical visits; several on one day count as one with the lowest EDSS.
+        visits: canonical visits; several on one day count as one with the lowest EDSS, those
+            without an EDSS not at all.
         relapses: canonical relapses; may be empty.
         parameters: rule and windows.
 
     Returns:
-        One row a patient and visit date, sorted by patient_id and t0: patient_id, t0, label
+        One row a patient and day with an EDSS, sorted by patient_id and t0: patient_id, t0, label
         (float64: 1, 0 or NaN), baseline (EDSS), e_star (EDSS near t0 + horizon), e_star_date,
         closing_date, reason (missing where there is a label; else a key of :data:`REASONS`).
         e_star and closing are missing where the history is too short to look for them.
@@ -75,7 +76,8 @@ def label_anchors(
 
 def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
     """As :func:`label_anchors`, from visit days and sorted keys of relapse onsets."""
-    key, edss, n = days.key, days.edss, len(days.key)
+    key, edss = days.key[days.scored], days.edss[days.scored]
+    n = len(key)
     threshold = edss + minimum_increase(edss, parameters.rule)
     history = count_between(key, key - parameters.observation_window_days, key)
     at_relapse = (

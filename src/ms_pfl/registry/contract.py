@@ -27,6 +27,9 @@ SEXES: tuple[str, ...] = ("F", "M")
 #: KFS_1..7: pyramidal, cerebellar, brainstem, sensory, bowel and bladder, visual, cerebral.
 FUNCTIONAL_SYSTEMS: tuple[str, ...] = (*(f"KFS_{i}" for i in range(1, 8)), "KFS_AMBULATION")
 
+#: Smallest and largest EDUCATION believed.
+EDUCATION_LIMITS: tuple[int, int] = (0, 25)
+
 ONSET_SITES: tuple[str, ...] = (
     "ONSET_SUPRATENTORIAL",
     "ONSET_OPTIC",
@@ -84,12 +87,13 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         ),
         Column("MS_DIAGNOSIS_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
         *(Column(site, "flag") for site in ONSET_SITES),
-        Column("EDUCATION", "number"),
+        # Levels or years of schooling; beyond are codes for "not known" such as -99 and 999.
+        Column("EDUCATION", "number", low=EDUCATION_LIMITS[0], high=EDUCATION_LIMITS[1]),
     ),
     "visits": (
         _PATIENT,
         Column("DATE_OF_VISIT", "date", required=True),
-        # Required as a column; a visit without a score is left out and counted.
+        # Required as a column; a visit without a score counts as a visit and is no anchor.
         Column("EDSS", "edss"),
         *(Column(name, "number", low=0, high=6) for name in FUNCTIONAL_SYSTEMS[:-1]),
         # 0-12 in Neurostatus, 0-16 in later versions of it.

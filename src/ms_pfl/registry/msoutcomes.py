@@ -19,8 +19,15 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import Origin, check_table, read_column
-from ms_pfl.registry.contract import CONTRACT, FUNCTIONAL_SYSTEMS, REQUIRED_COLUMNS, Column
+from ms_pfl.registry.checks import check_table
+from ms_pfl.registry.columns import Origin, read_column, refuse
+from ms_pfl.registry.contract import (
+    CONTRACT,
+    EARLIEST_RECORD_YEAR,
+    FUNCTIONAL_SYSTEMS,
+    REQUIRED_COLUMNS,
+    Column,
+)
 from ms_pfl.registry.tables import RegistryTables, check, read_csv
 
 DEFAULT_COUNTRY = "MSoutcomes sample"
@@ -51,7 +58,8 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
         country: of all patients, as the file names none.
 
     Returns:
-        Canonical tables; relapses are distinct by patient and day, treatments are empty.
+        Canonical tables; relapses are those of all dated rows, with an EDSS or without, distinct
+        by patient and day; treatments are empty.
 
     Raises:
         InputError: the file is missing, lacks a column, or holds a value outside the contract.
@@ -79,13 +87,15 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
         visits.index,
         origin,
     )
-    since = visits.assign(days=np.rint(days)).dropna(subset="days")
-    relapses = pd.DataFrame(
-        {
-            "PATIENT_ID": since["PATIENT_ID"],
-            "DATE_OF_ONSET": since["DATE_OF_VISIT"] + pd.to_timedelta(since["days"], unit="D"),
-        }
+    onset = visits["DATE_OF_VISIT"] + pd.to_timedelta(np.rint(days), unit="D")
+    refuse(
+        onset < pd.Timestamp(EARLIEST_RECORD_YEAR, 1, 1),
+        days.map("{:g}".format).rename(_DAYS.name),
+        origin,
+        f"puts the relapse before {EARLIEST_RECORD_YEAR}",
+        "correct it or leave it empty",
     )
+    relapses = pd.DataFrame({"PATIENT_ID": visits["PATIENT_ID"], "DATE_OF_ONSET": onset}).dropna()
     relapses = relapses.drop_duplicates().sort_values(["PATIENT_ID", "DATE_OF_ONSET"])
     treatments = pd.DataFrame({name: [] for name in REQUIRED_COLUMNS["treatments"]}, dtype="str")
     return check(RegistryTables(patients, visits, relapses, treatments), str(path))

@@ -17,6 +17,7 @@ from ms_pfl.registry.contract import (
     EARLIEST_PERSON_YEAR,
     EARLIEST_RECORD_YEAR,
     EDSS_SCALE,
+    EDUCATION_LIMITS,
     SEXES,
 )
 
@@ -60,15 +61,17 @@ class Patients(_Canonical):
     ONSET_OPTIC: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
     ONSET_BRAINSTEM: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
     ONSET_SPINAL: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
-    EDUCATION: Series[np.float64] = pa.Field(coerce=True, nullable=True)
+    EDUCATION: Series[np.float64] = pa.Field(
+        coerce=True, nullable=True, ge=EDUCATION_LIMITS[0], le=EDUCATION_LIMITS[1]
+    )
 
 
 class Visits(_Canonical):
-    """One row is an EDSS score on a day; several on one day may stand."""
+    """One row is a visit, with an EDSS score or without; several on one day may stand."""
 
     PATIENT_ID: Series[str]
     DATE_OF_VISIT: Series[pa.DateTime] = pa.Field(ge=_RECORD)
-    EDSS: Series[np.float64] = pa.Field(coerce=True, isin=EDSS_SCALE)
+    EDSS: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=EDSS_SCALE)
     KFS_1: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
     KFS_2: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
     KFS_3: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)

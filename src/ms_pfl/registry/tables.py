@@ -12,11 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import Origin, check_between_tables, check_table
+from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, check_between_tables, check_table
+from ms_pfl.registry.columns import Origin
 from ms_pfl.registry.contract import CONTRACT
-
-#: Key of the treatments table's attrs: countries in which any treatment is recorded at all.
-COUNTRIES_WITH_TREATMENTS = "countries_with_treatments"
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,9 @@ def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> Reg
 
     Returns:
         The canonical tables: all columns of the contract, missing where the files lack them.
-        ``attrs["source"]`` of each says where it came from, and
-        ``treatments.attrs["countries_with_treatments"]`` where treatment is recorded at all.
+        ``attrs["source"]`` of each says where it came from (``kind`` ``synthetic`` where the
+        patients' Parquet file says so itself, else ``folder``), and ``visits.attrs`` how many days
+        with a visit were left out because they lie in the future (``FUTURE_VISIT_DAYS``).
 
     Raises:
         InputError: a table, column or value breaks the contract; the message names the file, the
@@ -64,8 +63,8 @@ def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> Reg
         else:
             frames[name] = _read_parquet(path)
             origins[name] = Origin(str(path), "row", 1)
-    source = {"kind": "folder", "description": f"registry tables in {folder}"}
-    return _check(frames, origins, source, today)
+    source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
+    return _check(frames, origins, frames["patients"].attrs.get("source", source), today)
 
 
 def check(
@@ -104,12 +103,8 @@ def _check(
     for name, frame in canonical.items():
         canonical[name] = frame.reset_index(drop=True)
         canonical[name].attrs = {"source": dict(source)}
-    # A country without a single treatment row says nothing about treatment; the cohort's features
-    # then read "unknown" and not "untreated". Marked here, for the export as it was delivered, so
-    # that no feature hangs on whether a row follows later.
-    patients, treated = canonical["patients"], canonical["treatments"]["PATIENT_ID"]
-    countries = patients.loc[patients["PATIENT_ID"].isin(treated), "country"]
-    canonical["treatments"].attrs[COUNTRIES_WITH_TREATMENTS] = sorted(countries.unique())
+        if name == "visits":
+            canonical[name].attrs[FUTURE_VISIT_DAYS] = frame.attrs[FUTURE_VISIT_DAYS]
     return RegistryTables(**canonical)
 
 
@@ -175,7 +170,13 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is no readable parquet file ({reason}); write it anew") from None
+    # What an earlier reading noted of its own file does not hold for this one; that the tables
+    # are simulated holds wherever they lie.
+    said = frame.attrs.get("source")
+    synthetic = isinstance(said, dict) and said.get("kind") == "synthetic"
+    frame.attrs = {"source": said} if synthetic else {}
+    return frame

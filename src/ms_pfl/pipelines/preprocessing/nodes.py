@@ -32,19 +32,16 @@ def read_registry(
     """
     from ms_pfl.registry.tables import read_folder
 
-    if registry_folder is None:
-        if not synthetic_folder.is_dir():
-            raise InputError(
-                "There is no registry to read: make the synthetic one with `kedro run "
-                "--pipeline=synthetic_registry`, or name the folder of your own tables with "
-                "--params=registry_folder=DIR."
-            )
-        folder, kind, description = synthetic_folder, "synthetic", "synthetic registry"
-    else:
-        folder = Path(registry_folder).expanduser()
-        kind, description = "folder", f"registry tables in {folder.name}"
-    tables = read_folder(folder)
-    source = {"kind": kind, "description": description}
+    if registry_folder is None and not synthetic_folder.is_dir():
+        raise InputError(
+            "There is no registry to read: make the synthetic one with `kedro run "
+            "--pipeline=synthetic_registry`, or name the folder of your own tables with "
+            "--params=registry_folder=DIR."
+        )
+    tables = read_folder(
+        synthetic_folder if registry_folder is None else Path(registry_folder).expanduser()
+    )
+    source = tables.patients.attrs["source"]
     return tables.patients, tables.visits, tables.relapses, tables.treatments, source
 
 
