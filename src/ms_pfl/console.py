@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -29,17 +30,20 @@ def widen_pipes(columns: int = 110) -> None:
 
 
 class TrainingProgress:
-    """One training on the console: a bar where there is a terminal, a plain line a fit elsewhere.
+    """One training on the console: a bar a seed where there is a terminal, plain lines elsewhere.
 
-    Use as a context manager and call with each :class:`ProgressReport`.
+    Use as a context manager and call with each :class:`ProgressReport`. A plain line comes when a
+    seed is finished and, while it trains, once a minute.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, seconds_between_lines: float = 60.0) -> None:
         """Start a display called ``title`` (full words: "Fine-tuned FedAvg")."""
         self._title = title
+        self._between = seconds_between_lines
         self._progress: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
-        self._started = time.monotonic()
+        self._started: dict[int, float] = {}
+        self._last_line: dict[int, float] = {}
 
     def __enter__(self) -> TrainingProgress:
         """Show the bars, where there is a terminal to show them on."""
@@ -49,10 +53,11 @@ class TrainingProgress:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
-                TextColumn("round {task.completed}/{task.total}"),
+                TextColumn("{task.fields[unit]} {task.completed}/{task.total}"),
                 TextColumn("validation {task.fields[score]}"),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=get_console(),
+                speed_estimate_period=3600,  # rounds may take minutes
             )
             self._progress.start()
         return self
@@ -63,23 +68,40 @@ class TrainingProgress:
             self._progress.stop()
 
     def __call__(self, report: ProgressReport) -> None:
-        """Show that a round (or epoch) is done, or that the fit is."""
-        score = f"ROC-AUC {report.validation_roc_auc:.3f}"
+        """Show that a seed began, that a round (or epoch) is done, or that the seed is."""
+        auc = report.validation_roc_auc
+        score = "ROC-AUC –" if math.isnan(auc) else f"ROC-AUC {auc:.3f}"
         if self._progress is not None:
             self._show_bar(report, score)
-        elif report.finished:
-            seconds = time.monotonic() - self._started
+        else:
+            self._write_line(report, score)
+
+    def _write_line(self, report: ProgressReport, score: str) -> None:
+        now = time.monotonic()
+        started = self._started.setdefault(report.seed, now)
+        if report.finished:
             _log.info(
-                "%s, seed %d: validation %s, round %d of %d, %.0f s",
-                self._title, report.seed, score, report.round, report.rounds, seconds,
+                "%s, seed %d: validation %s, %s %d of %d, %.0f s",
+                self._title, report.seed, score, report.unit, report.round, report.rounds,
+                now - started,
             )  # fmt: skip
-            self._started = time.monotonic()
+        elif report.round and now - self._last_line.get(report.seed, started) >= self._between:
+            self._last_line[report.seed] = now
+            left = (now - started) * (report.rounds / report.round - 1)
+            _log.info(
+                "%s, seed %d: %s %d of %d, validation %s, %.0f s, at most about %.0f s left",
+                self._title, report.seed, report.unit, report.round, report.rounds, score,
+                now - started, left,
+            )  # fmt: skip
 
     def _show_bar(self, report: ProgressReport, score: str) -> None:
         assert self._progress is not None
         if report.seed not in self._tasks:
             self._tasks[report.seed] = self._progress.add_task(
-                f"{self._title}, seed {report.seed}", total=report.rounds, score=score
+                f"{self._title}, seed {report.seed}",
+                total=report.rounds,
+                score=score,
+                unit=report.unit,
             )
         task = self._tasks[report.seed]
         self._progress.update(task, completed=report.round, score=score)

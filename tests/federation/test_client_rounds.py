@@ -16,6 +16,8 @@ from federation_examples import (
     settings,
 )
 
+from ms_pfl.errors import InputError
+from ms_pfl.federation.client_app import initial_seed
 from ms_pfl.federation.engine import ConfigRecord, RecordDict
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.grid import ClientError, LocalGrid, Node
@@ -30,10 +32,10 @@ from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import Federation, predict, run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.models import build_model, set_arrays
+from ms_pfl.learning.models import build_model, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, predict_proba, score
 from ms_pfl.learning.seeds import derive_seed
-from ms_pfl.learning.training import train_epochs
+from ms_pfl.learning.training import Proximal, fit, train_epochs
 
 FEDAVG = FedAvgParameters(epochs=1)
 Arrays = dict[str, np.ndarray]
@@ -60,7 +62,9 @@ def federate(
 def send(
     grid: LocalGrid, kind: str, arrays: Arrays, nodes: list[int], **config: float
 ) -> dict[int, RecordDict]:
-    content = RecordDict({"arrays": to_record(arrays), "config": ConfigRecord(config)})
+    content = RecordDict({"config": ConfigRecord(config)})
+    if arrays:
+        content["arrays"] = to_record(arrays)
     return ask(grid, kind, dict.fromkeys(nodes, content))
 
 
@@ -73,6 +77,18 @@ def rows_of(data: FederationData, grid: LocalGrid, country: str, split: str) -> 
 
 def personal_of(grid: LocalGrid) -> dict[str, Arrays]:
     return {node.country: arrays for node, arrays in grid.export_state("personal").items()}
+
+
+def with_dropout(told: ClientSettings) -> ClientSettings:
+    """The same with dropout, so that its random numbers count too."""
+    return told.model_copy(update={"model": told.model.model_copy(update={"dropout": 0.2})})
+
+
+def predict_alone(grid: LocalGrid, nodes: list[int]) -> dict[int, Arrays]:
+    """The probabilities of each node's own model."""
+    content = RecordDict({"config": ConfigRecord({"best-round": 0})})
+    replies = ask(grid, "query.predict", dict.fromkeys(nodes, content))
+    return {node_id: to_arrays(reply["arrays"]) for node_id, reply in replies.items()}
 
 
 def assert_close(a: Arrays, b: Arrays, **tolerance: float) -> None:
@@ -99,11 +115,13 @@ def test_one_full_batch_step_of_fedavg_is_the_pooled_step() -> None:
     assert not np.allclose(federated["core.0.weight"], initial(told)["core.0.weight"], atol=1e-4)
 
 
-def test_with_mu_large_fedprox_stays_at_the_global_weights() -> None:
-    told = settings(learning_rate=1e-4, batch_size=4)
+@pytest.mark.parametrize(("optimizer", "mu"), [("sgd", 9000.0), ("adam", 1e6)])
+def test_with_mu_large_fedprox_stays_at_the_global_weights(optimizer: str, mu: float) -> None:
+    """Plain SGD allows for rate x mu < 2 only; Adam scales its step and allows for any mu."""
+    told = settings(optimizer=optimizer, learning_rate=1e-4, batch_size=4)
     data = data_of()
     away = []
-    for strategy in (FedAvgParameters(epochs=40), FedProxParameters(epochs=40, proximal_mu=9000.0)):
+    for strategy in (FedAvgParameters(epochs=40), FedProxParameters(epochs=40, proximal_mu=mu)):
         with LocalGrid(data, nodes_of(data)) as grid:
             prepared(grid, told)
             found, start = federate(grid, told, strategy).arrays, initial(told)
@@ -112,35 +130,99 @@ def test_with_mu_large_fedprox_stays_at_the_global_weights() -> None:
     assert away[1] < away[0] / 20
 
 
-def test_personal_arrays_differ_and_are_trained_on_from_round_to_round() -> None:
-    """Round 2 of each country, redone by hand from what its state held after round 1."""
-    data, told = data_of(), settings("adaptive", batch_size=8)
+@pytest.mark.parametrize("strategy", [FEDAVG, FedProxParameters(epochs=1, proximal_mu=2.0)])
+def test_each_round_of_a_country_is_its_own_training(strategy: StrategyParameters) -> None:
+    """Rounds 1 and 2, redone by hand from the personal arrays that the state held before them.
+
+    FedProx pulls the shared arrays alone. The rate falls by the validation rows.
+    """
+    plateau = {"factor": 0.1, "patience": 0, "min_learning_rate": 0.0}
+    told = with_dropout(settings("adaptive", learning_rate=0.5, batch_size=8, plateau=plateau))
+    data, epochs = data_of(), 4
     shared = [initial(told), {name: w * 0.9 for name, w in initial(told).items()}]
     with LocalGrid(data, nodes_of(data)) as grid:
-        rows = {country: rows_of(data, grid, country, "train") for country in data.countries}
+        rows = {
+            country: [rows_of(data, grid, country, split) for split in ("train", "validation")]
+            for country in data.countries
+        }
         prepared(grid, told)
-        states = [personal_of(grid)]
-        for number in (1, 2):
-            config = {"server-round": number, "epochs": 2, "best-round": 0}
-            replies = send(grid, "train", shared[number - 1], grid.node_ids(0), **config)
-            states.append(personal_of(grid))
-    for node_id, country in enumerate(data.countries, start=1):
-        model = build_model("adaptive", 3, told.model, len(rows[country]), 0)
-        set_arrays(model, shared[1])
-        set_arrays(model, states[1][country])
-        seed = derive_seed(0, country, 2)
-        train_epochs(model, rows[country], rows[country], told.training, epochs=2, seed=seed)
-        for name, w in model.state_dict().items():
-            after = (
-                states[2][country]
-                if model.is_personal(name)
-                else to_arrays(replies[node_id]["arrays"])
+        states, replies = [personal_of(grid)], []
+        for number, arrays in enumerate(shared, start=1):
+            sent = make_strategy(strategy, 3).configure_train(
+                number, to_record(arrays), ConfigRecord({"epochs": epochs, "best-round": 0}), grid
             )
-            np.testing.assert_array_equal(after[name], w.numpy())
-    for state in states:
-        assert not np.array_equal(state["AU"]["extension.0.bias"], state["CZ"]["extension.0.bias"])
-    assert len(states[0]["BE"]) == 4  # 36 training rows: two layers
-    assert len(states[0]["CZ"]) == 2  # 9: one
+            replies.append([reply.content for reply in grid.send_and_receive(sent)])
+            states.append(personal_of(grid))
+    mu = strategy.proximal_mu if isinstance(strategy, FedProxParameters) else 0.0
+    for number, arrays in enumerate(shared, start=1):
+        pull = Proximal(mu, arrays) if mu else None
+        for country, reply in zip(data.countries, replies[number - 1], strict=True):
+            model = build_model("adaptive", 3, told.model, len(rows[country][0]), 0)
+            set_arrays(model, arrays)
+            set_arrays(model, states[number - 1][country])
+            seed = derive_seed(0, country, number)
+            loss = train_epochs(
+                model, *rows[country], told.training, epochs=epochs, seed=seed, proximal=pull
+            )
+            assert reply["metrics"]["train-loss"] == loss
+            assert_close(to_arrays(reply["arrays"]), get_arrays(model, personal=False), rtol=0)
+            assert_close(states[number][country], get_arrays(model, personal=True), rtol=0)
+
+
+def test_personal_arrays_start_different_in_each_country() -> None:
+    data, told = data_of(), settings("adaptive")
+    with LocalGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        state = personal_of(grid)
+    assert not np.array_equal(state["AU"]["extension.0.bias"], state["CZ"]["extension.0.bias"])
+    assert len(state["BE"]) == 4  # 36 training rows: two layers
+    assert len(state["CZ"]) == 2  # 9: one
+    for country, n in (("BE", 36), ("CZ", 9)):
+        seed = derive_seed(0, country, "initial")
+        model = build_model("adaptive", 3, told.model, n, seed)
+        assert_close(state[country], get_arrays(model, personal=True), rtol=0)
+
+
+@pytest.mark.parametrize("start_is_candidate", [False, True])
+def test_personalize_is_a_fit_on_training_rows_chosen_by_validation_rows(
+    start_is_candidate: bool,
+) -> None:
+    """Two countries, redone by hand: the same bits, from given arrays and from the initial ones."""
+    told = with_dropout(settings(optimizer="adam", learning_rate=0.02, batch_size=8))
+    given = {name: w * 0.9 for name, w in initial(told).items()} if start_is_candidate else {}
+    wanted = {"epochs": 30, "patience": 4, "epochs_without_validation": 2}
+    config = {name.replace("_", "-"): n for name, n in wanted.items()}
+    flags = {"start-is-candidate": start_is_candidate, "reply-with-arrays": True}
+    data = data_of()
+    with LocalGrid(data, nodes_of(data)) as grid:
+        rows = {
+            country: [rows_of(data, grid, country, split) for split in ("train", "validation")]
+            for country in ("AU", "BE")
+        }
+        prepared(grid, told)
+        replies = send(grid, "train.personalize", given, [1, 2], **config, **flags)
+        probabilities = predict_alone(grid, [1, 2])
+    for (country, (train, validation)), node_id in zip(rows.items(), (1, 2), strict=True):
+        model = build_model("mlp", 3, told.model, len(train), initial_seed(0))
+        set_arrays(model, given)
+        seed = derive_seed(0, country, "personalize")
+        done = fit(
+            model, train, validation, told.training,
+            **wanted, start_is_candidate=start_is_candidate, seed=seed,
+        )  # fmt: skip
+        reply = replies[node_id]
+        assert_close(to_arrays(reply["arrays"]), get_arrays(model), rtol=0)
+        np.testing.assert_array_equal(
+            probabilities[node_id]["validation"], predict_proba(model, validation.x)
+        )
+        metrics = reply["metrics"]
+        assert (metrics["num-examples"], metrics["num-validation"]) == (len(train), len(validation))
+        assert metrics["best-epoch"] == done.best_epoch
+        assert done.best_epoch < done.records[-1].epoch, "the choice must matter here"
+        assert metrics["epoch"] == [record.epoch for record in done.records]
+        assert metrics["train-loss"] == [record.train_loss for record in done.records]
+        assert metrics["validation-loss"] == [record.validation.loss for record in done.records]
+        assert metrics["roc-auc"] == [record.validation.roc_auc for record in done.records]
 
 
 def test_personal_arrays_are_in_no_message() -> None:
@@ -275,7 +357,7 @@ def test_without_any_validation_row_the_last_round_is_used() -> None:
         )
         for name, rows in data.countries.items()
     }
-    bare = dataclasses.replace(data, countries=countries, identity="no validation", _pooled=[])
+    bare = dataclasses.replace(data, countries=countries, identity="no validation")
     told = settings()
     with LocalGrid(bare, nodes_of(bare)) as grid:
         prepared(grid, told)
@@ -289,7 +371,7 @@ def test_a_failing_client_names_its_country_and_what_went_wrong() -> None:
     data, told = data_of(), settings(learning_rate=1e30, batch_size=4)
     with LocalGrid(data, [Node("CZ", 0)]) as grid:
         prepared(grid, told)
-        with pytest.raises(ClientError, match=r"(?s)CZ \(seed 0\) failed at train:.*not finite"):
+        with pytest.raises(InputError, match=r"^CZ \(seed 0\): the .* is not finite: a lower .*$"):
             federate(grid, told, FedAvgParameters(epochs=9), rounds=9)
 
 

@@ -18,6 +18,7 @@ from ms_pfl.learning.training import (
     Proximal,
     TrainingDivergedError,
     fit,
+    one_thread,
     resolve_device,
     train_epochs,
 )
@@ -128,7 +129,7 @@ def test_the_proximal_term_acts_on_the_arrays_it_names_only() -> None:
     assert [name for name in a if not np.allclose(a[name], b[name], rtol=1e-6)] == ["output.bias"]
 
 
-def test_one_adam_serves_the_whole_fit() -> None:
+def test_one_adam_serves_the_whole_round() -> None:
     model, by_hand = network(), network()
     train_epochs(
         model, TRAIN, NONE, training(optimizer="adam", weight_decay=0.01), epochs=5, seed=0
@@ -206,6 +207,72 @@ def test_no_epochs_without_validation_leave_the_model() -> None:
     )
     assert (done.best_epoch, len(done.records)) == (0, 1)
     assert same(get_arrays(model), start)
+
+
+def plain_fit(
+    model: Network, settings: TrainingParameters, validation: Rows, epochs: int, seed: int
+) -> list[tuple[float, float, dict[str, np.ndarray]]]:
+    """Training loss, validation loss and weights after each epoch, by a loop written out here."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[settings.optimizer]
+    optimizer = made(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    plateau, lowest, waited, epochs_done = settings.plateau, math.inf, 0, []
+    for _ in range(epochs):
+        total = 0.0
+        for index in torch.randperm(len(TRAIN), generator=generator).split(settings.batch_size):
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                model(TRAIN.x[index]), TRAIN.y[index]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(index)
+        with torch.no_grad():
+            watched = nn.functional.binary_cross_entropy_with_logits(
+                model(validation.x), validation.y
+            ).item()
+        epochs_done.append((total / len(TRAIN), watched, get_arrays(model)))
+        # torch calls an epoch better only if it is so by a ten-thousandth
+        better = watched < lowest * (1 - 1e-4)
+        lowest, waited = (watched, 0) if better else (lowest, waited + 1)
+        if plateau is not None and waited > plateau.patience:
+            group, waited = optimizer.param_groups[0], 0
+            group["lr"] = max(group["lr"] * plateau.factor, plateau.min_learning_rate)
+    return epochs_done
+
+
+PLATEAU = {"factor": 0.3, "patience": 1, "min_learning_rate": 0.004}
+
+
+@pytest.mark.parametrize("plateau", [None, PLATEAU])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 0.02), ("sgd", 0.3)])
+def test_a_fit_is_a_plain_loop_with_one_optimizer(
+    optimizer: str, rate: float, plateau: dict[str, float] | None
+) -> None:
+    """Adam's moments live on, and the rate falls by the validation loss, from epoch to epoch."""
+    settings = training(
+        optimizer=optimizer, learning_rate=rate, weight_decay=0.01, batch_size=8, plateau=plateau
+    )
+    model = network()
+    done = run_fit(model, settings, epochs=25, patience=25, seed=5)
+    with one_thread():
+        expected = plain_fit(network(), settings, VALIDATION, 25, 5)
+    assert len(done.records) == 25
+    np.testing.assert_allclose(
+        [(record.train_loss, record.validation.loss) for record in done.records],
+        [(train_loss, watched) for train_loss, watched, _ in expected],
+        rtol=1e-4,
+    )
+    assert done.best_epoch == 1 + int(np.argmin([watched for _, watched, _ in expected])) < 25
+    for name, array in expected[done.best_epoch - 1][2].items():
+        np.testing.assert_allclose(get_arrays(model)[name], array, rtol=1e-3, atol=1e-5)
+    if plateau is not None:
+        same_rate = settings.model_copy(update={"plateau": None})
+        with one_thread():
+            constant = plain_fit(network(), same_rate, VALIDATION, 25, 5)
+        assert abs(constant[-1][1] - expected[-1][1]) > 0.01, "the schedule must matter here"
 
 
 def test_the_plateau_schedule_lowers_the_rate_by_the_validation_loss() -> None:

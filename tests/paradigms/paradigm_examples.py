@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from federation_examples import settings, tables
 
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.partitions import federation_data
+from ms_pfl.paradigms.assembly import stamp_of
 from ms_pfl.paradigms.outcome import Outcome, ProgressReport
 from ms_pfl.paradigms.parameters import ParadigmParameters
-from ms_pfl.paradigms.train import train
+from ms_pfl.paradigms.train import PARADIGMS, train
 
 ALL = (
     ("centralized", "pooled"),
@@ -54,6 +56,13 @@ class Study:
     tables: tuple[pd.DataFrame, pd.DataFrame] = field(default_factory=tables)
     reports: list[ProgressReport] = field(default_factory=list)
     _done: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def give(self, paradigm: str, strategy: str, outcome: Outcome) -> None:
+        """Take an outcome from elsewhere, as if this study's settings had made it."""
+        sections, data = PARADIGMS[paradigm].sections, federation_data(*self.tables)
+        stamp = stamp_of(paradigm, strategy, sections, data, self.told)
+        models = outcome.models | {"stamp": stamp}
+        self._done[paradigm, strategy] = replace(outcome, models=models)
 
     def outcome(self, paradigm: str, strategy: str) -> Outcome:
         key = (paradigm, strategy)

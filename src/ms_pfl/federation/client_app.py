@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from ms_pfl.federation.engine import (
 )
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
+from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.records import (
     record_to_scaler,
     scaler_to_record,
@@ -46,6 +49,7 @@ from ms_pfl.learning.models import Network, build_model, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, predict_proba, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import (
+    EpochRecord,
     Proximal,
     TrainingDivergedError,
     fit,
@@ -56,14 +60,18 @@ from ms_pfl.learning.training import (
 
 _Metrics = dict[str, int | float | list[int] | list[float]]
 LoadPartition = Callable[[Context, int], ClientData]
+OnProgress = Callable[[Context, FitProgress], None]
 
 
-def make_client_app(load_partition: LoadPartition) -> ClientApp:
+def make_client_app(
+    load_partition: LoadPartition, on_progress: OnProgress = lambda *_: None
+) -> ClientApp:
     """The ClientApp over a loader of partitions.
 
     Args:
         load_partition: from the client's context and a seed to its rows; called for each message,
             so it should keep what it has read.
+        on_progress: told the epochs of a fit in this process; a deployment needs none.
     """
     app = ClientApp()
     prepared = _PreparedRows()
@@ -118,22 +126,35 @@ def make_client_app(load_partition: LoadPartition) -> ClientApp:
         client = _Client(load_partition, prepared, context)
         start = message.content.get("arrays")
         model = client.model({} if start is None else to_arrays(start), client.personal())
+        epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
+        n = len(client.rows.validation)
+
+        def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
+            most = epochs if n else unchecked
+            on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
+
+        def tell_epoch(record: EpochRecord) -> None:
+            tell(record.epoch, record.validation.roc_auc)
+
+        tell(0, math.nan)
         done = fit(
             model,
             client.rows.train,
             client.rows.validation,
             client.settings.training,
-            epochs=int(config["epochs"]),
+            epochs=epochs,
             patience=int(config["patience"]),
-            epochs_without_validation=int(config["epochs-without-validation"]),
+            epochs_without_validation=unchecked,
             start_is_candidate=bool(config["start-is-candidate"]),
             seed=derive_seed(client.data.seed, client.data.country, "personalize"),
+            on_epoch=tell_epoch,
         )
+        tell(done.records[-1].epoch, done.best.validation.roc_auc, finished=True)
         arrays = to_record(get_arrays(model))
         context.state["own"] = arrays
         metrics: _Metrics = {
             "num-examples": len(client.rows.train),
-            "num-validation": len(client.rows.validation),
+            "num-validation": n,
             "best-epoch": done.best_epoch,
             "epoch": [record.epoch for record in done.records],
             "train-loss": [record.train_loss for record in done.records],
@@ -152,7 +173,7 @@ def make_client_app(load_partition: LoadPartition) -> ClientApp:
         with one_thread():
             scored = score(model, client.rows.validation)
         if not math.isfinite(scored.loss_sum):
-            raise TrainingDivergedError("the validation loss of the averaged model is not finite")
+            raise TrainingDivergedError("the validation loss of the averaged model")
         return _reply(
             message,
             metrics={
@@ -168,12 +189,11 @@ def make_client_app(load_partition: LoadPartition) -> ClientApp:
         client = _Client(load_partition, prepared, context)
         arrays = message.content.get("arrays")
         if arrays is None:
-            selected = to_arrays(context.state["own"])
-            model = client.model(selected, {})
+            model = client.model(to_arrays(context.state["own"]), {})
         else:
             selected = client.personal(int(message.content["config"]["best-round"]))
             model = client.model(to_arrays(arrays), selected)
-        context.state["selected"] = to_record(selected)
+            context.state["selected"] = to_record(selected)
         test = client.rows_of(client.data.test)  # the one place that reads the test rows
         with one_thread():
             probabilities = {
@@ -186,28 +206,28 @@ def make_client_app(load_partition: LoadPartition) -> ClientApp:
 
 
 class _PreparedRows:
-    """Scaled training and validation rows on the device, kept from message to message."""
+    """Scaled training and validation rows on the device, kept from message to message.
+
+    They go when the loader lets go of the rows they were made of.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], _ClientRows] = {}
+        self._kept: weakref.WeakKeyDictionary[ClientData, _ClientRows] = weakref.WeakKeyDictionary()
 
     def get(self, context: Context, data: ClientData, make: Callable[[Split], Rows]) -> _ClientRows:
-        key = (data.country, data.seed)
-        kept = self._kept.get(key)
-        scaler = context.state["scaler"]
-        stamp = b"".join(array.data for array in scaler.values())
-        if kept is None or kept.data is not data or kept.scaler != stamp:
-            kept = _ClientRows(data, stamp, make(data.train), make(data.validation))
-            self._kept[key] = kept
+        kept = self._kept.get(data)
+        scaler = b"".join(array.data for array in context.state["scaler"].values())
+        if kept is None or kept.scaler != scaler:
+            kept = _ClientRows(scaler, make(data.train), make(data.validation))
+            self._kept[data] = kept
         return kept
 
 
+@dataclass(frozen=True)
 class _ClientRows:
-    def __init__(self, data: ClientData, scaler: bytes, train: Rows, validation: Rows) -> None:
-        self.data = data
-        self.scaler = scaler
-        self.train = train
-        self.validation = validation
+    scaler: bytes
+    train: Rows
+    validation: Rows
 
 
 class _Client:

@@ -52,6 +52,7 @@ __all__ = [
     "RecordDict",
     "Run",
     "Strategy",
+    "name_message",
     "take_identity",
 ]
 
@@ -72,3 +73,12 @@ def take_identity() -> None:
         _ = TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id
     except RuntimeError:
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+
+
+def name_message(message: Message, message_id: str) -> None:
+    """Give a message its id, which replies carry as ``reply_to_message_id``.
+
+    In Flower the SuperLink sets it, through the private dictionary of the metadata: there is no
+    public way. A grid of our own has to do the same.
+    """
+    message.metadata.__dict__["_message_id"] = message_id

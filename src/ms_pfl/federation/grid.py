@@ -5,15 +5,27 @@ from __future__ import annotations
 import itertools
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.engine import Context, Grid, Message, RecordDict, Run, take_identity
+from ms_pfl.federation.engine import (
+    Context,
+    Grid,
+    Message,
+    RecordDict,
+    Run,
+    name_message,
+    take_identity,
+)
 from ms_pfl.federation.partitions import ClientData, CountryRows, FederationData
+from ms_pfl.federation.progress import FitProgress, ProgressListener
 from ms_pfl.federation.records import to_arrays
+from ms_pfl.learning.training import TrainingDivergedError
 
 
 class ClientError(RuntimeError):
@@ -34,28 +46,40 @@ class Node:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is left of a message whose client raised: the traceback as text."""
+    """What is left of a message whose client raised: the traceback as text.
+
+    ``message``: what a person can mend, where the client said so; None for a defect.
+    """
 
     traceback: str
+    message: str | None = None
 
 
 class ClientHost:
     """Runs the ClientApp for some clients and keeps their contexts; a grid or a worker has one.
 
-    Rows are handed in once a country and read from then on; contexts live as long as their run.
+    Rows are handed in once a country and stay until :meth:`forget`; contexts, and what is made of
+    the rows for a run, live as long as the run.
     """
 
-    def __init__(self) -> None:
-        """Without rows and runs; they come with :meth:`open`."""
+    def __init__(self, on_epoch: Callable[[], None] = lambda: None) -> None:
+        """Without rows and runs; they come with :meth:`open`.
+
+        Args:
+            on_epoch: called after each epoch of a fit; :meth:`progress` has the news.
+        """
         take_identity()
-        self._app = make_client_app(self._load)
+        self._app = make_client_app(self._load, self._note)
+        self._on_epoch = on_epoch
         self._rows: dict[tuple[str, str], CountryRows] = {}
-        self._data: dict[tuple[str, str, int], ClientData] = {}
+        self._data: dict[int, dict[tuple[str, int], ClientData]] = {}
         self._contexts: dict[int, dict[int, Context]] = {}
+        self._progress: dict[int, dict[int, FitProgress]] = {}
 
     def open(self, run_id: int, identity: str, nodes: dict[int, Node], *rows: CountryRows) -> None:
         """Begin a run for some nodes over the data of this identity; ``rows``: the new ones."""
         self._rows.update({(identity, part.country): part for part in rows})
+        self._data[run_id], self._progress[run_id] = {}, {}
         self._contexts[run_id] = {
             node_id: Context(
                 run_id=run_id,
@@ -76,6 +100,9 @@ class ClientHost:
             try:
                 context = self._contexts[run_id][message.metadata.dst_node_id]
                 replies.append((index, self._app(message, context)))
+            except (InputError, TrainingDivergedError) as error:
+                replies.append((index, Failure(traceback.format_exc(), str(error))))
+                break
             except Exception:
                 replies.append((index, Failure(traceback.format_exc())))
                 break
@@ -88,21 +115,29 @@ class ClientHost:
             for node_id, context in self._contexts[run_id].items()
         }
 
+    def progress(self, run_id: int) -> dict[int, FitProgress]:
+        """The latest of each fit of the run that has begun; safe to ask from another thread."""
+        return dict(self._progress.get(run_id, {}))
+
     def close(self, run_id: int) -> None:
-        """End a run: drop its contexts."""
-        self._contexts.pop(run_id, None)
+        """End a run: drop its contexts and what was made of the rows for it."""
+        for kept in (self._contexts, self._data, self._progress):
+            kept.pop(run_id, None)
 
     def forget(self, identity: str) -> None:
         """Drop the rows of the data of this identity."""
         self._rows = {key: rows for key, rows in self._rows.items() if key[0] != identity}
-        self._data = {key: data for key, data in self._data.items() if key[0] != identity}
 
     def _load(self, context: Context, seed: int) -> ClientData:
         identity, country = str(context.node_config["data"]), str(context.node_config["country"])
-        key = (identity, country, seed)
-        if key not in self._data:
-            self._data[key] = self._rows[identity, country].client_data(seed)
-        return self._data[key]
+        kept = self._data[context.run_id]
+        if (country, seed) not in kept:
+            kept[country, seed] = self._rows[identity, country].client_data(seed)
+        return kept[country, seed]
+
+    def _note(self, context: Context, progress: FitProgress) -> None:
+        self._progress[context.run_id][context.node_id] = progress
+        self._on_epoch()
 
 
 class SimulationGrid(Grid):
@@ -119,6 +154,7 @@ class SimulationGrid(Grid):
         self._run = Run.create_empty(run_id=1)
         self._replies: dict[str, Message] = {}
         self._message_ids = itertools.count(1)
+        self._listener: ProgressListener | None = None
 
     def __enter__(self) -> SimulationGrid:
         """The grid itself."""
@@ -135,6 +171,18 @@ class SimulationGrid(Grid):
     def name_of(self, node_id: int) -> str:
         """The country of a node, and its seed."""
         return str(self.nodes[node_id])
+
+    @contextmanager
+    def watched_by(self, listener: ProgressListener) -> Iterator[None]:
+        """Tell the listener how far fits are while messages are out, a few times a second or more.
+
+        A simulation can; a deployment cannot, and nothing that is trained depends on it.
+        """
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
 
     def set_run(self, run: Run) -> None:
         """Flower's hook: the run that this grid serves."""
@@ -183,17 +231,20 @@ class SimulationGrid(Grid):
         """Have the messages answered, and return the replies in the order of the nodes.
 
         Raises:
-            ClientError: a client raised; the error names it and holds its traceback.
+            InputError: a client met what a person can mend; the error names it, on one line.
+            ClientError: a client raised otherwise; the error names it and holds its traceback.
         """
         messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
         for message in messages:
-            message.metadata.__dict__["_message_id"] = f"m{next(self._message_ids)}"
+            name_message(message, f"m{next(self._message_ids)}")
         replies = self._answer(list(enumerate(messages)), timeout)
         ordered: list[Message] = []
         for index in sorted(replies):
             reply = replies[index]
             if isinstance(reply, Failure):
                 name = self.name_of(messages[index].metadata.dst_node_id)
+                if reply.message is not None:
+                    raise InputError(f"{name}: {reply.message}")
                 raise ClientError(
                     f"the client {name} failed at {messages[index].metadata.message_type}:\n"
                     f"{reply.traceback}"
@@ -233,7 +284,7 @@ class LocalGrid(SimulationGrid):
     def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
         """Begin a run over the nodes, which are countries of the data."""
         super().__init__(nodes)
-        self._host = ClientHost()
+        self._host = ClientHost(self._tell)
         self._run_id = next(self._run_ids)
         countries = sorted({node.country for node in self.nodes.values()})
         rows = [data.rows(country) for country in countries]
@@ -247,10 +298,10 @@ class LocalGrid(SimulationGrid):
     def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
         return self._host.export(self._run_id, record)
 
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(self._host.progress(self._run_id))
+
     def close(self) -> None:
         """Drop the contexts of this run."""
         self._host.close(self._run_id)
-
-
-OpenGrid = Callable[[Iterable[Node]], SimulationGrid]
-"""Opens a grid over some nodes of the data at hand."""

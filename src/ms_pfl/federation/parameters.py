@@ -7,14 +7,21 @@ from typing import Literal
 from pydantic import Field
 
 from ms_pfl.errors import InputError
-from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
+from ms_pfl.learning.parameters import (
+    Device,
+    ModelKind,
+    ModelParameters,
+    Parameters,
+    TrainingParameters,
+)
 
 
 class RayParameters(Parameters):
     """Where the clients run."""
 
     num_workers: int | Literal["auto"] = Field(
-        description="worker processes: a number, auto (one a CPU core), or 0: in this process"
+        description="worker processes: a number, auto (one a CPU core, at most one a country), "
+        "or 0: in this process"
     )
     address: str | None = Field(
         description="address of a running Ray cluster (auto: the one of this machine); "
@@ -37,7 +44,11 @@ class FedProxParameters(Parameters):
     """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the global weights."""
 
     epochs: int = Field(ge=1, description="epochs each client trains in a round")
-    proximal_mu: float = Field(gt=0, description="weight of the term mu/2 ||w - w_global||^2")
+    proximal_mu: float = Field(
+        gt=0,
+        description="weight of the term mu/2 ||w - w_global||^2; plain sgd diverges where "
+        "training.learning_rate x proximal_mu is above 2",
+    )
 
 
 StrategyParameters = FedAvgParameters | FedProxParameters
@@ -74,7 +85,7 @@ class RoundsParameters(Parameters):
 class ClientSettings(Parameters):
     """What the server tells a client once, before the first round."""
 
-    kind: Literal["mlp", "adaptive"]
+    kind: ModelKind
     model: ModelParameters
     training: TrainingParameters
     device: Device

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.scaler import Scaler
 
 POOLED = "pooled"
 SPLITS = ("train", "validation", "test")
@@ -26,9 +26,12 @@ class Split:
     y: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClientData:
-    """What one client holds for one seed. The test rows are read by the predict query alone."""
+    """What one client holds for one seed. The test rows are read by the predict query alone.
+
+    Two are equal only if they are the same object, which can be looked up by (``eq=False``).
+    """
 
     country: str
     seed: int
@@ -66,23 +69,20 @@ class FederationData:
     countries: Mapping[str, CountryRows]
     ids: Mapping[str, pd.DataFrame]
     identity: str
-    _pooled: list[CountryRows] = field(default_factory=list)
 
     def rows(self, country: str) -> CountryRows:
         """A country's rows, or those of the node ``pooled``: all, in the order of the names."""
-        if country != POOLED:
-            return self.countries[country]
-        if not self._pooled:
-            parts = list(self.countries.values())
-            self._pooled.append(
-                CountryRows(
-                    POOLED,
-                    np.concatenate([part.x for part in parts]),
-                    np.concatenate([part.y for part in parts]),
-                    {s: np.concatenate([part.splits[s] for part in parts]) for s in self.seeds},
-                )
-            )
-        return self._pooled[0]
+        return self._pooled if country == POOLED else self.countries[country]
+
+    @cached_property
+    def _pooled(self) -> CountryRows:
+        parts = list(self.countries.values())
+        return CountryRows(
+            POOLED,
+            np.concatenate([part.x for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            {s: np.concatenate([part.splits[s] for part in parts]) for s in self.seeds},
+        )
 
     def training_rows(self, country: str, seed: int) -> int:
         """Number of training episodes of a country (or of the pooled node)."""
@@ -196,8 +196,3 @@ def _identity(names: list[str], countries: Mapping[str, CountryRows]) -> str:
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(",".join(map(str, rows.splits)).encode())
     return digest.hexdigest()
-
-
-def scaled(split: Split, scaler: Scaler) -> Split:
-    """The rows of a split scaled, missing values filled."""
-    return Split(scaler.apply(split.x), split.y)

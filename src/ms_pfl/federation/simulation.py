@@ -21,4 +21,4 @@ def open_grid(
         return LocalGrid(data, nodes)
     from ms_pfl.federation.ray_grid import RayGrid, worker_pool
 
-    return RayGrid(worker_pool(parameters, device), data, nodes)
+    return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)

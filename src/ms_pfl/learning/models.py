@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ms_pfl.learning.parameters import ExtensionTier, ModelParameters
-
-ModelKind = Literal["mlp", "adaptive"]
+from ms_pfl.learning.parameters import ExtensionTier, ModelKind, ModelParameters
 
 
 def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Device = Literal["auto", "cpu", "cuda"]
+ModelKind = Literal["mlp", "adaptive"]
 
 
 class Parameters(BaseModel):

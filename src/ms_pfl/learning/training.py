@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,13 @@ from ms_pfl.learning.scoring import Rows, Score, score
 
 
 class TrainingDivergedError(ArithmeticError):
-    """The loss became infinite or not a number."""
+    """A loss became infinite or not a number; the message says which, and what may help."""
+
+    def __init__(self, loss: str) -> None:
+        """Name the loss ("the training loss of epoch 2")."""
+        super().__init__(
+            f"{loss} is not finite: a lower training.learning_rate (or proximal_mu) may help"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class Fit:
 
     best_epoch: int
     records: tuple[EpochRecord, ...]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The record of the best epoch."""
+        return next(record for record in self.records if record.epoch == self.best_epoch)
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -140,6 +151,7 @@ def fit(
     epochs_without_validation: int,
     start_is_candidate: bool,
     seed: int,
+    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
 ) -> Fit:
     """Train to the best validation epoch and restore its weights.
 
@@ -157,6 +169,7 @@ def fit(
         epochs_without_validation: see above.
         start_is_candidate: whether the model as given may be the best (fine-tuning).
         seed: of shuffles and dropout.
+        on_epoch: told each epoch as it ends; it sees the training and does not change it.
 
     Raises:
         TrainingDivergedError: a loss is not finite.
@@ -176,7 +189,8 @@ def fit(
             loop.lower_rate(scored.loss if scored.n else train_loss)
             records.append(EpochRecord(epoch, train_loss, scored, time.perf_counter() - began))
             if scored.n and not math.isfinite(scored.loss):
-                raise TrainingDivergedError(f"the validation loss of epoch {epoch} is not finite")
+                raise TrainingDivergedError(f"the validation loss of epoch {epoch}")
+            on_epoch(records[-1])
             if not scored.n or scored.loss < best_loss:
                 best_epoch, best_loss = epoch, scored.loss
                 best_weights = get_arrays(model)
@@ -248,10 +262,7 @@ class _Loop:
             self._optimizer.step()
         mean = float(total) / len(rows)
         if not math.isfinite(mean):
-            raise TrainingDivergedError(
-                f"the training loss of epoch {self._epoch} is not finite: a lower "
-                "training.learning_rate (or proximal_mu) may help"
-            )
+            raise TrainingDivergedError(f"the training loss of epoch {self._epoch}")
         return mean
 
     def lower_rate(self, loss: float) -> None:

@@ -1,8 +1,11 @@
-"""Training without rounds: one message, and each node trains to its own best epoch."""
+"""Training without rounds: one message, and each node trains to its own best epoch.
+
+While it does, the grid tells how far the nodes are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +13,7 @@ import numpy as np
 from ms_pfl.federation.engine import ConfigRecord, RecordDict
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.records import payload_bytes, to_record
 from ms_pfl.federation.rounds import HistoryRow, predict
 from ms_pfl.federation.strategies import weighted_mean
@@ -31,7 +35,7 @@ class FitPlan:
 def train_alone(
     task: Task, grid: SimulationGrid, starts: Mapping[int, Start], plan: FitPlan
 ) -> list[SeedResult]:
-    """Have every prepared node train by itself and predict; all seeds at once.
+    """Have every prepared node train by itself and predict; these seeds at once.
 
     Args:
         task: the training.
@@ -58,9 +62,9 @@ def train_alone(
         if start.arrays:
             content["arrays"] = to_record(start.arrays)
         contents |= dict.fromkeys(grid.node_ids(seed), content)
-    for seed in starts:
-        task.report(ProgressReport(seed, 0, plan.epochs, float("nan"), finished=False))
-    replies = ask(grid, "train.personalize", contents)
+    watch = _Watch(task, grid, starts, plan.epochs)
+    with grid.watched_by(watch):
+        replies = ask(grid, "train.personalize", contents)
     models = grid.export_state("own")
     results = []
     for seed, start in starts.items():
@@ -74,14 +78,53 @@ def train_alone(
         own = {node.country: models[node] for node in nodes.values()}
         shared = own.popitem()[1] if plan.reply_with_arrays else {}
         results.append(SeedResult(seed, probabilities, history, shared, own, start.scaler))
-        chosen = [row for row in history if row.selected]
-        auc = weighted_mean(
-            np.array([row.validation_roc_auc for row in chosen]),
-            np.array([float(row.n_validation) for row in chosen]),
-        )
-        last = max(row.round for row in history)
-        task.report(ProgressReport(seed, last, plan.epochs, auc, finished=True))
+        chosen = [(row.validation_roc_auc, row.n_validation) for row in history if row.selected]
+        watch.finish(seed, max(row.round for row in history), _mean_auc(chosen))
     return results
+
+
+class _Watch:
+    """Reports each seed from the progress of its nodes.
+
+    The epoch of a seed is its nodes' mean, weighted by their training rows, where a node that
+    stopped early counts as done: so it says how much of the work is done.
+    """
+
+    def __init__(self, task: Task, grid: SimulationGrid, seeds: Iterable[int], epochs: int) -> None:
+        self._report = task.report
+        self._epochs = epochs
+        self._rows = {
+            seed: {
+                node_id: task.data.training_rows(grid.nodes[node_id].country, seed)
+                for node_id in grid.node_ids(seed)
+            }
+            for seed in seeds
+        }
+        self._unfinished = set(self._rows)
+
+    def __call__(self, fits: Mapping[int, FitProgress]) -> None:
+        for seed in sorted(self._unfinished):
+            rows = self._rows[seed]
+            begun = {node_id: fits[node_id] for node_id in rows if node_id in fits}
+            auc = _mean_auc((fit.roc_auc, fit.n_validation) for fit in begun.values())
+            if len(begun) == len(rows) and all(fit.finished for fit in begun.values()):
+                self.finish(seed, max(fit.epoch for fit in begun.values()), auc)
+            elif begun:
+                done = sum(rows[node_id] * fit.fraction for node_id, fit in begun.items())
+                epoch = round(self._epochs * done / sum(rows.values()))
+                self._report(ProgressReport(seed, epoch, self._epochs, auc, False, "epoch"))
+
+    def finish(self, seed: int, epoch: int, auc: float) -> None:
+        """Report the end of a seed, once."""
+        if seed in self._unfinished:
+            self._unfinished.remove(seed)
+            self._report(ProgressReport(seed, epoch, self._epochs, auc, True, "epoch"))
+
+
+def _mean_auc(scores: Iterable[tuple[float, int]]) -> float:
+    """Mean of ROC-AUCs weighted by validation rows, over those that are defined."""
+    values = np.array(list(scores), dtype=np.float64).reshape(-1, 2)
+    return weighted_mean(values[:, 0], values[:, 1])
 
 
 def _history(seed: int, country: str, reply: RecordDict, sent: RecordDict) -> list[HistoryRow]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,12 +31,40 @@ PREDICTION_COLUMNS = (
     "probability",
 )
 _KEY = ["seed", "country", "patient_id", "episode_id"]
+STAMP = "stamp"
+
+
+def stamp_of(
+    paradigm: str,
+    strategy: str,
+    sections: Sequence[str],
+    data: FederationData,
+    parameters: ParadigmParameters,
+) -> np.ndarray:
+    """A digest of all that decides what a training comes to; uint8, shape ``(16,)``.
+
+    That is: the rows, names and splits; the strategy and its settings; the network, its training
+    and the paradigm's own ``sections`` of the parameters. Not in it: where the clients compute.
+    """
+    settings = parameters.model_dump(mode="json")
+    told = {
+        "data": data.identity,
+        "paradigm": paradigm,
+        "strategy": [strategy, settings["strategies"].get(strategy)],
+        **{name: settings[name] for name in ("model", "training", *sections)},
+    }
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
+    return np.frombuffer(digest.digest(), dtype=np.uint8).copy()
 
 
 def assemble(
-    paradigm: str, strategy: str, data: FederationData, results: Sequence[SeedResult]
+    paradigm: str,
+    strategy: str,
+    data: FederationData,
+    results: Sequence[SeedResult],
+    stamp: np.ndarray,
 ) -> Outcome:
-    """The outcome of a training."""
+    """The outcome of a training; ``stamp`` goes into its models."""
     parts = [_predictions(data, result) for result in results]
     predictions = pd.concat(parts, ignore_index=True).assign(paradigm=paradigm, strategy=strategy)
     predictions = predictions.sort_values(_KEY, ignore_index=True)[list(PREDICTION_COLUMNS)]
@@ -46,16 +76,23 @@ def assemble(
     for table in (predictions, history):
         for name in ("paradigm", "strategy"):
             table[name] = table[name].astype("str")
-    return Outcome(predictions, history, _models(results))
+    return Outcome(predictions, history, _models(results) | {STAMP: stamp})
 
 
 def federated_starts(
-    models: dict[str, np.ndarray] | None, data: FederationData, parameters: ParadigmParameters
+    models: dict[str, np.ndarray] | None,
+    data: FederationData,
+    parameters: ParadigmParameters,
+    stamp: np.ndarray,
 ) -> dict[int, Start]:
     """The federated models by seed, to train on from.
 
+    Models of other splits have seen rows that are test rows now: hence the ``stamp``, that of the
+    federated training which the present data and settings make.
+
     Raises:
-        InputError: there are none, or they are of other seeds, features or another network.
+        InputError: there are none; they are of other seeds, features or another network; or they
+            were trained on other data, or with other settings.
     """
     again = "run the federated pipeline with the present settings first"
     if not models:
@@ -80,6 +117,11 @@ def federated_starts(
                 f"in parameters model; {again}"
             )
         starts[seed] = Start(shared, Scaler(of_seed["scaler/mean"], of_seed["scaler/sd"]))
+    if not np.array_equal(models.get(STAMP, np.empty(0)), stamp):
+        raise InputError(
+            "the federated models were trained on other data or splits, or with other settings "
+            f"(strategy, model, training or federated), than the present ones; {again}"
+        )
     return starts
 
 

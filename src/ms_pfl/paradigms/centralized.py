@@ -9,7 +9,10 @@ from ms_pfl.paradigms.task import SeedResult, Start, Task
 
 
 def centralized(task: Task) -> list[SeedResult]:
-    """One node a seed holds everybody's rows and trains to its best validation epoch."""
+    """One node a seed holds everybody's rows and trains to its best validation epoch.
+
+    All seeds at once: there is one node a seed, and workers can share the seeds alone.
+    """
     own = task.parameters.centralized
     training = task.parameters.training.model_copy(update={"batch_size": own.batch_size})
     plan = FitPlan(own.epochs, own.patience, own.epochs, False, reply_with_arrays=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from ms_pfl.federation.records import to_record
 from ms_pfl.federation.rounds import federated_scaler, predict, prepare, run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.models import ModelKind
+from ms_pfl.learning.parameters import ModelKind
 from ms_pfl.paradigms.outcome import ProgressReport
 from ms_pfl.paradigms.task import SeedResult, Task
 
@@ -23,6 +25,7 @@ def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
     def report(number: int, auc: float) -> None:
         task.report(ProgressReport(seed, number, limits.rounds, auc, finished=False))
 
+    task.report(ProgressReport(seed, 0, limits.rounds, math.nan, finished=False))
     with task.open_grid(task.countries, [seed]) as grid:
         scaler = federated_scaler(grid, seed)
         prepare(grid, seed, task.settings(kind), scaler)

@@ -19,7 +19,9 @@ def fine_tuned(task: Task) -> list[SeedResult]:
         start_is_candidate=True,
         reply_with_arrays=False,
     )
-    with task.open_grid(task.countries, task.seeds) as grid:
-        for seed, start in task.federated.items():
+    results = []
+    for seed, start in task.federated.items():
+        with task.open_grid(task.countries, [seed]) as grid:
             prepare(grid, seed, task.settings("mlp", training), start.scaler)
-        return train_alone(task, grid, task.federated, plan)
+            results += train_alone(task, grid, {seed: start}, plan)
+    return results

@@ -17,8 +17,10 @@ def local(task: Task) -> list[SeedResult]:
         start_is_candidate=False,
         reply_with_arrays=False,
     )
-    with task.open_grid(task.countries, task.seeds) as grid:
-        starts = {seed: Start({}, federated_scaler(grid, seed)) for seed in task.seeds}
-        for seed, start in starts.items():
+    results = []
+    for seed in task.seeds:
+        with task.open_grid(task.countries, [seed]) as grid:
+            start = Start({}, federated_scaler(grid, seed))
             prepare(grid, seed, task.settings("mlp"), start.scaler)
-        return train_alone(task, grid, starts, plan)
+            results += train_alone(task, grid, {seed: start}, plan)
+    return results

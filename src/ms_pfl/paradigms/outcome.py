@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """Where a training is: after each round, and once when a seed is finished.
+    """Where a training is: when a seed begins, after each round or epoch, and when it is finished.
 
-    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``;
-    ``validation_roc_auc`` is the size-weighted mean over countries where it is defined, else NaN.
+    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``. Where
+    each country trains by itself, ``unit`` is ``epoch``: their mean while they train, weighted by
+    rows, and the last epoch of any once all have finished. ``validation_roc_auc`` is the
+    size-weighted mean over countries where it is defined, else NaN.
     """
 
     seed: int
@@ -21,6 +24,7 @@ class ProgressReport:
     rounds: int
     validation_roc_auc: float
     finished: bool
+    unit: Literal["round", "epoch"] = "round"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Outcome:
     validation_roc_auc (NaN where undefined), seconds, bytes_up, bytes_down, selected. Centralized
     training has the one country ``pooled``.
     ``models``: arrays named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>``,
-    ``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``.
+    ``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``, and ``stamp`` (16 bytes, uint8): a digest
+    of the data, splits and settings that they were trained on and with.
     """
 
     predictions: pd.DataFrame

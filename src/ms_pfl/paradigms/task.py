@@ -13,8 +13,8 @@ from ms_pfl.federation.parameters import ClientSettings, StrategyParameters
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.rounds import HistoryRow
 from ms_pfl.federation.scaler import Scaler
-from ms_pfl.learning.models import ModelKind, build_model, get_arrays
-from ms_pfl.learning.parameters import TrainingParameters
+from ms_pfl.learning.models import build_model, get_arrays
+from ms_pfl.learning.parameters import ModelKind, TrainingParameters
 from ms_pfl.paradigms.outcome import ProgressReport
 from ms_pfl.paradigms.parameters import ParadigmParameters
 
@@ -87,6 +87,3 @@ class SeedResult:
     shared: dict[str, np.ndarray]
     personal: dict[str, dict[str, np.ndarray]]
     scaler: Scaler
-
-
-Program = Callable[[Task], list[SeedResult]]

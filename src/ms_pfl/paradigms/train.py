@@ -19,21 +19,25 @@ from ms_pfl.paradigms.parameters import ParadigmParameters
 class Paradigm:
     """An entry of the table of paradigms.
 
-    ``program`` is ``module:function`` in this package, imported when it is needed; ``strategy`` is
-    what the strategy is called where there is none to choose, else None.
+    ``program`` is ``module:function`` in this package, imported when it is needed; ``sections``
+    are its own sections of :class:`ParadigmParameters`; ``strategy`` is what the strategy is
+    called where there is none to choose, else None.
     """
 
     program: str
+    sections: tuple[str, ...]
     strategy: str | None = None
     from_federated: bool = False
 
 
 PARADIGMS: dict[str, Paradigm] = {
-    "centralized": Paradigm("centralized:centralized", strategy="pooled"),
-    "local": Paradigm("local:local", strategy="none"),
-    "federated": Paradigm("federated:federated"),
-    "fine_tuned": Paradigm("fine_tuned:fine_tuned", from_federated=True),
-    "adaptive": Paradigm("adaptive:adaptive"),
+    "centralized": Paradigm("centralized:centralized", ("centralized",), strategy="pooled"),
+    "local": Paradigm("local:local", ("local",), strategy="none"),
+    "federated": Paradigm("federated:federated", ("federated",)),
+    "fine_tuned": Paradigm(
+        "fine_tuned:fine_tuned", ("federated", "fine_tuned"), from_federated=True
+    ),
+    "adaptive": Paradigm("adaptive:adaptive", ("federated",)),
 }
 
 
@@ -60,28 +64,35 @@ def train(
         grid_parameters: where the clients run.
         federated_models: the ``models`` of the federated outcome of the same strategy, for
             fine_tuned; ignored by the others.
-        report: called after every round and at the end of each seed.
+        report: called as each seed begins, after every round or epoch, and at the seed's end.
 
     Returns:
         Predictions, history and models, as :class:`Outcome` says.
 
     Raises:
-        InputError: tables or settings that cannot be used.
+        InputError: tables or settings that cannot be used, or with which a training diverges.
         ms_pfl.federation.grid.ClientError: a client failed; the error names its country.
     """
     from ms_pfl.federation.grid import Node
     from ms_pfl.federation.partitions import federation_data
     from ms_pfl.federation.simulation import open_grid
-    from ms_pfl.paradigms.assembly import assemble, federated_starts
+    from ms_pfl.learning.training import resolve_device
+    from ms_pfl.paradigms.assembly import assemble, federated_starts, stamp_of
     from ms_pfl.paradigms.task import Task
 
     entry = _entry(paradigm, strategy)
+    if grid_parameters.address is None or grid_parameters.num_workers == 0:
+        resolve_device(parameters.device)  # a missing GPU is said before anything starts
     data = federation_data(episodes, splits, features)
+
+    def stamp(name: str) -> np.ndarray:
+        return stamp_of(name, strategy, PARADIGMS[name].sections, data, parameters)
+
     task = Task(
         data=data,
         parameters=parameters,
         strategy=parameters.strategies.of(strategy) if entry.strategy is None else None,
-        federated=federated_starts(federated_models, data, parameters)
+        federated=federated_starts(federated_models, data, parameters, stamp("federated"))
         if entry.from_federated
         else {},
         open_grid=lambda countries, seeds: open_grid(
@@ -94,7 +105,7 @@ def train(
     )
     module, function = entry.program.split(":")
     program = getattr(import_module(f"ms_pfl.paradigms.{module}"), function)
-    return assemble(paradigm, strategy, data, program(task))
+    return assemble(paradigm, strategy, data, program(task), stamp(paradigm))
 
 
 def _entry(paradigm: str, strategy: str) -> Paradigm:
