@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 from federation_examples import settings, tables
 
@@ -24,6 +25,11 @@ ALL = (
     ("adaptive", "fedavg"),
     ("adaptive", "fedprox"),
 )
+
+HISTORY = [
+    "paradigm", "strategy", "seed", "round", "country", "n_train", "n_validation", "train_loss",
+    "validation_loss", "validation_roc_auc", "seconds", "bytes_up", "bytes_down", "selected",
+]  # fmt: skip
 
 
 def parameters(**changes: object) -> ParadigmParameters:
@@ -82,3 +88,10 @@ class Study:
                 self.reports.append,
             )
         return self._done[key]
+
+
+def same_models(a: Outcome, b: Outcome) -> bool:
+    """Whether all arrays are equal; the stamp tells data and settings apart that give the same."""
+    return a.models.keys() == b.models.keys() and all(
+        np.array_equal(a.models[name], b.models[name]) for name in a.models if name != "stamp"
+    )

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import get_args
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from federation_examples import SIZES, tables
-from paradigm_examples import ALL, Study, parameters
-from pydantic import BaseModel, ValidationError
+from paradigm_examples import ALL, HISTORY, Study, parameters, same_models
+from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.learning.models import build_model, set_arrays
 from ms_pfl.learning.scoring import predict_proba
-from ms_pfl.paradigms.outcome import Outcome
-from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.train import PARADIGMS, train
-
-HISTORY = [
-    "paradigm", "strategy", "seed", "round", "country", "n_train", "n_validation", "train_loss",
-    "validation_loss", "validation_roc_auc", "seconds", "bytes_up", "bytes_down", "selected",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +25,6 @@ def study() -> Study:
 def split_of(seed: int) -> pd.Series:
     splits = tables()[1]
     return splits[splits["seed"] == seed].set_index("patient_id")["split"]
-
-
-def same_models(a: Outcome, b: Outcome) -> bool:
-    """Whether all arrays are equal; the stamp tells data and settings apart that give the same."""
-    return a.models.keys() == b.models.keys() and all(
-        np.array_equal(a.models[name], b.models[name]) for name in a.models if name != "stamp"
-    )
 
 
 def test_the_table_of_paradigms_names_all_five() -> None:
@@ -224,142 +207,6 @@ def test_countries_without_validation_or_with_one_class_take_part() -> None:
         fine_tuned.predictions.loc[at_home, "probability"],
         federated.predictions.loc[at_home, "probability"],
     )
-
-
-TRAINED = (
-    ("centralized", "pooled"),
-    ("local", "none"),
-    ("federated", "fedavg"),
-    ("fine_tuned", "fedavg"),
-    ("adaptive", "fedavg"),
-)
-CENTRALIZED, LOCAL, FEDERATED, FINE_TUNED, ADAPTIVE = ({key} for key in TRAINED)
-FEDPROX = {("federated", "fedprox")}
-# each setting: another value, and the trainings that it changes
-SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
-    "model.hidden_layers": (2, TRAINED),
-    "model.width": (5, TRAINED),
-    "model.dropout": (0.3, TRAINED),
-    "model.extension_width": (3, ADAPTIVE),
-    "model.extension_tiers": ([{"min_rows": 0, "layers": 1}], ADAPTIVE),
-    "model.combining_activation": (True, ADAPTIVE),
-    "model.combining_personal": (True, ADAPTIVE),
-    "training.optimizer": ("sgd", TRAINED),
-    "training.learning_rate": (0.4, TRAINED),
-    "training.weight_decay": (0.5, TRAINED),
-    "training.batch_size": (5, TRAINED[1:]),
-    "training.plateau": (None, TRAINED),
-    "training.plateau.factor": (0.5, TRAINED),
-    "training.plateau.patience": (1, TRAINED),
-    "training.plateau.min_learning_rate": (0.3, TRAINED),
-    "strategies.fedavg.epochs": (2, FEDERATED | ADAPTIVE),
-    "strategies.fedprox.epochs": (2, FEDPROX),
-    "strategies.fedprox.proximal_mu": (5.0, FEDPROX),
-    "centralized.epochs": (3, CENTRALIZED),
-    "centralized.patience": (1, CENTRALIZED),
-    "centralized.batch_size": (5, CENTRALIZED),
-    "local.epochs": (3, LOCAL),
-    "local.patience": (1, LOCAL),
-    "local.epochs_without_validation": (3, LOCAL),
-    "federated.rounds": (2, FEDERATED | ADAPTIVE),
-    "federated.patience": (1, FEDERATED | ADAPTIVE),
-    "fine_tuned.epochs": (3, FINE_TUNED),
-    "fine_tuned.patience": (1, FINE_TUNED),
-    "fine_tuned.learning_rate_factor": (0.3, FINE_TUNED),
-    "fine_tuned.epochs_without_validation": (3, FINE_TUNED),
-}
-
-
-@pytest.fixture(scope="module")
-def sensitive() -> Study:
-    """A study in which every setting matters: a schedule, and a country without validation."""
-    episodes, splits = tables({"AU": 30, "CZ": 15}, seeds=(0,))
-    alone = (splits["country"] == "CZ") & (splits["split"] == "validation")
-    splits.loc[alone, "split"] = "test"
-    training = {
-        "optimizer": "adam",
-        "learning_rate": 0.5,
-        "weight_decay": 0.0,
-        "batch_size": 8,
-        "plateau": {"factor": 0.2, "patience": 0, "min_learning_rate": 0.0},
-    }
-    told = parameters(
-        training=training,
-        strategies={"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
-        centralized={"epochs": 8, "patience": 8, "batch_size": 16},
-        local={"epochs": 8, "patience": 8, "epochs_without_validation": 2},
-        federated={"rounds": 4, "patience": 4},
-        fine_tuned={"epochs": 8, "patience": 8, "learning_rate_factor": 1.0,
-                    "epochs_without_validation": 2},
-    )  # fmt: skip
-    return Study(told=told, tables=(episodes, splits))
-
-
-def leaves(told: BaseModel, prefix: str = "") -> set[str]:
-    """The names of all settings; one that may be null counts beside those inside of it."""
-    found: set[str] = set()
-    for name in type(told).model_fields:
-        value = getattr(told, name)
-        inside = isinstance(value, BaseModel)
-        nullable = type(None) in get_args(type(told).model_fields[name].annotation)
-        found |= leaves(value, f"{prefix}{name}.") if inside else set()
-        found |= {prefix + name} if not inside or nullable else set()
-    return found
-
-
-def test_every_setting_is_in_the_list(sensitive: Study) -> None:
-    """All but the device, which changes no number but the last bits, and wants a GPU."""
-    assert leaves(sensitive.told) - {"device"} == SETTINGS.keys()
-
-
-def changed_by(
-    study: Study, settings: Iterable[str], trainings: Iterable[tuple[str, str]]
-) -> set[tuple[str, str]]:
-    """Which trainings give another outcome when these settings have their other values.
-
-    Fine-tuning starts from the same federated model, so that its own settings show.
-    """
-    values = study.told.model_dump()
-    for setting in settings:
-        *path, last = setting.split(".")
-        inner = values
-        for name in path:
-            inner = inner[name]
-        assert inner[last] != SETTINGS[setting][0]
-        inner[last] = SETTINGS[setting][0]
-    again = Study(told=ParadigmParameters.model_validate(values), tables=study.tables)
-    again.give("federated", "fedavg", study.outcome("federated", "fedavg"))
-    fresh = Study(told=again.told, tables=study.tables)
-    columns = [name for name in HISTORY if name != "seconds"]
-    found = set()
-    for key in trainings:
-        before = study.outcome(*key)
-        try:
-            after = (again if key[0] == "fine_tuned" else fresh).outcome(*key)
-        except InputError:  # another network: the federated model does not fit
-            assert {"model.hidden_layers", "model.width"} & set(settings)
-            found.add(key)
-            continue
-        same_history = before.history[columns].equals(after.history[columns])
-        if not (same_history and same_models(before, after)):
-            found.add(key)
-    return found
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_each_setting_changes_its_trainings(sensitive: Study, setting: str) -> None:
-    trainings = set(SETTINGS[setting][1])
-    assert changed_by(sensitive, [setting], trainings) == trainings
-
-
-def test_no_setting_changes_other_trainings(sensitive: Study) -> None:
-    """All settings that belong to the same trainings are changed at once."""
-    groups: dict[frozenset[tuple[str, str]], list[str]] = {}
-    for setting, (_, trainings) in SETTINGS.items():
-        groups.setdefault(frozenset(trainings), []).append(setting)
-    for trainings, settings in groups.items():
-        others = [key for key in TRAINED if key not in trainings]
-        assert not others or changed_by(sensitive, settings, others) == set(), settings
 
 
 @pytest.mark.parametrize(("paradigm", "strategy"), [key for key in ALL if key[1] != "fedprox"])

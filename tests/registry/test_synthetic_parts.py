@@ -146,12 +146,15 @@ def test_a_spell_ends_when_the_next_begins() -> None:
 def test_drugs_are_chosen_from_what_there_is() -> None:
     profile = draw_profile(knobs(), rng())
 
-    def choose(current: int, year: float, escalate: bool, delay: float = 0.0) -> set[str]:
+    def choose(
+        current: int, year: float, escalate: bool, delay: float = 0.0, had: str = ""
+    ) -> set[str]:
         m = 500
         found = choose_drugs(
             np.full(m, current),
             np.full(m, year),
             np.full(m, escalate),
+            np.tile([name == had for name in NAMES], (m, 1)),
             replace(profile, approval_delay=delay),
             rng(),
         )
@@ -160,10 +163,14 @@ def test_drugs_are_chosen_from_what_there_is() -> None:
     assert choose(NONE, 1993.0, False) == {"azathioprine"}
     interferon, natalizumab = NAMES.index("interferon beta-1a"), NAMES.index("natalizumab")
     assert choose(natalizumab, 2010.0, True) == {"none"}
-    assert "natalizumab" not in choose(interferon, 2005.9, True)
-    assert "natalizumab" in choose(interferon, 2006.1, True)
-    assert "natalizumab" not in choose(interferon, 2006.1, True, delay=1.0)
+    assert "natalizumab" not in choose(interferon, 2006.4, True)
+    assert "natalizumab" in choose(interferon, 2006.5, True)
+    assert "natalizumab" not in choose(interferon, 2006.5, True, delay=1.0)
     assert "interferon beta-1a" not in choose(interferon, 2010.0, False)
+    assert "mitoxantrone" in choose(interferon, 2003.0, True)
+    assert choose(interferon, 2003.0, True, had="mitoxantrone") == {"none"}
+    assert "daclizumab" in choose(NONE, 2018.1, False)
+    assert "daclizumab" not in choose(NONE, 2018.2, False)
 
 
 def test_a_country_may_have_its_own_effect_of_sex() -> None:

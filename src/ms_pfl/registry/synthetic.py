@@ -26,7 +26,7 @@ from ms_pfl.registry.synthetic_countries import (
 )
 from ms_pfl.registry.synthetic_disease import SEVERITIES, STEP, Disease, simulate_disease
 from ms_pfl.registry.synthetic_people import DAYS_PER_YEAR, People, draw_people
-from ms_pfl.registry.synthetic_treatment import DRUGS
+from ms_pfl.registry.synthetic_treatment import DRUGS, WITHDRAWN
 from ms_pfl.registry.tables import RegistryTables
 
 # What patients remember of the time before they came: years back, and the share remembered.
@@ -87,7 +87,7 @@ def simulate_country(
     return RegistryTables(
         patients=_patients_table(country, ids, people, clinics, rng),
         visits=_visits_table(ids, visits),
-        relapses=_relapses_table(ids, people, disease, clinics, rng),
+        relapses=_relapses_table(ids, people, disease, visits, clinics, rng),
         treatments=_treatments_table(ids, people, disease, visits),
     )
 
@@ -158,18 +158,33 @@ def _visits_table(ids: np.ndarray, visits: Visits) -> pd.DataFrame:
     return frame
 
 
+def _last_days(n: int, visits: Visits) -> np.ndarray:
+    """Day of the last visit of each of n people: what comes later is not recorded."""
+    last_day = np.zeros(n, dtype=np.int64)
+    np.maximum.at(last_day, visits.person, visits.day)
+    return last_day
+
+
 def _relapses_table(
-    ids: np.ndarray, people: People, disease: Disease, clinics: Clinics, rng: np.random.Generator
+    ids: np.ndarray,
+    people: People,
+    disease: Disease,
+    visits: Visits,
+    clinics: Clinics,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     relapses = disease.relapses
     before = people.duration_at_entry[relapses.person] - relapses.time
     remembered = (before < _RECALL_YEARS) & (rng.random(len(before)) < _RECALL_SHARE)
+    day = people.onset_day[relapses.person] + np.floor(relapses.time * DAYS_PER_YEAR).astype(
+        np.int64
+    )
     known = (before <= 0) | remembered
-    person, time = relapses.person[known], relapses.time[known]
+    known &= day <= _last_days(len(people), visits)[relapses.person]
+    person, day = relapses.person[known], day[known]
     severity = np.array(SEVERITIES, dtype=object)[relapses.severity[known]]
     logit = clinics.logit_missing[people.clinic[person]]
     severity[rng.random(len(person)) < missing_rate("severity", logit)] = None
-    day = people.onset_day[person] + np.floor(time * DAYS_PER_YEAR).astype(np.int64)
     frame = pd.DataFrame(
         {
             "PATIENT_ID": _text(ids[person]),
@@ -185,26 +200,58 @@ def _treatments_table(
     ids: np.ndarray, people: People, disease: Disease, visits: Visits
 ) -> pd.DataFrame:
     treatments = disease.treatments
-    person = treatments.person
+    person, drug = treatments.person, treatments.drug
     start = people.onset_day[person] + np.floor(treatments.start * DAYS_PER_YEAR).astype(np.int64)
     # Decisions fall on steps of a quarter year: spread over the step, by a number that is fixed
     # by the person, so that spells stay in order and do not overlap.
     shift = np.floor((person * 0.6180339887) % 1.0 * STEP * DAYS_PER_YEAR).astype(np.int64)
-    ongoing = np.isinf(treatments.end)
-    end_time = np.where(ongoing, 0.0, treatments.end)
+    # No life is as long as this: it stands for "goes on".
+    end_time = np.minimum(treatments.end, 1000.0)
     end = people.onset_day[person] + np.floor(end_time * DAYS_PER_YEAR).astype(np.int64)
-    last_day = np.zeros(len(people), dtype=np.int64)
-    np.maximum.at(last_day, visits.person, visits.day)
     start, end = start + shift, end + shift
+    # The day of a withdrawal lies within a step, too.
+    withdrawn = np.minimum((WITHDRAWN - 1970.0) * DAYS_PER_YEAR, 10**6).astype(np.int64)[drug]
+    in_use = start < withdrawn
+    end = np.minimum(end, withdrawn)
+    person, drug, start, end = _courses(*(column[in_use] for column in (person, drug, start, end)))
     # What starts or ends after the last visit has not been recorded.
-    known = start <= last_day[person]
-    ongoing = (ongoing | (end > last_day[person]))[known]
+    last_day = _last_days(len(people), visits)[person]
+    known = start <= last_day
     names = np.array([drug.name for drug in DRUGS], dtype=object)
     return pd.DataFrame(
         {
             "PATIENT_ID": _text(ids[person[known]]),
-            "dmt": _text(names[treatments.drug[known]]),
+            "dmt": _text(names[drug[known]]),
             "START_DATE": _dates(start[known]),
-            "END_DATE": _dates(end[known], ongoing),
+            "END_DATE": _dates(end[known], (end > last_day)[known]),
         }
     )
+
+
+def _courses(
+    person: np.ndarray, drug: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Spells in days as they are written down: those of induction drugs as their courses.
+
+    A later course falls away where the spell has ended before it is over.
+
+    Args:
+        person, drug, start, end: (m,) spells, sorted by person, then start.
+
+    Returns:
+        The same four, one entry a spell or course, sorted likewise.
+    """
+    parts = []
+    for index in np.unique(drug):
+        of_drug = np.flatnonzero(drug == index)
+        courses = DRUGS[index].courses
+        if not courses:
+            parts.append((of_drug, start[of_drug], end[of_drug]))
+        for first, last in courses:
+            given = of_drug[start[of_drug] + last <= end[of_drug]]
+            parts.append((given, start[given] + first, start[given] + last))
+    if not parts:
+        return person, drug, start, end
+    spell, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((start, person[spell]))
+    return person[spell[order]], drug[spell[order]], start[order], end[order]

@@ -47,13 +47,14 @@ _OFF_BY_TWO = {"low": 0.01, "high": 0.005}
 DAY_TO_DAY = 0.08  # sd of real fluctuation, EDSS points
 
 # Functional systems KFS_1..KFS_7: loading on disability, mean and sd of the latent score before
-# rounding, highest score. Loadings exceed the published correlations (pyramidal .90,
-# cerebellar .61, brainstem .44, sensory .37, bowel .70, visual .50, cerebral .56) because
-# rounding and the floor at 0 take some away.
-_KFS_LOADING = np.array([0.88, 0.48, 0.30, 0.15, 0.60, 0.38, 0.45])
-_KFS_MEAN = np.array([1.9, 1.2, 0.7, 1.3, 1.1, 0.8, 0.8])
+# rounding, highest score. Loadings are below the published correlations (pyramidal .90,
+# cerebellar .61, brainstem .44, sensory .37, bowel .70, visual .50, cerebral .56) because the
+# definition of the scale, which ties the systems to it below 4, adds to them.
+_KFS_LOADING = np.array([0.81, 0.38, 0.25, 0.02, 0.52, 0.32, 0.40])
+_KFS_MEAN = np.array([1.9, 1.2, 0.7, 1.0, 1.1, 0.8, 0.8])
 _KFS_SD = np.array([1.3, 1.25, 1.0, 1.2, 1.2, 1.2, 1.1])
 _KFS_TOP = np.array([6, 5, 5, 6, 6, 6, 5])
+WALKING_FROM = 4.0  # EDSS
 _EDSS_MEAN, _EDSS_SD = 3.0, 2.2
 # Onset sites raise their own system: supratentorial -> cerebral, optic -> visual, brainstem ->
 # brainstem, spinal -> sensory.
@@ -148,12 +149,25 @@ def rate_edss(latent: np.ndarray, log_error: float, rng: np.random.Generator) ->
     return np.asarray(SCALE[np.clip(step + off, 0, len(SCALE) - 2)])
 
 
+def highest_system(edss: np.ndarray) -> np.ndarray:
+    """The highest functional system that m EDSS scores allow.
+
+    By its definition the scale follows the systems below 4 (1-1.5: no more than grade 1, 2-2.5:
+    grade 2, 3-3.5: grade 3), and walking from there on.
+
+    >>> highest_system(np.array([0.0, 1.5, 2.0, 3.5, 4.0])).tolist()
+    [0.0, 1.0, 2.0, 3.0, 6.0]
+    """
+    return np.where(edss < WALKING_FROM, np.floor(edss), float(_KFS_TOP.max()))
+
+
 def rate_systems(
     edss: np.ndarray, person: np.ndarray, onset_site: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Functional systems (m, 7) and ambulation score (m,) that go with m EDSS scores.
 
-    A person has a profile of systems that stays; the rest varies from visit to visit. The
+    A person has a profile of systems that stays; the rest varies from visit to visit. Below
+    EDSS 4 the highest system is the one that the score stands for, from there on 3 or more. The
     ambulation score follows walking distance and aids, hence the EDSS from 4 on.
     """
     n, m = len(onset_site), len(edss)
@@ -162,18 +176,25 @@ def rate_systems(
     z = (edss - _EDSS_MEAN) / _EDSS_SD
     own = np.sqrt(0.7) * trait[person] + np.sqrt(0.3) * rng.standard_normal((m, 7))
     score = _KFS_LOADING * z[:, None] + np.sqrt(1 - _KFS_LOADING**2) * own
-    kfs = np.clip(np.rint(_KFS_MEAN + _KFS_SD * score), 0, _KFS_TOP)
-    kfs[edss == 0] = 0
+    score = _KFS_MEAN + _KFS_SD * score
+    highest = highest_system(edss)
+    kfs = np.clip(np.rint(score), 0, np.minimum(_KFS_TOP, highest[:, None]))
+    # One system at least is what the score says, the one that comes nearest to it anyway.
+    rows, leading = np.arange(m), np.argmax(score, axis=1)
+    kfs[rows, leading] = np.maximum(kfs[rows, leading], np.minimum(highest, 3.0))
     # EDSS 4 -> 1, 4.5 -> 2 ... 9 -> 11; below 4 some walk a little less than without limits.
-    ambulation = np.where(edss >= 4, np.clip(2 * edss - 7, 0, 12), 0.0)
-    ambulation += (edss >= 2) & (edss < 4) & (rng.random(m) < 0.1)
+    ambulation = np.where(edss >= WALKING_FROM, np.clip(2 * edss - 7, 0, 12), 0.0)
+    ambulation += (edss >= 2) & (edss < WALKING_FROM) & (rng.random(m) < 0.1)
     return kfs, ambulation
 
 
 def record_course(
     people: People, disease: Disease, person: np.ndarray, time: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Course written down at m visits: CIS until a second attack, SP some time after it began."""
+    """Course written down at m visits: CIS until a second attack, SP some time after it began.
+
+    Progressive from onset is PR with a relapse (before entry, see ``simulate_disease``), else PP.
+    """
     n = len(people)
     first_relapse = np.full(n, np.inf)
     relapses = disease.relapses
@@ -185,7 +206,7 @@ def record_course(
     course = np.where(time < cis_end[person], "CIS", "RR").astype(object)
     course[time >= noticed[person]] = "SP"
     primary = people.primary[person]
-    course[primary] = np.where(people.with_relapses[person[primary]], "PR", "PP")
+    course[primary] = np.where(np.isfinite(first_relapse[person[primary]]), "PR", "PP")
     return course
 
 

@@ -13,6 +13,7 @@ from ms_pfl.registry.synthetic_treatment import (
     LOG_PROGRESSION_EFFECT,
     LOG_RELAPSE_EFFECT,
     NONE,
+    ONCE,
     decide,
 )
 
@@ -34,14 +35,16 @@ EFFECT_EDUCATION = -0.08
 # Slow change beside the steps, EDSS points a year; four times that in progressive disease,
 # and little of it beyond EDSS 6.5.
 DRIFT = 0.022
+MAX_STEP = 2.0  # EDSS points: what one step of worsening takes away at most
+SECONDARY_FROM = 3.0  # EDSS points: below, worsening is not called secondary progression
 IMPROVEMENT_RATE = 0.05  # small lasting improvements a person-year, not in progressive disease
 
-# Relapses: women +18 %, fewer with age and duration, few in progressive disease.
+# Relapses: women +18 %, fewer with age and duration, few in progressive disease and none in
+# primary progressive disease, which with relapses is PR.
 LOG_RELAPSE_FEMALE = float(np.log(1.18))
 LOG_RELAPSE_AGE = -0.02
 LOG_RELAPSE_DURATION = -0.02
 LOG_RELAPSE_SECONDARY = float(np.log(0.35))
-LOG_RELAPSE_PRIMARY = float(np.log(0.04))
 LOG_RELAPSE_PR = float(np.log(0.4))
 SEVERE_SHARE = 0.18  # 17-30 %
 RECOVERY_DAYS = 35.0  # time constant: mostly within two months
@@ -94,7 +97,7 @@ def _relapse_sizes(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 def _step_sizes(disability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """EDSS points of a step of lasting worsening; smaller on the walking-aid part of the scale."""
     scale = np.where(disability < 5.0, 0.75, np.where(disability < 7.0, 0.3, 0.1))
-    return np.asarray(0.5 + rng.exponential(1.0, len(disability)) * scale)
+    return np.minimum(0.5 + rng.exponential(1.0, len(disability)) * scale, MAX_STEP)
 
 
 def simulate_disease(
@@ -117,7 +120,8 @@ def simulate_disease(
     secondary = np.full(n, np.inf)
     last_relapse = np.zeros(n)  # onset counts as the first relapse
     last_relapse[people.primary] = -np.inf
-    drug = np.full(n, NONE)
+    drug, drug_start = np.full(n, NONE), np.zeros(n)
+    spent = np.zeros((n, len(ONCE) - 1), dtype=bool)
     onset_year = 1970.0 + people.onset_day / DAYS_PER_YEAR
 
     male = ~people.female
@@ -126,9 +130,9 @@ def simulate_disease(
         + profile.log_relapse
         + np.log(np.maximum(people.relapse_frailty, 1e-6))
         + LOG_RELAPSE_FEMALE * people.female
-        + np.where(people.primary, LOG_RELAPSE_PRIMARY, 0.0)
-        + np.where(people.with_relapses, LOG_RELAPSE_PR - LOG_RELAPSE_PRIMARY, 0.0)
+        + LOG_RELAPSE_PR * people.with_relapses
     )
+    purely_progressive = people.primary & ~people.with_relapses
     worsening_base = (
         np.log(max(parameters.progression_rate, 1e-12))
         + profile.log_progression
@@ -158,6 +162,12 @@ def simulate_disease(
             + LOG_RELAPSE_EFFECT[drug]
         )
         strikes = active & (rng.random(n) < -np.expm1(-np.exp(log_rate) * STEP))
+        # Which of the two it is, PP or PR, is known at entry: without a relapse by then, none
+        # comes later.
+        purely_progressive |= (
+            people.primary & (last_relapse == -np.inf) & (t + STEP > people.duration_at_entry)
+        )
+        strikes &= ~purely_progressive
         struck = np.flatnonzero(strikes)
         when = t + STEP * rng.random(len(struck))
         size, residual, severity = _relapse_sizes(len(struck), rng)
@@ -188,7 +198,7 @@ def simulate_disease(
             + 0.35 * (level - 3.0)
             + 0.03 * (age - 40.0)
         )
-        converts = ~progressive & (t > 2.0)
+        converts = ~progressive & (t > 2.0) & (level >= SECONDARY_FROM)
         converts &= rng.random(n) < -np.expm1(-np.exp(np.minimum(log_conversion, 0.0)) * STEP)
         secondary[converts] = t + STEP
 
@@ -197,6 +207,8 @@ def simulate_disease(
         treatable = active & (later >= people.diagnosis_lag) & (later < end)
         new = decide(
             drug,
+            later - drug_start,
+            spent,
             treatable,
             later - last_relapse,
             level,
@@ -209,6 +221,9 @@ def simulate_disease(
         )
         changed = np.flatnonzero(new != drug)
         changes.append((changed, np.full(len(changed), later), new[changed]))
+        drug_start[changed] = later
+        once = changed[ONCE[new[changed]]]
+        spent[once, new[once]] = True
         drug = new
 
     person = np.concatenate([p for p, _ in found])

@@ -99,7 +99,7 @@ def draw_people(
     return People(
         female=rng.random(n) < p_female,
         primary=primary,
-        with_relapses=primary & (rng.random(n) < 0.2),
+        with_relapses=primary & (rng.random(n) < 0.3),
         onset_age=onset_age,
         duration_at_entry=(entry_day - onset_day) / DAYS_PER_YEAR,
         follow_up=follow_up,
