@@ -125,6 +125,7 @@ def changed_by(
         try:
             after = again.outcome(*key)
         except InputError:  # another network: the federated model does not fit
+            assert key in FINE_TUNED
             assert {"model.hidden_layers", "model.width"} & set(settings)
             found.add(key)
             continue
