@@ -1,35 +1,5 @@
-"""Realistic fits for the tests of evaluation, reporting and tracking."""
+"""Realistic fits, see ``fits_fixtures``."""
 
-from __future__ import annotations
+from fits_fixtures import episodes, history, metrics, predictions
 
-import sys
-from pathlib import Path
-
-import pandas as pd
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
-
-import fits_factory as factory
-
-
-@pytest.fixture(scope="session")
-def episodes() -> pd.DataFrame:
-    return factory.make_episodes()
-
-
-@pytest.fixture(scope="session")
-def predictions(episodes: pd.DataFrame) -> pd.DataFrame:
-    return factory.make_predictions(episodes)
-
-
-@pytest.fixture(scope="session")
-def history() -> pd.DataFrame:
-    return factory.make_history()
-
-
-@pytest.fixture(scope="session")
-def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    from ms_pfl.evaluation.scoring import score
-
-    return score(predictions)
+__all__ = ["episodes", "history", "metrics", "predictions"]
