@@ -1,12 +1,14 @@
 # Two commands do everything: `make pfl` and `make test`. Nothing outside this folder is touched.
-# PYTHON: an interpreter of Python 3.11 or later to create .venv with.  ENV: a folder of conf/.
+# PYTHON: an interpreter of Python 3.11 or later to create .venv with.  ENV: a folder of conf/, or none.
 PYTHON ?= python3
-ENV ?= base
+ENV ?=
 KEDRO := .venv/bin/kedro
 LOCK := requirements.lock
+# Without ENV it is the plain command, which reads conf/local too.
+OPTIONS := $(if $(ENV), --env=$(ENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment pfl test test-slow lint clean
+.PHONY: help environment pfl test lint clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,15 +28,12 @@ environment:  ## create .venv from requirements.lock, or do nothing where it is 
 	fi
 
 pfl: environment  ## the main job: kedro run --pipeline=pfl (make pfl ENV=smoke for a first look)
-	@echo "Running: kedro run --pipeline=pfl --env=$(ENV)"
-	@$(KEDRO) run --pipeline=pfl --env=$(ENV)
+	@echo "Running: kedro run --pipeline=pfl$(OPTIONS)"
+	@$(KEDRO) run --pipeline=pfl$(OPTIONS)
 
 test: environment  ## the test suite
 	@echo "Running: python -m pytest"
 	@.venv/bin/python -m pytest
-
-test-slow: environment  ## the tests that take minutes
-	@.venv/bin/python -m pytest -m slow
 
 lint: environment  ## ruff, mypy and the arrows between the packages
 	@.venv/bin/ruff check .

@@ -161,3 +161,16 @@ def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
     assert digests(folder) == before
     assert "Data: registry tables in" in done.stdout
     assert "Table 1" in done.stdout
+
+
+def test_a_failed_run_is_failed_in_mlflow(project: KedroProject, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    folder = write(tmp_path / "own", patients="PATIENT_ID\nA\nB\n")
+    done = project.kedro("run", "--pipeline=pfl", f"--params=registry_folder={folder}")
+    assert done.returncode != 0
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("ms_pfl")
+    newest = client.search_runs([experiment.experiment_id], max_results=1)[0]
+    assert newest.info.status == "FAILED"
+    assert newest.data.params["registry_folder"] == str(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import difflib
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel, ValidationError
 
 from ms_pfl.errors import InputError
-
-_log = logging.getLogger(__name__)
 
 
 class ParameterCheck:
