@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 #: Key of the visits table's attrs: days with a visit (by patient) that were left out because they
 #: lie in the future, so that the attrition can start from what was handed in.
 FUTURE_VISIT_DAYS = "future_visit_days"
+#: The same as a dict by patient, so that it can be counted by country.
+FUTURE_VISIT_DAYS_BY_PATIENT = "future_visit_days_by_patient"
 
 
 def check_table(
@@ -34,12 +36,14 @@ def check_table(
 
     Returns:
         All columns of the contract in its order; the index is the position of the row in `frame`.
-        ``attrs[FUTURE_VISIT_DAYS]`` of visits counts the days that were left out.
+        ``attrs[FUTURE_VISIT_DAYS]`` of visits counts the days that were left out, and
+        ``attrs[FUTURE_VISIT_DAYS_BY_PATIENT]`` those of each patient who had any.
 
     Raises:
         InputError: a required column is missing, or a value breaks the contract.
     """
     left_out_before = frame.attrs.get(FUTURE_VISIT_DAYS, 0)
+    left_out_of = pd.Series(frame.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}), dtype="int64")
     frame = _named_columns(name, frame, origin)
     filled = pd.Series(False, index=frame.index)
     for column in frame:
@@ -64,8 +68,10 @@ def check_table(
     canonical = _leave_out_future(name, canonical, origin, today)
     if name == "visits":
         future = handed_in.drop(index=canonical.index)
-        future_days = len(future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"]))
-        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + future_days
+        future_days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])["PATIENT_ID"]
+        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + len(future_days)
+        left_out_of = left_out_of.add(future_days.value_counts(), fill_value=0).astype("int64")
+        canonical.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] = left_out_of.to_dict()
         _mention_unscored(canonical["EDSS"].isna(), origin)
     if name == "patients":
         repeated = canonical["PATIENT_ID"].duplicated()

@@ -12,7 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, check_between_tables, check_table
+from ms_pfl.registry.checks import (
+    FUTURE_VISIT_DAYS,
+    FUTURE_VISIT_DAYS_BY_PATIENT,
+    check_between_tables,
+    check_table,
+)
 from ms_pfl.registry.columns import Origin
 from ms_pfl.registry.contract import CONTRACT
 
@@ -104,7 +109,8 @@ def _check(
         canonical[name] = frame.reset_index(drop=True)
         canonical[name].attrs = {"source": dict(source)}
         if name == "visits":
-            canonical[name].attrs[FUTURE_VISIT_DAYS] = frame.attrs[FUTURE_VISIT_DAYS]
+            for left_out in (FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT):
+                canonical[name].attrs[left_out] = frame.attrs[left_out]
     return RegistryTables(**canonical)
 
 

@@ -15,7 +15,7 @@ TABLES = ["patients", "visits", "relapses", "treatments"]
 
 
 def create_pipeline() -> Pipeline:
-    """A registry -> ``episodes``, ``attrition``, and what follows from the episodes alone."""
+    """A registry -> ``episodes``, how they came about, and what follows from them alone."""
     cohort = Pipeline(
         [
             Node(
@@ -27,7 +27,13 @@ def create_pipeline() -> Pipeline:
             Node(
                 func=build_cohort,
                 inputs=[*TABLES, "registry_source", "params:cohort"],
-                outputs=["episodes", "attrition"],
+                outputs=[
+                    "episodes",
+                    "attrition",
+                    "attrition_by_country",
+                    "outcomes",
+                    "prevalence",
+                ],
                 name="build_cohort",
             ),
         ]
