@@ -75,6 +75,18 @@ def build_cohort(
     return tuple(cohort)
 
 
+def draw_flow(
+    episodes: pd.DataFrame, attrition: pd.DataFrame, attrition_by_country: pd.DataFrame
+) -> tuple[Any, Any]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to."""
+    from ms_pfl.reporting.attrition import flow_diagram, losses_by_country
+
+    return (
+        flow_diagram(attrition, int(episodes["label"].sum())),
+        losses_by_country(attrition_by_country),
+    )
+
+
 def split(
     episodes: pd.DataFrame, seeds: Sequence[int], parameters: SplitFractions
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

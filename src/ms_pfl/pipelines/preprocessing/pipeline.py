@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.pipelines.preprocessing.nodes import (
     build_cohort,
     describe_cohort,
+    draw_flow,
     read_registry,
     split,
 )
@@ -35,6 +36,12 @@ def create_pipeline() -> Pipeline:
                     "prevalence",
                 ],
                 name="build_cohort",
+            ),
+            Node(
+                func=draw_flow,
+                inputs=["episodes", "attrition", "attrition_by_country"],
+                outputs=["figure_attrition", "figure_attrition_by_country"],
+                name="draw_flow",
             ),
         ]
     )
