@@ -2,7 +2,7 @@
 
 A worsening is PIRA (progression independent of relapse activity) where no relapse began near its
 onset, and RAW (relapse-associated worsening) where one did; by default from 90 days before it to
-30 after, as Müller et al. recommend (JAMA Neurology 2023;80:1232).
+30 after. Müller et al. review the definitions (JAMA Neurology 2023, 10.1001/jamaneurol.2023.3331).
 """
 
 from __future__ import annotations
