@@ -129,9 +129,12 @@ def check_vocabulary(
                 "%s, column %s: %s, so that nothing can be learned from it; %s",
                 origin.label, name, said, leave_out,
             )  # fmt: skip
-        elif name in vocabulary.numbers and different == rows >= _ENOUGH_ROWS:
-            if (values % 1 == 0).all():
-                _log.warning(
-                    "%s, column %s: another whole number in each row; if it is an identifier, %s",
-                    origin.label, name, leave_out,
-                )  # fmt: skip
+        elif (
+            name in vocabulary.numbers
+            and different == rows >= _ENOUGH_ROWS
+            and (values % 1 == 0).all()
+        ):
+            _log.warning(
+                "%s, column %s: another whole number in each row; if it is an identifier, %s",
+                origin.label, name, leave_out,
+            )  # fmt: skip

@@ -117,7 +117,7 @@ def own_episodes(
 
 
 def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
-    names = [str(name).strip() for name in table.columns]
+    names = [" ".join(str(name).split()) for name in table.columns]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{origin.label} has two columns named {name}; keep one of them")
@@ -146,14 +146,10 @@ def _map_columns(
     for key, own in named:
         if own not in columns:
             close = difflib.get_close_matches(own, columns, n=1)
-            hint = (
-                f"did you mean {close[0]}?"
-                if close
-                else f"it has {', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}"
-            )
+            shown = close or [*columns[:12], *(["..."] if len(columns) > 12 else [])]
             raise InputError(
-                f"{origin.label} has no column {own}; {hint} Set own_episodes.{key} to a column "
-                "of the table"
+                f"{origin.label} has no column {own}, but {', '.join(shown)}; set "
+                f"own_episodes.{key} to a column of the table"
             )
     mapped = {name: own for name, (_, own) in wanted.items()}
     for own in (*parameters.leave_out, *parameters.categorical):
@@ -200,31 +196,31 @@ def _read_label(raw: pd.Series, origin: Origin, parameters: OwnEpisodesParameter
     shown = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
     positive = parameters.positive
     if positive is None:
-        label = text.str.upper().map(_LABELS)
+        known = text.str.upper().map(_LABELS)
         remedy = (
             "correct it"
-            if len(found) != 2 or label.notna().any()
+            if len(found) != 2 or known.notna().any()
             else f"name the one of {shown} that counts as 1 in own_episodes.positive"
         )
-        refuse(label.isna(), raw, origin, "is neither 0 nor 1", remedy)
+        refuse(known.isna(), raw, origin, "is neither 0 nor 1", remedy)
+        label = known.astype(np.int8)
     else:
         if positive.strip() not in found:
             raise InputError(
                 f"{origin.label}, column {raw.name}: no row holds {positive!r}, which "
                 f"own_episodes.positive names; the column holds {shown}: name one of them"
             )
-        label = text.eq(positive.strip())
+        label = text.eq(positive.strip()).astype(np.int8)
         others = [value for value in found if value != positive.strip()]
         if len(others) > 1:
-            second = text[~label].iloc[0]
+            second = text[label == 0].iloc[0]
             refuse(
-                ~label & text.ne(second),
+                (label == 0) & text.ne(second),
                 raw,
                 origin,
                 f"is a third label beside {positive!r} and {second!r}",
                 "make the labels two values",
             )
-    label = label.astype(np.int8)
     if label.nunique() < 2:
         raise InputError(
             f"{origin.label}, column {raw.name}: every row holds {found[0]!r}; "
