@@ -71,11 +71,25 @@ class ParameterCheck:
                     f"Parameter '{name}' = {value}: this run does not read it; an episodes table "
                     "of your own is read by `kedro run --pipeline=modelling`"
                 )
-        if given.get("heart_folder") is not None and self._parameters["episodes_file"] is not None:
+        reads = "params:episodes_file" in pipeline.inputs()
+        file_given, hospitals_given = (
+            self._parameters[name] is not None for name in ("episodes_file", "heart_folder")
+        )
+        if "own_episodes" in given and not (reads and (file_given or hospitals_given)):
+            raise click.ClickException(
+                "Parameter 'own_episodes' has no effect in this run, which reads no table of your "
+                "own; name one with --params=episodes_file=FILE and --pipeline=modelling"
+            )
+        if "heart_rows" in given and not (reads and hospitals_given and not file_given):
+            raise click.ClickException(
+                "Parameter 'heart_rows' has no effect in this run, which does not read the four "
+                "hospitals; they are read by `kedro run --pipeline=modelling --env=heart`"
+            )
+        if given.get("heart_folder") is not None and file_given:
             raise click.ClickException(
                 "Parameters 'episodes_file' and 'heart_folder' name two tables; give one of them"
             )
-        if self._parameters["episodes_file"] is None:
+        if not file_given:
             return
         file = Path(self._parameters["episodes_file"]).expanduser().resolve()
         for name in sorted(pipeline.all_outputs()):

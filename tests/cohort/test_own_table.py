@@ -218,6 +218,8 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
          "stands in an earlier row already; keep one row an episode, number them over all sites, "
          "or leave the numbering to this program (own_episodes.leave_out)"),
         (HEAD, {}, " holds no row; at least one episode is needed"),
+        (TWO.replace("age", "sex=f"), {}, ": two features would be called 'sex=f'; rename the "
+         "column of that name"),
         (TWO.replace("age", "label"), {}, ", column label: the name has a meaning of its own here; "
          "map it in own_episodes.columns, rename it, or name it in own_episodes.leave_out"),
     ],

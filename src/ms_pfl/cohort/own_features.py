@@ -46,12 +46,12 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
     """
     if pd.api.types.is_datetime64_any_dtype(raw) or pd.api.types.is_timedelta64_dtype(raw):
         _refuse_dates(raw.notna(), raw.astype("str"), origin)
-    text = text_cells(raw)
     if categorical:
-        return text
-    if pd.api.types.is_numeric_dtype(raw) and not pd.api.types.is_bool_dtype(raw):
+        return text_cells(raw)
+    if pd.api.types.is_numeric_dtype(raw):
         number = pd.Series(raw.to_numpy(dtype=np.float64, na_value=np.nan), raw.index)
     else:
+        text = text_cells(raw)
         flags = text.str.upper().map(_FLAGS)
         number = pd.to_numeric(text.mask(flags.notna(), flags), errors="coerce").astype("float64")
         no_number = text.notna() & number.isna()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ms_pfl.cohort.own_features import check_vocabulary, read_feature, text_cells
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
-from ms_pfl.cohort.vocabulary import Vocabulary, encode, feature_names, merge, site_vocabulary
+from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
@@ -96,13 +96,8 @@ def own_episodes(
         for rows in features.groupby(site).groups.values()
     )
     check_vocabulary(features, vocabulary, origin, parameters.categorical)
-    for name in feature_names(vocabulary):
-        if name in _CONTRACT:
-            raise InputError(
-                f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
-                "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
-            )
-    episodes = pd.concat([episodes, encode(features, vocabulary)], axis=1).reset_index(drop=True)
+    encoded = _encode(features, vocabulary, origin)
+    episodes = pd.concat([episodes, encoded], axis=1).reset_index(drop=True)
     positive = "1" if parameters.positive is None else parameters.positive
     episodes.attrs = {
         "source": {
@@ -116,6 +111,20 @@ def own_episodes(
     return episodes, vocabulary
 
 
+def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> pd.DataFrame:
+    try:
+        encoded = encode(features, vocabulary)
+    except InputError as error:
+        raise InputError(f"{origin.label}: {error}") from None
+    for name in encoded.columns:
+        if name in _CONTRACT:
+            raise InputError(
+                f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
+                "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
+            )
+    return encoded
+
+
 def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     names = [" ".join(str(name).split()) for name in table.columns]
     for name in names:
@@ -124,7 +133,8 @@ def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     table = table.set_axis(names, axis=1).reset_index(drop=True)
     blank = pd.Series(True, index=table.index)
     for name in names:
-        blank &= text_cells(table[name]).isna()
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        blank &= (table[name] if numeric else text_cells(table[name])).isna()
     if blank.all():
         raise InputError(f"{origin.label} holds no row; at least one episode is needed")
     return table[~blank]
