@@ -48,37 +48,36 @@ class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
         return {"filepath": str(self._filepath)}
 
 
-class HeartDiseaseEpisodes(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """The four hospitals of UCI Heart Disease as an ``episodes`` table; read-only."""
+class EarlierEpisodes(AbstractDataset[Path, Path]):
+    """The episodes table that an earlier run left; read-only.
 
-    def __init__(self, folder: str, metadata: dict[str, Any] | None = None) -> None:
-        """Name the folder that holds the four ``processed.*.data`` files.
+    Loading gives its path and reads nothing, so that the step which chooses between it and
+    somebody's own table can run before anything is there.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Name the file.
 
         Args:
-            folder: the folder, absolute or below the working directory.
+            filepath: of the dataset ``episodes``.
             metadata: for Kedro-Viz; unused here.
         """
-        self._folder = Path(folder).expanduser()
+        self._path = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> pd.DataFrame:
-        """Read and encode the four files (:func:`ms_pfl.registry.heart_disease.read_episodes`)."""
-        from ms_pfl.registry.heart_disease import read_episodes
+    def load(self) -> Path:
+        """The file's path, whether or not it exists."""
+        return self._path
 
-        return read_episodes(self._folder)
-
-    def save(self, data: pd.DataFrame) -> None:
-        """Refuse: the files of the hospitals are read, never written."""
-        raise DatasetError(
-            "The episodes of --env=heart come from the hospitals' files and are read-only; "
-            "run `kedro run --pipeline=modelling --env=heart`, which starts from them."
-        )
+    def save(self, data: Path) -> None:
+        """Refuse: the table is written as the dataset ``episodes``."""
+        raise DatasetError("The episodes table is written as `episodes`.")
 
     def _exists(self) -> bool:
-        return self._folder.is_dir()
+        return self._path.is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"folder": str(self._folder)}
+        return {"filepath": str(self._path)}
 
 
 class MlflowRun(AbstractDataset[dict[str, Any], Any]):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
+from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms.parameters import ParadigmParameters
@@ -17,8 +20,15 @@ class Parameters(ParadigmParameters):
     registry_folder: str | None = Field(
         description="folder of one's own registry tables; null: the synthetic registry"
     )
+    episodes_file: str | None = Field(
+        description="an episodes table of one's own (.csv, .parquet) for the pipeline modelling"
+    )
+    own_episodes: OwnEpisodesParameters
     heart_folder: str | None = Field(
-        default=None, description="folder of the UCI Heart Disease files (--env=heart)"
+        description="folder of the UCI Heart Disease files (--env=heart)"
+    )
+    heart_rows: Literal["complete", "all"] = Field(
+        description="complete: rows with ten predictors; all: every row, with all thirteen"
     )
     synthetic_registry: SyntheticRegistryParameters
     cohort: CohortParameters

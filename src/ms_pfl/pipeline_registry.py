@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
+from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
 from ms_pfl.pipelines.preprocessing.pipeline import (
     create_partition_pipeline,
 )
@@ -31,8 +32,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     training = sum(paradigms.values(), Pipeline([]))
     evaluation = create_evaluation()
     reporting = create_reporting()
-    modelling = create_partition_pipeline() + training + evaluation + reporting
-    pfl = synthetic_registry + preprocessing + modelling
+    after_cohort = training + evaluation + reporting
+    modelling = create_own_data() + create_partition_pipeline() + after_cohort
+    pfl = synthetic_registry + preprocessing + after_cohort
     return {
         "__default__": pfl,
         "pfl": pfl,

@@ -18,9 +18,9 @@ def test_pfl_is_the_default_and_needs_only_parameters(pipelines: dict) -> None:
     assert {n for n in pipelines["pfl"].inputs() if not n.startswith("params:")} == {"parameters"}
 
 
-def test_modelling_starts_from_the_episodes(pipelines: dict) -> None:
+def test_modelling_starts_from_a_table_of_ones_own_or_earlier_episodes(pipelines: dict) -> None:
     free = {n for n in pipelines["modelling"].inputs() if not n.startswith("params:")}
-    assert free == {"episodes", "parameters"}
+    assert free == {"earlier_episodes", "parameters"}
 
 
 def test_five_namespaces_hold_eight_trainings(pipelines: dict) -> None:

@@ -63,11 +63,14 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 @styled
-def country_sizes(countries: pd.DataFrame) -> Figure:
+def country_sizes(
+    countries: pd.DataFrame, site: tuple[str, str] = ("country", "countries")
+) -> Figure:
     """Draw episodes a country (log scale) beside the share of episodes that worsen.
 
     Args:
         countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+        site: what one of them is called, and several.
     """
     from matplotlib.figure import Figure
 
@@ -80,7 +83,7 @@ def country_sizes(countries: pd.DataFrame) -> Figure:
     sizes.plot(countries["n_episodes"], rows, "o", color="#56B4E9", label="all episodes")
     sizes.plot(positive, rows, "o", color="#D55E00", label="with the outcome")
     _log_axis(sizes, int(countries["n_episodes"].max()))
-    sizes.set(xlabel="episodes (log scale)", title="Size of each country")
+    sizes.set(xlabel="episodes (log scale)", title=f"Size of each {site[0]}")
     sizes.set_yticks(rows, countries["country"])
     sizes.set_ylim(len(countries) - 0.3, -0.7)
     sizes.legend(loc="lower right")
@@ -88,7 +91,7 @@ def country_sizes(countries: pd.DataFrame) -> Figure:
     overall = 100 * countries["n_positive"].sum() / countries["n_episodes"].sum()
     shares.axvline(overall, color=INK, linewidth=0.8, linestyle=":")
     shares.set(
-        xlabel="outcome, % of episodes", title=f"Class balance (all countries {overall:.1f} %)"
+        xlabel="outcome, % of episodes", title=f"Class balance (all {site[1]} {overall:.1f} %)"
     )
     shares.set_xlim(left=-1)
     shares.tick_params(axis="y", length=0)

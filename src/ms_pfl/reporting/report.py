@@ -15,7 +15,13 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, models_in_order
 from ms_pfl.reporting import attrition, figures
 from ms_pfl.reporting.headline import headline
-from ms_pfl.reporting.tables import notes, per_country_table, prevalence_table, table1
+from ms_pfl.reporting.tables import (
+    notes,
+    per_country_table,
+    prevalence_table,
+    site_words,
+    table1,
+)
 
 _PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
 
@@ -50,7 +56,8 @@ def build_report(
         summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
         history: the concatenated history tables of all fits.
-        cohort: what the results stand on: ``source`` (``kind`` and ``description`` of the data),
+        cohort: what the results stand on: ``source`` (``kind``, ``description`` and, where it is no
+            country, ``site`` of the data),
             ``countries`` (rows of :func:`ms_pfl.reporting.tables.country_table`), ``attrition``
             and ``attrition_by_country`` (rows of :mod:`ms_pfl.reporting.attrition`) and
             ``prevalence`` (rows); the last three None for data that came as episodes.
@@ -69,6 +76,7 @@ def build_report(
         return Markup(figures.to_svg(figure, name))
 
     source = cohort["source"]
+    site, sites = site_words(source)
     countries = pd.DataFrame(cohort["countries"])
     gain = gains(metrics, "federated", "roc_auc", "country")
     environment = Environment(
@@ -81,15 +89,17 @@ def build_report(
     return environment.get_template("report.html.j2").render(
         synthetic=source.get("kind") == "synthetic",
         source=source,
+        site=site,
+        sites=sites,
         headline=headline(metrics, summary),
         notes=notes(coverage, source, split_counts),
         table1=_table(table1(summary)),
         table2=_table(table1(summary, ("brier", "log_loss"))),
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),
         bold2=_best_cells(summary, ("brier", "log_loss")),
-        per_country=_table(per_country_table(summary, countries)),
+        per_country=_table(per_country_table(summary, countries, site=site)),
         flow=None if cohort["attrition"] is None else _flow(cohort, embed),
-        sizes_figure=embed(figures.country_sizes(countries), "sizes"),
+        sizes_figure=embed(figures.country_sizes(countries, (site, sites)), "sizes"),
         curves_figure=embed(figures.learning_curves(learning_curves(history)), "curves"),
         gain_figure=embed(figures.gain_by_country(gain, countries), "gain")
         if gain["gain"].notna().any()

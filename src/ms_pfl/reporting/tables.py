@@ -91,6 +91,16 @@ def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype="str")
 
 
+def site_words(source: Mapping[str, str]) -> tuple[str, str]:
+    """Return what the data call a site, and several: country, unless the source says otherwise.
+
+    >>> site_words({"kind": "own", "site": "hospital"})
+    ('hospital', 'hospitals')
+    """
+    site = source.get("site", "country")
+    return site, _plural(site)
+
+
 def country_table(episodes: pd.DataFrame) -> pd.DataFrame:
     """Count patients and episodes by country.
 
@@ -116,7 +126,11 @@ def country_table(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_country_table(
-    summary: pd.DataFrame, countries: pd.DataFrame, metric: str = "roc_auc", digits: int = 3
+    summary: pd.DataFrame,
+    countries: pd.DataFrame,
+    metric: str = "roc_auc",
+    digits: int = 3,
+    site: str = "country",
 ) -> pd.DataFrame:
     """Lay a metric out by country: one row a country, one column a model, means over seeds.
 
@@ -125,6 +139,7 @@ def per_country_table(
         countries: the table of :func:`country_table`; its order is kept.
         metric: such as ``roc_auc``.
         digits: decimals.
+        site: what a country is called, the head of the first column.
 
     Returns:
         Text cells: ``Country``, ``Patients``, ``Episodes``, ``With outcome`` (share of
@@ -138,7 +153,7 @@ def per_country_table(
     }
     table = pd.DataFrame(
         {
-            "Country": countries["country"],
+            f"{site[:1].upper()}{site[1:]}": countries["country"],
             "Patients": [f"{n:,}" for n in countries["n_patients"]],
             "Episodes": [f"{n:,}" for n in countries["n_episodes"]],
             "With outcome": [f"{100 * share:.1f} %" for share in countries["positive_share"]],
@@ -157,14 +172,15 @@ def notes(
 
     Args:
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
-        source: ``kind`` (``synthetic``, ``folder`` or ``own``) and ``description``, as in
-            ``episodes.attrs["source"]``.
+        source: ``kind`` (``synthetic``, ``folder`` or ``own``), ``description`` and, where a
+            country is called something else, ``site``, as in ``episodes.attrs["source"]``.
         split_counts: a row a seed and country: country, train_episodes, train_positive,
             validation_patients, test_patients.
 
     Returns:
         A sentence or two an entry; the warning about synthetic data comes first.
     """
+    site, _ = site_words(source)
     lines = []
     if source.get("kind") == "synthetic":
         lines.append(f"Synthetic data ({source['description']}): no figure is about real patients.")
@@ -175,13 +191,13 @@ def notes(
         f"Test split: {_range(coverage['n_episodes'], 'episode')} "
         f"({_range(coverage['n_positive'], None)} with the outcome) of "
         f"{_range(coverage['n_patients'], 'patient')} in "
-        f"{_range(coverage['n_countries'], 'country')} "
+        f"{_range(coverage['n_countries'], site)} "
         f"for each seed; seeds {seeds}; the same rows for every model."
     )
     if coverage["n_single_class"].max() > 0:
         lines.append(
             f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
-            f"{_range(coverage['n_single_class'], 'country')} whose test episodes are all of one "
+            f"{_range(coverage['n_single_class'], site)} whose test episodes are all of one "
             f"class; pooled values keep them."
         )
     lines += _small_countries(split_counts)
@@ -216,8 +232,13 @@ def _range(counts: pd.Series, noun: str | None) -> str:
     number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     if noun is None:
         return number
-    plural = {"country": "countries"}.get(noun, f"{noun}s")
-    return f"{number} {noun if high == 1 else plural}"
+    return f"{number} {noun if high == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if re.search("[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search("(s|x|z|ch|sh)$", noun) else f"{noun}s"
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -109,17 +109,17 @@ def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
         they are not known), "countries" (rows of
         :func:`ms_pfl.reporting.tables.country_table`)}.
     """
-    from ms_pfl.reporting.tables import country_table
+    from ms_pfl.reporting.tables import country_table, site_words
 
     countries = country_table(episodes)
+    source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
     _log.info(
-        "Cohort: %s episodes of %s patients in %d countries, %.1f %% with the outcome",
+        "Cohort: %s episodes of %s patients in %d %s, %.1f %% with the outcome",
         f"{len(episodes):,}", f"{countries['n_patients'].sum():,}", len(countries),
-        100 * episodes["label"].mean(),
+        site_words(source)[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
-    own = {"kind": "own", "description": "own episodes table"}
     return {
-        "source": episodes.attrs.get("source", own),
+        "source": source,
         **{
             name: episodes.attrs.get(name)
             for name in ("attrition", "attrition_by_country", "prevalence")

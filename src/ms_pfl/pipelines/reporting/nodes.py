@@ -14,13 +14,13 @@ def make_tables(
     split_counts: pd.DataFrame,
 ) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences below it, and ROC-AUC country by country."""
-    from ms_pfl.reporting.tables import notes, per_country_table, table1
+    from ms_pfl.reporting.tables import notes, per_country_table, site_words, table1
 
     countries = pd.DataFrame(cohort["countries"])
     return (
         table1(summary),
         notes(coverage, cohort["source"], split_counts),
-        per_country_table(summary, countries),
+        per_country_table(summary, countries, site=site_words(cohort["source"])[0]),
     )
 
 
@@ -31,11 +31,12 @@ def draw_figures(
     from ms_pfl.evaluation.comparison import gains
     from ms_pfl.evaluation.curves import learning_curves
     from ms_pfl.reporting import figures
+    from ms_pfl.reporting.tables import site_words
 
     countries = pd.DataFrame(cohort["countries"])
     curves = learning_curves(pd.concat(histories.values(), ignore_index=True))
     return (
-        figures.country_sizes(countries),
+        figures.country_sizes(countries, site_words(cohort["source"])),
         figures.learning_curves(curves),
         figures.gain_by_country(gains(metrics, "federated", "roc_auc", "country"), countries),
     )

@@ -1,0 +1,140 @@
+"""Feature columns of a table of one's own: number, category, or a refusal in one line."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.vocabulary import Vocabulary
+from ms_pfl.errors import InputError
+from ms_pfl.registry.columns import Origin, refuse
+
+_log = logging.getLogger(__name__)
+
+#: A category with more levels is an identifier or a free text.
+MAX_LEVELS = 50
+#: In a table so large, a column that differs in every row is taken for an identifier.
+_ENOUGH_ROWS = 20
+#: Spellings of "not known" in a feature, beside empty cells. Words such as "none" are levels.
+_MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "<NA>", ".", "?")
+_FLAGS = {"TRUE": "1", "FALSE": "0"}
+_DATE = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}"
+_DECIMAL_COMMA = r"[+-]?\d+,\d+"
+
+
+def text_cells(raw: pd.Series) -> pd.Series:
+    """Cells as stripped text (dtype str), missing where empty or spelled so; 2.0 is "2"."""
+    if isinstance(raw.dtype, pd.CategoricalDtype):
+        raw = raw.astype("object")
+    text = raw.astype("str").str.strip().str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
+    return text.mask(text.isna() | text.str.upper().isin(_MISSING))
+
+
+def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Series:
+    """One column as numbers (float32) or categories (str), NaN = missing.
+
+    Args:
+        raw: cells as text or typed, indexed by row position; its name is the column's.
+        origin: for messages.
+        categorical: numbers are categories too.
+
+    Raises:
+        InputError: the column holds dates, numbers beside text, a decimal comma, or a number
+            that is not finite.
+    """
+    if pd.api.types.is_datetime64_any_dtype(raw) or pd.api.types.is_timedelta64_dtype(raw):
+        _refuse_dates(raw.notna(), raw.astype("str"), origin)
+    if categorical:
+        return text_cells(raw)
+    if pd.api.types.is_numeric_dtype(raw):
+        number = pd.Series(raw.to_numpy(dtype=np.float64, na_value=np.nan), raw.index)
+    else:
+        text = text_cells(raw)
+        flags = text.str.upper().map(_FLAGS)
+        number = pd.to_numeric(text.mask(flags.notna(), flags), errors="coerce").astype("float64")
+        no_number = text.notna() & number.isna()
+        if no_number.any():
+            cells = text[no_number]
+            if cells.str.fullmatch(_DATE).all():
+                _refuse_dates(no_number, raw, origin)
+            if cells.str.fullmatch(_DECIMAL_COMMA).all():
+                refuse(no_number, raw, origin, "has a decimal comma", "write numbers with a point")
+            if no_number.sum() == text.notna().sum():
+                return text
+            refuse(
+                no_number,
+                raw,
+                origin,
+                "is no number, as other rows of the column are",
+                "correct it, or name the column in own_episodes.categorical",
+            )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        read = number.astype("float32")
+    infinite = pd.Series(np.isinf(read.to_numpy()), raw.index)
+    refuse(infinite, raw, origin, "is not finite", "correct it or leave it empty")
+    return read
+
+
+def _refuse_dates(wrong: pd.Series, raw: pd.Series, origin: Origin) -> None:
+    refuse(
+        wrong,
+        raw,
+        origin,
+        "is a date",
+        "turn the column into a number, such as an age in years, or name it in "
+        "own_episodes.leave_out",
+    )
+
+
+def check_vocabulary(
+    features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin, declared: tuple[str, ...]
+) -> None:
+    """Refuse categories that are identifiers; warn of columns that can teach nothing.
+
+    Args:
+        features: the columns as :func:`read_feature` gives them.
+        vocabulary: of all sites.
+        origin: for messages.
+        declared: columns that were named categorical on purpose.
+
+    Raises:
+        InputError: a category has more than 50 levels, or another one in each row of a table of
+            20 rows or more.
+    """
+    rows = len(features)
+    leave_out = "name it in own_episodes.leave_out"
+    for name, levels in vocabulary.levels.items():
+        if len(levels) > MAX_LEVELS or (
+            len(levels) == rows >= _ENOUGH_ROWS and name not in declared
+        ):
+            raise InputError(
+                f"{origin.label}, column {name}: {len(levels)} different texts in {rows} rows, "
+                f"such as {levels[0][:40]!r}; an identifier? {leave_out}, or group its values (at "
+                f"most {MAX_LEVELS})"
+            )
+        alike = {level.casefold(): level for level in levels}
+        for level in levels:
+            if (other := alike[level.casefold()]) != level:
+                _log.warning(
+                    "%s, column %s: %r and %r are two levels; write them in one way if they mean "
+                    "the same", origin.label, name, level, other,
+                )  # fmt: skip
+    for name in vocabulary.columns:
+        values = features[name].dropna()
+        if (different := values.nunique()) <= 1:
+            said = f"{str(values.iloc[0])!r} in all rows" if different else "no value in any row"
+            _log.warning(
+                "%s, column %s: %s, so that nothing can be learned from it; %s",
+                origin.label, name, said, leave_out,
+            )  # fmt: skip
+        elif (
+            name in vocabulary.numbers
+            and different == rows >= _ENOUGH_ROWS
+            and (values % 1 == 0).all()
+        ):
+            _log.warning(
+                "%s, column %s: another whole number in each row; if it is an identifier, %s",
+                origin.label, name, leave_out,
+            )  # fmt: skip

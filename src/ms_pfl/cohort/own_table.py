@@ -1,0 +1,257 @@
+"""A multi-site table of one's own -> the episodes table and the vocabulary it is encoded with."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.own_features import check_vocabulary, read_feature, text_cells
+from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
+from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
+from ms_pfl.errors import InputError
+from ms_pfl.registry.columns import Origin, read_column, refuse
+from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
+from ms_pfl.registry.tables import read_csv
+
+_CONTRACT = ("episode_id", "patient_id", "country", "t0", "label")
+_LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
+_ROW_DIGITS = 6
+
+
+def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
+    """Read a .csv or .parquet file; it is only read.
+
+    Returns:
+        The table (cells of a CSV file as text, blank lines as rows), and where it came from.
+
+    Raises:
+        InputError: the file is not there, or is no table.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"the episodes file {path} does not exist or is no file; name a .csv or .parquet file"
+        )
+    if path.suffix.lower() == ".csv":
+        return read_csv(path), Origin(str(path), "line", 2)
+    if path.suffix.lower() == ".parquet":
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{path} is no readable parquet file ({reason}); write it anew"
+            ) from None
+        if frame.index.name is not None:
+            frame = frame.reset_index()
+        return frame, Origin(str(path), "row", 1)
+    raise InputError(
+        f"the episodes file {path} is neither .csv nor .parquet; save it as one of them"
+    )
+
+
+def own_episodes(
+    table: pd.DataFrame, origin: Origin, parameters: OwnEpisodesParameters, description: str
+) -> tuple[pd.DataFrame, Vocabulary]:
+    """Read a table's columns, agree on a vocabulary over its sites, and encode with it.
+
+    Args:
+        table: one row an episode; all columns that are not mapped or left out are features.
+        origin: for messages.
+        parameters: the column map and what is done with labels and features.
+        description: of the data, for reports.
+
+    Returns:
+        ``episodes`` as :class:`ms_pfl.cohort.schemas.Episodes` has them, rows in the order of the
+        table, with source and vocabulary in ``attrs``; and the vocabulary.
+
+    Raises:
+        InputError: a column or a value cannot be used; file, row, column, value and remedy.
+    """
+    table = _without_blank_rows(table, origin)
+    mapped = _map_columns(list(table.columns), origin, parameters)
+    site = read_column(
+        table[mapped["country"]], Column("country", "text", required=True), table.index, origin
+    )
+    episodes = pd.DataFrame(index=table.index)
+    episodes["episode_id"] = _episode_ids(table, mapped, site, origin)
+    if "patient_id" in mapped:
+        column = Column("patient_id", "text", required=True)
+        episodes["patient_id"] = read_column(
+            table[mapped["patient_id"]], column, table.index, origin
+        )
+    else:
+        episodes["patient_id"] = episodes["episode_id"]
+    episodes["country"] = site
+    if "t0" in mapped:
+        column = Column("t0", "date", earliest_year=EARLIEST_PERSON_YEAR)
+        episodes["t0"] = read_column(table[mapped["t0"]], column, table.index, origin)
+    episodes["label"] = _read_label(table[mapped["label"]], origin, parameters)
+    features = _read_features(table, mapped, origin, parameters)
+    vocabulary = merge(
+        site_vocabulary(features.loc[rows], missing_indicators=parameters.missing_indicators)
+        for rows in features.groupby(site).groups.values()
+    )
+    check_vocabulary(features, vocabulary, origin, parameters.categorical)
+    encoded = _encode(features, vocabulary, origin)
+    episodes = pd.concat([episodes, encoded], axis=1).reset_index(drop=True)
+    positive = "1" if parameters.positive is None else parameters.positive
+    episodes.attrs = {
+        "source": {
+            "kind": "own",
+            "description": description,
+            "outcome": parameters.outcome or f"{parameters.columns.label} ({positive})",
+            "site": parameters.site_name,
+        },
+        "vocabulary": vocabulary.model_dump(mode="json"),
+    }
+    return episodes, vocabulary
+
+
+def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> pd.DataFrame:
+    try:
+        encoded = encode(features, vocabulary)
+    except InputError as error:
+        raise InputError(f"{origin.label}: {error}") from None
+    for name in encoded.columns:
+        if name in _CONTRACT:
+            raise InputError(
+                f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
+                "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
+            )
+    return encoded
+
+
+def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
+    names = [" ".join(str(name).split()) for name in table.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{origin.label} has two columns named {name}; keep one of them")
+    table = table.set_axis(names, axis=1).reset_index(drop=True)
+    blank = pd.Series(True, index=table.index)
+    for name in names:
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        blank &= (table[name] if numeric else text_cells(table[name])).isna()
+    if blank.all():
+        raise InputError(f"{origin.label} holds no row; at least one episode is needed")
+    return table[~blank]
+
+
+def _map_columns(
+    columns: list[str], origin: Origin, parameters: OwnEpisodesParameters
+) -> dict[str, str]:
+    """Contract's name -> the table's, for what the table has; all names are checked."""
+    given = parameters.columns
+    wanted = {"country": ("site", given.site), "label": ("label", given.label)}
+    for name in ("patient_id", "episode_id", "t0"):
+        own = getattr(given, name)
+        if own is not None or name in columns:
+            wanted[name] = (name, name if own is None else own)
+    named = [(f"columns.{key}", own) for key, own in wanted.values()]
+    named += [("leave_out", own) for own in parameters.leave_out]
+    named += [("categorical", own) for own in parameters.categorical]
+    for key, own in named:
+        if own not in columns:
+            close = difflib.get_close_matches(own, columns, n=1)
+            shown = close or [*columns[:12], *(["..."] if len(columns) > 12 else [])]
+            raise InputError(
+                f"{origin.label} has no column {own}, but {', '.join(shown)}; set "
+                f"own_episodes.{key} to a column of the table"
+            )
+    mapped = {name: own for name, (_, own) in wanted.items()}
+    for own in (*parameters.leave_out, *parameters.categorical):
+        if own in mapped.values():
+            raise InputError(
+                f"{origin.label}, column {own}: it is mapped in own_episodes.columns and cannot "
+                "be in leave_out or categorical too; take it out of one of them"
+            )
+    for own in parameters.categorical:
+        if own in parameters.leave_out:
+            raise InputError(
+                f"{origin.label}, column {own}: it is both in own_episodes.leave_out and in "
+                "own_episodes.categorical; take it out of one of them"
+            )
+    for one, other in (("label", "country"), ("label", "patient_id"), ("label", "episode_id")):
+        if mapped[one] == mapped.get(other):
+            raise InputError(
+                f"{origin.label}, column {mapped[one]}: it cannot be the label and "
+                f"{other.replace('country', 'site')} at once; correct own_episodes.columns"
+            )
+    return mapped
+
+
+def _episode_ids(
+    table: pd.DataFrame, mapped: dict[str, str], site: pd.Series, origin: Origin
+) -> pd.Series:
+    if "episode_id" not in mapped:
+        number = site.groupby(site).cumcount() + 1
+        return site + " " + number.astype("str").str.zfill(_ROW_DIGITS)
+    raw = table[mapped["episode_id"]]
+    ids = read_column(raw, Column("episode_id", "text", required=True), table.index, origin)
+    remedy = (
+        "keep one row an episode, number them over all sites, or leave the numbering to this "
+        "program (own_episodes.leave_out)"
+    )
+    refuse(ids.duplicated(), raw, origin, "stands in an earlier row already", remedy)
+    return ids
+
+
+def _read_label(raw: pd.Series, origin: Origin, parameters: OwnEpisodesParameters) -> pd.Series:
+    text = text_cells(raw)
+    refuse(text.isna(), raw, origin, "is empty", "fill it in or remove the row")
+    found = sorted(text.unique())
+    shown = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
+    positive = parameters.positive
+    if positive is None:
+        known = text.str.upper().map(_LABELS)
+        remedy = (
+            "correct it"
+            if len(found) != 2 or known.notna().any()
+            else f"name the one of {shown} that counts as 1 in own_episodes.positive"
+        )
+        refuse(known.isna(), raw, origin, "is neither 0 nor 1", remedy)
+        label = known.astype(np.int8)
+    else:
+        if positive.strip() not in found:
+            raise InputError(
+                f"{origin.label}, column {raw.name}: no row holds {positive!r}, which "
+                f"own_episodes.positive names; the column holds {shown}: name one of them"
+            )
+        label = text.eq(positive.strip()).astype(np.int8)
+        others = [value for value in found if value != positive.strip()]
+        if len(others) > 1:
+            second = text[label == 0].iloc[0]
+            refuse(
+                (label == 0) & text.ne(second),
+                raw,
+                origin,
+                f"is a third label beside {positive!r} and {second!r}",
+                "make the labels two values",
+            )
+    if label.nunique() < 2:
+        raise InputError(
+            f"{origin.label}, column {raw.name}: every row holds {found[0]!r}; "
+            "both outcomes are needed to learn from"
+        )
+    return label
+
+
+def _read_features(
+    table: pd.DataFrame, mapped: dict[str, str], origin: Origin, parameters: OwnEpisodesParameters
+) -> pd.DataFrame:
+    used = {*mapped.values(), *parameters.leave_out}
+    names = [name for name in table.columns if name not in used]
+    if not names:
+        raise InputError(
+            f"{origin.label} has no feature beside {', '.join(table.columns)}; add what to predict "
+            "from, a column each"
+        )
+    return pd.DataFrame(
+        {
+            name: read_feature(table[name], origin, categorical=name in parameters.categorical)
+            for name in names
+        }
+    )

@@ -1,0 +1,78 @@
+"""The node that reads a multi-site table of one's own."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
+from ms_pfl.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+
+def read_own_episodes(
+    episodes_file: str | None,
+    parameters: OwnEpisodesParameters,
+    heart_folder: str | None,
+    heart_rows: Literal["complete", "all"],
+    earlier_episodes: Path,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read and encode the table that is given, or go on from the episodes that are there.
+
+    Args:
+        episodes_file: a .csv or .parquet file, which comes before the others.
+        parameters: its column map, and what is done with categories and missing values.
+        heart_folder: the files of UCI Heart Disease.
+        heart_rows: which of their rows and columns are taken.
+        earlier_episodes: what an earlier run left.
+
+    Returns:
+        ``episodes`` and the vocabulary of their features.
+
+    Raises:
+        InputError: a file, column or value cannot be used, or nothing is there to go on from.
+    """
+    from ms_pfl.cohort.own_table import own_episodes, read_file
+    from ms_pfl.registry import heart_disease
+
+    if episodes_file is not None:
+        table, origin = read_file(episodes_file)
+        description = f"own episodes table {Path(episodes_file).name}"
+    elif heart_folder is not None:
+        table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)
+        description = heart_disease.DESCRIPTIONS[heart_rows]
+    else:
+        return _go_on(earlier_episodes)
+    episodes, vocabulary = own_episodes(table, origin, parameters, description)
+    _log.info(
+        "Own table: %s rows of %d sites; %d columns, %d of them categorical, became %d features",
+        f"{len(episodes):,}", episodes["country"].nunique(), len(vocabulary.columns),
+        len(vocabulary.levels), len(feature_columns(episodes)),
+    )  # fmt: skip
+    return episodes, vocabulary.model_dump(mode="json")
+
+
+def feature_columns(episodes: pd.DataFrame) -> list[str]:
+    """The columns of the episodes table that are features."""
+    from ms_pfl.cohort.schemas import Episodes
+
+    return [name for name in episodes.columns if name not in Episodes.to_schema().columns]
+
+
+def _go_on(earlier_episodes: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    from ms_pfl.cohort.vocabulary import Vocabulary
+
+    if not earlier_episodes.is_file():
+        raise InputError(
+            f"There are no episodes in {earlier_episodes}: name a table of your own with "
+            "--params=episodes_file=FILE, or make them of a registry with `kedro run "
+            "--pipeline=preprocessing`"
+        )
+    episodes = pd.read_parquet(earlier_episodes)
+    names = tuple(feature_columns(episodes))
+    numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
+    return episodes, episodes.attrs.get("vocabulary", numbers.model_dump(mode="json"))

@@ -1,0 +1,132 @@
+"""`kedro run --pipeline=modelling` on the table that docs/own-data.md shows, as it says to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kedro_project import PROJECT, KedroProject, make_project
+
+PAGE = (PROJECT / "docs/own-data.md").read_text()
+FEATURES = [
+    "sex=f", "sex=m", "age", "age missing", "smoker", "ward=cardiology", "ward=medicine",
+    "ward=surgery", "ward missing", "lactate", "lactate missing",
+]  # fmt: skip
+
+
+def block(language: str) -> str:
+    """The only block of the page in a language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
+    made = make_project(tmp_path_factory.mktemp("project"))
+    (made.folder / "ward.csv").write_text(block("csv"))
+    few = (
+        "federated: {rounds: 2}\ncentralized: {epochs: 2}\nlocal: {epochs: 2}\n"
+        "fine_tuned: {epochs: 1}\nray: {num_workers: 0}\nseeds: [0]\n"
+    )
+    (made.folder / "conf/local").mkdir(exist_ok=True)
+    (made.folder / "conf/local/parameters.yml").write_text(block("yaml") + few)
+    return made
+
+
+def state(file: Path) -> tuple[str, int]:
+    return hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns
+
+
+@pytest.fixture(scope="module")
+def run(project: KedroProject) -> subprocess.CompletedProcess[str]:
+    before = state(project.folder / "ward.csv")
+    done = project.kedro("run", "--pipeline=modelling")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert state(project.folder / "ward.csv") == before
+    return done
+
+
+def test_it_ends_with_a_table_in_the_words_of_the_data(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    assert "Traceback" not in run.stdout + run.stderr
+    for word in ("Table 1", "Data: own episodes table ward.csv.", "in 3 hospitals"):
+        assert word in run.stdout
+    report = (project.folder / "data/08_reporting/report.html").read_text()
+    assert "Outcome: worse by the next day." in report
+    assert "ROC-AUC by hospital" in report
+    shown = re.sub(r"<pre>.*?</pre>", "", report, flags=re.DOTALL)
+    assert "countr" not in re.sub(r"<[^>]*>", "", shown).lower()
+
+
+def test_the_features_are_those_of_the_page(
+    run: subprocess.CompletedProcess[str], project: KedroProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    assert list(episodes.columns) == ["episode_id", "patient_id", "country", "label", *FEATURES]
+    assert episodes["episode_id"].tolist()[12] == "Oslo 000001"
+    monkeypatch.chdir(project.folder)
+    names: dict[str, pd.DataFrame] = {}
+    exec(block("python"), names)
+    assert list(names["features"].columns) == FEATURES
+    new = names["features"].iloc[0]
+    assert new[["ward=cardiology", "ward=medicine", "ward=surgery"]].tolist() == [0, 0, 0]
+    assert new["lactate missing"] == 1
+
+
+def test_modelling_goes_on_from_the_episodes_that_are_there(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    path = project.folder / "data/03_primary/episodes.parquet"
+    before = pd.read_parquet(path)
+    local = project.folder / "conf/local/parameters.yml"
+    given = local.read_text()
+    local.write_text(given.replace("episodes_file: ward.csv\n", ""))
+    try:
+        done = project.kedro("run", "--pipeline=modelling", "--to-nodes=split_patients")
+    finally:
+        local.write_text(given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pd.testing.assert_frame_equal(pd.read_parquet(path), before)
+
+
+def test_the_main_job_does_not_pass_over_a_table(project: KedroProject) -> None:
+    done = project.kedro("run", "--pipeline=pfl", "--params=episodes_file=ward.csv")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert done.returncode != 0
+    assert len(errors) == 1
+    assert "'episodes_file' = ward.csv: this run does not read it" in errors[0]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_wrong_table_stops_with_one_line(project: KedroProject) -> None:
+    (project.folder / "wrong.csv").write_text(block("csv").replace("O07,worse", "O07,dead"))
+    done = project.kedro("run", "--pipeline=modelling", "--params=episodes_file=wrong.csv")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert done.returncode != 0
+    assert errors == [
+        "Error: wrong.csv, line 20, column outcome: 'dead' is a third label beside 'worse' and "
+        "'stable'; make the labels two values"
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", ["complete", "all"])
+def test_four_real_hospitals_end_with_a_table(
+    rows: str, project: KedroProject, shared_data: Callable[[str], Path]
+) -> None:
+    folder = shared_data("heart_disease")
+    done = project.kedro(
+        "run", "--pipeline=modelling", "--env=heart",
+        f"--params=heart_folder={folder},heart_rows={rows},ray.num_workers=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "in 4 hospitals for each seed" in " ".join(done.stdout.split())
+    said = "One class only to train on in some seed: Switzerland." in done.stdout
+    assert said == (rows == "complete")
