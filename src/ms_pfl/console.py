@@ -130,6 +130,32 @@ def show_attrition(attrition: pd.DataFrame) -> None:
     get_console().print(table)
 
 
+def show_prevalence(prevalence: pd.DataFrame) -> None:
+    """Print how often each outcome is seen under each rule; the chosen pair comes first."""
+    from rich.table import Table
+
+    table = Table(title="Prevalence of confirmed worsening by outcome and rule (the first is used)")
+    names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
+    for row in prevalence.itertuples():
+        table.add_row(
+            str(row.outcome).replace("_", " "),
+            str(row.rule).replace("_", " "),
+            f"{row.episodes:,}",
+            f"{row.worsened:,}",
+            _percent(row.prevalence),
+            _percent(row.agreement),
+            "–" if math.isnan(row.kappa) else f"{row.kappa:.2f}",
+            _percent(row.share_pira),
+        )
+    get_console().print(table)
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
 def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     """Print where the report and the MLflow store are, and how to open them.
 

@@ -223,3 +223,4 @@ class RunSummary:
             console.show_places(self._project, logged, report="report" in outputs)
         elif "attrition" in outputs:
             console.show_attrition(catalog.load("attrition"))
+            console.show_prevalence(catalog.load("prevalence"))

@@ -19,6 +19,7 @@ DRUGS = ("Avonex", "fingolimod", "Tysabri 300 mg", "alemtuzumab", "Copaxone", "m
 def parameters(**changes: Any) -> CohortParameters:
     """The defaults of the goldens, with changes."""
     values: dict[str, Any] = {
+        "outcome": "state_near_two_years",
         "rule": "three_strata",
         "observation_window_days": 1187,
         "minimum_edss": 3,
@@ -28,6 +29,9 @@ def parameters(**changes: Any) -> CohortParameters:
         "relapse_exclusion_days": 30,
         "baseline_away_from_relapse": False,
         "closing_required_below_threshold": True,
+        "sustained": False,
+        "relapse_days_before_worsening": 90,
+        "relapse_days_after_worsening": 30,
         "minimum_gap_days": 0,
         "include_cis": True,
         "minimum_age_years": 18,

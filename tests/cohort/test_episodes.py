@@ -46,7 +46,7 @@ def test_eligibility_of_each_kind_is_applied_and_counted():
         + one_episode("early", years=-11)
         + one_episode("unknown")
     )
-    episodes, attrition = build_episodes(registry(patients, visit_table), parameters())
+    episodes, attrition, *_ = build_episodes(registry(patients, visit_table), parameters())
     assert episodes["episode_id"].tolist() == ["kept@2001-01-01", "unknown@2001-01-01"]
     assert attrition.iloc[0].tolist() == ["Registry", "People in the registry", 7, 30, 0, 0]
     assert attrition.iloc[-1].tolist() == ["Episodes", "Labelled episodes", 2, 2, 0, 0]
@@ -66,7 +66,7 @@ def test_eligibility_of_each_kind_is_applied_and_counted():
 
 def test_the_eighteenth_birthday_is_of_age():
     patients = pd.DataFrame({"PATIENT_ID": ["A"], "country": "Italy", "BIRTH_DATE": ["1983-01-01"]})
-    episodes, _ = build_episodes(registry(patients, visits(one_episode("A"))), parameters())
+    episodes, *_ = build_episodes(registry(patients, visits(one_episode("A"))), parameters())
     assert len(episodes) == 1
 
 
@@ -76,7 +76,7 @@ def test_leaving_out_cis_is_an_option():
     )
     tables = registry(["A", "B"], visit_table)
     assert len(build_episodes(tables, parameters())[0]) == 2
-    episodes, attrition = build_episodes(tables, parameters(include_cis=False))
+    episodes, attrition, *_ = build_episodes(tables, parameters(include_cis=False))
     assert episodes["patient_id"].tolist() == ["B"]
     assert dropped(attrition)["Course"] == (1, 5)
 
@@ -87,7 +87,7 @@ def test_a_syndrome_is_carried_on_to_a_visit_that_names_no_course():
         ["A", "B"],
         visits(one_episode("A") + one_episode("B"), MSCOURSE_AT_VISIT=course + ["RR"] * 5),
     )
-    episodes, attrition = build_episodes(tables, parameters(include_cis=False))
+    episodes, attrition, *_ = build_episodes(tables, parameters(include_cis=False))
     assert episodes["patient_id"].tolist() == ["B"]
     assert dropped(attrition)["Course"] == (0, 3)
 
@@ -97,7 +97,7 @@ def test_exactly_the_least_time_in_the_registry_is_enough(days, kept):
     # From 2000-01-01 to 2003-09-01; B is there so that somebody remains.
     rows = one_episode("A") + one_episode("B") + [("B", "2010-01-01", 2.0)]
     tables = registry(["A", "B"], visits(rows))
-    episodes, _ = build_episodes(tables, parameters(minimum_registry_days=days))
+    episodes, *_ = build_episodes(tables, parameters(minimum_registry_days=days))
     assert (episodes["patient_id"] == "A").sum() == kept
 
 
@@ -115,7 +115,7 @@ def test_visits_without_a_score_and_of_the_future_are_counted_and_date_the_recor
         ("unscored", "2001-01-01", nan),
     ]
     ids = ["kept", "early", "future", "unscored"]
-    episodes, attrition = build_episodes(registry(ids, visits(rows)), parameters())
+    episodes, attrition, *_ = build_episodes(registry(ids, visits(rows)), parameters())
     assert episodes["episode_id"].tolist() == ["kept@2001-01-01"]
     assert episodes["VISITS_IN_WINDOW"].tolist() == [3]
     assert attrition.iloc[0].tolist() == ["Registry", "People in the registry", 4, 15, 0, 0]
@@ -128,7 +128,7 @@ def test_the_last_visit_counts_for_the_time_in_the_registry_with_a_score_or_with
     rows = [*one_episode("A"), ("A", "2004-01-01", float("nan"))]
     for days, kept in [(1461, True), (1462, False)]:
         tables = registry(["A", "B"], visits(rows + one_episode("B") + [("B", "2009-01-01", 2.0)]))
-        episodes, _ = build_episodes(tables, parameters(minimum_registry_days=days))
+        episodes, *_ = build_episodes(tables, parameters(minimum_registry_days=days))
         assert ("A" in episodes["patient_id"].tolist()) == kept
 
 
@@ -146,7 +146,7 @@ def test_reasons_for_no_label_are_counted():
         visit_table,
         relapses([("relapse", "2002-12-30"), ("relapse", "2003-01-15")]),
     )
-    episodes, attrition = build_episodes(tables, parameters())
+    episodes, attrition, *_ = build_episodes(tables, parameters())
     assert episodes["patient_id"].tolist() == ["kept"]
     by_reason = attrition.set_index("reason")["episodes_dropped"]
     assert by_reason["Every EDSS near two years was taken shortly after a relapse"] == 1
@@ -162,8 +162,8 @@ def test_gap_between_episodes_starts_at_the_last_one_kept():
     days = pd.date_range("2000-01-01", periods=73, freq="30D")
     rows = [("A", str(day.date()), 2.0) for day in days]
     tables = registry(["A"], visits(rows))
-    every, _ = build_episodes(tables, parameters())
-    spaced, attrition = build_episodes(tables, parameters(minimum_gap_days=100))
+    every, *_ = build_episodes(tables, parameters())
+    spaced, attrition, *_ = build_episodes(tables, parameters(minimum_gap_days=100))
     assert every["t0"].diff().dt.days.iloc[1:].eq(30).all()
     assert spaced["t0"].diff().dt.days.iloc[1:].eq(120).all()
     assert spaced["t0"].iloc[0] == every["t0"].iloc[0] == days[2]
@@ -179,7 +179,7 @@ def test_nothing_left_says_why():
 
 def test_the_real_sample(shared_data):
     tables = convert(shared_data("msoutcomes_sample") / "sample_data.csv")
-    episodes, attrition = build_episodes(tables, parameters())
+    episodes, attrition, *_ = build_episodes(tables, parameters())
     assert episodes["label"].value_counts().to_dict() == {0: 255, 1: 53}
     assert attrition["patients"].tolist() == [40, 40, 40, 40, 34, 34, 33, 33, 31, 29, 29]
     assert attrition["episodes"].iloc[[0, -1]].tolist() == [539, 308]
@@ -191,7 +191,7 @@ def test_the_real_sample(shared_data):
 
 def test_columns_dtypes_order_and_source():
     tables = random_registry(1, n_patients=40, n_countries=4)
-    episodes, _ = build_episodes(tables, parameters(minimum_registry_days=0))
+    episodes, *_ = build_episodes(tables, parameters(minimum_registry_days=0))
     assert list(episodes.columns) == [*IDS, *FEATURES]
     assert (episodes[list(FEATURES)].dtypes == np.float32).all()
     assert episodes["label"].dtype == np.int8
@@ -207,20 +207,20 @@ def test_columns_dtypes_order_and_source():
 def test_a_country_alone_gives_its_own_rows_and_row_order_none(seed):
     tables = random_registry(seed, n_patients=24, n_countries=3)
     choice = parameters(minimum_edss=1, horizon_tolerance_days=700)
-    together, _ = build_episodes(tables, choice)
+    together, *_ = build_episodes(tables, choice)
     names = ("patients", "visits", "relapses", "treatments")
 
     mixed = RegistryTables(
         **{name: getattr(tables, name).sample(frac=1, random_state=seed) for name in names}
     )
-    again, _ = build_episodes(check(mixed, "test", today=TODAY), choice)
+    again, *_ = build_episodes(check(mixed, "test", today=TODAY), choice)
     pd.testing.assert_frame_equal(together, again)
 
     country = together["country"].iloc[0]
     ids = tables.patients.loc[tables.patients["country"] == country, "PATIENT_ID"]
     own = {name: getattr(tables, name) for name in names}
     site = RegistryTables(**{n: t[t["PATIENT_ID"].isin(ids)] for n, t in own.items()})
-    alone, _ = build_episodes(check(site, "test", today=TODAY), choice)
+    alone, *_ = build_episodes(check(site, "test", today=TODAY), choice)
     pd.testing.assert_frame_equal(
         alone, together[together["country"] == country].reset_index(drop=True)
     )

@@ -44,7 +44,7 @@ def test_golden_labels_come_out_of_the_whole_way_to_episodes(shared_data, name):
     # Nothing but the outcome drops an anchor.
     open_wide = parameters(minimum_registry_days=0, minimum_age_years=0, earliest_year=1900)
     tables = registry(sorted(ids), visit_table, relapse_table)
-    episodes, attrition = build_episodes(tables, open_wide)
+    episodes, attrition, *_ = build_episodes(tables, open_wide)
     labelled = golden[golden["label"].notna()].reset_index(drop=True)
     assert episodes["patient_id"].tolist() == labelled["PATIENT_ID"].tolist()
     assert episodes["t0"].tolist() == labelled["t0"].tolist()

@@ -15,14 +15,26 @@ from ms_pfl.reporting.tables import country_table, table1
 
 ATTRITION = pd.DataFrame(
     {
-        "stage": ["Patients in the registry", "Labelled episodes"],
-        "reason": ["", "no visit around two years"],
-        "patients": [207, 205],
-        "episodes": [1400, 1054],
-        "patients_dropped": [0, 2],
-        "episodes_dropped": [0, 346],
+        "stage": ["Registry", "Follow-up", "Episodes"],
+        "reason": ["People in the registry", "No visit near two years", "Labelled episodes"],
+        "patients": [207, 205, 205],
+        "episodes": [1400, 1054, 1054],
+        "patients_dropped": [0, 2, 0],
+        "episodes_dropped": [0, 346, 0],
     }
 )
+PREVALENCE = [
+    {
+        "outcome": "state_near_two_years",
+        "rule": "three_strata",
+        "episodes": 1054,
+        "worsened": 120,
+        "prevalence": 0.1139,
+        "agreement": 1.0,
+        "kappa": None,
+        "share_pira": 0.625,
+    }
+]
 SYNTHETIC = {"kind": "synthetic", "description": "Synthetic registry <seed 1> & co"}
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -64,9 +76,13 @@ def arguments(
         "summary": summarize(metrics),
         "coverage": coverage(predictions),
         "history": history,
-        "countries": country_table(episodes),
-        "attrition": ATTRITION,
-        "source": SYNTHETIC,
+        "cohort": {
+            "source": SYNTHETIC,
+            "countries": country_table(episodes).to_dict("records"),
+            "attrition": ATTRITION.to_dict("records"),
+            "attrition_by_country": ATTRITION.assign(country="Côte d'Ivoire").to_dict("records"),
+            "prevalence": PREVALENCE,
+        },
         "split_counts": split_counts,
         "configuration": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
     }
@@ -105,10 +121,11 @@ def test_it_holds_what_the_run_found(reader: Reader, metrics: pd.DataFrame) -> N
         assert cell in text
     assert "Labelled episodes" in text
     assert "346" in text
+    assert "State near two years three strata 1,054 120 11.4 % 100.0 % – 62.5 %" in text
     assert "Côte d'Ivoire" in text
     assert "has the highest pooled ROC-AUC" in text
     assert installed_versions()["torch"] in text
-    assert sum(tag == "svg" for tag, _ in reader.tags) == 3
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 5
 
 
 def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) -> None:
@@ -140,8 +157,13 @@ def test_own_data_without_attrition_and_a_single_paradigm(arguments: dict[str, o
         "metrics": local,
         "summary": summarize(local),
         "history": history[history.paradigm == "local"],
-        "attrition": None,
-        "source": {"kind": "own", "description": "Four hospitals"},
+        "cohort": {
+            **arguments["cohort"],  # type: ignore[dict-item]
+            "source": {"kind": "own", "description": "Four hospitals"},
+            "attrition": None,
+            "attrition_by_country": None,
+            "prevalence": None,
+        },
     }
     page = build_report(**{**arguments, **changes})  # type: ignore[arg-type]
     assert "Synthetic data" not in page

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.features import FEATURES, build_features, course_at
+from ms_pfl.cohort.attrition import Flow, future_days_by_country
+from ms_pfl.cohort.features import build_features, course_at
+from ms_pfl.cohort.outcomes import (
+    OUTCOME_STAGES,
+    outcome_days,
+    outcome_table,
+    prevalence_table,
+)
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.timeline import code_of, date_of, event_keys, visit_days
-from ms_pfl.cohort.worsening import REASONS, label_days
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import FUTURE_VISIT_DAYS
+from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.contract import COURSES
 from ms_pfl.registry.tables import RegistryTables
 
@@ -20,9 +26,27 @@ from ms_pfl.registry.tables import RegistryTables
 ID_COLUMNS: tuple[str, ...] = ("episode_id", "patient_id", "country", "t0", "label")
 
 
-def build_episodes(
-    tables: RegistryTables, parameters: CohortParameters
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+class Cohort(NamedTuple):
+    """Labelled episodes and what is known of how they came about.
+
+    Attributes:
+        episodes: episode_id, patient_id, country, t0, label (int8), then the 42 features
+            (float32, NaN = missing), sorted by country, patient_id, t0.
+        attrition: :meth:`ms_pfl.cohort.attrition.Flow.table`. Before the last stage an episode is
+            a day with a visit, those in the future included that the ingest left out.
+        attrition_by_country: the same by country.
+        outcomes: :func:`ms_pfl.cohort.outcomes.outcome_table` of the episodes, in their order.
+        prevalence: :func:`ms_pfl.cohort.outcomes.prevalence_table`.
+    """
+
+    episodes: pd.DataFrame
+    attrition: pd.DataFrame
+    attrition_by_country: pd.DataFrame
+    outcomes: pd.DataFrame
+    prevalence: pd.DataFrame
+
+
+def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Cohort:
     """Turn registry tables into labelled episodes.
 
     Args:
@@ -30,12 +54,7 @@ def build_episodes(
         parameters: eligibility, outcome rule, windows.
 
     Returns:
-        episodes: episode_id, patient_id, country, t0, label (int8), then the 42 features
-            (float32, NaN = missing), sorted by country, patient_id, t0. ``attrs["source"]`` says
-            where the tables came from.
-        attrition: one row a stage: stage, reason, patients and episodes that remain,
-            patients_dropped and episodes_dropped by it. Before the last stage an episode is a
-            day with a visit, those in the future included that the ingest left out.
+        The cohort; ``attrs["source"]`` of each table says where the registry came from.
 
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
@@ -43,11 +62,16 @@ def build_episodes(
     patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
     days = visit_days(tables.visits, patients)
     onsets = event_keys(tables.relapses["PATIENT_ID"], tables.relapses["DATE_OF_ONSET"], patients)
-    anchors = label_days(days, onsets, parameters)
+    anchors = outcome_days(days, onsets, parameters)
     person = tables.patients.set_index("PATIENT_ID").reindex(patients)
     row = person.iloc[days.code]
 
-    flow = _Flow(days.code, len(patients), tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0))
+    future = future_days_by_country(
+        tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0),
+        tables.visits.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}),
+        person["country"],
+    )
+    flow = Flow(days.code, person["country"].to_numpy(), future)
     flow.keep("Visits", "Visit without an EDSS score", days.scored)
     if not parameters.include_cis:
         course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
@@ -76,9 +100,10 @@ def build_episodes(
             f"Less than {parameters.minimum_gap_days} days after the patient's last episode",
             _spaced(days.key, flow.kept, parameters.minimum_gap_days),
         )
-    for name, stage in _OUTCOME_STAGES.items():
+    eligible = flow.kept[days.scored]
+    for name, (stage, text) in OUTCOME_STAGES[parameters.outcome].items():
         if name != "baseline_at_relapse" or parameters.baseline_away_from_relapse:
-            flow.keep(stage, REASONS[name], reason != name)
+            flow.keep(stage, text, reason != name)
     attrition = flow.table()
     if not flow.kept.any():
         worst = attrition.iloc[int(attrition["episodes_dropped"].to_numpy().argmax())]
@@ -88,39 +113,39 @@ def build_episodes(
             f"most were dropped for: {worst['reason']} ({worst['episodes_dropped']} visits); "
             "more follow-up, or wider windows in the cohort parameters, are needed"
         )
-    chosen = anchors.loc[flow.kept[days.scored], ["patient_id", "t0", "label"]].reset_index(
-        drop=True
-    )
-    day = np.datetime_as_string(chosen["t0"].to_numpy(), unit="D")
+    chosen = np.flatnonzero(flow.kept[days.scored])
+    kept = days.key[flow.kept]
+    patient_id = pd.Series(patients.to_numpy()[code_of(kept)], dtype="str")
+    day = np.datetime_as_string(date_of(kept), unit="D")
     episodes = pd.DataFrame(
         {
-            "episode_id": chosen["patient_id"] + "@" + pd.Series(day, dtype="str"),
-            "patient_id": chosen["patient_id"],
+            "episode_id": patient_id + "@" + pd.Series(day, dtype="str"),
+            "patient_id": patient_id,
             "country": pd.Series(row["country"].to_numpy()[flow.kept], dtype="str"),
-            "t0": chosen["t0"],
-            "label": chosen["label"].astype(np.int8),
+            "t0": date_of(kept),
+            "label": anchors["label"].to_numpy()[chosen].astype(np.int8),
         }
     )
-    episodes = pd.concat([episodes, build_features(tables, chosen, parameters)], axis=1)
-    episodes = episodes.sort_values(
-        ["country", "patient_id", "t0", "episode_id"], ignore_index=True
-    )[[*ID_COLUMNS, *FEATURES]]
+    order = episodes.sort_values(["country", "patient_id", "t0"]).index
+    country = pd.factorize(person["country"])[0]
+    outcomes = outcome_table(episodes, days, onsets, country, chosen, parameters)
+    features = build_features(tables, episodes[["patient_id", "t0"]], parameters)
+    cohort = Cohort(
+        pd.concat([episodes, features], axis=1).loc[order].reset_index(drop=True),
+        attrition,
+        flow.by_country(),
+        outcomes.loc[order].reset_index(drop=True),
+        prevalence_table(days, onsets, country, eligible, parameters),
+    )
     source = tables.patients.attrs.get(
         "source", {"kind": "own", "description": "registry tables in memory"}
     )
-    episodes.attrs = {"source": dict(source)}
-    attrition.attrs = {"source": dict(source)}
-    return episodes, attrition
+    for table in cohort:
+        table.attrs = {"source": dict(source)}
+    return cohort
 
 
 _CIS = COURSES.index("CIS")
-_OUTCOME_STAGES = {
-    "baseline_at_relapse": "Baseline",
-    "no_estar": "Follow-up",
-    "no_estar_only_relapse_time": "Follow-up",
-    "no_closing_estar_low": "Confirmation",
-    "no_closing_estar_high": "Confirmation",
-}
 
 
 def _history_text(parameters: CohortParameters) -> str:
@@ -128,39 +153,6 @@ def _history_text(parameters: CohortParameters) -> str:
         f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
         f"{parameters.observation_window_days} days up to the visit"
     )
-
-
-@dataclass
-class _Flow:
-    """Which visit days remain, and a row for each stage that was passed."""
-
-    code: np.ndarray
-    n_patients: int
-    n_future: int
-    rows: list[tuple[str, str, int, int, int, int]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.kept = np.ones(len(self.code), dtype=bool)
-        people, visits, future = self.n_patients, len(self.code), self.n_future
-        self.rows.append(("Registry", "People in the registry", people, visits + future, 0, 0))
-        if future:
-            # Who has no other visit goes with the next stage, as everybody without one does.
-            self.rows.append(("Dates", "Visit dated in the future", people, visits, 0, future))
-
-    def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
-        """Drop what does not meet a condition, and count it."""
-        _, _, patients, episodes, _, _ = self.rows[-1]
-        self.kept = self.kept & condition
-        left = len(np.unique(self.code[self.kept]))
-        remaining = int(self.kept.sum())
-        self.rows.append((stage, reason, left, remaining, patients - left, episodes - remaining))
-
-    def table(self) -> pd.DataFrame:
-        """The attrition table, closed by what remains."""
-        _, _, patients, episodes, _, _ = self.rows[-1]
-        rows = [*self.rows, ("Episodes", "Labelled episodes", patients, episodes, 0, 0)]
-        names = ["stage", "reason", "patients", "episodes", "patients_dropped", "episodes_dropped"]
-        return pd.DataFrame(rows, columns=names).astype({"stage": "str", "reason": "str"})
 
 
 def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -11,6 +11,9 @@ from ms_pfl.cohort.treatments import closed_up
 #: Of each drug the generic name, then the further names under which registries carry it.
 DrugNames = tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
 
+Outcome = Literal["state_near_two_years", "first_confirmed_event"]
+Rule = Literal["three_strata", "two_strata"]
+
 
 class TreatmentClasses(BaseModel):
     """Efficacy class of each drug; `none` and `trial` hold what is no disease-modifying one."""
@@ -52,7 +55,11 @@ class CohortParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rule: Literal["three_strata", "two_strata"] = Field(
+    outcome: Outcome = Field(
+        description="state_near_two_years: worse at the EDSS near t0 + horizon, and confirmed; "
+        "first_confirmed_event: the first confirmed worsening after t0 begins by the horizon"
+    )
+    rule: Rule = Field(
         description="increase of EDSS that counts as worsening: three_strata >= 1.5 from 0, >= 1 "
         "from 0.5 to 5.5, >= 0.5 above; two_strata >= 1 up to 5.5, >= 0.5 above"
     )
@@ -63,16 +70,23 @@ class CohortParameters(BaseModel):
         ge=1, description="days with an EDSS that the observation window must hold, t0 counted"
     )
     horizon_days: int = Field(
-        gt=0, le=36525, description="the follow-up EDSS is the one nearest to t0 + this"
+        gt=0,
+        le=36525,
+        description="state_near_two_years: the follow-up EDSS is the one nearest to t0 + this; "
+        "first_confirmed_event: a worsening that begins in these days after t0 counts",
     )
     horizon_tolerance_days: int = Field(
-        ge=0, le=36525, description="and no further from it than this, both ends counted"
+        ge=0,
+        le=36525,
+        description="state_near_two_years: the follow-up EDSS lies no further from t0 + horizon "
+        "than this, both ends counted",
     )
     confirmation_days: int = Field(
         ge=0,
         le=36525,
-        description="worsening must hold at every EDSS within these days after the follow-up EDSS "
-        "and at the first EDSS later than that (the closing EDSS)",
+        description="state_near_two_years: worsening must hold at every EDSS within these days "
+        "after the follow-up EDSS and at the first EDSS later than that (the closing EDSS); "
+        "first_confirmed_event: up to an EDSS at least these days after the onset",
     )
     relapse_exclusion_days: int = Field(
         ge=-1,
@@ -84,8 +98,19 @@ class CohortParameters(BaseModel):
         description="leave out episodes whose t0 lies in the relapse exclusion"
     )
     closing_required_below_threshold: bool = Field(
-        description="true: no closing EDSS, no label; false: a follow-up EDSS below the threshold "
-        "needs none and is no worsening"
+        description="state_near_two_years: true: no closing EDSS, no label; false: a follow-up "
+        "EDSS below the threshold needs none and is no worsening"
+    )
+    sustained: bool = Field(
+        description="first_confirmed_event: the worsening must hold up to the last visit"
+    )
+    relapse_days_before_worsening: int = Field(
+        ge=0,
+        le=36525,
+        description="a worsening with a relapse onset in so many days before its onset is RAW",
+    )
+    relapse_days_after_worsening: int = Field(
+        ge=0, le=36525, description="or in so many days after it; without either it is PIRA"
     )
     minimum_gap_days: int = Field(
         ge=0, le=36525, description="least distance of a patient's episodes; 0: every visit is one"

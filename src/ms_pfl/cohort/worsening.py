@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.runs import away_from_relapse
 from ms_pfl.cohort.timeline import (
     VisitDays,
     code_of,
@@ -80,11 +81,7 @@ def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
     n = len(key)
     threshold = edss + minimum_increase(edss, parameters.rule)
     history = count_between(key, key - parameters.observation_window_days, key)
-    at_relapse = (
-        count_between(onsets, key - parameters.relapse_exclusion_days, key) > 0
-        if parameters.relapse_exclusion_days >= 0
-        else np.zeros(n, dtype=bool)
-    )
+    at_relapse = ~away_from_relapse(key, onsets, parameters.relapse_exclusion_days)
     clean_key, clean_edss = key[~at_relapse], edss[~at_relapse]
 
     first = key + parameters.horizon_days - parameters.horizon_tolerance_days

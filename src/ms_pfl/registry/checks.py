@@ -17,6 +17,8 @@ from ms_pfl.registry.named_columns import named_columns, note_decimal_commas, tr
 #: Key of the visits table's attrs: days with a visit (by patient) that were left out because they
 #: lie in the future, so that the attrition can start from what was handed in.
 FUTURE_VISIT_DAYS = "future_visit_days"
+#: The same as a dict by patient, so that it can be counted by country.
+FUTURE_VISIT_DAYS_BY_PATIENT = "future_visit_days_by_patient"
 
 
 def check_table(
@@ -40,9 +42,11 @@ def check_table(
     Returns:
         All columns of the contract in its order; the index is the position of the row in `frame`.
         What was refused is missing. ``attrs[FUTURE_VISIT_DAYS]`` of visits counts the days that
-        were left out.
+        were left out, and ``attrs[FUTURE_VISIT_DAYS_BY_PATIENT]`` those of each patient who had
+        any.
     """
     left_out_before = frame.attrs.get(FUTURE_VISIT_DAYS, 0)
+    left_out_of = pd.Series(frame.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}), dtype="int64")
     frame = named_columns(name, frame, origin, report, parameters.column_names(name))
     frame = _without_empty_rows(frame, origin, report)
     if frame.empty and name in ("patients", "visits") and not report.unusable(name):
@@ -67,8 +71,10 @@ def check_table(
     canonical = _without_the_future(name, canonical, origin, today, report)
     if name == "visits":
         future = handed_in.drop(index=canonical.index)
-        future_days = len(future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"]))
-        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + future_days
+        future_days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])["PATIENT_ID"]
+        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + len(future_days)
+        left_out_of = left_out_of.add(future_days.value_counts(), fill_value=0).astype("int64")
+        canonical.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] = left_out_of.to_dict()
         if "EDSS" in frame:
             unscored = canonical["EDSS"].isna()
             report.tolerate("no_edss", unscored, origin, "EDSS", frame["EDSS"].loc[unscored.index])

@@ -12,7 +12,11 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, check_table
+from ms_pfl.registry.checks import (
+    FUTURE_VISIT_DAYS,
+    FUTURE_VISIT_DAYS_BY_PATIENT,
+    check_table,
+)
 from ms_pfl.registry.columns import Origin
 from ms_pfl.registry.consistency import check_between_tables, without_duplicates
 from ms_pfl.registry.contract import CONTRACT
@@ -127,7 +131,8 @@ def _check(
         canonical[name] = frame.reset_index(drop=True)
         canonical[name].attrs = {"source": dict(source)}
         if name == "visits":
-            canonical[name].attrs[FUTURE_VISIT_DAYS] = frame.attrs[FUTURE_VISIT_DAYS]
+            for left_out in (FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT):
+                canonical[name].attrs[left_out] = frame.attrs[left_out]
     return RegistryTables(**canonical), found
 
 

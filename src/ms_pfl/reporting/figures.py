@@ -28,13 +28,13 @@ _PARADIGM_COLORS = {
 }
 _STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
 # A near-black that nothing else uses: the report turns it into the page's text color.
-_INK = "#010203"
+INK = "#010203"
 _STYLE: Any = {
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
@@ -49,7 +49,9 @@ _STYLE: Any = {
 }
 
 
-def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """Draw in the style of the report, whatever matplotlib is set to."""
+
     @wraps(draw)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
         from matplotlib import rc_context
@@ -60,7 +62,7 @@ def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     return wrapper
 
 
-@_styled
+@styled
 def country_sizes(countries: pd.DataFrame) -> Figure:
     """Draw episodes a country (log scale) beside the share of episodes that worsen.
 
@@ -84,7 +86,7 @@ def country_sizes(countries: pd.DataFrame) -> Figure:
     sizes.legend(loc="lower right")
     shares.plot(100 * countries["positive_share"], rows, "o", color="#D55E00", markersize=4)
     overall = 100 * countries["n_positive"].sum() / countries["n_episodes"].sum()
-    shares.axvline(overall, color=_INK, linewidth=0.8, linestyle=":")
+    shares.axvline(overall, color=INK, linewidth=0.8, linestyle=":")
     shares.set(
         xlabel="outcome, % of episodes", title=f"Class balance (all countries {overall:.1f} %)"
     )
@@ -103,7 +105,7 @@ def _log_axis(axes: Axes, largest: int) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-@_styled
+@styled
 def learning_curves(curves: pd.DataFrame) -> Figure:
     """Draw validation log-loss and ROC-AUC over rounds: a column a paradigm, a line a seed.
 
@@ -140,7 +142,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over plain federated training, a panel a strategy.
 
@@ -164,7 +166,7 @@ def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
     position = {country: i for i, country in enumerate(shown["country"])}
     for axes, strategy in zip(panels, strategies, strict=True):
-        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.axvline(0, color=INK, linewidth=0.8)
         paradigms = [p for p, s in models if s == strategy]
         for i, paradigm in enumerate(paradigms):
             own = known[(known["strategy"] == strategy) & (known["paradigm"] == paradigm)]
@@ -210,7 +212,7 @@ def to_svg(figure: Figure, name: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor")
+    svg = svg.replace(INK, "currentColor")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     return re.sub(r"url\(#", f"url(#{name}-", svg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -13,19 +13,11 @@ import pandas as pd
 from ms_pfl.evaluation.comparison import gains
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, models_in_order
-from ms_pfl.reporting import figures
+from ms_pfl.reporting import attrition, figures
 from ms_pfl.reporting.headline import headline
-from ms_pfl.reporting.tables import notes, per_country_table, table1
+from ms_pfl.reporting.tables import notes, per_country_table, prevalence_table, table1
 
 _PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
-_ATTRITION_WORDS = {
-    "stage": "Stage",
-    "reason": "Reason",
-    "patients": "Patients",
-    "episodes": "Episodes",
-    "patients_dropped": "Patients dropped",
-    "episodes_dropped": "Episodes dropped",
-}
 
 
 def installed_versions() -> dict[str, str]:
@@ -44,9 +36,7 @@ def build_report(
     summary: pd.DataFrame,
     coverage: pd.DataFrame,
     history: pd.DataFrame,
-    countries: pd.DataFrame,
-    attrition: pd.DataFrame | None,
-    source: Mapping[str, str],
+    cohort: Mapping[str, Any],
     split_counts: pd.DataFrame,
     configuration: Mapping[str, Any],
     versions: Mapping[str, str] | None = None,
@@ -60,10 +50,10 @@ def build_report(
         summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
         history: the concatenated history tables of all fits.
-        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
-        attrition: one row a stage from registry to labelled episodes; None for data that came
-            as episodes.
-        source: ``kind`` and ``description`` of the data, as in ``episodes.attrs["source"]``.
+        cohort: what the results stand on: ``source`` (``kind`` and ``description`` of the data),
+            ``countries`` (rows of :func:`ms_pfl.reporting.tables.country_table`), ``attrition``
+            and ``attrition_by_country`` (rows of :mod:`ms_pfl.reporting.attrition`) and
+            ``prevalence`` (rows); the last three None for data that came as episodes.
         split_counts: as for :func:`ms_pfl.reporting.tables.notes`.
         configuration: the parameters of the run.
         versions: of the packages; what is installed when left out.
@@ -78,6 +68,8 @@ def build_report(
         # matplotlib has escaped the country names in it
         return Markup(figures.to_svg(figure, name))
 
+    source = cohort["source"]
+    countries = pd.DataFrame(cohort["countries"])
     gain = gains(metrics, "federated", "roc_auc", "country")
     environment = Environment(
         loader=PackageLoader("ms_pfl.reporting", "templates"),
@@ -96,7 +88,7 @@ def build_report(
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),
         bold2=_best_cells(summary, ("brier", "log_loss")),
         per_country=_table(per_country_table(summary, countries)),
-        attrition=None if attrition is None else _table(_readable(attrition)),
+        flow=None if cohort["attrition"] is None else _flow(cohort, embed),
         sizes_figure=embed(figures.country_sizes(countries), "sizes"),
         curves_figure=embed(figures.learning_curves(learning_curves(history)), "curves"),
         gain_figure=embed(figures.gain_by_country(gain, countries), "gain")
@@ -107,21 +99,25 @@ def build_report(
     )
 
 
+def _flow(cohort: Mapping[str, Any], embed: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """Figures and tables of the way from the registry to the episodes."""
+    stages = pd.DataFrame(cohort["attrition"])
+    by_country = pd.DataFrame(cohort["attrition_by_country"])
+    n_positive = sum(row["n_positive"] for row in cohort["countries"])
+    return {
+        "diagram": embed(attrition.flow_diagram(stages, n_positive), "flow"),
+        "losses": embed(attrition.losses_by_country(by_country), "losses"),
+        "table": _table(attrition.readable_flow(stages)),
+        "by_country": _table(attrition.flow_by_country(by_country)),
+        "prevalence": _table(prevalence_table(pd.DataFrame(cohort["prevalence"]))),
+    }
+
+
 def _table(table: pd.DataFrame) -> dict[str, list[Any]]:
     return {
         "columns": [str(name) for name in table.columns],
         "rows": [[str(cell) for cell in row] for row in table.to_numpy(dtype=object)],
     }
-
-
-def _readable(attrition: pd.DataFrame) -> pd.DataFrame:
-    table = attrition.rename(columns=_ATTRITION_WORDS)
-    for name in table.columns:
-        if pd.api.types.is_numeric_dtype(table[name]):
-            table[name] = [f"{n:,.0f}" if pd.notna(n) else "" for n in table[name]]
-        else:
-            table[name] = table[name].fillna("")
-    return table
 
 
 def _best_cells(summary: pd.DataFrame, metrics: tuple[str, ...]) -> list[tuple[int, int]]:

@@ -64,6 +64,33 @@ def table1(
     return pd.DataFrame(columns, dtype="str")
 
 
+def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how often each outcome is seen under each rule, as text for a page.
+
+    Args:
+        prevalence: outcome, rule, episodes, worsened, prevalence, agreement, kappa, share_pira
+            (the last four as shares, missing where not known); the pair that is used comes first.
+    """
+
+    def percent(share: float) -> str:
+        return _MISSING if pd.isna(share) else f"{100 * share:.1f} %"
+
+    rows = [
+        {
+            "Outcome": row["outcome"].replace("_", " ").capitalize(),
+            "Rule": row["rule"].replace("_", " "),
+            "Episodes": f"{row['episodes']:,}",
+            "Worsened": f"{row['worsened']:,}",
+            "Prevalence": percent(row["prevalence"]),
+            "Agreement with the one used": percent(row["agreement"]),
+            "Cohen's kappa": _MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
+            "PIRA among worsenings": percent(row["share_pira"]),
+        }
+        for row in prevalence.to_dict("records")
+    ]
+    return pd.DataFrame(rows, dtype="str")
+
+
 def country_table(episodes: pd.DataFrame) -> pd.DataFrame:
     """Count patients and episodes by country.
 

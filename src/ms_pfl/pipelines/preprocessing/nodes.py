@@ -57,24 +57,39 @@ def build_cohort(
     treatments: pd.DataFrame,
     source: dict[str, str],
     parameters: CohortParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Label the episodes and build their features.
 
     Returns:
-        ``episodes`` (which carries its source and its attrition in ``attrs``), ``attrition``.
+        ``episodes`` (which carries its source, its attrition and the prevalence in ``attrs``),
+        ``attrition``, ``attrition_by_country``, ``outcomes``, ``prevalence``.
     """
     from ms_pfl.cohort.episodes import build_episodes
     from ms_pfl.registry.tables import RegistryTables
 
-    tables = RegistryTables(patients, visits, relapses, treatments)
-    episodes, attrition = build_episodes(tables, parameters)
-    outcome = (
-        f"confirmed EDSS worsening about {parameters.horizon_days} days after the visit "
-        f"({parameters.rule.replace('_', ' ')})"
+    cohort = build_episodes(RegistryTables(patients, visits, relapses, treatments), parameters)
+    rule = parameters.rule.replace("_", " ")
+    outcome = {
+        "state_near_two_years": "confirmed EDSS worsening about {} days after the visit ({})",
+        "first_confirmed_event": "first confirmed EDSS worsening within {} days of the visit ({})",
+    }[parameters.outcome].format(parameters.horizon_days, rule)
+    cohort.episodes.attrs["source"] = source | {"outcome": outcome}
+    for name in ("attrition", "attrition_by_country", "prevalence"):
+        table = getattr(cohort, name).astype(object)
+        cohort.episodes.attrs[name] = table.where(table.notna(), None).to_dict(orient="records")
+    return tuple(cohort)
+
+
+def draw_flow(
+    episodes: pd.DataFrame, attrition: pd.DataFrame, attrition_by_country: pd.DataFrame
+) -> tuple[Any, Any]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to."""
+    from ms_pfl.reporting.attrition import flow_diagram, losses_by_country
+
+    return (
+        flow_diagram(attrition, int(episodes["label"].sum())),
+        losses_by_country(attrition_by_country),
     )
-    episodes.attrs["source"] = source | {"outcome": outcome}
-    episodes.attrs["attrition"] = attrition.to_dict(orient="records")
-    return episodes, attrition
 
 
 def split(
@@ -95,7 +110,8 @@ def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
     """What the results stand on: source, attrition where known, sizes and prevalence by country.
 
     Returns:
-        {"source", "attrition" (rows or None), "countries" (rows of
+        {"source", "attrition", "attrition_by_country", "prevalence" (rows each, or None where
+        they are not known), "countries" (rows of
         :func:`ms_pfl.reporting.tables.country_table`)}.
     """
     from ms_pfl.reporting.tables import country_table
@@ -109,6 +125,9 @@ def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
     own = {"kind": "own", "description": "own episodes table"}
     return {
         "source": episodes.attrs.get("source", own),
-        "attrition": episodes.attrs.get("attrition"),
+        **{
+            name: episodes.attrs.get(name)
+            for name in ("attrition", "attrition_by_country", "prevalence")
+        },
         "countries": countries.to_dict(orient="records"),
     }

@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.pipelines.preprocessing.nodes import (
     build_cohort,
     describe_cohort,
+    draw_flow,
     read_registry,
     split,
 )
@@ -15,7 +16,7 @@ TABLES = ["patients", "visits", "relapses", "treatments"]
 
 
 def create_pipeline() -> Pipeline:
-    """A registry -> ``episodes``, ``attrition``, and what follows from the episodes alone."""
+    """A registry -> ``episodes``, how they came about, and what follows from them alone."""
     cohort = Pipeline(
         [
             Node(
@@ -27,8 +28,20 @@ def create_pipeline() -> Pipeline:
             Node(
                 func=build_cohort,
                 inputs=[*TABLES, "registry_source", "params:cohort"],
-                outputs=["episodes", "attrition"],
+                outputs=[
+                    "episodes",
+                    "attrition",
+                    "attrition_by_country",
+                    "outcomes",
+                    "prevalence",
+                ],
                 name="build_cohort",
+            ),
+            Node(
+                func=draw_flow,
+                inputs=["episodes", "attrition", "attrition_by_country"],
+                outputs=["figure_attrition", "figure_attrition_by_country"],
+                name="draw_flow",
             ),
         ]
     )

@@ -55,7 +55,6 @@ def write_report(
 
     from ms_pfl.reporting.report import build_report
 
-    attrition = cohort["attrition"]
     plain = {
         name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         for name, value in configuration.items()
@@ -65,9 +64,7 @@ def write_report(
         summary,
         coverage,
         pd.concat(histories.values(), ignore_index=True),
-        pd.DataFrame(cohort["countries"]),
-        None if attrition is None else pd.DataFrame(attrition),
-        cohort["source"],
+        cohort,
         split_counts,
         plain,
     )

@@ -1,0 +1,111 @@
+"""From people in the registry to labelled episodes: who remains after each stage, by country."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+#: Where future visit days are counted that belong to nobody in the patients table.
+UNKNOWN_COUNTRY = "(unknown)"
+_COUNTS = ["patients", "episodes", "patients_dropped", "episodes_dropped"]
+
+
+class Flow:
+    """Which visit days remain, and what each stage that was passed has dropped.
+
+    Attributes:
+        kept: bool, which visit days remain.
+    """
+
+    def __init__(
+        self, code: np.ndarray, country: np.ndarray, future: Mapping[str, int] | None = None
+    ) -> None:
+        """Start with everybody in the registry.
+
+        Args:
+            code: patient of each visit day, a position in `country`.
+            country: of each patient.
+            future: days with a visit in the future, by country: handed in and left out at ingest.
+        """
+        future = {name: days for name, days in (future or {}).items() if days}
+        self.kept = np.ones(len(code), dtype=bool)
+        self._code = code
+        self._countries, self._country = np.unique(
+            np.r_[country.astype(object), np.array(list(future), dtype=object)],
+            return_inverse=True,
+        )
+        late = np.bincount(
+            self._country[len(country) :], list(future.values()), len(self._countries)
+        ).astype(np.int64)
+        self._country = self._country[: len(country)]
+        people = np.bincount(self._country, minlength=len(self._countries))
+        days = self._days()
+        none = np.zeros_like(people)
+        self._stages = [("Registry", "People in the registry", people, days + late, none, none)]
+        if late.any():
+            # Who has no other visit goes with the next stage, as everybody without one does.
+            self._stages.append(("Dates", "Visit dated in the future", people, days, none, late))
+
+    def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
+        """Drop what does not meet a condition (bool, a visit day each), and count it."""
+        _, _, patients, episodes, _, _ = self._stages[-1]
+        self.kept = self.kept & condition
+        left = np.bincount(
+            self._country[np.unique(self._code[self.kept])], minlength=len(self._countries)
+        )
+        remaining = self._days()
+        self._stages.append((stage, reason, left, remaining, patients - left, episodes - remaining))
+
+    def table(self) -> pd.DataFrame:
+        """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row a stage.
+
+        The last row is what remains.
+        """
+        rows = [
+            (stage, reason, *(int(count.sum()) for count in counts))
+            for stage, reason, *counts in self._closed()
+        ]
+        return _text(pd.DataFrame(rows, columns=["stage", "reason", *_COUNTS]))
+
+    def by_country(self) -> pd.DataFrame:
+        """The same for each country, which comes first; the countries add up to :meth:`table`."""
+        rows = [
+            (country, stage, reason, *(int(count[i]) for count in counts))
+            for i, country in enumerate(self._countries)
+            for stage, reason, *counts in self._closed()
+        ]
+        return _text(pd.DataFrame(rows, columns=["country", "stage", "reason", *_COUNTS]))
+
+    def _closed(self) -> list[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        _, _, patients, episodes, _, _ = self._stages[-1]
+        none = np.zeros_like(patients)
+        return [*self._stages, ("Episodes", "Labelled episodes", patients, episodes, none, none)]
+
+    def _days(self) -> np.ndarray:
+        return np.bincount(
+            self._country[self._code[self.kept]], minlength=len(self._countries)
+        ).astype(np.int64)
+
+
+def future_days_by_country(
+    total: int, by_patient: Mapping[str, int], country: pd.Series
+) -> dict[str, int]:
+    """Future visit days of each country; those of nobody known go to :data:`UNKNOWN_COUNTRY`.
+
+    Args:
+        total: days that were left out.
+        by_patient: how many of them each patient had, as far as known.
+        country: by patient id.
+    """
+    days = pd.Series(by_patient, dtype="int64")
+    known = days[days.index.isin(country.index)]
+    counted = known.groupby(country.reindex(known.index).to_numpy(dtype=object)).sum()
+    return {str(name): int(n) for name, n in counted.items()} | {
+        UNKNOWN_COUNTRY: total - int(known.sum())
+    }
+
+
+def _text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(dict.fromkeys(set(table.columns) - set(_COUNTS), "str"))

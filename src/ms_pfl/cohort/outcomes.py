@@ -1,0 +1,231 @@
+"""The two outcomes of an episode side by side: labels, dates, relapse association, prevalence.
+
+A worsening is PIRA (progression independent of relapse activity) where no relapse began near its
+onset, and RAW (relapse-associated worsening) where one did; by default from 90 days before it to
+30 after, as Müller et al. recommend (JAMA Neurology 2023;80:1232).
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.first_event import EVENT_REASONS, event_days
+from ms_pfl.cohort.parameters import CohortParameters, Outcome, Rule
+from ms_pfl.cohort.runs import Scores
+from ms_pfl.cohort.timeline import VisitDays, code_of, count_between, day_number, day_of, keys
+from ms_pfl.cohort.worsening import REASONS, label_days, minimum_increase
+
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+RULES: tuple[str, ...] = get_args(Rule)
+ASSOCIATIONS: tuple[str, ...] = ("PIRA", "RAW")
+
+#: Of each outcome the reasons for no label after the history, each with its stage of the attrition.
+OUTCOME_STAGES: dict[str, dict[str, tuple[str, str]]] = {
+    "state_near_two_years": {
+        "baseline_at_relapse": ("Baseline", REASONS["baseline_at_relapse"]),
+        "no_estar": ("Follow-up", REASONS["no_estar"]),
+        "no_estar_only_relapse_time": ("Follow-up", REASONS["no_estar_only_relapse_time"]),
+        "no_closing_estar_low": ("Confirmation", REASONS["no_closing_estar_low"]),
+        "no_closing_estar_high": ("Confirmation", REASONS["no_closing_estar_high"]),
+    },
+    "first_confirmed_event": {
+        "baseline_at_relapse": ("Baseline", EVENT_REASONS["baseline_at_relapse"]),
+        "no_edss_after_horizon": ("Follow-up", EVENT_REASONS["no_edss_after_horizon"]),
+        "unconfirmed_at_end": ("Confirmation", EVENT_REASONS["unconfirmed_at_end"]),
+    },
+}
+
+
+def outcome_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
+    """The outcome of `parameters.outcome` of each day with an EDSS.
+
+    Args:
+        days: visit days.
+        onsets: sorted keys of relapse onsets.
+        parameters: outcome, rule, windows.
+
+    Returns:
+        One row a patient and day with an EDSS, sorted: label (1, 0 or NaN), worsening_date (where
+        the label is 1: first EDSS of the unbroken run of worse scores) and confirmation_date (the
+        EDSS that settles it), reason (missing where there is a label).
+    """
+    if parameters.outcome == "first_confirmed_event":
+        return event_days(days, onsets, parameters)
+    state = label_days(days, onsets, parameters)
+    worse = (state["label"] == 1).to_numpy()
+    never = np.datetime64("NaT", "us")
+    return pd.DataFrame(
+        {
+            "label": state["label"],
+            "worsening_date": np.where(worse, _run_begins(days, state, parameters.rule), never),
+            "confirmation_date": np.where(worse, state["closing_date"].to_numpy(), never),
+            "reason": state["reason"],
+        }
+    )
+
+
+def _run_begins(days: VisitDays, state: pd.DataFrame, rule: str) -> np.ndarray:
+    """Date of the first EDSS of the unbroken run of worse scores that leads to E* (datetime64).
+
+    NaT where E* is missing or not worse. Scores at relapse time belong to the run, as they do for
+    the first confirmed event.
+    """
+    key, edss = days.key[days.scored], days.edss[days.scored]
+    begin = np.full(len(key), np.datetime64("NaT", "us"))
+    threshold = edss + minimum_increase(edss, rule)
+    high = (state["e_star"] >= threshold).to_numpy()
+    scores = Scores(key, edss, np.ones(len(key), dtype=bool))
+    for level in np.unique(threshold[high]):
+        anchor = np.flatnonzero(high & (threshold == level))
+        star = keys(code_of(key[anchor]), day_number(state["e_star_date"].iloc[anchor]))
+        first = scores.runs(edss >= level).first[np.searchsorted(key, star)]
+        begin[anchor] = day_of(key[first]).astype("datetime64[D]").astype("datetime64[us]")
+    return begin
+
+
+def relapse_association(
+    worsening: np.ndarray,
+    patient: np.ndarray,
+    onsets: np.ndarray,
+    country: np.ndarray,
+    parameters: CohortParameters,
+) -> np.ndarray:
+    """PIRA, RAW or None (unknown) of each worsening.
+
+    Without a relapse in its window a worsening is PIRA only where the country is known to record
+    relapses by the day the window begins: somebody of it has had one by then. Where nobody ever
+    has, nothing is PIRA.
+
+    Args:
+        worsening: datetime64 of each worsening, NaT where there is none (the result is None).
+        patient: code of the patient of each worsening.
+        onsets: sorted keys of relapse onsets.
+        country: integer country of each patient code.
+        parameters: days before and after the worsening in which a relapse goes with it.
+
+    Returns:
+        Object array of "PIRA", "RAW" or None.
+    """
+    result = np.full(len(worsening), None, dtype=object)
+    there = ~np.isnat(worsening)
+    day = worsening[there].astype("datetime64[D]").astype(np.int64)
+    who = patient[there]
+    start = keys(who, day) - parameters.relapse_days_before_worsening
+    stop = keys(who, day) + parameters.relapse_days_after_worsening
+    near = count_between(onsets, start, stop) > 0
+    recorded = np.full(int(country.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(recorded, country[code_of(onsets)], day_of(onsets))
+    known = recorded[country[who]] <= day - parameters.relapse_days_before_worsening
+    names = np.array([*ASSOCIATIONS, None], dtype=object)
+    result[there] = names[np.select([near, known], [1, 0], 2)]
+    return result
+
+
+def outcome_table(
+    episodes: pd.DataFrame, days: VisitDays, onsets: np.ndarray, country: np.ndarray,
+    chosen: np.ndarray, parameters: CohortParameters,
+) -> pd.DataFrame:  # fmt: skip
+    """Labels of the episodes under both outcomes, and the worsening of the chosen one.
+
+    Args:
+        episodes: episode_id, patient_id, country, t0, label, in the order of `chosen`.
+        days: visit days.
+        onsets: sorted keys of relapse onsets.
+        country: integer country of each patient code.
+        chosen: index of each episode among the days with an EDSS.
+        parameters: outcome, rule, windows.
+
+    Returns:
+        episode_id, patient_id, country, t0, baseline_edss, label (int8, of the chosen outcome), a
+        column for each outcome (float64: 1, 0, NaN = no label), worsening_date, confirmation_date
+        and relapse_association of the chosen one (missing without worsening; the last also where
+        relapses are not known).
+    """
+    columns: dict[str, np.ndarray] = {}
+    for name in OUTCOMES:
+        result = outcome_days(days, onsets, parameters.model_copy(update={"outcome": name}))
+        columns[name] = result["label"].to_numpy()[chosen]
+        if name == parameters.outcome:
+            own = result.iloc[chosen]
+    patient = days.code[days.scored][chosen]
+    worsening = own["worsening_date"].to_numpy()
+    near = relapse_association(worsening, patient, onsets, country, parameters)
+    return episodes[["episode_id", "patient_id", "country", "t0"]].assign(
+        baseline_edss=days.edss[days.scored][chosen],
+        label=episodes["label"],
+        **columns,
+        worsening_date=worsening,
+        confirmation_date=own["confirmation_date"].to_numpy(),
+        relapse_association=pd.Series(near, index=episodes.index, dtype="str"),
+    )
+
+
+def prevalence_table(
+    days: VisitDays, onsets: np.ndarray, country: np.ndarray, eligible: np.ndarray,
+    parameters: CohortParameters,
+) -> pd.DataFrame:  # fmt: skip
+    """How often each outcome is seen under each rule, and how it agrees with the chosen one.
+
+    Args:
+        days: visit days.
+        onsets: sorted keys of relapse onsets.
+        country: integer country of each patient code.
+        eligible: bool, which of the days with an EDSS are eligible before the outcome is looked at.
+        parameters: the chosen outcome and rule, windows.
+
+    Returns:
+        One row an outcome and rule, the chosen pair first: outcome, rule, episodes (labelled),
+        worsened, prevalence; labelled_under_both (also under the chosen pair) and on these the
+        share of equal labels (agreement) and Cohen's kappa; share_pira of the worsenings whose
+        relapse association is known. NaN where a share has nothing to divide by.
+    """
+    mine = (parameters.outcome, parameters.rule)
+    pairs = [mine, *((o, r) for o in OUTCOMES for r in RULES if (o, r) != mine)]
+    patient = days.code[days.scored][eligible]
+    reference = np.empty(0)
+    rows = []
+    for outcome, rule in pairs:
+        choice = parameters.model_copy(update={"outcome": outcome, "rule": rule})
+        result = outcome_days(days, onsets, choice)[eligible]
+        label = result["label"].to_numpy()
+        reference = label if (outcome, rule) == mine else reference
+        near = relapse_association(
+            result["worsening_date"].to_numpy(), patient, onsets, country, choice
+        )
+        pira, raw = ((near == name).sum() for name in ASSOCIATIONS)
+        both = ~np.isnan(label) & ~np.isnan(reference)
+        agreement, kappa = agreement_of(label[both], reference[both])
+        episodes, worsened = int((~np.isnan(label)).sum()), int((label == 1).sum())
+        rows.append(
+            {
+                "outcome": outcome,
+                "rule": rule,
+                "episodes": episodes,
+                "worsened": worsened,
+                "prevalence": worsened / episodes if episodes else np.nan,
+                "labelled_under_both": int(both.sum()),
+                "agreement": agreement,
+                "kappa": kappa,
+                "share_pira": pira / (pira + raw) if pira + raw else np.nan,
+            }
+        )
+    return pd.DataFrame(rows).astype({"outcome": "str", "rule": "str"})
+
+
+def agreement_of(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Share of equal labels and Cohen's kappa, (p - p_chance) / (1 - p_chance), of 0/1 labels.
+
+    Both are NaN without labels, kappa also where chance alone agrees always.
+
+    >>> agreement_of(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
+    (0.75, 0.5)
+    """
+    if len(first) == 0:
+        return np.nan, np.nan
+    observed = float(np.mean(first == second))
+    p, q = float(np.mean(first)), float(np.mean(second))
+    chance = p * q + (1 - p) * (1 - q)
+    return observed, (observed - chance) / (1 - chance) if chance < 1 else np.nan

@@ -1,0 +1,225 @@
+"""From people in the registry to labelled episodes: the flow as tables and as figures.
+
+The diagram follows CONSORT: what was there, what was left out and why, what remains. The reasons
+are those of :func:`ms_pfl.cohort.episodes.build_episodes`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.reporting.figures import INK, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Stages that ask for the outcome; all before them ask who and what is eligible.
+OUTCOME_STAGES = ("Baseline", "Follow-up", "Confirmation")
+_FIRST, _LAST = "Registry", "Episodes"
+_LABELLED_COLOR = "#0072B2"
+# Okabe and Ito, then grays: as many as there are stages.
+_STAGE_COLORS = (
+    "#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73", "#808080", "#B0B0B0",
+    "#606060", "#D0D0D0",
+)  # fmt: skip
+_LINE_INCHES = 0.18
+_WRAP = 46  # characters of a reason
+
+
+def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
+    """The attrition table as text for a page.
+
+    Args:
+        attrition: one row a stage: stage, reason, patients, episodes, patients_dropped,
+            episodes_dropped.
+    """
+    words = {
+        "stage": "Stage",
+        "reason": "Reason",
+        "patients": "Patients",
+        "episodes": "Episodes",
+        "patients_dropped": "Patients dropped",
+        "episodes_dropped": "Episodes dropped",
+    }
+    table = attrition[list(words)].rename(columns=words)
+    for name in list(words.values())[2:]:
+        table[name] = [_count(n) for n in table[name]]
+    return table.astype("str")
+
+
+def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
+    """What each country brought, what remains of it, and what took the most.
+
+    Args:
+        by_country: the attrition table with a column ``country``, the stages of a country in
+            their order.
+
+    Returns:
+        Text cells, the country with the most labelled episodes first: Country, People and Visits
+        in the registry, Eligible visits, People with an episode, Labelled episodes, their share
+        of the visits in %, and the reason that most visits were left out for.
+    """
+    rows = []
+    for country, flow in by_country.groupby("country", sort=True):
+        first, last = flow.iloc[0], flow.iloc[-1]
+        eligible = flow[~flow["stage"].isin((*OUTCOME_STAGES, _LAST))].iloc[-1]
+        worst = flow.iloc[int(flow["episodes_dropped"].to_numpy().argmax())]
+        rows.append(
+            {
+                "Country": str(country),
+                "People": _count(first["patients"]),
+                "Visits": _count(first["episodes"]),
+                "Eligible visits": _count(eligible["episodes"]),
+                "People with an episode": _count(last["patients"]),
+                "Labelled episodes": _count(last["episodes"]),
+                "% of visits": f"{100 * last['episodes'] / max(first['episodes'], 1):.0f}",
+                "Most left out for": worst["reason"] if worst["episodes_dropped"] else "–",
+                "_order": -int(last["episodes"]),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values(["_order", "Country"], ignore_index=True)
+    return table.drop(columns="_order").astype("str")
+
+
+@styled
+def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figure:
+    """Draw the flow from the registry over eligible visits to labelled episodes.
+
+    Args:
+        attrition: as for :func:`readable_flow`; stages that left nothing out are not drawn.
+        n_positive: labelled episodes with the outcome; not written where None.
+    """
+    from matplotlib.figure import Figure
+
+    outcome = attrition["stage"].isin(OUTCOME_STAGES)
+    inner = ~attrition["stage"].isin((_FIRST, _LAST))
+    first, last = attrition.iloc[0], attrition.iloc[-1]
+    before = attrition[~outcome & (attrition["stage"] != _LAST)].iloc[-1]
+    end = [_people(last, "labelled episodes")]
+    if n_positive is not None:
+        share = 100 * n_positive / max(int(last["episodes"]), 1)
+        end.append(f"{n_positive:,} of them ({share:.1f} %) with the outcome")
+    main = [
+        [("In the registry", ""), (_people(first, "visits"), "")],
+        [("Eligible visits", ""), (_people(before, "visits"), "")],
+        [("Labelled", ""), *[(line, "") for line in end]],
+    ]
+    side = [
+        _left_out("Not eligible", attrition[inner & ~outcome]),
+        _left_out("Outcome not known", attrition[inner & outcome]),
+    ]
+    gap = 1.6
+    heights = [len(lines) + 0.8 for lines in main]
+    between = [len(lines) + 0.8 + gap for lines in side]
+    total = sum(heights) + sum(between)
+    figure = Figure(figsize=(8, total * _LINE_INCHES + 0.1))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, 100)
+    axes.set_ylim(total + 0.3, -0.3)
+    y = 0.0
+    for i, lines in enumerate(main):
+        _box(axes, 2, y, 40, heights[i], lines)
+        if i < len(side):
+            bottom = y + heights[i]
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": INK,
+                "linewidth": 0.9,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
+            axes.annotate("", (22, bottom + between[i]), (22, bottom), arrowprops=arrow)
+            middle = bottom + between[i] / 2
+            axes.annotate("", (46, middle), (22, middle), arrowprops=arrow)
+            _box(axes, 46, bottom + gap / 2, 52, between[i] - gap, side[i])
+            y = bottom + between[i]
+    return figure
+
+
+@styled
+def losses_by_country(by_country: pd.DataFrame) -> Figure:
+    """Draw what became of each country's visits, a bar a country, in % of its visits.
+
+    Args:
+        by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
+            comes first, its visits stand in parentheses.
+    """
+    from matplotlib.figure import Figure
+
+    inner = by_country[~by_country["stage"].isin((_FIRST, _LAST))]
+    lost = inner.pivot_table(
+        index="country", columns="stage", values="episodes_dropped", aggfunc="sum", sort=False
+    )
+    lost = lost.loc[:, lost.sum() > 0]
+    ends = by_country.groupby("country")["episodes"].agg(["first", "last"])
+    ends = ends.sort_values(["last", "first"], ascending=False, kind="stable")
+    shares = lost.reindex(ends.index).div(ends["first"].clip(lower=1), axis=0) * 100
+    rows = np.arange(len(ends))
+    figure = Figure(figsize=(8, 1.4 + 0.2 * len(ends)), layout="constrained")
+    axes = figure.subplots()
+    left = (100 * ends["last"] / ends["first"].clip(lower=1)).to_numpy()
+    axes.barh(rows, left, color=_LABELLED_COLOR, label="Labelled episode")
+    # What is asked for last is drawn next to what remains.
+    for i, stage in enumerate(reversed(shares.columns)):
+        color = _STAGE_COLORS[i % len(_STAGE_COLORS)]
+        axes.barh(rows, shares[stage], left=left, color=color, label=str(stage))
+        left = left + shares[stage].to_numpy()
+    axes.set_yticks(rows, [f"{name} ({n:,})" for name, n in ends["first"].items()])
+    axes.set_ylim(len(ends) - 0.4, -0.6)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("% of the country's visits")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _count(n: float) -> str:
+    return f"{n:,.0f}"
+
+
+def _people(row: pd.Series, what: str) -> str:
+    return f"{_count(row['patients'])} people, {_count(row['episodes'])} {what}"
+
+
+def _left_out(title: str, stages: pd.DataFrame) -> list[tuple[str, str]]:
+    """The lines of a box: a title, the sums, then count and reason of each stage."""
+    lines = [
+        (title, ""),
+        (
+            f"{_count(stages['episodes_dropped'].sum())} visits; "
+            f"no visit is left of {_count(stages['patients_dropped'].sum())} people",
+            "",
+        ),
+    ]
+    for row in stages[stages["episodes_dropped"] > 0].to_dict("records"):
+        reason = textwrap.wrap(row["reason"], _WRAP)
+        counts = [_count(row["episodes_dropped"]), *[""] * (len(reason) - 1)]
+        lines += list(zip(reason, counts, strict=True))
+    return lines
+
+
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
+) -> None:
+    """A box with lines of text, the first in bold; a line may have a count before it."""
+    from matplotlib.patches import FancyBboxPatch
+
+    shape = "round,pad=0,rounding_size=0.3"
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y), width, height, boxstyle=shape, facecolor="none", edgecolor=INK, linewidth=0.9
+        )
+    )
+    indent = 10.0 if any(count for _, count in lines) else 0.0
+    for i, (text, count) in enumerate(lines):
+        middle = y + 0.4 + i + 0.5
+        axes.text(x + indent, middle, count, va="center", ha="right")
+        left = x + 1.2 + (indent if i > 1 else 0.0)
+        axes.text(left, middle, text, va="center", fontweight="normal" if i else "bold")
