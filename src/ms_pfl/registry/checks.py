@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.registry.columns import Origin, read_column
+from ms_pfl.registry.columns import MISSING, Origin, as_text, read_column
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestReport
@@ -76,8 +76,10 @@ def check_table(
         left_out_of = left_out_of.add(future_days.value_counts(), fill_value=0).astype("int64")
         canonical.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] = left_out_of.to_dict()
         if "EDSS" in frame:
+            given = frame["EDSS"].loc[canonical.index]
             unscored = canonical["EDSS"].isna()
-            report.tolerate("no_edss", unscored, origin, "EDSS", frame["EDSS"].loc[unscored.index])
+            unscored[unscored] = as_text(given[unscored], MISSING).isna()
+            report.tolerate("no_edss", unscored, origin, "EDSS", given)
     if name == "treatments":
         reversed_ = canonical["END_DATE"] < canonical["START_DATE"]
         report.tolerate("end_before_start", reversed_, origin, "END_DATE", canonical["END_DATE"])

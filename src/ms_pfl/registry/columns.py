@@ -16,7 +16,7 @@ from ms_pfl.registry.contract import EDSS_SCALE, Column
 from ms_pfl.registry.ingest_parameters import date_pattern
 
 #: Spellings of "not known" in optional columns. Ids, countries and drug names may be these words.
-_MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
+MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
 _FLAGS = {"0": 0.0, "1": 1.0, "FALSE": 0.0, "TRUE": 1.0, "NO": 0.0, "YES": 1.0}
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?"
 # A midnight of Brussels is 22:00 or 23:00 of the day before in UTC: such a time names no day.
@@ -135,9 +135,9 @@ def read_column(
         dtype = {"text": "str", "code": "str", "date": "datetime64[us]"}.get(column.kind, "float64")
         return pd.Series(np.nan if dtype == "float64" else None, index=index, dtype=dtype)
     if column.kind == "text":
-        read = text = as_text(raw, ("",) if column.required else _MISSING)
+        read = text = as_text(raw, ("",) if column.required else MISSING)
     elif column.kind == "code":
-        text = as_text(raw, _MISSING)
+        text = as_text(raw, MISSING)
         read = text.str.upper().map(column.codes).astype("str")
         options = ", ".join(dict.fromkeys(column.codes.values()))
         refuse(
@@ -180,7 +180,7 @@ def _read_date(
             refuse(off, raw.astype("str"), origin, *_NO_DAY, "day_in_doubt")
             read = raw.dt.tz_localize(None).mask(off)
     else:
-        given = as_text(raw, _MISSING)
+        given = as_text(raw, MISSING)
         if origin.date_format is None:
             read = _iso_days(given, raw, origin, refuse)
         else:
@@ -235,7 +235,7 @@ def _read_number(
     if pd.api.types.is_numeric_dtype(raw) and (flag or not pd.api.types.is_bool_dtype(raw)):
         read = given = raw.astype("float64")
     else:
-        given = as_text(raw, _MISSING)
+        given = as_text(raw, MISSING)
         comma = origin.decimal_comma
         read = _by_distinct(given, lambda text: _numbers(text, flag, comma))
         refuse(
