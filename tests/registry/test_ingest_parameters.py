@@ -8,6 +8,7 @@ from ingest_examples import TODAY, cohort_parameters, more, patients, write
 from pydantic import ValidationError
 
 from ms_pfl.cohort.treatments import classify
+from ms_pfl.pipelines.preprocessing.nodes import read_registry
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestError
 from ms_pfl.registry.tables import RegistryTables, ingest
@@ -137,6 +138,15 @@ def test_treatments_of_ones_own_reach_the_class_of_their_drug(tmp_path):
     dmt = read(folder, treatments={"präparat 7": "Tysabri"}).treatments["dmt"]
     assert dmt.tolist() == ["Avonex", "Tysabri"]
     assert classify(dmt, cohort_parameters().treatments)[1].tolist() == [0, 2]
+
+
+def test_the_synthetic_registry_is_read_without_the_maps_of_a_site(tmp_path):
+    synthetic = write(tmp_path / "synthetic")
+    maps = IngestParameters.model_validate({"columns": {"visits": {"Datum": "DATE_OF_VISIT"}}})
+    visits = read_registry(None, synthetic, maps)[1]
+    assert len(visits) == 3
+    with pytest.raises(IngestError, match="has no column Datum, which ingest"):
+        read_registry(str(synthetic), tmp_path, maps)
 
 
 @pytest.mark.parametrize(
