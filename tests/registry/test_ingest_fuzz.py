@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +129,7 @@ def decimal_comma(cell: str) -> str:
     return cell.replace(".", ",") if cell.replace(".", "").isdigit() else cell
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(files=harmless())
 def test_another_export_of_the_same_registry_gives_the_same_labels(files, truth):
     tables, report = read(files)
@@ -187,7 +190,7 @@ def outcome(files: dict[str, bytes]) -> pd.Series | None:
     return None
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mangled=harmful())
 def test_wrong_cells_stop_the_run_or_leave_everybody_else_as_they_were(mangled, truth):
     files, untouched = mangled
@@ -225,13 +228,55 @@ def broken_files(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
 SPLICES = [b'"', b'"', b'"', b"\0", b"\xff\xfe", b"\n\n", b"\r", b";;;", b",,,,", b"x" * 10**5]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(broken=broken_files())
 def test_broken_files_are_refused_or_leave_everybody_else_as_they_were(broken, truth):
     files, untouched = broken
     found = outcome(files)
     if found is not None:
         assert of(found, untouched) == of(truth, untouched)
+
+
+TYPED: dict[str, Callable[[pd.Series], Any]] = {
+    "whole numbers": lambda cells: range(len(cells)),
+    "numbers": lambda cells: [1e300, np.nan, -np.inf, *[1.5] * len(cells)][: len(cells)],
+    "truths": lambda cells: [True] * len(cells),
+    "nothing": lambda cells: [None] * len(cells),
+    "days": lambda cells: [date(2001, 1, 1)] * len(cells),
+    "times": lambda cells: pd.date_range("2001-01-01", periods=len(cells), freq="h", tz="UTC"),
+    "spans": lambda cells: pd.to_timedelta(range(len(cells)), unit="D"),
+    "decimals": lambda cells: [Decimal("2.5")] * len(cells),
+    "categories": lambda cells: cells.astype("category"),
+    "bytes": lambda cells: [b"\xff\x00"] * len(cells),
+    "lists": lambda cells: [[1, 2]] * len(cells),
+}
+
+
+TRIED = {"visits": ("PATIENT_ID", "DATE_OF_VISIT", "EDSS"), "patients": ("gender",),
+         "treatments": ("dmt", "END_DATE")}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_parquet_columns_of_any_type_are_refused_in_one_line_or_read(kind, tmp_path):
+    tables = {name: pd.DataFrame(rows[1:], columns=rows[0]) for name, rows in clean().items()}
+    for name, table in tables.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    lines: list[str] = []
+    for name, columns in TRIED.items():
+        table = tables[name]
+        for column in columns:
+            table.assign(**{column: TYPED[kind](table[column])}).to_parquet(
+                tmp_path / f"{name}.parquet"
+            )
+            try:
+                read_tables, _ = ingest(tmp_path, today=TODAY)
+            except IngestError as refused:
+                lines.append(str(refused))
+            else:
+                MODELS[name].validate(getattr(read_tables, name))
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    assert all(line.isprintable() and len(line) < 600 for line in lines)
+    assert bool(lines) == (kind != "categories")
 
 
 @pytest.mark.parametrize("start", range(1, 50, 7))

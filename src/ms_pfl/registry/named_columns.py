@@ -82,7 +82,7 @@ def named_columns(
             absent[0],
         )
     picked = {
-        column.name: frame.iloc[:, found[column.name][0]].reset_index(drop=True)
+        column.name: _plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
         for column in CONTRACT[name]
         if column.name in found
     }
@@ -149,6 +149,15 @@ def _by_given_name(
         for position in exact or close:
             found[position] = (source, target)
     return found
+
+
+def _plain(cells: pd.Series) -> pd.Series:
+    """Cells of a Parquet file that are no single value (bytes, lists, records) as their text."""
+    if cells.dtype != object:
+        return cells
+    return cells.map(
+        lambda cell: str(cell) if isinstance(cell, bytes | list | dict | np.ndarray) else cell
+    )
 
 
 def _listed(given: list[str]) -> str:

@@ -192,5 +192,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     # are simulated holds wherever they lie.
     said = frame.attrs.get("source")
     synthetic = isinstance(said, dict) and said.get("kind") == "synthetic"
+    if frame.index.names[0] is not None and not set(frame.index.names) & set(frame.columns):
+        frame = frame.reset_index()
     frame.attrs = {"source": said} if synthetic else {}
     return frame
