@@ -68,6 +68,7 @@ def patients(*columns: str) -> dict[str, str | bytes | None]:
 
 _S = "stopped"
 EXAMPLES: dict[str, Example] = {
+    "folder_absent": Example({}, [("", None, "", "", _S)]),
     "table_absent": Example({"relapses": None}, [("relapses", None, "", "", _S)]),
     "file_unreadable": Example({"visits": None}, [("visits", None, "", "", _S)]),
     "table_twice": Example({}, [("visits", None, "", "", _S)]),
@@ -239,4 +240,4 @@ def folder_of(rule: str, folder: Path) -> Path:
         (folder / "visits.parquet").write_text("no parquet")
     elif rule == "table_twice":
         pd.read_csv(folder / "visits.csv").to_parquet(folder / "visits.parquet")
-    return folder
+    return folder / "elsewhere" if rule == "folder_absent" else folder

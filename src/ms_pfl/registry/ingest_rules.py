@@ -31,6 +31,7 @@ class Rule:
 
 RULES: dict[str, Rule] = {
     # a file, or its form
+    "folder_absent": Rule("folders that are not there", STOPPED),
     "table_absent": Rule("tables that are not there", STOPPED),
     "table_twice": Rule("tables in two files", STOPPED),
     "file_unreadable": Rule("files that cannot be read", STOPPED),

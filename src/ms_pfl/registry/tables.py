@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ms_pfl.errors import InputError
 from ms_pfl.registry.checks import (
     FUTURE_VISIT_DAYS,
     FUTURE_VISIT_DAYS_BY_PATIENT,
@@ -59,19 +58,21 @@ def ingest(
         The report, as :meth:`ms_pfl.registry.ingest_report.IngestReport.table` gives it.
 
     Raises:
-        InputError: there is no such folder.
-        IngestError: tables, columns or values break the contract. The message names of the first
-            the file, the line as an editor shows it, the column, the value and the remedy; its
-            ``report`` lists all.
+        IngestError: the folder, tables, columns or values break the contract. The message names
+            of the first the file, the line as an editor shows it, the column, the value and the
+            remedy; its ``report`` lists all.
     """
     folder = Path(folder)
     parameters = parameters or IngestParameters()
-    if not folder.is_dir():
-        raise InputError(
-            f"the registry folder {folder} does not exist or is no folder; "
-            "name a folder that holds patients, visits, relapses and treatments as .csv or .parquet"
-        )
     report = IngestReport()
+    if not folder.is_dir():
+        report.refuse_table(
+            "folder_absent",
+            f"the registry folder {folder} does not exist or is no folder; name a folder that "
+            "holds patients, visits, relapses and treatments as .csv or .parquet",
+            "",
+        )
+        report.conclude()
     frames: dict[str, pd.DataFrame] = {}
     origins: dict[str, Origin] = {}
     for name in CONTRACT:
