@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
+from ms_pfl.cohort.outcomes import OUTCOMES
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.errors import InputError
 from ms_pfl.registry.msoutcomes import convert
@@ -203,24 +204,27 @@ def test_columns_dtypes_order_and_source():
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_a_country_alone_gives_its_own_rows_and_row_order_none(seed):
+@given(seed=st.integers(0, 2**32 - 1), outcome=st.sampled_from(OUTCOMES))
+def test_a_country_alone_gives_its_own_rows_and_row_order_none(seed, outcome):
     tables = random_registry(seed, n_patients=24, n_countries=3)
-    choice = parameters(minimum_edss=1, horizon_tolerance_days=700)
-    together, *_ = build_episodes(tables, choice)
+    choice = parameters(outcome=outcome, minimum_edss=1, horizon_tolerance_days=700)
+    together = build_episodes(tables, choice)
     names = ("patients", "visits", "relapses", "treatments")
 
     mixed = RegistryTables(
         **{name: getattr(tables, name).sample(frac=1, random_state=seed) for name in names}
     )
-    again, *_ = build_episodes(check(mixed, "test", today=TODAY), choice)
-    pd.testing.assert_frame_equal(together, again)
+    again = build_episodes(check(mixed, "test", today=TODAY), choice)
+    for one, other in zip(together, again, strict=True):
+        pd.testing.assert_frame_equal(one, other)
 
-    country = together["country"].iloc[0]
+    country = together.episodes["country"].iloc[0]
     ids = tables.patients.loc[tables.patients["country"] == country, "PATIENT_ID"]
     own = {name: getattr(tables, name) for name in names}
     site = RegistryTables(**{n: t[t["PATIENT_ID"].isin(ids)] for n, t in own.items()})
-    alone, *_ = build_episodes(check(site, "test", today=TODAY), choice)
-    pd.testing.assert_frame_equal(
-        alone, together[together["country"] == country].reset_index(drop=True)
-    )
+    alone = build_episodes(check(site, "test", today=TODAY), choice)
+    for name in ("episodes", "outcomes", "attrition_by_country"):
+        whole = getattr(together, name)
+        pd.testing.assert_frame_equal(
+            getattr(alone, name), whole[whole["country"] == country].reset_index(drop=True)
+        )

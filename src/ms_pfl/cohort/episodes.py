@@ -11,12 +11,13 @@ from ms_pfl.cohort.attrition import Flow, future_days_by_country
 from ms_pfl.cohort.features import build_features, course_at
 from ms_pfl.cohort.outcomes import (
     OUTCOME_STAGES,
-    outcome_days,
+    every_outcome,
     outcome_table,
     prevalence_table,
+    relapse_association,
 )
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.timeline import code_of, date_of, event_keys, visit_days
+from ms_pfl.cohort.timeline import VisitDays, code_of, date_of, event_keys, visit_days
 from ms_pfl.errors import InputError
 from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.contract import COURSES
@@ -62,48 +63,10 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
     days = visit_days(tables.visits, patients)
     onsets = event_keys(tables.relapses["PATIENT_ID"], tables.relapses["DATE_OF_ONSET"], patients)
-    anchors = outcome_days(days, onsets, parameters)
+    results = every_outcome(days, onsets, parameters)
+    mine = (parameters.outcome, parameters.rule)
     person = tables.patients.set_index("PATIENT_ID").reindex(patients)
-    row = person.iloc[days.code]
-
-    future = future_days_by_country(
-        tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0),
-        tables.visits.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}),
-        person["country"],
-    )
-    flow = Flow(days.code, person["country"].to_numpy(), future)
-    flow.keep("Visits", "Visit without an EDSS score", days.scored)
-    if not parameters.include_cis:
-        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
-        flow.keep("Course", "Clinically isolated syndrome at the visit", course != _CIS)
-    flow.keep(
-        "Age",
-        f"Younger than {parameters.minimum_age_years} years at the visit",
-        ~(_age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years),
-    )
-    first, last = _record(days.key, days.code, len(patients))
-    # A missing onset compares as no.
-    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
-    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
-    flow.keep("Era", f"Onset or first visit before {parameters.earliest_year}", ~early)
-    flow.keep(
-        "Time in the registry",
-        f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
-        (last - first)[days.code] >= parameters.minimum_registry_days,
-    )
-    reason = np.full(len(days.key), "", dtype=object)
-    reason[days.scored] = anchors["reason"].fillna("").to_numpy(dtype=object)
-    flow.keep("History", _history_text(parameters), reason != "history")
-    if parameters.minimum_gap_days > 0:
-        flow.keep(
-            "Distance of episodes",
-            f"Less than {parameters.minimum_gap_days} days after the patient's last episode",
-            _spaced(days.key, flow.kept, parameters.minimum_gap_days),
-        )
-    eligible = flow.kept[days.scored]
-    for name, (stage, text) in OUTCOME_STAGES[parameters.outcome].items():
-        if name != "baseline_at_relapse" or parameters.baseline_away_from_relapse:
-            flow.keep(stage, text, reason != name)
+    flow, eligible = _pass_stages(tables, person, days, results[mine]["reason"], parameters)
     attrition = flow.table()
     if not flow.kept.any():
         worst = attrition.iloc[int(attrition["episodes_dropped"].to_numpy().argmax())]
@@ -121,21 +84,36 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
         {
             "episode_id": patient_id + "@" + pd.Series(day, dtype="str"),
             "patient_id": patient_id,
-            "country": pd.Series(row["country"].to_numpy()[flow.kept], dtype="str"),
+            "country": pd.Series(person["country"].to_numpy()[code_of(kept)], dtype="str"),
             "t0": date_of(kept),
-            "label": anchors["label"].to_numpy()[chosen].astype(np.int8),
+            "label": results[mine]["label"].to_numpy()[chosen].astype(np.int8),
         }
     )
-    order = episodes.sort_values(["country", "patient_id", "t0"]).index
     country = pd.factorize(person["country"])[0]
-    outcomes = outcome_table(episodes, days, onsets, country, chosen, parameters)
+    associations = {
+        pair: relapse_association(
+            result["worsening_date"].to_numpy(), days.code[days.scored], onsets, country, parameters
+        )
+        for pair, result in results.items()
+    }
+    outcomes = outcome_table(
+        episodes,
+        days.edss[flow.kept],
+        {pair: result.iloc[chosen] for pair, result in results.items()},
+        associations[mine][chosen],
+        parameters.rule,
+    )
     features = build_features(tables, episodes[["patient_id", "t0"]], parameters)
+    order = episodes.sort_values(["country", "patient_id", "t0"]).index
     cohort = Cohort(
         pd.concat([episodes, features], axis=1).loc[order].reset_index(drop=True),
         attrition,
         flow.by_country(),
         outcomes.loc[order].reset_index(drop=True),
-        prevalence_table(days, onsets, country, eligible, parameters),
+        prevalence_table(
+            {pair: result[eligible] for pair, result in results.items()},
+            {pair: association[eligible] for pair, association in associations.items()},
+        ),
     )
     source = tables.patients.attrs.get(
         "source", {"kind": "own", "description": "registry tables in memory"}
@@ -146,6 +124,69 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
 
 
 _CIS = COURSES.index("CIS")
+
+
+def _pass_stages(
+    tables: RegistryTables,
+    person: pd.DataFrame,
+    days: VisitDays,
+    why: pd.Series,
+    parameters: CohortParameters,
+) -> tuple[Flow, np.ndarray]:
+    """Lead the visit days through eligibility and outcome.
+
+    Args:
+        tables: canonical tables.
+        person: the patients table by patient code.
+        days: visit days.
+        why: reason for no label of each day with an EDSS, missing where there is a label.
+        parameters: eligibility, the chosen outcome.
+
+    Returns:
+        The flow, which keeps the labelled episodes, and which of the days with an EDSS are
+        eligible before the outcome is looked at (bool).
+    """
+    row = person.iloc[days.code]
+
+    future = future_days_by_country(
+        tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0),
+        tables.visits.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}),
+        person["country"],
+    )
+    flow = Flow(days.code, person["country"].to_numpy(), future)
+    flow.keep("Visits", "Visit without an EDSS score", days.scored)
+    if not parameters.include_cis:
+        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
+        flow.keep("Course", "Clinically isolated syndrome at the visit", course != _CIS)
+    flow.keep(
+        "Age",
+        f"Younger than {parameters.minimum_age_years} years at the visit",
+        ~(_age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years),
+    )
+    first, last = _record(days.key, days.code, len(person))
+    # A missing onset compares as no.
+    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
+    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
+    flow.keep("Era", f"Onset or first visit before {parameters.earliest_year}", ~early)
+    flow.keep(
+        "Time in the registry",
+        f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
+        (last - first)[days.code] >= parameters.minimum_registry_days,
+    )
+    reason = np.full(len(days.key), "", dtype=object)
+    reason[days.scored] = why.fillna("").to_numpy(dtype=object)
+    flow.keep("History", _history_text(parameters), reason != "history")
+    if parameters.minimum_gap_days > 0:
+        flow.keep(
+            "Distance of episodes",
+            f"Less than {parameters.minimum_gap_days} days after the patient's last episode",
+            _spaced(days.key, flow.kept, parameters.minimum_gap_days),
+        )
+    eligible = flow.kept[days.scored]
+    for name, (stage, text) in OUTCOME_STAGES[parameters.outcome].items():
+        if name != "baseline_at_relapse" or parameters.baseline_away_from_relapse:
+            flow.keep(stage, text, reason != name)
+    return flow, eligible
 
 
 def _history_text(parameters: CohortParameters) -> str:

@@ -23,12 +23,11 @@ from ms_pfl.cohort.timeline import (
     patient_codes,
     reduce_ranges,
 )
-from ms_pfl.cohort.worsening import minimum_increase
+from ms_pfl.cohort.worsening import REASONS, minimum_increase
 
 #: Why an anchor has no event label, in the order in which the reasons are looked at.
 EVENT_REASONS: dict[str, str] = {
-    "history": "Fewer EDSS than needed in the observation window",
-    "baseline_at_relapse": "Baseline EDSS taken shortly after a relapse onset",
+    **{name: REASONS[name] for name in ("history", "baseline_at_relapse")},
     "unconfirmed_at_end": "Worse within the horizon up to the last visit, and not confirmed yet",
     "no_edss_after_horizon": "Last EDSS before the horizon, and no confirmed worsening until then",
 }

@@ -2,7 +2,7 @@
 
 A worsening is PIRA (progression independent of relapse activity) where no relapse began near its
 onset, and RAW (relapse-associated worsening) where one did; by default from 90 days before it to
-30 after, as Müller et al. recommend (JAMA Neurology 2023;80:1232).
+30 after. Müller et al. review the definitions (JAMA Neurology 2023, 10.1001/jamaneurol.2023.3331).
 """
 
 from __future__ import annotations
@@ -124,19 +124,35 @@ def relapse_association(
     return result
 
 
+def every_outcome(
+    days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """:func:`outcome_days` under each outcome and rule, the chosen pair first."""
+    mine = (parameters.outcome, parameters.rule)
+    pairs = [mine, *((o, r) for o in OUTCOMES for r in RULES if (o, r) != mine)]
+    return {
+        (outcome, rule): outcome_days(
+            days, onsets, parameters.model_copy(update={"outcome": outcome, "rule": rule})
+        )
+        for outcome, rule in pairs
+    }
+
+
 def outcome_table(
-    episodes: pd.DataFrame, days: VisitDays, onsets: np.ndarray, country: np.ndarray,
-    chosen: np.ndarray, parameters: CohortParameters,
-) -> pd.DataFrame:  # fmt: skip
+    episodes: pd.DataFrame,
+    baseline: np.ndarray,
+    results: dict[tuple[str, str], pd.DataFrame],
+    association: np.ndarray,
+    rule: str,
+) -> pd.DataFrame:
     """Labels of the episodes under both outcomes, and the worsening of the chosen one.
 
     Args:
-        episodes: episode_id, patient_id, country, t0, label, in the order of `chosen`.
-        days: visit days.
-        onsets: sorted keys of relapse onsets.
-        country: integer country of each patient code.
-        chosen: index of each episode among the days with an EDSS.
-        parameters: outcome, rule, windows.
+        episodes: episode_id, patient_id, country, t0, label.
+        baseline: EDSS of each episode.
+        results: of :func:`every_outcome`, a row an episode.
+        association: of :func:`relapse_association`, for the chosen outcome.
+        rule: the chosen one.
 
     Returns:
         episode_id, patient_id, country, t0, baseline_edss, label (int8, of the chosen outcome), a
@@ -144,37 +160,27 @@ def outcome_table(
         and relapse_association of the chosen one (missing without worsening; the last also where
         relapses are not known).
     """
-    columns: dict[str, np.ndarray] = {}
-    for name in OUTCOMES:
-        result = outcome_days(days, onsets, parameters.model_copy(update={"outcome": name}))
-        columns[name] = result["label"].to_numpy()[chosen]
-        if name == parameters.outcome:
-            own = result.iloc[chosen]
-    patient = days.code[days.scored][chosen]
-    worsening = own["worsening_date"].to_numpy()
-    near = relapse_association(worsening, patient, onsets, country, parameters)
+    own = next(iter(results.values()))
     return episodes[["episode_id", "patient_id", "country", "t0"]].assign(
-        baseline_edss=days.edss[days.scored][chosen],
+        baseline_edss=baseline,
         label=episodes["label"],
-        **columns,
-        worsening_date=worsening,
+        **{outcome: results[outcome, rule]["label"].to_numpy() for outcome in OUTCOMES},
+        worsening_date=own["worsening_date"].to_numpy(),
         confirmation_date=own["confirmation_date"].to_numpy(),
-        relapse_association=pd.Series(near, index=episodes.index, dtype="str"),
+        relapse_association=pd.Series(association, index=episodes.index, dtype="str"),
     )
 
 
 def prevalence_table(
-    days: VisitDays, onsets: np.ndarray, country: np.ndarray, eligible: np.ndarray,
-    parameters: CohortParameters,
-) -> pd.DataFrame:  # fmt: skip
+    results: dict[tuple[str, str], pd.DataFrame],
+    associations: dict[tuple[str, str], np.ndarray],
+) -> pd.DataFrame:
     """How often each outcome is seen under each rule, and how it agrees with the chosen one.
 
     Args:
-        days: visit days.
-        onsets: sorted keys of relapse onsets.
-        country: integer country of each patient code.
-        eligible: bool, which of the days with an EDSS are eligible before the outcome is looked at.
-        parameters: the chosen outcome and rule, windows.
+        results: of :func:`every_outcome`, for the days that are eligible before the outcome is
+            looked at.
+        associations: of :func:`relapse_association`, for the same days.
 
     Returns:
         One row an outcome and rule, the chosen pair first: outcome, rule, episodes (labelled),
@@ -182,20 +188,11 @@ def prevalence_table(
         share of equal labels (agreement) and Cohen's kappa; share_pira of the worsenings whose
         relapse association is known. NaN where a share has nothing to divide by.
     """
-    mine = (parameters.outcome, parameters.rule)
-    pairs = [mine, *((o, r) for o in OUTCOMES for r in RULES if (o, r) != mine)]
-    patient = days.code[days.scored][eligible]
-    reference = np.empty(0)
+    reference = next(iter(results.values()))["label"].to_numpy()
     rows = []
-    for outcome, rule in pairs:
-        choice = parameters.model_copy(update={"outcome": outcome, "rule": rule})
-        result = outcome_days(days, onsets, choice)[eligible]
+    for (outcome, rule), result in results.items():
         label = result["label"].to_numpy()
-        reference = label if (outcome, rule) == mine else reference
-        near = relapse_association(
-            result["worsening_date"].to_numpy(), patient, onsets, country, choice
-        )
-        pira, raw = ((near == name).sum() for name in ASSOCIATIONS)
+        pira, raw = ((associations[outcome, rule] == name).sum() for name in ASSOCIATIONS)
         both = ~np.isnan(label) & ~np.isnan(reference)
         agreement, kappa = agreement_of(label[both], reference[both])
         episodes, worsened = int((~np.isnan(label)).sum()), int((label == 1).sum())
