@@ -47,6 +47,13 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+REPORT = "data/08_reporting/ingest_report.csv"
+
+
+def report_of(project: KedroProject) -> pd.DataFrame:
+    return pd.read_csv(project.folder / REPORT, dtype=str, keep_default_na=False)
+
+
 def preprocess(project: KedroProject, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     params = ",".join([f"registry_folder={folder}", *more])
     return project.kedro("run", "--pipeline=preprocessing", f"--params={params}")
@@ -60,6 +67,7 @@ def test_own_tables_are_labelled_and_left_alone(project: KedroProject, tmp_path:
     assert digests(folder) == before
     assert not (project.folder / "data/01_raw").exists()
     assert "Attrition" in done.stdout
+    assert (project.folder / REPORT).read_text() == "table,row,column,value,rule,action\n"
     episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
     assert episodes.attrs["source"]["kind"] == "folder"
     # Visits each January and July; E* of an anchor is the visit two years on. A is at 2.0 until
@@ -113,6 +121,102 @@ def test_wrong_tables_stop_the_run_with_one_readable_error(
     assert "Traceback" not in done.stdout + done.stderr
     for word in said:
         assert word in errors[0]
+    report = report_of(project)
+    assert errors[0].endswith(f"All are listed in {project.folder}/{REPORT}")
+    assert report["action"].tolist() == ["stopped"]
+
+
+def test_all_errors_are_in_the_report_of_a_run_that_stopped(
+    project: KedroProject, tmp_path: Path
+) -> None:
+    wrong = OWN["visits"] + f"A,01/02/2008,{'x' * 100_000}\nA,2009-01-01,2.3\nX,2010-01-01,2\n"
+    folder = write(tmp_path / "own", visits=wrong, relapses="PATIENT_ID,DATE_OF_ONSET\n7\n")
+    done = preprocess(project, folder)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "relapses.csv, line 2: the row has 1 cells and the header 2" in done.stderr
+    assert "; 4 more errors found. All are listed in " in done.stderr
+    report = report_of(project)
+    assert report[["table", "row", "column", "rule"]].to_numpy().tolist() == [
+        ["visits", "34", "DATE_OF_VISIT", "not_a_date"],
+        ["visits", "34", "EDSS", "not_a_number"],
+        ["visits", "35", "EDSS", "edss_not_on_scale"],
+        ["visits", "36", "PATIENT_ID", "patient_unknown"],
+        ["relapses", "2", "", "ragged_row"],
+    ]
+    assert set(report["action"]) == {"stopped"}
+
+
+def test_spellings_of_a_site_are_configuration_and_the_labels_stay(
+    project: KedroProject, tmp_path: Path
+) -> None:
+    rows = [row.split(",") for row in OWN["visits"].splitlines()[1:]]
+    lines = ["Pat;Datum;EDSS"]
+    lines += [f"{p};{d[8:]}.{d[5:7]}.{d[:4]};{e.replace('.', ',')}" for p, d, e in rows]
+    folder = write(
+        tmp_path / "own",
+        patients="PATIENT_ID,country,gender\nA,Belgium,1\nB,Norway,2\nB,Norway,2\n",
+        visits="\ufeff" + "\r\n".join([*lines, lines[-1], ""]),
+        treatments="PATIENT_ID,dmt,START_DATE,END_DATE\nA,Mittel 7,01.02.2001,\n"
+        "B,Mittel 7,01.02.2001,01.01.2001\n",
+    )
+    before = digests(folder)
+    (project.folder / "conf/local").mkdir(exist_ok=True)
+    site = project.folder / "conf/local/parameters.yml"
+    site.write_text(
+        "ingest:\n"
+        "  columns: {visits: {pat: PATIENT_ID, Datum: DATE_OF_VISIT}}\n"
+        "  values: {patients: {gender: {1: M, 2: F}}}\n"
+        "  treatments: {Mittel 7: natalizumab}\n"
+        '  date_format: "%d.%m.%Y"\n'
+    )
+    try:
+        done = preprocess(project, folder)
+    finally:
+        site.unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(folder) == before
+    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    worse = episodes[episodes["label"] == 1]
+    assert [str(t.date()) for t in worse["t0"]] == [
+        "2002-01-01", "2002-07-01", "2003-01-01", "2003-07-01",
+    ]  # fmt: skip
+    assert set(worse["patient_id"]) == {"A"}
+    assert set(episodes["SEX_FEMALE"][episodes["patient_id"] == "B"]) == {1.0}
+    assert set(worse["DMT_AT_0_High"]) == {1.0}
+    assert report_of(project)["rule"].value_counts().to_dict() == {
+        "separator": 1, "decimal_comma": 1, "column_mapped": 2, "value_mapped": 2,
+        "treatment_mapped": 1, "duplicate_row": 2, "end_before_start": 1,
+    }  # fmt: skip
+    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
+    assert len(warnings) == 2
+
+
+def test_a_folder_of_the_configuration_is_not_written_to_either(project: KedroProject) -> None:
+    folder = project.folder / "data/03_primary"
+    folder.mkdir(parents=True, exist_ok=True)
+    (project.folder / "conf/local").mkdir(exist_ok=True)
+    site = project.folder / "conf/local/parameters.yml"
+    site.write_text("registry_folder: data/03_primary\n")
+    try:
+        done = project.kedro("run", "--pipeline=preprocessing")
+    finally:
+        site.unlink()
+    assert done.returncode != 0
+    assert "copy your own tables to a folder of their own" in done.stderr
+
+
+def test_tables_that_are_links_into_the_project_are_not_overwritten(
+    project: KedroProject, tmp_path: Path
+) -> None:
+    inside = project.folder / "data/02_intermediate"
+    inside.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "visits.parquet").symlink_to(inside / "visits.parquet")
+    done = preprocess(project, folder)
+    assert done.returncode != 0
+    assert "copy your own tables to a folder of their own" in done.stderr
 
 
 def test_typo_in_a_parameter_stops_the_run(project: KedroProject, tmp_path: Path) -> None:

@@ -65,3 +65,19 @@ def test_impossible_value_names_the_value() -> None:
 def test_several_wrong_parameters_are_counted() -> None:
     said = complaint({"training": {"learning_rate": -1}, "device": "tpu"})
     assert "(1 more parameter to mend)" in said
+
+
+def test_a_treatment_map_to_no_known_drug_names_the_one_that_was_meant() -> None:
+    said = complaint({"ingest": {"treatments": {"Local 7": "natalizumap"}}})
+    assert said.startswith(
+        "Parameter 'ingest.treatments': 'Local 7' leads to 'natalizumap', which is no name in "
+        "cohort.treatments; did you mean 'natalizumab'"
+    )
+
+
+def test_a_map_out_of_the_contract_names_the_place() -> None:
+    said = complaint({"ingest": {"columns": {"visits": {"score": "EDS"}}}})
+    assert "columns.visits: 'score' leads to 'EDS', and visits has only PATIENT_ID" in said
+    assert "'ingest.colums' is unknown; did you mean 'columns'" in complaint(
+        {"ingest": {"colums": {}}}
+    )

@@ -38,18 +38,23 @@ class ParameterCheck:
         """Stop where own tables would be passed over, or lie where the run writes to."""
         given = run_params["runtime_params"] or {}
         self._check_own_episodes(given, pipeline, catalog)
-        if "registry_folder" not in given:
+        if self._parameters["registry_folder"] is None:
+            if "registry_folder" in given:
+                raise click.ClickException(
+                    "Parameter 'registry_folder' is empty; name the folder of your own tables, or "
+                    "leave the parameter out for the synthetic registry"
+                )
             return
-        if given["registry_folder"] is None:
-            raise click.ClickException(
-                "Parameter 'registry_folder' is empty; name the folder of your own tables, or "
-                "leave the parameter out for the synthetic registry"
-            )
-        folder = Path(str(given["registry_folder"])).expanduser().resolve()
+        folder = Path(self._parameters["registry_folder"]).expanduser().resolve()
+        # their tables may be links to files elsewhere
+        own = {file.resolve() for file in folder.glob("*")}
         # with tables of one's own nothing is simulated, so nothing goes to the generator's folder
         for name in sorted(pipeline.all_outputs() - {"synthetic_registry"}):
             written = getattr(catalog.get(name), "_filepath", None)
-            if written is not None and folder in (path := Path(written).resolve()).parents:
+            if written is None:
+                continue
+            path = Path(written).resolve()
+            if folder in path.parents or path in own:
                 raise click.ClickException(
                     f"Parameter 'registry_folder' = {folder}: this run writes {path} there; copy "
                     "your own tables to a folder of their own and name that"
@@ -110,10 +115,14 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean '{close[0]}'" if close else f"known are: {', '.join(known)}"
         text = f"Parameter '{name}' is unknown; {hint}"
+    elif not first["loc"]:  # of several parameters together, which the message names
+        text = first["msg"].removeprefix("Value error, ")
     elif first["type"] == "missing":
         text = f"Parameter '{name}' is missing from the configuration"
     else:
-        text = f"Parameter '{name}' = {first['input']!r}: {first['msg']}"
+        value = repr(first["input"])
+        value = value if len(value) <= 80 else value[:77] + "..."
+        text = f"Parameter '{name}' = {value}: {first['msg'].removeprefix('Value error, ')}"
     more = error.error_count() - 1
     rest = f" ({more} more parameter{'s' if more > 1 else ''} to mend)" if more else ""
     place = "set parameters in conf/<env>/parameters*.yml or by --params"
@@ -139,22 +148,35 @@ class OneLineErrors:
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Raise the readable error in place of the one with the traceback."""
+        from ms_pfl.registry.ingest_report import IngestError
+
         message = readable(error)
+        stopped = next((cause for cause in chain(error) if isinstance(cause, IngestError)), None)
+        if stopped is not None:
+            catalog.save("ingest_report", stopped.report)
+            path = getattr(catalog.get("ingest_report"), "_filepath", "the ingest report")
+            message = f"{message}. All are listed in {path}"
         if message is not None:
             raise click.ClickException(message) from None
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """An error and what lies behind it."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes
 
 
 def readable(error: BaseException) -> str | None:
     """The one-line message behind ``error``, or None where it is a defect of the program."""
     from kedro.validation.exceptions import DataValidationError
 
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    for cause in chain:
+    causes = chain(error)
+    for cause in causes:
         if isinstance(cause, InputError):
             return str(cause)
-    for cause in chain:
+    for cause in causes:
         if isinstance(cause, DataValidationError):
             return " ".join(str(cause).split())
         if isinstance(cause, FileNotFoundError) and cause.filename:

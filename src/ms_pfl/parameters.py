@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.cohort.treatments import closed_up
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms.parameters import ParadigmParameters
+from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
 
@@ -31,6 +34,7 @@ class Parameters(ParadigmParameters):
         description="complete: rows with ten predictors; all: every row, with all thirteen"
     )
     synthetic_registry: SyntheticRegistryParameters
+    ingest: IngestParameters
     cohort: CohortParameters
     splits: SplitFractions
     seeds: tuple[int, ...] = Field(
@@ -38,3 +42,18 @@ class Parameters(ParadigmParameters):
     )
     ray: RayParameters
     tracking: TrackingParameters
+
+    @model_validator(mode="after")
+    def _treatments_lead_to_known_drugs(self) -> Self:
+        classes = self.cohort.treatments
+        drugs = [drug for name in type(classes).model_fields for drug in getattr(classes, name)]
+        known = {closed_up(name): name for drug in drugs for name in drug}
+        for text, target in self.ingest.treatments.items():
+            if closed_up(target) not in known:
+                close = difflib.get_close_matches(closed_up(target), known, n=1)
+                hint = f"did you mean '{known[close[0]]}'" if close else "add it there"
+                raise ValueError(
+                    f"Parameter 'ingest.treatments': {text!r} leads to {target!r}, which is no "
+                    f"name in cohort.treatments; {hint}"
+                )
+        return self

@@ -54,6 +54,14 @@ def complaint(text: str, folder: Path, **changed: Any) -> str:
     return said.removeprefix(str(folder / "own.csv"))
 
 
+def test_an_export_with_semicolons_and_decimal_commas_is_the_same_table(tmp_path: Path) -> None:
+    expected, vocabulary = read(CSV, tmp_path)
+    european = CSV.replace(",", ";").replace("55.5", "55,5")
+    episodes, same = read("\ufeff" + european.replace("\n", "\r\n"), tmp_path)
+    pd.testing.assert_frame_equal(episodes, expected)
+    assert same == vocabulary
+
+
 def test_a_table_of_texts_and_numbers_becomes_episodes(tmp_path: Path) -> None:
     episodes, vocabulary = read(CSV, tmp_path)
     nan = np.nan

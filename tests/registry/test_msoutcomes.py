@@ -120,6 +120,7 @@ def test_a_failed_write_leaves_no_half_of_a_file(tmp_path, monkeypatch):
             "correct it or leave it empty",
         ),
         (HEADER, "", "holds a header and no rows"),
+        ("ID,dateEDSS,EDSS,EDSS\n", "p1,2002-02-01,2,3\n", "has two columns named EDSS; keep one"),
     ],
 )
 def test_refusals_speak_of_the_file_as_it_is(tmp_path, header, rows, message):

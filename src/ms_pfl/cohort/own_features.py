@@ -53,7 +53,9 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
     else:
         text = text_cells(raw)
         flags = text.str.upper().map(_FLAGS)
-        number = pd.to_numeric(text.mask(flags.notna(), flags), errors="coerce").astype("float64")
+        written = text.str.replace(",", ".") if origin.decimal_comma else text
+        number = pd.to_numeric(written.mask(flags.notna(), flags), errors="coerce")
+        number = number.astype("float64")
         no_number = text.notna() & number.isna()
         if no_number.any():
             cells = text[no_number]

@@ -14,7 +14,7 @@ from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
-from ms_pfl.registry.tables import read_csv
+from ms_pfl.registry.csv_files import read_csv
 
 _CONTRACT = ("episode_id", "patient_id", "country", "t0", "label")
 _LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
@@ -36,7 +36,9 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
             f"the episodes file {path} does not exist or is no file; name a .csv or .parquet file"
         )
     if path.suffix.lower() == ".csv":
-        return read_csv(path), Origin(str(path), "line", 2)
+        read = read_csv(path)
+        comma = read.separator != ","
+        return read.frame, Origin(str(path), "line", 2, lines=read.lines, decimal_comma=comma)
     if path.suffix.lower() == ".parquet":
         try:
             frame = pd.read_parquet(path)

@@ -1,10 +1,11 @@
-"""One column of a table into its canonical dtype, or a refusal that a person can act on.
+"""One column of a table into its canonical dtype; what is wrong goes to a refusal.
 
 Every refusal is one line: file or table, line or row, column, value, what is wrong, what to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,77 +13,65 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import EDSS_SCALE, Column
+from ms_pfl.registry.ingest_parameters import date_pattern
 
 #: Spellings of "not known" in optional columns. Ids, countries and drug names may be these words.
-_MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
+MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
 _FLAGS = {"0": 0.0, "1": 1.0, "FALSE": 0.0, "TRUE": 1.0, "NO": 0.0, "YES": 1.0}
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?"
 # A midnight of Brussels is 22:00 or 23:00 of the day before in UTC: such a time names no day.
 _UTC_OFF_MIDNIGHT = r".*[T ](?!00:00(?::00(?:\.0+)?)?Z$).*Z"
 _NO_DAY = ("is a time in a time zone and leaves the day in doubt", "write local days as YYYY-MM-DD")
+_DECIMAL_COMMA = r"[+-]?\d*,\d+"
+# Beyond it two whole numbers may be one float.
+_EXACT_FLOAT = 2.0**53
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table came from, and how its rows are counted in messages.
+    """Where a table came from, how its rows are counted in messages, and how it is spelled.
 
     Attributes:
         label: file or description of the table.
         unit: "line" of a text file or "row" of a table.
         first: number of the first row in that count.
         names: what the source calls a column, where that is not the contract's name.
+        table: patients, visits, relapses or treatments.
+        lines: line of each row, where rows and lines do not go together.
+        decimal_comma: numbers written as text may have one.
+        date_format: strptime format of dates written as text; None: YYYY-MM-DD.
     """
 
     label: str
     unit: str
     first: int
     names: dict[str, str] = field(default_factory=dict)
+    table: str = ""
+    lines: np.ndarray | None = field(default=None, compare=False)
+    decimal_comma: bool = False
+    date_format: str | None = None
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Numbers of the rows at positions (0-based)."""
+        return positions + self.first if self.lines is None else self.lines[positions]
 
     def place(self, position: int) -> str:
         """Name the row at a position (0-based)."""
-        return f"{self.label}, {self.unit} {position + self.first}"
+        return f"{self.label}, {self.unit} {self.rows(np.array([position]))[0]}"
 
 
-def read_column(
-    raw: pd.Series | None, column: Column, index: pd.Index, origin: Origin
-) -> pd.Series:
-    """Read one column into its canonical dtype.
-
-    Args:
-        raw: cells as text or typed, indexed by row position; None: the column is absent.
-        column: what it must hold.
-        index: row positions.
-        origin: for messages.
-
-    Raises:
-        InputError: a value breaks the contract.
-    """
-    if raw is None:
-        dtype = {"text": "str", "code": "str", "date": "datetime64[us]"}.get(column.kind, "float64")
-        return pd.Series(np.nan if dtype == "float64" else None, index=index, dtype=dtype)
-    if column.kind == "text":
-        read = _as_text(raw, ("",) if column.required else _MISSING)
-    elif column.kind == "code":
-        text = _as_text(raw, _MISSING)
-        read = text.str.upper().map(column.codes).astype("str")
-        options = ", ".join(dict.fromkeys(column.codes.values()))
-        refuse(
-            read.isna() & text.notna(),
-            raw,
-            origin,
-            f"is none of {options}",
-            "use one of these or leave it empty",
-        )
-    elif column.kind == "date":
-        read = _read_date(raw, column, origin)
-    else:
-        read = _read_number(raw, column, origin)
-    if column.required:
-        refuse(read.isna(), raw, origin, "is empty", "fill it in or remove the row")
-    return read
+#: Called with the arguments of :func:`refuse` for each kind of wrong value.
+Refuse = Callable[[pd.Series, pd.Series, Origin, str, str, str], None]
 
 
-def refuse(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, remedy: str) -> None:
+def refuse(
+    wrong: pd.Series,
+    values: pd.Series,
+    origin: Origin,
+    problem: str,
+    remedy: str,
+    rule: str = "",
+) -> None:
     """Refuse a column where a row is wrong.
 
     Args:
@@ -91,23 +80,28 @@ def refuse(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, re
         origin: where the table came from.
         problem: what is wrong with the value, as the rest of a sentence that begins with it.
         remedy: what to do about it.
+        rule: key of :data:`ms_pfl.registry.ingest_rules.RULES`, for who collects.
 
     Raises:
         InputError: for the first wrong row, with a count of the others.
     """
+    if wrong.any():
+        raise InputError(refusal(wrong, values, origin, problem, remedy))
+
+
+def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, remedy: str) -> str:
+    """The line of :func:`refuse`; at least one row is wrong."""
     count = int(wrong.sum())
-    if count == 0:
-        return
     position = first_row(wrong)
     value = values.loc[position]
     if isinstance(value, pd.Timestamp):
         shown = f"{value:%Y-%m-%d}"
     else:
-        shown = "" if pd.isna(value) or value == "" else repr(str(value))
+        shown = "" if pd.isna(value) or value == "" else repr(str(value)[:80])
     if len(shown) > 60:
         shown = shown[:57] + "..."
     more = f" (and {count - 1} more like it)" if count > 1 else ""
-    raise InputError(
+    return (
         f"{origin.place(position)}, column {origin.names.get(str(values.name), values.name)}: "
         f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{more}"
     )
@@ -118,74 +112,164 @@ def first_row(wrong: pd.Series) -> int:
     return int(wrong.index.to_numpy()[wrong.to_numpy().argmax()])
 
 
-def _as_text(raw: pd.Series, missing: tuple[str, ...]) -> pd.Series:
-    """Cells as stripped text (dtype str), missing where empty or spelled so."""
-    if pd.api.types.is_float_dtype(raw) and (raw.dropna() % 1 == 0).all():
-        # An integer id with missing values beside it arrives as 12.0.
-        raw = raw.astype("Int64")
-    text = raw.astype("str").str.strip()
-    return text.mask(text.isna() | text.str.upper().isin(missing))
+def read_column(
+    raw: pd.Series | None,
+    column: Column,
+    index: pd.Index,
+    origin: Origin,
+    refuse: Refuse = refuse,
+) -> pd.Series:
+    """Read one column into its canonical dtype.
 
+    Args:
+        raw: cells as text or typed, indexed by row position; None: the column is absent.
+        column: what it must hold.
+        index: row positions.
+        origin: for messages.
+        refuse: what is done where values are wrong; these are missing in what is returned.
 
-def _read_date(raw: pd.Series, column: Column, origin: Origin) -> pd.Series:
-    if pd.api.types.is_datetime64_any_dtype(raw):
-        read = raw
-        if getattr(raw.dtype, "tz", None) is not None:
-            off = raw.notna() & (raw != raw.dt.normalize())
-            refuse(off, raw.astype("str"), origin, *_NO_DAY)
-            read = raw.dt.tz_localize(None)
-    else:
-        text = _as_text(raw, _MISSING)
-        refuse(
-            text.str.fullmatch(_UTC_OFF_MIDNIGHT).fillna(False).astype(bool), raw, origin, *_NO_DAY
-        )
-        read = pd.to_datetime(
-            text.where(text.str.fullmatch(_ISO).fillna(False).astype(bool)).str[:10],
-            format="%Y-%m-%d",
-            errors="coerce",
-        )
-        refuse(read.isna() & text.notna(), raw, origin, "is no date", "write dates as YYYY-MM-DD")
-    read = read.astype("datetime64[us]").dt.normalize()
-    remedy = "correct it" + ("" if column.required else " or leave it empty")
-    refuse(
-        read < pd.Timestamp(column.earliest_year, 1, 1),
-        read,
-        origin,
-        f"lies before {column.earliest_year}",
-        remedy,
-    )
-    return read
-
-
-def _read_number(raw: pd.Series, column: Column, origin: Origin) -> pd.Series:
-    remedy = "correct it" + ("" if column.required else " or leave it empty")
-    if pd.api.types.is_numeric_dtype(raw):
-        read = raw.astype("float64")
-    else:
-        text = _as_text(raw, _MISSING)
-        if column.kind == "flag":
-            text = text.str.upper().map(lambda word: str(_FLAGS.get(word, word)), "ignore")
-        read = pd.to_numeric(text, errors="coerce").astype("float64")
+    Raises:
+        InputError: a value breaks the contract, unless `refuse` only takes note of it.
+    """
+    if raw is None:
+        dtype = {"text": "str", "code": "str", "date": "datetime64[us]"}.get(column.kind, "float64")
+        return pd.Series(np.nan if dtype == "float64" else None, index=index, dtype=dtype)
+    if column.kind == "text":
+        read = text = as_text(raw, ("",) if column.required else MISSING)
+    elif column.kind == "code":
+        text = as_text(raw, MISSING)
+        read = text.str.upper().map(column.codes).astype("str")
+        options = ", ".join(dict.fromkeys(column.codes.values()))
         refuse(
             read.isna() & text.notna(),
             raw,
             origin,
-            "is neither 0 nor 1" if column.kind == "flag" else "is no number",
-            remedy
-            if column.kind == "flag"
-            else "write numbers with a decimal point, or leave it empty",
+            f"is none of {options}",
+            "use one of these or leave it empty",
+            "not_a_code",
         )
-    if column.kind == "edss":
+    elif column.kind == "date":
+        read, text = _read_date(raw, column, origin, refuse)
+    else:
+        read, text = _read_number(raw, column, origin, refuse)
+    if column.required:
+        absent = text.isna()
+        refuse(absent, raw, origin, "is empty", "fill it in or remove the row", "value_absent")
+    return read
+
+
+def as_text(raw: pd.Series, missing: tuple[str, ...] = ("",)) -> pd.Series:
+    """Cells as stripped text (dtype str), missing where empty or spelled so."""
+    if pd.api.types.is_float_dtype(raw):
+        known = raw.dropna()
+        if ((known % 1 == 0) & (known.abs() < _EXACT_FLOAT)).all():
+            # An integer id with missing values beside it arrives as 12.0.
+            raw = raw.astype("Int64")
+    text = raw.astype("str").str.strip()
+    return text.mask(text.isna() | text.str.upper().isin(missing))
+
+
+def _read_date(
+    raw: pd.Series, column: Column, origin: Origin, refuse: Refuse
+) -> tuple[pd.Series, pd.Series]:
+    """Days, and the cells as far as they are not missing."""
+    if pd.api.types.is_datetime64_any_dtype(raw):
+        read = given = raw
+        if getattr(raw.dtype, "tz", None) is not None:
+            off = raw.notna() & (raw != raw.dt.normalize())
+            refuse(off, raw.astype("str"), origin, *_NO_DAY, "day_in_doubt")
+            read = raw.dt.tz_localize(None).mask(off)
+    else:
+        given = as_text(raw, MISSING)
+        if origin.date_format is None:
+            read = _iso_days(given, raw, origin, refuse)
+        else:
+            pattern, form = date_pattern(origin.date_format), origin.date_format
+            read = _by_distinct(given, lambda text: _days(text, text.str.fullmatch(pattern), form))
+            remedy = f"write all dates as {origin.date_format} (ingest.date_format)"
+            refuse(read.isna() & given.notna(), raw, origin, "is no date", remedy, "not_a_date")
+    read = read.astype("datetime64[us]").dt.normalize()
+    early = read < pd.Timestamp(column.earliest_year, 1, 1)
+    problem = f"lies before {column.earliest_year}"
+    refuse(early, read, origin, problem, _correct(column), "date_too_early")
+    return read.mask(early), given
+
+
+def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) -> pd.Series:
+    read = _by_distinct(
+        given,
+        lambda text: _days(
+            text.str[:10],
+            text.str.fullmatch(_ISO) & ~text.str.fullmatch(_UTC_OFF_MIDNIGHT),
+            "%Y-%m-%d",
+        ),
+    )
+    wrong = read.isna() & given.notna()
+    doubt = wrong.copy()
+    doubt[wrong] = given[wrong].str.fullmatch(_UTC_OFF_MIDNIGHT)
+    refuse(doubt, raw, origin, *_NO_DAY, "day_in_doubt")
+    wrong &= ~doubt
+    remedy = "write dates as YYYY-MM-DD"
+    if origin.table:
+        remedy += ", or name the format of all dates in ingest.date_format"
+    refuse(wrong, raw, origin, "is no date", remedy, "not_a_date")
+    return read
+
+
+def _days(text: pd.Series, matched: pd.Series, date_format: str) -> pd.Series:
+    return pd.to_datetime(text.where(matched), format=date_format, errors="coerce")
+
+
+def _by_distinct(text: pd.Series, read: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """Read each distinct text once: hundreds of thousands of cells hold few."""
+    codes, distinct = pd.factorize(text)
+    values = read(pd.Series(distinct, dtype="str"))
+    return pd.Series(values.reindex(codes).array, index=text.index, name=text.name)
+
+
+def _read_number(
+    raw: pd.Series, column: Column, origin: Origin, refuse: Refuse
+) -> tuple[pd.Series, pd.Series]:
+    """Numbers, and the cells as far as they are not missing."""
+    flag = column.kind == "flag"
+    if pd.api.types.is_numeric_dtype(raw) and (flag or not pd.api.types.is_bool_dtype(raw)):
+        read = given = raw.astype("float64")
+    else:
+        given = as_text(raw, MISSING)
+        comma = origin.decimal_comma
+        read = _by_distinct(given, lambda text: _numbers(text, flag, comma))
         refuse(
-            read.notna() & ~read.isin(EDSS_SCALE),
+            read.isna() & given.notna(),
             raw,
             origin,
-            "is not on the EDSS scale (0, 1, 1.5, 2, ... 10)",
-            "correct the score or leave it empty",
+            "is neither 0 nor 1" if flag else "is no number",
+            _correct(column) if flag else "write numbers with a decimal point, or leave it empty",
+            "not_a_flag" if flag else "not_a_number",
         )
-    elif column.kind == "flag":
-        refuse(read.notna() & ~read.isin((0.0, 1.0)), raw, origin, "is neither 0 nor 1", remedy)
+    if column.kind == "edss":
+        wrong = read.notna() & ~read.isin(EDSS_SCALE)
+        problem = "is not on the EDSS scale (0, 1, 1.5, 2, ... 10)"
+        refuse(
+            wrong, raw, origin, problem, "correct the score or leave it empty", "edss_not_on_scale"
+        )
+    elif flag:
+        wrong = read.notna() & ~read.isin((0.0, 1.0))
+        refuse(wrong, raw, origin, "is neither 0 nor 1", _correct(column), "not_a_flag")
     else:
         wrong = read.notna() & ~read.between(column.low, column.high)
-        refuse(wrong, raw, origin, f"lies outside {column.low:g} to {column.high:g}", remedy)
-    return read
+        problem = f"lies outside {column.low:g} to {column.high:g}"
+        refuse(wrong, raw, origin, problem, _correct(column), "out_of_range")
+    return read.mask(wrong), given
+
+
+def _numbers(text: pd.Series, flag: bool, decimal_comma: bool) -> pd.Series:
+    if flag:
+        text = text.str.upper().map(lambda word: str(_FLAGS.get(word, word))).astype("str")
+    if decimal_comma:
+        comma = text.str.fullmatch(_DECIMAL_COMMA)
+        text = text.mask(comma, text.str.replace(",", ".", regex=False))
+    return pd.to_numeric(text, errors="coerce").astype("float64")
+
+
+def _correct(column: Column) -> str:
+    return "correct it" + ("" if column.required else " or leave it empty")

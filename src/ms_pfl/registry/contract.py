@@ -27,6 +27,9 @@ SEXES: tuple[str, ...] = ("F", "M")
 #: KFS_1..7: pyramidal, cerebellar, brainstem, sensory, bowel and bladder, visual, cerebral.
 FUNCTIONAL_SYSTEMS: tuple[str, ...] = (*(f"KFS_{i}" for i in range(1, 8)), "KFS_AMBULATION")
 
+#: What a column of kind "flag" holds.
+FLAG_CODES: tuple[str, ...] = ("0", "1")
+
 #: Smallest and largest EDUCATION believed.
 EDUCATION_LIMITS: tuple[int, int] = (0, 25)
 

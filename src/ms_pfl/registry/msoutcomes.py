@@ -28,7 +28,10 @@ from ms_pfl.registry.contract import (
     REQUIRED_COLUMNS,
     Column,
 )
-from ms_pfl.registry.tables import RegistryTables, check, read_csv
+from ms_pfl.registry.csv_files import read_csv
+from ms_pfl.registry.ingest_parameters import IngestParameters
+from ms_pfl.registry.ingest_report import IngestReport
+from ms_pfl.registry.tables import RegistryTables, check
 
 DEFAULT_COUNTRY = "MSoutcomes sample"
 
@@ -67,17 +70,25 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{path} is no file; name a CSV in the layout of MSoutcomes' SampleData")
-    raw = read_csv(path).rename(columns=str.strip)
+    table = read_csv(path)
+    raw = table.frame
     missing = [name for name in _REQUIRED if name not in raw]
     if missing:
         raise InputError(
             f"{path} has no column {missing[0]}; it has {', '.join(raw.columns)}, "
             f"and the layout of MSoutcomes' SampleData needs {', '.join(_REQUIRED)}"
         )
+    for name in (*_COLUMNS, _DAYS.name):
+        if list(raw.columns).count(name) > 1:
+            raise InputError(f"{path} has two columns named {name}; keep one of them")
     names = {new: old for old, new in _COLUMNS.items()}
-    origin = Origin(str(path), "line", 2, names)
+    comma = table.separator != ","
+    origin = Origin(str(path), "line", 2, names, lines=table.lines, decimal_comma=comma)
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
-    visits = check_table("visits", known, origin, pd.Timestamp.now().normalize())
+    report = IngestReport()
+    today = pd.Timestamp.now().normalize()
+    visits = check_table("visits", known, origin, today, report, IngestParameters())
+    report.conclude()
     patients = pd.DataFrame(
         {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": country}
     )

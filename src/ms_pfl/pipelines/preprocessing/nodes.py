@@ -11,26 +11,30 @@ import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.errors import InputError
+from ms_pfl.registry.ingest_parameters import IngestParameters
 
 _log = logging.getLogger(__name__)
 
 
 def read_registry(
-    registry_folder: str | None, synthetic_folder: Path
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    registry_folder: str | None, synthetic_folder: Path, parameters: IngestParameters
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str], pd.DataFrame]:
     """Read somebody's own tables where a folder is given, else the simulated ones. Read-only.
 
     Args:
         registry_folder: holds {patients,visits,relapses,treatments}.csv or .parquet; or None.
         synthetic_folder: where the synthetic registry lies.
+        parameters: how one's own tables are spelled; the synthetic ones need no such help.
 
     Returns:
-        patients, visits, relapses, treatments, and the source as {"kind", "description"}.
+        patients, visits, relapses, treatments, the source as {"kind", "description"}, and the
+        ingest report.
 
     Raises:
-        InputError: a folder, a table or a value cannot be used.
+        InputError: a folder, a table or a value cannot be used; an
+            :class:`~ms_pfl.registry.ingest_report.IngestError` carries the ingest report.
     """
-    from ms_pfl.registry.tables import read_folder
+    from ms_pfl.registry.tables import ingest
 
     if registry_folder is None and not synthetic_folder.is_dir():
         raise InputError(
@@ -38,11 +42,12 @@ def read_registry(
             "--pipeline=synthetic_registry`, or name the folder of your own tables with "
             "--params=registry_folder=DIR."
         )
-    tables = read_folder(
-        synthetic_folder if registry_folder is None else Path(registry_folder).expanduser()
-    )
+    if registry_folder is None:
+        tables, report = ingest(synthetic_folder)
+    else:
+        tables, report = ingest(Path(registry_folder).expanduser(), parameters)
     source = tables.patients.attrs["source"]
-    return tables.patients, tables.visits, tables.relapses, tables.treatments, source
+    return tables.patients, tables.visits, tables.relapses, tables.treatments, source, report
 
 
 def build_cohort(

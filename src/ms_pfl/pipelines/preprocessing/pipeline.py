@@ -21,8 +21,8 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=read_registry,
-                inputs=["params:registry_folder", "synthetic_registry"],
-                outputs=[*TABLES, "registry_source"],
+                inputs=["params:registry_folder", "synthetic_registry", "params:ingest"],
+                outputs=[*TABLES, "registry_source", "ingest_report"],
                 name="read_registry",
             ),
             Node(

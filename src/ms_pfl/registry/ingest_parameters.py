@@ -1,0 +1,155 @@
+"""Typed parameters of ingestion: how somebody's own tables spell columns, codes, drugs, dates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ms_pfl.registry.contract import CONTRACT, FLAG_CODES, Column
+
+TableName = Literal["patients", "visits", "relapses", "treatments"]
+
+#: What a date format may hold: each of these at most once. Two-digit years (%y) name no century.
+_DIRECTIVES = {
+    "%d": r"\d{1,2}",
+    "%m": r"\d{1,2}",
+    "%b": r"[^\W\d_]+\.?",
+    "%B": r"[^\W\d_]+",
+    "%Y": r"\d{4}",
+    "%H": r"\d{1,2}",
+    "%M": r"\d{1,2}",
+    "%S": r"\d{1,2}",
+}
+
+
+def same_spelling(text: str) -> str:
+    """A spelling as maps compare it: lower case, one space between words.
+
+    >>> same_spelling("  Date  of Visit ")
+    'date of visit'
+    """
+    return " ".join(text.split()).casefold()
+
+
+def date_pattern(date_format: str) -> str:
+    """A regular expression for texts of a strptime format.
+
+    Where two numbers follow each other without a mark, both have their full width, so that
+    2001111 is refused rather than read as one of two days.
+
+    >>> date_pattern("%d.%m.%Y")
+    '\\\\d{1,2}\\\\.\\\\d{1,2}\\\\.\\\\d{4}'
+    """
+    pieces = re.findall(r"%.|[^%]+", date_format)
+    adjacent = re.search(r"%[dmYHMS]%[dmYHMS]", date_format) is not None
+    pattern = "".join(_DIRECTIVES.get(piece, re.escape(piece)) for piece in pieces)
+    return pattern.replace("{1,2}", "{2}") if adjacent else pattern
+
+
+class IngestParameters(BaseModel):
+    """How one's own tables are spelled; empty: as the ingest contract has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    columns: dict[TableName, dict[str, str | None]] = Field(
+        default={},
+        description="by table: name of a column in the file -> its name in the contract; null: "
+        "the column is not read",
+    )
+    values: dict[TableName, dict[str, dict[str, str | None]]] = Field(
+        default={},
+        description="by table and column of the contract: text in the file -> code; null: missing",
+    )
+    treatments: dict[str, str] = Field(
+        default={},
+        description="text of treatments.dmt -> a drug name of cohort.treatments",
+    )
+    date_format: str | None = Field(
+        default=None,
+        description="strptime format of all dates written as text, e.g. %d/%m/%Y; null: YYYY-MM-DD",
+    )
+
+    def column_names(self, table: str) -> dict[str, str | None]:
+        """Names of a table's columns in the file -> names of the contract."""
+        return next((names for key, names in self.columns.items() if key == table), {})
+
+    def codes(self, table: str, column: str) -> dict[str, str | None]:
+        """Texts in a column of a table -> codes."""
+        return next(
+            (by[column] for t, by in self.values.items() if t == table and column in by), {}
+        )
+
+    @field_validator("columns", "values", mode="before")
+    @classmethod
+    def _no_table_is_empty(cls, given: object) -> object:
+        if isinstance(given, Mapping):
+            return {table: {} if inner is None else inner for table, inner in given.items()}
+        return given
+
+    @field_validator("date_format")
+    @classmethod
+    def _names_a_day(cls, date_format: str | None) -> str | None:
+        if date_format is None:
+            return None
+        found = re.findall(r"%.?", date_format)
+        wrong = [part for part in found if part not in _DIRECTIVES]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is none of {', '.join(_DIRECTIVES)}")
+        months = [part for part in found if part in ("%m", "%b", "%B")]
+        if len(set(found)) < len(found) or len(months) != 1 or not {"%d", "%Y"} <= set(found):
+            raise ValueError("a date format names day, month and year once each, e.g. %d/%m/%Y")
+        return date_format
+
+    @model_validator(mode="after")
+    def _maps_lead_into_the_contract(self) -> Self:
+        for table, names in self.columns.items():
+            known = [column.name for column in CONTRACT[table]]
+            _no_spelling_twice(names, f"columns.{table}")
+            targets = [target for target in names.values() if target is not None]
+            for source, target in names.items():
+                if target is not None and target not in known:
+                    raise ValueError(
+                        f"columns.{table}: {source!r} leads to {target!r}, and {table} has only "
+                        f"{', '.join(known)}"
+                    )
+                if target is not None and targets.count(target) > 1:
+                    raise ValueError(f"columns.{table}: two names lead to {target}; keep one")
+        for table, by_column in self.values.items():
+            coded = {c.name: c for c in CONTRACT[table] if _codes(c) or c.name == "country"}
+            for name, codes in by_column.items():
+                if name not in coded:
+                    options = ", ".join(coded) or "no column"
+                    raise ValueError(f"values.{table}: {name!r} is none of {options}")
+                _no_spelling_twice(codes, f"values.{table}.{name}")
+                allowed = _codes(coded[name])
+                for text, code in codes.items():
+                    if code is None and not coded[name].required:
+                        continue
+                    if not (code or "").strip() or (allowed and code not in allowed):
+                        options = ", ".join(allowed) or "a name"
+                        raise ValueError(
+                            f"values.{table}.{name}: {text!r} leads to {code!r}; use {options}"
+                        )
+        _no_spelling_twice(self.treatments, "treatments")
+        return self
+
+
+def _codes(column: Column) -> list[str]:
+    """The canonical spellings of a coded column, none where it is not coded."""
+    if column.kind == "flag":
+        return list(FLAG_CODES)
+    return list(dict.fromkeys(column.codes.values()))
+
+
+def _no_spelling_twice(spellings: Iterable[str], where: str) -> None:
+    seen: dict[str, str] = {}
+    for spelling in spellings:
+        key = same_spelling(spelling)
+        # Columns may differ in case alone: a file can hold EDSS and edss.
+        if not key or (key in seen and not where.startswith("columns")):
+            other = f"is the same as {seen[key]!r}" if key else "is empty"
+            raise ValueError(f"{where}: the spelling {spelling!r} {other}; keep one")
+        seen[key] = spelling

@@ -1,0 +1,80 @@
+"""The rules of ingestion: what each is called in the report, what it means, and what is done.
+
+``docs/ingest.md`` lists the same keys with an example each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STOPPED = "stopped"
+DROPPED = "dropped row"
+MISSING = "set to missing"
+KEPT_ONE = "kept one"
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one rule finds.
+
+    Attributes:
+        meaning: what the counted rows or values are, for the console.
+        action: what is done; ``stopped`` ends the run.
+        quiet: a remark on how a file was read, which the console leaves to the report.
+    """
+
+    meaning: str
+    action: str
+    quiet: bool = False
+
+
+RULES: dict[str, Rule] = {
+    # a file, or its form
+    "folder_absent": Rule("folders that are not there", STOPPED),
+    "table_absent": Rule("tables that are not there", STOPPED),
+    "table_twice": Rule("tables in two files", STOPPED),
+    "file_unreadable": Rule("files that cannot be read", STOPPED),
+    "not_utf8": Rule("files in another encoding", STOPPED),
+    "nul_byte": Rule("files with NUL bytes", STOPPED),
+    "no_header": Rule("files without column names", STOPPED),
+    "ragged_row": Rule("rows with more or fewer cells than the header", STOPPED),
+    "open_quote": Rule("quotation marks that are never closed", STOPPED),
+    "row_in_a_cell": Rule("cells that have swallowed rows", STOPPED),
+    "column_absent": Rule("columns that are not there", STOPPED),
+    "column_twice": Rule("columns that stand twice", STOPPED),
+    "no_row": Rule("tables without a row", STOPPED),
+    # a value
+    "value_absent": Rule("required values that are missing", STOPPED),
+    "not_a_date": Rule("values that are no date", STOPPED),
+    "day_in_doubt": Rule("times in a time zone", STOPPED),
+    "date_too_early": Rule("dates too early to believe", STOPPED),
+    "not_a_number": Rule("values that are no number", STOPPED),
+    "edss_not_on_scale": Rule("EDSS scores that do not exist", STOPPED),
+    "out_of_range": Rule("numbers outside their limits", STOPPED),
+    "not_a_flag": Rule("values that are neither 0 nor 1", STOPPED),
+    "not_a_code": Rule("codes that are unknown", STOPPED),
+    # rows against each other
+    "patient_twice": Rule("patients in two rows that differ", STOPPED),
+    "patient_unknown": Rule("rows of a patient who is not in the patients table", STOPPED),
+    "before_birth": Rule("dates before the birth", STOPPED),
+    # repaired, dropped, or kept and counted
+    "empty_row": Rule("rows without any value", DROPPED),
+    "duplicate_row": Rule("rows that repeat an earlier one", KEPT_ONE),
+    "future_row": Rule("rows dated in the future", DROPPED),
+    "future_value": Rule("values dated in the future", MISSING),
+    "end_before_start": Rule("treatments that end before they start", DROPPED),
+    "no_edss": Rule("visits without an EDSS, which give no episode", KEPT),
+    "same_day_edss": Rule("visits on a day with several EDSS", "kept, the lowest counts"),
+    "visit_before_onset": Rule("visits before the MS onset", "kept, onset unknown then"),
+    "relapse_before_onset": Rule("relapses before the MS onset", KEPT),
+    "diagnosis_before_onset": Rule("diagnoses before the MS onset", KEPT),
+    "patient_without_visit": Rule("patients without a visit, who give no episode", KEPT),
+    # how a file was read
+    "separator": Rule("files not separated by commas", "read so", quiet=True),
+    "decimal_comma": Rule("columns with decimal commas", "read as decimal points", quiet=True),
+    "column_mapped": Rule("columns under another name", "read", quiet=True),
+    "column_not_read": Rule("columns outside the contract", "not read", quiet=True),
+    "value_mapped": Rule("values under another spelling", "read", quiet=True),
+    "treatment_mapped": Rule("treatments under another spelling", "read", quiet=True),
+}

@@ -1,0 +1,170 @@
+"""Which column of a file is which of the contract, and values under a site's own spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.registry.columns import Origin, as_text, first_row
+from ms_pfl.registry.contract import CONTRACT, REQUIRED_COLUMNS
+from ms_pfl.registry.ingest_parameters import same_spelling
+from ms_pfl.registry.ingest_report import IngestReport
+
+
+def named_columns(
+    name: str,
+    frame: pd.DataFrame,
+    origin: Origin,
+    report: IngestReport,
+    mapped: Mapping[str, str | None],
+) -> pd.DataFrame:
+    """Columns of the contract under their canonical names, whatever their case or alias.
+
+    Args:
+        name: patients, visits, relapses or treatments.
+        frame: the table as it was read.
+        origin: for messages.
+        report: takes note of columns that are absent, stand twice, or are not read.
+        mapped: a site's own names of columns, as in ``ingest.columns``.
+
+    Returns:
+        The columns that were found; the index is the position of the row.
+    """
+    given = [" ".join(str(column).split()) for column in frame.columns]
+    listed = _listed(given)
+    own = _by_given_name(given, mapped)
+    for source in sorted(set(mapped) - {mapped_name for mapped_name, _ in own.values()}):
+        report.refuse_table(
+            "column_absent",
+            f"{origin.label} has no column {_short(source)}, which ingest.columns.{name} names; "
+            f"it has {listed}: correct the map",
+            name,
+            source,
+        )
+    contract = {
+        spelling.casefold(): column.name
+        for column in CONTRACT[name]
+        for spelling in (column.name, *column.aliases)
+    }
+    found: dict[str, list[int]] = {}
+    for position, spelling in enumerate(given):
+        if position in own:
+            source, target = own[position]
+            action = "not read" if target is None else f"read as {target}"
+            report.remark("column_mapped", origin, spelling, source, action)
+        else:
+            target = contract.get(spelling.casefold())
+            if target is None and spelling:
+                report.remark("column_not_read", origin, spelling, "", "not read")
+        if target is not None:
+            found.setdefault(target, []).append(position)
+    for target, positions in found.items():
+        if len(positions) > 1:
+            spellings = list(dict.fromkeys(given[position] for position in positions))
+            if len(spellings) == 1:
+                said = f"two columns named {spellings[0]}; keep one of them"
+            else:
+                said = (
+                    f"{len(positions)} columns for {target}: {', '.join(spellings)}; keep one of "
+                    f"them, or leave one out: ingest.columns.{name}: {{{spellings[-1]}: null}}"
+                )
+            report.refuse_table("column_twice", f"{origin.label} has {said}", name, target)
+    absent = [column for column in REQUIRED_COLUMNS[name] if column not in found]
+    if absent:
+        report.refuse_table(
+            "column_absent",
+            f"{origin.label} has no column {absent[0]}"
+            + (f" (nor {', '.join(absent[1:])})" if absent[1:] else "")
+            + f"; it has {listed}: add it, or name its spelling in ingest.columns.{name}",
+            name,
+            absent[0],
+        )
+    picked = {
+        column.name: _plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
+        for column in CONTRACT[name]
+        if column.name in found
+    }
+    return pd.DataFrame(picked, index=pd.RangeIndex(len(frame)))
+
+
+def translated(
+    raw: pd.Series,
+    spellings: Mapping[str, str | None],
+    rule: str,
+    column: str,
+    origin: Origin,
+    report: IngestReport,
+) -> pd.Series:
+    """Cells with a site's own spellings replaced; each distinct text is reported once.
+
+    Args:
+        raw: cells as text or typed, indexed by row position.
+        spellings: text of the site -> text to be read; None: missing.
+        rule: value_mapped or treatment_mapped.
+        column: of the contract.
+        origin: for the report.
+        report: takes note of each text that was replaced, and in how many rows.
+    """
+    targets = {same_spelling(text): target for text, target in spellings.items()}
+    if not targets:
+        return raw
+    text = as_text(raw)
+    for given in text.dropna().unique():
+        key = same_spelling(given)
+        if key not in targets or targets[key] == given:
+            continue
+        same = text == given
+        said = "set to missing" if targets[key] is None else f"read as {targets[key]}"
+        row = int(origin.rows(np.array([first_row(same)]))[0])
+        report.remark(rule, origin, column, given, f"{said} in {same.sum()} rows", row)
+    return text.map(lambda given: targets.get(same_spelling(given), given), "ignore")
+
+
+def note_decimal_commas(
+    frame: pd.DataFrame, name: str, origin: Origin, report: IngestReport
+) -> None:
+    """Say in which columns numbers have a decimal comma."""
+    if not origin.decimal_comma:
+        return
+    for column in CONTRACT[name]:
+        if column.kind in ("number", "edss") and column.name in frame:
+            cells = frame[column.name]
+            comma = cells.str.contains(",", regex=False)
+            if comma.any():
+                row = int(origin.rows(np.array([first_row(comma)]))[0])
+                value, said = str(cells[comma].iloc[0]), f"read as a point in {comma.sum()} rows"
+                report.remark("decimal_comma", origin, column.name, value, said, row)
+
+
+def _by_given_name(
+    given: list[str], mapped: Mapping[str, str | None]
+) -> dict[int, tuple[str, str | None]]:
+    """Position of a column -> the entry of the map that names it: exactly, else but for case."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for source, target in mapped.items():
+        exact = [i for i, spelling in enumerate(given) if spelling == source.strip()]
+        close = [i for i, s in enumerate(given) if same_spelling(s) == same_spelling(source)]
+        for position in exact or close:
+            found[position] = (source, target)
+    return found
+
+
+def _plain(cells: pd.Series) -> pd.Series:
+    """Cells of a Parquet file that are no single value (bytes, lists, records) as their text."""
+    if cells.dtype != object:
+        return cells
+    return cells.map(
+        lambda cell: str(cell) if isinstance(cell, bytes | list | dict | np.ndarray) else cell
+    )
+
+
+def _listed(given: list[str]) -> str:
+    shown = ", ".join(map(_short, given[:12])) or "none"
+    return shown + (", ..." if len(given) > 12 else "")
+
+
+def _short(text: str) -> str:
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 30 else text[:27] + "..."
