@@ -47,8 +47,8 @@ _OFF_BY_ONE = {"low": 0.165, "high": 0.135}
 _OFF_BY_TWO = {"low": 0.013, "high": 0.007}
 RATER_CHANGES = 0.05  # of visits are with another rater than the one before
 STANDING_ERROR = 0.97  # of ratings have the error that the rater always makes with the patient
-# Sd of the day's form, EDSS points: near 0 signs without disability come
-# and go, and from 6 on a good and a bad day differ by a walking aid.
+# Sd of the day's form, EDSS points: near 0 signs without disability come and
+# go, and from 6 on a good and a bad day differ by a walking aid.
 DAY_TO_DAY_LOW, DAY_TO_DAY_HIGH = 0.24, 0.35
 
 # Functional systems KFS_1..KFS_7: loading on disability, mean and sd of the latent score before

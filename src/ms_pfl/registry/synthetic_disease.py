@@ -21,20 +21,20 @@ STEP = 0.25  # years
 MAX_DISABILITY = 9.4
 SEVERITIES = ("mild", "moderate", "severe")
 
-# Effects on the log hazard of a step of lasting worsening. Age: 2.9 % a year (<= 25) to 6.1 %
-# (45-55) without relapse, i.e. .3-.4 a decade; the others are ours, sized for a plausible signal.
+# Effects on the log hazard of a step of lasting worsening. Worsening without relapse rises from
+# 2.9 % a year (<= 25) to 6.1 % (45-55), .27 a decade, to which progressive disease adds: age
+# itself has less. The others are ours, sized for a plausible signal.
 EFFECT_AGE = 0.20
 EFFECT_MALE = 0.35
 EFFECT_PROGRESSIVE = 1.3
 EFFECT_RELAPSE = 0.35
-EFFECT_DISABILITY = 0.06  # a point, up to EDSS 6.5
+EFFECT_DISABILITY = 0.06  # a point, up to CEILING_FROM
 CEILING_FROM = 6.2  # EDSS points: whoever walks with an aid goes on to do so for long
 EFFECT_CEILING = -2.0  # a point beyond: few registries see people who are bedridden
 EFFECT_SPINAL_ONSET = 0.20
 EFFECT_EDUCATION = -0.08
 
-# Slow change beside the steps, EDSS points a year; four times that in progressive disease,
-# and little of it beyond EDSS 6.5.
+# Slow change beside the steps, EDSS points a year at 40, slowed by treatment as the steps are.
 DRIFT = 0.068
 DRIFT_AGE = 0.14  # a decade, on the logarithm
 # Size of a step: the least, and the mean of what comes on top, below EDSS 5, to 7, and above.
@@ -45,13 +45,14 @@ IMPROVEMENT_RATE = 0.045  # small lasting improvements a person-year, not in pro
 IMPROVEMENT_FROM = 1.0  # EDSS points: below, there is little to improve
 IMPROVEMENT_AGE = -0.4  # a decade, on the logarithm: reserves run out
 DRIFT_PROGRESSIVE = 4.5  # times the drift of the others
-DRIFT_CEILING = 0.05  # times, beyond EDSS 6.5
+DRIFT_CEILING = 0.05  # times, beyond CEILING_FROM
 CONVERSION_DISABILITY = 0.35  # a point
 CONVERSION_AGE = 0.3  # a decade
 CONVERSION_FRAILTY = 1.7
+# So that the crude ratio comes near to 1.4: reaching SECONDARY_FROM takes both sexes long.
 LOG_CONVERSION_MALE = float(np.log(1.7))
 
-# Relapses: women +18 %, fewer with age and duration, few in progressive disease and none in
+# Relapses: women +18 % (8 % here, as more men have progressive disease), fewer with age and duration, few in progressive disease and none in
 # primary progressive disease, which with relapses is PR.
 LOG_RELAPSE_FEMALE = float(np.log(1.08))
 LOG_RELAPSE_AGE = -0.02

@@ -1,8 +1,8 @@
 """The published figures that the synthetic registry has to meet, each with its tolerance.
 
 Data alone: ``synthetic_summary`` measures them. Where the published figure is a range, the target
-is its middle. Tolerances are .40 EDSS points for means and standard deviations, .08 for shares,
-unless there is a reason for another one, which stands beside it.
+is its middle. Tolerances are .40 EDSS points for means and standard deviations and .08 for shares,
+or narrower; wider ones, with the reasons, stand in ``docs/synthetic-registry.md``.
 """
 
 from __future__ import annotations
