@@ -40,7 +40,7 @@ def test_each_environment_is_valid(env: str) -> None:
 
 def test_paper_has_the_published_hyper_parameters() -> None:
     paper = Parameters.model_validate(load("paper"))
-    assert paper.synthetic_registry.n_patients == 26_246
+    assert paper.synthetic_registry.n_patients == 57_500
     assert (paper.model.hidden_layers, paper.model.width) == (5, 512)
     assert paper.federated.rounds == 350
     assert (paper.strategies.fedavg.epochs, paper.strategies.fedprox.epochs) == (10, 20)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.registry.contract import CONTRACT, FUNCTIONAL_SYSTEMS, ONSET_SITES
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
-from ms_pfl.registry.synthetic_clinic import Visits, missing_rate, see_patients
+from ms_pfl.registry.synthetic_clinic import Visits, missing_rate, rate_edss, see_patients
 from ms_pfl.registry.synthetic_countries import (
     COUNTRIES,
     Clinics,
     Country,
+    CountryProfile,
     country_sizes,
     draw_clinics,
     draw_profile,
@@ -74,22 +76,59 @@ def simulate_country(
     country: Country, n: int, parameters: SyntheticRegistryParameters
 ) -> RegistryTables:
     """The four tables of ``n`` patients of one country, sorted by patient and date."""
-    sequence = np.random.SeedSequence([parameters.seed, zlib.crc32(country.name.encode())])
-    # One stream a subject: a change to one subject leaves the draws of the others as they were.
-    streams = [np.random.default_rng(child) for child in sequence.spawn(6)]
-    profile = draw_profile(parameters.heterogeneity, streams[0])
-    clinics = draw_clinics(n, profile, streams[1])
-    people = draw_people(n, profile, clinics, parameters, streams[2])
-    disease = simulate_disease(people, profile, parameters, streams[3])
-    visits = see_patients(people, disease, clinics, profile, parameters, streams[4])
+    lives = _live(country, n, parameters)
+    people, disease, clinics, visits = lives.people, lives.disease, lives.clinics, lives.visits
     ids = np.array([f"{country.code}{k:06d}" for k in range(1, n + 1)], dtype=object)
-    rng = streams[5]
+    rng = lives.record
     return RegistryTables(
         patients=_patients_table(country, ids, people, clinics, rng),
         visits=_visits_table(ids, visits),
         relapses=_relapses_table(ids, people, disease, visits, clinics, rng),
         treatments=_treatments_table(ids, people, disease, visits),
     )
+
+
+def second_ratings(parameters: SyntheticRegistryParameters) -> np.ndarray:
+    """EDSS scores of an independent second rater at each visit of ``simulate(parameters)``.
+
+    The second rater is of the same clinic and sees the same patient on the same day. No table
+    holds these scores: they are there to measure how well two raters agree.
+
+    Returns:
+        (visits,) scores, in the order of the visits table.
+    """
+    sizes = country_sizes(parameters.n_patients, parameters.min_patients_per_country)
+    scores = []
+    for country, n in zip(COUNTRIES, sizes, strict=True):
+        lives = _live(country, int(n), parameters)
+        error = lives.second_rater.random(len(lives.visits.day))
+        scores.append(rate_edss(lives.visits.latent, lives.profile.log_rater_error, error))
+    return np.concatenate(scores)
+
+
+@dataclass(frozen=True)
+class _Lives:
+    """What happened to a country's people, and the random numbers of what follows from it."""
+
+    profile: CountryProfile
+    clinics: Clinics
+    people: People
+    disease: Disease
+    visits: Visits
+    record: np.random.Generator  # gaps in the tables
+    second_rater: np.random.Generator
+
+
+def _live(country: Country, n: int, parameters: SyntheticRegistryParameters) -> _Lives:
+    sequence = np.random.SeedSequence([parameters.seed, zlib.crc32(country.name.encode())])
+    # One stream a subject: a change to one subject leaves the draws of the others as they were.
+    streams = [np.random.default_rng(child) for child in sequence.spawn(7)]
+    profile = draw_profile(parameters.heterogeneity, streams[0])
+    clinics = draw_clinics(n, profile, streams[1])
+    people = draw_people(n, profile, clinics, parameters, streams[2])
+    disease = simulate_disease(people, profile, parameters, streams[3])
+    visits = see_patients(people, disease, clinics, profile, parameters, streams[4])
+    return _Lives(profile, clinics, people, disease, visits, streams[5], streams[6])
 
 
 def _dates(days: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:

@@ -20,10 +20,10 @@ _CUTS = np.cumsum(
         0.60,
         0.60,
         0.50,
-        0.55,
         0.45,
+        0.50,
         0.45,
-        0.45,
+        0.50,
         0.65,
         0.35,
         0.30,
@@ -40,17 +40,22 @@ _CUTS = np.cumsum(
 )
 
 # Share of ratings that are one and two scale steps off; agreement is worse below EDSS 4. Two
-# raters agree exactly in 69 %, but 70 % of people are unchanged a year later, so the same rater
-# agrees better with himself than with another: these errors are about half of the two-rater ones.
-_OFF_BY_ONE = {"low": 0.07, "high": 0.04}
-_OFF_BY_TWO = {"low": 0.01, "high": 0.005}
-DAY_TO_DAY = 0.08  # sd of real fluctuation, EDSS points
+# independent raters then agree exactly in 69 % and within half a point in 94 %. But 70 % of
+# people are unchanged after a quiet year: a patient mostly keeps the same rater, who mostly errs
+# in the same way with the same patient. The shares of both are ours.
+_OFF_BY_ONE = {"low": 0.165, "high": 0.135}
+_OFF_BY_TWO = {"low": 0.013, "high": 0.007}
+RATER_CHANGES = 0.05  # of visits are with another rater than the one before
+STANDING_ERROR = 0.97  # of ratings have the error that the rater always makes with the patient
+# Sd of the day's form, EDSS points: near 0 signs without disability come and
+# go, and from 6 on a good and a bad day differ by a walking aid.
+DAY_TO_DAY_LOW, DAY_TO_DAY_HIGH = 0.24, 0.35
 
 # Functional systems KFS_1..KFS_7: loading on disability, mean and sd of the latent score before
 # rounding, highest score. Loadings are below the published correlations (pyramidal .90,
 # cerebellar .61, brainstem .44, sensory .37, bowel .70, visual .50, cerebral .56) because the
 # definition of the scale, which ties the systems to it below 4, adds to them.
-_KFS_LOADING = np.array([0.81, 0.38, 0.25, 0.02, 0.52, 0.32, 0.40])
+_KFS_LOADING = np.array([0.85, 0.46, 0.35, 0.08, 0.63, 0.41, 0.49])
 _KFS_MEAN = np.array([1.9, 1.2, 0.7, 1.0, 1.1, 0.8, 0.8])
 _KFS_SD = np.array([1.3, 1.25, 1.0, 1.2, 1.2, 1.2, 1.1])
 _KFS_TOP = np.array([6, 5, 5, 6, 6, 6, 5])
@@ -73,8 +78,11 @@ MISSING = {
     "gender": 0.003,
     "severity": 0.25,
 }
-_VISIT_AFTER_RELAPSE = 0.5
-_FREQUENCY_SD = 0.3  # of the log visit rate between people
+_VISIT_AFTER_RELAPSE = 0.35
+_UNSEEN_AT_ENTRY = 0.3  # of those who turned before their first visit
+NOTICED_AFTER = 1.0  # years, mean: from secondary progression to SP in the record
+GAP_LOG_SD = 0.75  # of the gaps of a person
+_FREQUENCY_SD = 0.5  # of the log visit rate between people
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class Visits:
 
     person: np.ndarray
     day: np.ndarray  # days since 1970-01-01
+    latent: np.ndarray  # EDSS points that any rater of the clinic would see on that day
     edss: np.ndarray
     kfs: np.ndarray  # (m, 7), NaN = not recorded
     ambulation: np.ndarray
@@ -103,8 +112,8 @@ def visit_days(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Person and day (since 1970-01-01) of every visit, sorted, without duplicates.
 
-    Gaps are gamma distributed (shape 3: irregular, but not haphazard); half of the relapses
-    bring an extra visit within two months.
+    Gaps are log-normal: half a year is usual, and people skip visits, so that the mean is far
+    longer. Half of the relapses bring an extra visit within two months.
     """
     n = len(people)
     rate = parameters.visits_per_year * np.exp(
@@ -115,7 +124,10 @@ def visit_days(
     index, time = np.arange(n), np.zeros(n)
     persons, times = [index], [time]
     while len(index):
-        time = time + rng.gamma(3.0, 1 / 3.0, len(index)) / rate[index]
+        time = (
+            time
+            + np.exp(GAP_LOG_SD * rng.standard_normal(len(index)) - GAP_LOG_SD**2 / 2) / rate[index]
+        )
         stays = time < people.follow_up[index]
         index, time = index[stays], time[stays]
         persons.append(index)
@@ -133,19 +145,53 @@ def visit_days(
     return unique // 10**6, unique % 10**6
 
 
-def rate_edss(latent: np.ndarray, log_error: float, rng: np.random.Generator) -> np.ndarray:
+def rater_errors(person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A uniform number a visit that says how its rater errs, in :func:`rate_edss`.
+
+    At most visits it is the one that stands for the pair of patient and rater.
+
+    Args:
+        person: (m,) whose visits they are, sorted.
+        rng: source of random numbers.
+
+    Returns:
+        (m,) numbers, each uniform on [0, 1).
+    """
+    m = len(person)
+    another = rng.random(m) < RATER_CHANGES
+    another[:1] = True
+    another[1:] |= person[1:] != person[:-1]
+    pair = np.cumsum(another) - 1
+    standing = rng.random(m)[pair]
+    return np.where(rng.random(m) < STANDING_ERROR, standing, rng.random(m))
+
+
+def fluctuation(latent: np.ndarray) -> np.ndarray:
+    """Standard deviation of the day's form, EDSS points, at m values of latent disability."""
+    return np.where(latent < _CUTS[0], DAY_TO_DAY_LOW, np.where(latent < 6.0, 0.0, DAY_TO_DAY_HIGH))
+
+
+def rate_edss(latent: np.ndarray, log_error: float, error: np.ndarray) -> np.ndarray:
     """EDSS scores that raters give to latent disability, on the scale 0, 1, 1.5 ... 9.5.
 
     10 is death from MS, which is not simulated.
+
+    Args:
+        latent: (m,) EDSS points.
+        log_error: added to the logarithm of the share of wrong ratings.
+        error: (m,) uniform numbers: the lowest are errors downwards, the highest upwards.
+
+    Returns:
+        (m,) scores.
     """
     step = np.searchsorted(_CUTS, latent, side="right")
     low = SCALE[step] < 4
     factor = float(np.exp(log_error))
     one = np.where(low, _OFF_BY_ONE["low"], _OFF_BY_ONE["high"]) * factor
     two = np.where(low, _OFF_BY_TWO["low"], _OFF_BY_TWO["high"]) * factor
-    draw = rng.random(len(latent))
-    off = np.where(draw < two, 2, np.where(draw < one + two, 1, 0))
-    off *= np.where(rng.random(len(latent)) < 0.5, -1, 1)
+    tail = 2 * np.minimum(error, 1 - error)
+    off = np.where(tail < two, 2, np.where(tail < one + two, 1, 0))
+    off *= np.where(error < 0.5, -1, 1)
     return np.asarray(SCALE[np.clip(step + off, 0, len(SCALE) - 2)])
 
 
@@ -202,7 +248,14 @@ def record_course(
     first_relapse[relapses.person[::-1]] = relapses.time[::-1]
     is_cis = rng.random(n) < 0.5
     cis_end = np.where(is_cis, np.minimum(first_relapse, rng.exponential(2.0, n)), 0.0)
-    noticed = disease.secondary + rng.exponential(1.0, n)
+    # Progression has to be seen: of those who turned before they came some are taken for RR at
+    # first.
+    since = np.where(
+        rng.random(n) < _UNSEEN_AT_ENTRY,
+        np.maximum(disease.secondary, people.duration_at_entry),
+        disease.secondary,
+    )
+    noticed = since + rng.exponential(NOTICED_AFTER, n)
     course = np.where(time < cis_end[person], "CIS", "RR").astype(object)
     course[time >= noticed[person]] = "SP"
     primary = people.primary[person]
@@ -222,8 +275,8 @@ def see_patients(
     person, day = visit_days(people, disease, clinics, parameters, rng)
     time = (day - people.onset_day[person]) / DAYS_PER_YEAR
     latent = disability_at(disease, person, time) + clinics.rater[people.clinic[person]]
-    latent += DAY_TO_DAY * rng.standard_normal(len(person))
-    edss = rate_edss(latent, profile.log_rater_error, rng)
+    latent += fluctuation(latent) * rng.standard_normal(len(person))
+    edss = rate_edss(latent, profile.log_rater_error, rater_errors(person, rng))
     kfs, ambulation = rate_systems(edss, person, people.onset_site, rng)
     course = record_course(people, disease, person, time, rng)
 
@@ -233,4 +286,4 @@ def see_patients(
     kfs[rng.random(kfs.shape) < missing_rate("one_kfs", logit)[:, None]] = np.nan
     ambulation[no_kfs | (rng.random(len(person)) < missing_rate("ambulation", logit))] = np.nan
     course[rng.random(len(person)) < missing_rate("course", logit)] = None
-    return Visits(person, day, edss, kfs, ambulation, course)
+    return Visits(person, day, latent, edss, kfs, ambulation, course)

@@ -21,33 +21,46 @@ STEP = 0.25  # years
 MAX_DISABILITY = 9.4
 SEVERITIES = ("mild", "moderate", "severe")
 
-# Effects on the log hazard of a step of lasting worsening. Age: 2.9 % a year (<= 25) to 6.1 %
-# (45-55) without relapse, i.e. .3-.4 a decade; the others are ours, sized for a plausible signal.
-EFFECT_AGE = 0.40
-EFFECT_MALE = 0.30
-EFFECT_PROGRESSIVE = 1.2
+# Effects on the log hazard of a step of lasting worsening. Worsening without relapse rises from
+# 2.9 % a year (<= 25) to 6.1 % (45-55), .27 a decade, to which progressive disease adds: age
+# itself has less. The others are ours, sized for a plausible signal.
+EFFECT_AGE = 0.20
+EFFECT_MALE = 0.35
+EFFECT_PROGRESSIVE = 1.3
 EFFECT_RELAPSE = 0.35
-EFFECT_DISABILITY = 0.06  # a point, up to EDSS 6.5
-EFFECT_CEILING = -1.2  # a point beyond: few registries see people who are bedridden
+EFFECT_DISABILITY = 0.06  # a point, up to CEILING_FROM
+CEILING_FROM = 6.2  # EDSS points: whoever walks with an aid goes on to do so for long
+EFFECT_CEILING = -2.0  # a point beyond: few registries see people who are bedridden
 EFFECT_SPINAL_ONSET = 0.20
 EFFECT_EDUCATION = -0.08
 
-# Slow change beside the steps, EDSS points a year; four times that in progressive disease,
-# and little of it beyond EDSS 6.5.
-DRIFT = 0.022
+# Slow change beside the steps, EDSS points a year at 40, slowed by treatment as the steps are.
+DRIFT = 0.068
+DRIFT_AGE = 0.14  # a decade, on the logarithm
+# Size of a step: the least, and the mean of what comes on top, below EDSS 5, to 7, and above.
+STEP_LEAST, STEP_MORE = np.array([0.4, 0.3, 0.2]), np.array([0.5, 0.3, 0.1])
 MAX_STEP = 2.0  # EDSS points: what one step of worsening takes away at most
 SECONDARY_FROM = 3.0  # EDSS points: below, worsening is not called secondary progression
-IMPROVEMENT_RATE = 0.05  # small lasting improvements a person-year, not in progressive disease
+IMPROVEMENT_RATE = 0.045  # small lasting improvements a person-year, not in progressive disease
+IMPROVEMENT_FROM = 1.0  # EDSS points: below, there is little to improve
+IMPROVEMENT_AGE = -0.4  # a decade, on the logarithm: reserves run out
+DRIFT_PROGRESSIVE = 4.5  # times the drift of the others
+DRIFT_CEILING = 0.05  # times, beyond CEILING_FROM
+CONVERSION_DISABILITY = 0.35  # a point
+CONVERSION_AGE = 0.3  # a decade
+CONVERSION_FRAILTY = 1.7
+# So that the crude ratio comes near to 1.4: reaching SECONDARY_FROM takes both sexes long.
+LOG_CONVERSION_MALE = float(np.log(1.7))
 
-# Relapses: women +18 %, fewer with age and duration, few in progressive disease and none in
+# Relapses: women +18 % (8 % here, as more men have progressive disease), fewer with age and duration, few in progressive disease and none in
 # primary progressive disease, which with relapses is PR.
-LOG_RELAPSE_FEMALE = float(np.log(1.18))
+LOG_RELAPSE_FEMALE = float(np.log(1.08))
 LOG_RELAPSE_AGE = -0.02
 LOG_RELAPSE_DURATION = -0.02
 LOG_RELAPSE_SECONDARY = float(np.log(0.35))
 LOG_RELAPSE_PR = float(np.log(0.4))
 SEVERE_SHARE = 0.18  # 17-30 %
-RECOVERY_DAYS = 35.0  # time constant: mostly within two months
+RECOVERY_DAYS = 25.0  # time constant: mostly within two months
 
 
 @dataclass(frozen=True)
@@ -96,8 +109,9 @@ def _relapse_sizes(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 def _step_sizes(disability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """EDSS points of a step of lasting worsening; smaller on the walking-aid part of the scale."""
-    scale = np.where(disability < 5.0, 0.75, np.where(disability < 7.0, 0.3, 0.1))
-    return np.minimum(0.5 + rng.exponential(1.0, len(disability)) * scale, MAX_STEP)
+    part = np.searchsorted((5.0, 7.0), disability, side="right")
+    size = STEP_LEAST[part] + STEP_MORE[part] * rng.exponential(1.0, len(disability))
+    return np.minimum(size, MAX_STEP)
 
 
 def simulate_disease(
@@ -141,7 +155,6 @@ def simulate_disease(
         + EFFECT_SPINAL_ONSET * people.onset_site[:, 3]
         + EFFECT_EDUCATION * (people.education - 3.0)
     )
-    drift = DRIFT * np.exp(people.log_progression_frailty)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     marks: list[tuple[np.ndarray, ...]] = []
     changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -179,24 +192,29 @@ def simulate_disease(
             + (EFFECT_AGE + profile.effect_age) * (age - 40.0) / 10.0
             + (EFFECT_PROGRESSIVE + profile.effect_progressive) * progressive
             + (EFFECT_RELAPSE + profile.effect_relapse) * (t - last_relapse < 1.0)
-            + (EFFECT_DISABILITY + profile.effect_disability) * (np.minimum(level, 6.5) - 3.0)
-            + EFFECT_CEILING * np.maximum(level - 6.5, 0.0)
+            + (EFFECT_DISABILITY + profile.effect_disability)
+            * (np.minimum(level, CEILING_FROM) - 3.0)
+            + EFFECT_CEILING * np.maximum(level - CEILING_FROM, 0.0)
             + LOG_PROGRESSION_EFFECT[drug]
         )
         worsens = rng.random(n) < -np.expm1(-np.exp(np.minimum(log_hazard, 1.0)) * STEP)
+        recovery = IMPROVEMENT_RATE * np.exp(IMPROVEMENT_AGE * (age - 40.0) / 10.0)
         # Low scores come and go: some of those without progressive disease improve a little.
-        improves = ~progressive & (rng.random(n) < IMPROVEMENT_RATE * STEP)
+        improves = ~progressive & (level > IMPROVEMENT_FROM) & (rng.random(n) < recovery * STEP)
         level = level + worsens * _step_sizes(level, rng)
         level -= improves * rng.uniform(0.4, 1.2, n)
-        level += drift * np.where(progressive, 4.0, 1.0) * np.where(level < 6.5, 1.0, 0.3) * STEP
+        drift = DRIFT * np.exp(DRIFT_AGE * (age - 40.0) / 10.0 + LOG_PROGRESSION_EFFECT[drug])
+        drift *= np.where(progressive, DRIFT_PROGRESSIVE, 1.0)
+        level += drift * np.where(level < CEILING_FROM, 1.0, DRIFT_CEILING) * STEP
         level[struck] += residual
         level = np.clip(level, 0.0, MAX_DISABILITY)
 
         log_conversion = (
             np.log(max(parameters.secondary_progression_rate, 1e-12))
-            + np.log(1.4) * male
-            + 0.35 * (level - 3.0)
-            + 0.03 * (age - 40.0)
+            + LOG_CONVERSION_MALE * male
+            + CONVERSION_DISABILITY * (level - 3.0)
+            + CONVERSION_AGE * (age - 40.0) / 10.0
+            + CONVERSION_FRAILTY * people.log_progression_frailty
         )
         converts = ~progressive & (t > 2.0) & (level >= SECONDARY_FROM)
         converts &= rng.random(n) < -np.expm1(-np.exp(np.minimum(log_conversion, 0.0)) * STEP)

@@ -44,14 +44,14 @@ DRUGS: tuple[Drug, ...] = (
     Drug("azathioprine", PLATFORM, 1990.0, 0.25, last_start=2015.0),
     Drug("peginterferon beta-1a", PLATFORM, 2014.55, 0.3),
     Drug("teriflunomide", PLATFORM, 2012.70, 0.9),
-    Drug("fingolimod", MODERATE, 2010.73, 1.6),
+    Drug("fingolimod", MODERATE, 2010.73, 2.4),
     Drug("dimethyl fumarate", MODERATE, 2013.24, 1.4),
     Drug("daclizumab", MODERATE, 2016.41, 0.2, last_start=2018.165, withdrawn=2018.165),
     Drug("siponimod", MODERATE, 2019.24, 0.15),
     Drug("ozanimod", MODERATE, 2020.24, 0.25),
     Drug("ponesimod", MODERATE, 2021.22, 0.15),
     Drug("diroximel fumarate", MODERATE, 2019.83, 0.15),
-    Drug("natalizumab", HIGH, 2006.43, 1.6),
+    Drug("natalizumab", HIGH, 2006.43, 0.8),
     Drug("ocrelizumab", HIGH, 2017.24, 2.0),
     Drug("ofatumumab", HIGH, 2020.64, 0.7),
     Drug("rituximab", HIGH, 2009.0, 0.4),
@@ -81,7 +81,7 @@ LOG_RELAPSE_EFFECT[_AZATHIOPRINE] = np.log(0.85)
 LOG_PROGRESSION_EFFECT[_AZATHIOPRINE] = np.log(0.95)
 
 # How far a first choice reaches for the stronger tiers; newer entrants escalate earlier.
-_FIRST_CHOICE_TIER = np.array([1.0, 0.45, 0.22])
+_FIRST_CHOICE_TIER = np.array([1.0, 0.45, 0.12])
 # Who has had a transplantation is seldom treated again, and then hardly ever with a mild drug.
 _AFTER_AHSCT, _MILD_AFTER_AHSCT = 0.25, 0.05
 _STOP_LIMITED = 0.5  # stops a year of a drug with a lifetime dose
@@ -165,10 +165,10 @@ def decide(
     """
     untreated = drug == NONE
     recent = since_relapse < 0.5
-    # Drugs came into general use between 1995 and 2003.
-    era = np.clip((year - 1995.0) / 8.0, 0.0, 1.0)
+    # Drugs came into general use between 1994 and 2000.
+    era = np.clip((year - 1994.0) / 6.0, 0.0, 1.0)
     start = start_rate * np.exp(profile.log_treatment_start) * era
-    start = start * (1.0 + 2.0 * recent) * np.where(progressive, 0.3, 1.0)
+    start = start * (1.0 + 2.0 * recent) * np.where(progressive, 0.4, 1.0)
     change = 0.05 + np.exp(0.5 * profile.log_high_efficacy) * (
         0.05 + 0.9 * recent + 0.02 * np.maximum(disability - 3.0, 0.0)
     ) * (TIER[drug] < HIGH)
