@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         with timed("read and check"):
             tables = read_folder(path)
     with timed("label, features"):
-        episodes, _ = build_episodes(tables, parameters.cohort)
+        episodes = build_episodes(tables, parameters.cohort).episodes
     with timed("splits of one seed"):
         splits = split_patients(episodes, parameters.seeds[:1], parameters.splits)
     with timed("scaler sums"):

@@ -107,7 +107,7 @@ def write(text: str) -> None:
 def figures(parameters: SyntheticRegistryParameters, cohort: CohortParameters) -> dict[str, float]:
     """Simulate, label and measure."""
     tables = simulate(parameters)
-    episodes, _ = build_episodes(tables, cohort)
+    episodes = build_episodes(tables, cohort).episodes
     return achieved(tables, episodes, parameters)
 
 

@@ -38,7 +38,7 @@ def make(knobs: bool) -> Registry:
     if not knobs:
         parameters = registry_realism.at_zero(parameters)
     tables = simulate(parameters)
-    episodes, _ = build_episodes(tables, base.cohort)
+    episodes = build_episodes(tables, base.cohort).episodes
     return Registry(episodes, registry_realism.achieved(tables, episodes, parameters))
 
 
