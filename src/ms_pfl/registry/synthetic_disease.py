@@ -53,8 +53,8 @@ CONVERSION_FRAILTY = 1.7
 LOG_CONVERSION_MALE = float(np.log(1.7))
 
 # Relapses: women +18 % (8 % here, as more men have progressive disease), fewer with age and
-# duration, few in progressive disease and none in primary progressive disease, which with relapses
-# is PR.
+# duration, few in progressive disease and none in primary progressive disease, which with
+# relapses is PR.
 LOG_RELAPSE_FEMALE = float(np.log(1.08))
 LOG_RELAPSE_AGE = -0.02
 LOG_RELAPSE_DURATION = -0.02
