@@ -92,6 +92,12 @@ def test_unknown_names_are_listed_once(caplog):
     ]
 
 
+def test_a_long_text_is_shortened_where_it_is_listed(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert classes_of("x" * 100_000) == [None]
+    assert caplog.messages[0].endswith(f": {'x' * 57 + '...'!r}")
+
+
 def test_no_rows():
     drug, efficacy = classify(pd.Series([], dtype="str"), parameters().treatments)
     assert len(drug) == len(efficacy) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 
 import numpy as np
 import pytest
@@ -66,14 +64,3 @@ def test_agrees_with_scikit_learn_and_pair_counting(rows: list[tuple[int, float]
     if len(positive) and len(negative):
         won = (positive[:, None] > negative).mean() + (positive[:, None] == negative).mean() / 2
         assert roc_auc(labels, probabilities) == pytest.approx(won)
-
-
-@pytest.mark.parametrize(
-    "module",
-    ["evaluation.calibration", "evaluation.comparison", "evaluation.discrimination",
-     "evaluation.names", "reporting.tables", "tracking.naming"],
-)  # fmt: skip
-def test_examples_in_docstrings(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"ms_pfl.{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -136,6 +136,9 @@ EXAMPLES: dict[str, Example] = {
     "not_a_code": Example(
         patients("gender", "woman", "F"), [("patients", 2, "gender", "woman", _S)]
     ),
+    "text_too_long": Example(
+        more("patients", f"C,{'x' * 101},,,,"), [("patients", 4, "country", "x" * 57 + "...", _S)]
+    ),
     "patient_twice": Example(
         more("patients", "B,Italy,,,,"), [("patients", 4, "PATIENT_ID", "B", _S)]
     ),
@@ -194,6 +197,14 @@ EXAMPLES: dict[str, Example] = {
     "patient_without_visit": Example(
         more("patients", "C,Iran,,,,"), [("patients", 4, "PATIENT_ID", "C", "kept")]
     ),
+    "country_spelling": Example(
+        more("patients", "C,italy,,,,") | more("visits", "C,2001-01-01,2"),
+        [("patients", 2, "country", "Italy", "kept"), ("patients", 4, "country", "italy", "kept")],
+    ),
+    "country_not_named": Example(
+        more("patients", "C,NA,,,,") | more("visits", "C,2001-01-01,2"),
+        [("patients", 4, "country", "NA", "kept")],
+    ),
     "separator": Example(
         {"relapses": "PATIENT_ID\tDATE_OF_ONSET\nA\t2000-12-01\n"},
         [("relapses", 1, "", "tab", "read as separated so")],
@@ -229,6 +240,29 @@ EXAMPLES: dict[str, Example] = {
             ("treatments", 4, "dmt", "interferón  b", "read as rebif in 1 rows"),
         ],
         {"treatments": {"Interferón B": "rebif"}},
+    ),
+    "map_unused": Example(
+        {},
+        [
+            ("patients", None, "gender", "9", "no cell holds it"),
+            ("visits", None, "MSCOURSE_AT_VISIT", "rrms?", "no cell holds it"),
+            ("treatments", None, "dmt", "Tysabry", "no cell holds it"),
+        ],
+        {
+            "values": {
+                "patients": {"gender": {"9": None}},
+                "visits": {"MSCOURSE_AT_VISIT": {"rrms?": "RR"}},
+            },
+            "treatments": {"Tysabry": "tysabri"},
+        },
+    ),
+    "treatment_unknown": Example(
+        more("treatments", "B,Foozumab,2001-01-01,", "B,Foozumab,2003-01-01,"),
+        [("treatments", 3, "dmt", "Foozumab", "no disease-modifying treatment in 2 rows")],
+    ),
+    "treatment_blinded": Example(
+        more("treatments", "B,Avonex or placebo,2001-01-01,"),
+        [("treatments", 3, "dmt", "Avonex or placebo", "no disease-modifying treatment in 1 rows")],
     ),
 }
 

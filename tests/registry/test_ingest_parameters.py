@@ -140,13 +140,21 @@ def test_treatments_of_ones_own_reach_the_class_of_their_drug(tmp_path):
     assert classify(dmt, cohort_parameters().treatments)[1].tolist() == [0, 2]
 
 
+def test_a_drug_that_no_class_knows_is_in_the_report_of_a_run(tmp_path):
+    own = write(tmp_path / "own", **more("treatments", "B,Foozumab,2001-01-01,"))
+    report = read_registry(str(own), tmp_path, IngestParameters(), cohort_parameters())[-1]
+    assert report[["row", "value", "rule"]].to_numpy().tolist() == [
+        [3, "Foozumab", "treatment_unknown"]
+    ]
+
+
 def test_the_synthetic_registry_is_read_without_the_maps_of_a_site(tmp_path):
     synthetic = write(tmp_path / "synthetic")
     maps = IngestParameters.model_validate({"columns": {"visits": {"Datum": "DATE_OF_VISIT"}}})
-    visits = read_registry(None, synthetic, maps)[1]
+    visits = read_registry(None, synthetic, maps, cohort_parameters())[1]
     assert len(visits) == 3
     with pytest.raises(IngestError, match="has no column Datum, which ingest"):
-        read_registry(str(synthetic), tmp_path, maps)
+        read_registry(str(synthetic), tmp_path, maps, cohort_parameters())
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ingest_examples import EXAMPLES, TEXTS, TODAY, folder_of, more, write
+from ingest_examples import EXAMPLES, TEXTS, TODAY, cohort_parameters, folder_of, more, write
 
 from kedro_project import PROJECT
+from ms_pfl.cohort.treatments import unread
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import REPORT_COLUMNS, IngestError
@@ -23,7 +24,12 @@ from ms_pfl.registry.tables import ingest
 def report_of(folder: Path, **spellings: object) -> pd.DataFrame:
     """The report, whether reading stops or not."""
     try:
-        return ingest(folder, IngestParameters.model_validate(spellings), today=TODAY)[1]
+        return ingest(
+            folder,
+            IngestParameters.model_validate(spellings),
+            today=TODAY,
+            unread_treatments=lambda dmt: unread(dmt, cohort_parameters().treatments),
+        )[1]
     except IngestError as error:
         return error.report
 
@@ -66,6 +72,34 @@ def test_nothing_found_is_a_report_with_a_header_only(tmp_path):
     _, report = ingest(write(tmp_path / "own"), today=TODAY)
     assert report.empty
     assert list(report.columns) == list(REPORT_COLUMNS)
+
+
+def test_rows_of_a_table_without_its_columns_are_not_called_empty(tmp_path):
+    text = TEXTS["visits"].replace(",", "|")
+    report = report_of(write(tmp_path / "own", visits=text))
+    assert rows_of(report, "empty_row") == []
+    assert set(report["rule"]) == {"column_absent", "column_not_read"}
+
+
+def test_a_column_without_a_name_is_told_where_it_holds_something(tmp_path):
+    rows = TEXTS["visits"].splitlines()
+    held = "\n".join(f"{cell},{row}," for cell, row in zip(["", "1", "2", "3"], rows, strict=True))
+    report = report_of(write(tmp_path / "own", visits=held + "\n"))
+    assert rows_of(report, "column_not_read") == [
+        ("visits", None, "(no name, column 1)", "", "not read")
+    ]
+
+
+def test_a_date_format_is_that_of_texts_and_typed_dates_need_none(tmp_path):
+    folder = write(tmp_path / "own", visits=None)
+    dates = [pd.Timestamp("2001-01-01").date(), pd.Timestamp("2001-06-01").date()]
+    visits = pd.DataFrame({"PATIENT_ID": ["A", "B"], "DATE_OF_VISIT": dates, "EDSS": [2.0, 0.0]})
+    visits.to_parquet(folder / "visits.parquet")
+    for name in ("patients", "relapses", "treatments"):
+        text = re.sub(r"(\d{4})-(\d\d)-(\d\d)", r"\3/\2/\1", TEXTS[name])
+        (folder / f"{name}.csv").write_text(text)
+    tables, _ = ingest(folder, IngestParameters(date_format="%d/%m/%Y"), today=TODAY)
+    assert tables.visits["DATE_OF_VISIT"].tolist() == [pd.Timestamp(day) for day in dates]
 
 
 def test_all_violations_of_all_tables_are_listed_and_the_first_is_said(tmp_path):

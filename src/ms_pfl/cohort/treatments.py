@@ -19,6 +19,10 @@ _log = logging.getLogger(__name__)
 #: Classes that are disease-modifying, in the order of their codes in :func:`classify`.
 CLASSES: tuple[str, ...] = ("mild", "moderate", "high", "high_induction")
 
+#: Why a text names no drug that counts; keys of :data:`ms_pfl.registry.ingest_rules.RULES`.
+UNKNOWN, BLINDED = "treatment_unknown", "treatment_blinded"
+_LONGEST_SHOWN = 60
+
 _NO_DMT = (-1, -1)
 # ß stands for beta where a keyboard has no Greek letters; neither it nor β survives casefold well.
 _BETA = str.maketrans({"β": " beta ", "ϐ": " beta ", "Β": " beta ", "ß": " beta ", "ẞ": " beta "})
@@ -63,6 +67,27 @@ def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.
             the text names no disease-modifying treatment.
         efficacy: int array, index into :data:`CLASSES`; -1 likewise.
     """
+    texts, inverse, codes, why = _read(dmt, classes)
+    _warn(texts[why == UNKNOWN], "are in no class")
+    _warn(texts[why == BLINDED], "name a drug beside a word of the class trial")
+    return codes[inverse, 0], codes[inverse, 1]
+
+
+def unread(dmt: pd.Series, classes: TreatmentClasses) -> pd.Series:
+    """Of each text :data:`UNKNOWN`, :data:`BLINDED`, or missing where it is read as it says.
+
+    Args:
+        dmt: as for :func:`classify`.
+        classes: names by class.
+    """
+    _, inverse, _, why = _read(dmt, classes)
+    return pd.Series(why[inverse], index=dmt.index, dtype="str")
+
+
+def _read(
+    dmt: pd.Series, classes: TreatmentClasses
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct texts, the text of each entry, and of each text its codes and why it has none."""
     drugs = [(efficacy, names) for efficacy in CLASSES for names in getattr(classes, efficacy)]
     trial = {closed_up(name) for names in classes.trial for name in names}
     known = {closed_up(name): _NO_DMT for names in classes.none for name in names}
@@ -70,25 +95,21 @@ def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.
     for code, (efficacy, names) in enumerate(drugs):
         known.update({closed_up(name): (code, CLASSES.index(efficacy)) for name in names})
 
-    unknown: list[str] = []
-    blinded: list[str] = []
-
-    def look_up(text: str) -> tuple[int, int]:
+    def look_up(text: str) -> tuple[tuple[int, int], str | None]:
         found = _names_in(normalize(text), known)
         drug_names = [name for name in found if known[name] != _NO_DMT]
         if not found:
-            unknown.append(text)
-        elif drug_names and not trial.isdisjoint(found):
-            blinded.append(text)
-        elif drug_names:
-            return known[max(drug_names, key=lambda name: (len(name), name))]
-        return _NO_DMT
+            return _NO_DMT, UNKNOWN
+        if drug_names and not trial.isdisjoint(found):
+            return _NO_DMT, BLINDED
+        if drug_names:
+            return known[max(drug_names, key=lambda name: (len(name), name))], None
+        return _NO_DMT, None
 
     texts, inverse = np.unique(dmt.astype("str").to_numpy(dtype=object), return_inverse=True)
-    codes = np.array([look_up(text) for text in texts], dtype=np.int64).reshape(-1, 2)
-    _warn(unknown, "are in no class")
-    _warn(blinded, "name a drug beside a word of the class trial")
-    return codes[inverse, 0], codes[inverse, 1]
+    found = [look_up(text) for text in texts]
+    codes = np.array([code for code, _ in found], dtype=np.int64).reshape(-1, 2)
+    return texts, inverse, codes, np.array([why for _, why in found], dtype=object)
 
 
 def _names_in(text: str, known: Collection[str]) -> list[str]:
@@ -114,13 +135,16 @@ def _places(name: str, whole: str) -> Iterator[int]:
         start = whole.find(name, start + 1)
 
 
-def _warn(texts: list[str], what: str) -> None:
-    if texts:
+def _warn(texts: np.ndarray, what: str) -> None:
+    if len(texts):
         _log.warning(
             "%d treatment names %s and count as no disease-modifying treatment "
             "(cohort.treatments in the parameters): %s%s",
             len(texts),
             what,
-            ", ".join(map(repr, texts[:8])),
+            ", ".join(
+                repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}...")
+                for text in texts[:8]
+            ),
             ", ..." if len(texts) > 8 else "",
         )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ms_pfl.registry.columns import MISSING, Origin, as_text, read_column
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest_parameters import IngestParameters
+from ms_pfl.registry.ingest_parameters import IngestParameters, same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.named_columns import named_columns, note_decimal_commas, translated
 
@@ -48,7 +48,8 @@ def check_table(
     left_out_before = frame.attrs.get(FUTURE_VISIT_DAYS, 0)
     left_out_of = pd.Series(frame.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}), dtype="int64")
     frame = named_columns(name, frame, origin, report, parameters.column_names(name))
-    frame = _without_empty_rows(frame, origin, report)
+    if not report.unusable(name):  # a table without its columns has no value in any row
+        frame = _without_empty_rows(frame, origin, report)
     if frame.empty and name in ("patients", "visits") and not report.unusable(name):
         report.refuse_table(
             "no_row",
@@ -60,12 +61,11 @@ def check_table(
     canonical = pd.DataFrame(index=frame.index)
     for column in CONTRACT[name]:
         raw = frame.get(column.name)
-        if raw is not None:
-            own = parameters.codes(name, column.name)
-            raw = translated(raw, own, "value_mapped", column.name, origin, report)
-            if column.name == "dmt":
-                names = parameters.treatments
-                raw = translated(raw, names, "treatment_mapped", column.name, origin, report)
+        own = parameters.codes(name, column.name)
+        raw = translated(raw, own, "value_mapped", column.name, origin, report)
+        if column.name == "dmt":
+            names = parameters.treatments
+            raw = translated(raw, names, "treatment_mapped", column.name, origin, report)
         canonical[column.name] = read_column(raw, column, frame.index, origin, report.refuse)
     handed_in = canonical
     canonical = _without_the_future(name, canonical, origin, today, report)
@@ -80,6 +80,8 @@ def check_table(
             unscored = canonical["EDSS"].isna()
             unscored[unscored] = as_text(given[unscored], MISSING).isna()
             report.tolerate("no_edss", unscored, origin, "EDSS", given)
+    if name == "patients":
+        _note_country_names(canonical["country"], origin, report)
     if name == "treatments":
         reversed_ = canonical["END_DATE"] < canonical["START_DATE"]
         report.tolerate("end_before_start", reversed_, origin, "END_DATE", canonical["END_DATE"])
@@ -109,6 +111,37 @@ def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestRepor
             return frame
     report.tolerate("empty_row", empty, origin, "", pd.Series("", index=frame.index))
     return frame[~empty]
+
+
+def _note_country_names(country: pd.Series, origin: Origin, report: IngestReport) -> None:
+    """One row of each name that differs from another in case or blanks, or says "not known"."""
+    first = country.dropna().drop_duplicates()
+    alike = first.map(same_spelling).duplicated(keep=False)
+    for rule, names in (
+        ("country_spelling", first[alike]),
+        ("country_not_named", first[first.str.upper().isin(MISSING)]),
+    ):
+        found = pd.Series(False, index=country.index)
+        found[names.index] = True
+        report.tolerate(rule, found, origin, "country", country)
+
+
+def note_unread_treatments(
+    dmt: pd.Series, unread: pd.Series, origin: Origin, report: IngestReport
+) -> None:
+    """Note each distinct text that counts as no treatment although it may be one.
+
+    Args:
+        dmt: texts of the canonical treatments, indexed by row position.
+        unread: of each text the rule that says why, or missing.
+        origin: for the report.
+        report: takes note.
+    """
+    distinct = pd.DataFrame({"dmt": dmt, "rule": unread}).dropna()
+    for (text, rule), rows in distinct.groupby(["dmt", "rule"], sort=False):
+        action = f"no disease-modifying treatment in {len(rows)} rows"
+        row = int(origin.rows(rows.index.to_numpy()[:1])[0])
+        report.remark(str(rule), origin, "dmt", str(text), action, row)
 
 
 def _without_the_future(

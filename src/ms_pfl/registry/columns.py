@@ -136,6 +136,10 @@ def read_column(
         return pd.Series(np.nan if dtype == "float64" else None, index=index, dtype=dtype)
     if column.kind == "text":
         read = text = as_text(raw, ("",) if column.required else MISSING)
+        if column.longest is not None:
+            wrong = text.str.len() > column.longest
+            problem = f"has more than {column.longest} characters"
+            refuse(wrong, raw, origin, problem, "shorten it", "text_too_long")
     elif column.kind == "code":
         text = as_text(raw, MISSING)
         read = text.str.upper().map(column.codes).astype("str")
@@ -181,7 +185,8 @@ def _read_date(
             read = raw.dt.tz_localize(None).mask(off)
     else:
         given = as_text(raw, MISSING)
-        if origin.date_format is None:
+        # The format is that of dates written as text; typed ones need none.
+        if origin.date_format is None or pd.api.types.infer_dtype(raw, skipna=True) == "date":
             read = _iso_days(given, raw, origin, refuse)
         else:
             pattern, form = date_pattern(origin.date_format), origin.date_format

@@ -54,6 +54,7 @@ class Column:
         low: smallest value believed (number), inclusive.
         high: largest value believed (number), inclusive.
         earliest_year: dates before this year are refused (date).
+        longest: most characters believed (text).
     """
 
     name: str
@@ -64,6 +65,7 @@ class Column:
     low: float = float("-inf")
     high: float = float("inf")
     earliest_year: int = EARLIEST_RECORD_YEAR
+    longest: int | None = None
 
 
 _SEX_CODES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
@@ -73,12 +75,12 @@ _COURSE_CODES = {course: course for course in COURSES} | {
     "PPMS": "PP",
     "PRMS": "PR",
 }
-_PATIENT = Column("PATIENT_ID", "text", required=True)
+_PATIENT = Column("PATIENT_ID", "text", required=True, longest=100)
 
 CONTRACT: dict[str, tuple[Column, ...]] = {
     "patients": (
         _PATIENT,
-        Column("country", "text", required=True),
+        Column("country", "text", required=True, longest=100),
         Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
         Column("gender", "code", codes=_SEX_CODES),
         Column("clinic_code", "text"),

@@ -54,6 +54,7 @@ RULES: dict[str, Rule] = {
     "out_of_range": Rule("numbers outside their limits", STOPPED),
     "not_a_flag": Rule("values that are neither 0 nor 1", STOPPED),
     "not_a_code": Rule("codes that are unknown", STOPPED),
+    "text_too_long": Rule("names too long for a name", STOPPED),
     # rows against each other
     "patient_twice": Rule("patients in two rows that differ", STOPPED),
     "patient_unknown": Rule("rows of a patient who is not in the patients table", STOPPED),
@@ -70,6 +71,8 @@ RULES: dict[str, Rule] = {
     "relapse_before_onset": Rule("relapses before the MS onset", KEPT),
     "diagnosis_before_onset": Rule("diagnoses before the MS onset", KEPT),
     "patient_without_visit": Rule("patients without a visit, who give no episode", KEPT),
+    "country_spelling": Rule("spellings of one country, each a client of its own", KEPT),
+    "country_not_named": Rule("countries called as a missing value is", KEPT),
     # how a file was read
     "separator": Rule("files not separated by commas", "read so", quiet=True),
     "decimal_comma": Rule("columns with decimal commas", "read as decimal points", quiet=True),
@@ -77,4 +80,8 @@ RULES: dict[str, Rule] = {
     "column_not_read": Rule("columns outside the contract", "not read", quiet=True),
     "value_mapped": Rule("values under another spelling", "read", quiet=True),
     "treatment_mapped": Rule("treatments under another spelling", "read", quiet=True),
+    "map_unused": Rule("entries of a map that match no cell", "no effect", quiet=True),
+    # The cohort warns of these two itself.
+    "treatment_unknown": Rule("treatments in no class", "no treatment", quiet=True),
+    "treatment_blinded": Rule("drugs of a blinded trial", "no treatment", quiet=True),
 }

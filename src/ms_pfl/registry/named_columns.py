@@ -56,8 +56,9 @@ def named_columns(
             report.remark("column_mapped", origin, spelling, source, action)
         else:
             target = contract.get(spelling.casefold())
-            if target is None and spelling:
-                report.remark("column_not_read", origin, spelling, "", "not read")
+            if target is None and (spelling or _holds_something(frame.iloc[:, position])):
+                shown = spelling or f"(no name, column {position + 1})"
+                report.remark("column_not_read", origin, shown, "", "not read")
         if target is not None:
             found.setdefault(target, []).append(position)
     for target, positions in found.items():
@@ -90,27 +91,34 @@ def named_columns(
 
 
 def translated(
-    raw: pd.Series,
+    raw: pd.Series | None,
     spellings: Mapping[str, str | None],
     rule: str,
     column: str,
     origin: Origin,
     report: IngestReport,
-) -> pd.Series:
+) -> pd.Series | None:
     """Cells with a site's own spellings replaced; each distinct text is reported once.
 
     Args:
-        raw: cells as text or typed, indexed by row position.
+        raw: cells as text or typed, indexed by row position; None: the column is absent.
         spellings: text of the site -> text to be read; None: missing.
         rule: value_mapped or treatment_mapped.
         column: of the contract.
         origin: for the report.
-        report: takes note of each text that was replaced, and in how many rows.
+        report: takes note of each text that was replaced, and in how many rows, and of those
+            that no cell holds.
     """
     targets = {same_spelling(text): target for text, target in spellings.items()}
     if not targets:
         return raw
-    text = as_text(raw)
+    text = pd.Series(dtype="str") if raw is None else as_text(raw)
+    held = {same_spelling(given) for given in text.dropna().unique()}
+    for spelling in spellings:
+        if same_spelling(spelling) not in held:
+            report.remark("map_unused", origin, column, spelling, "no cell holds it")
+    if raw is None:
+        return None
     for given in text.dropna().unique():
         key = same_spelling(given)
         if key not in targets or targets[key] == given:
@@ -149,6 +157,10 @@ def _by_given_name(
         for position in exact or close:
             found[position] = (source, target)
     return found
+
+
+def _holds_something(cells: pd.Series) -> bool:
+    return not as_text(_plain(cells)).isna().all()
 
 
 def _plain(cells: pd.Series) -> pd.Series:

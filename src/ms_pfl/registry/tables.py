@@ -5,6 +5,7 @@ Reading never writes: a folder of tables is left as it was found.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ms_pfl.registry.checks import (
     FUTURE_VISIT_DAYS,
     FUTURE_VISIT_DAYS_BY_PATIENT,
     check_table,
+    note_unread_treatments,
 )
 from ms_pfl.registry.columns import Origin
 from ms_pfl.registry.consistency import check_between_tables, without_duplicates
@@ -39,6 +41,7 @@ def ingest(
     parameters: IngestParameters | None = None,
     *,
     today: pd.Timestamp | None = None,
+    unread_treatments: Callable[[pd.Series], pd.Series] | None = None,
 ) -> tuple[RegistryTables, pd.DataFrame]:
     """Read and check the four tables of a folder; nothing is written there.
 
@@ -48,6 +51,8 @@ def ingest(
         parameters: how the folder spells columns, codes, drugs and dates; as the contract does
             where not given.
         today: dates after this day are in the future; the current day where not given.
+        unread_treatments: gives of each text of ``treatments.dmt`` the rule that says why it
+            counts as none although it may be one, or a missing value; not asked where None.
 
     Returns:
         The canonical tables: all columns of the contract, missing where the files lack them.
@@ -83,7 +88,7 @@ def ingest(
     source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
     if "patients" in frames:
         source = frames["patients"].attrs.get("source", source)
-    return _check(frames, origins, source, today, report, parameters)
+    return _check(frames, origins, source, today, report, parameters, unread_treatments)
 
 
 def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> RegistryTables:
@@ -120,12 +125,16 @@ def _check(
     today: pd.Timestamp | None,
     report: IngestReport,
     parameters: IngestParameters,
+    unread_treatments: Callable[[pd.Series], pd.Series] | None = None,
 ) -> tuple[RegistryTables, pd.DataFrame]:
     limit = (today or pd.Timestamp.now()).normalize()
     canonical: dict[str, pd.DataFrame] = {}
     for name, frame in frames.items():
         table = check_table(name, frame, origins[name], limit, report, parameters)
         canonical[name] = without_duplicates(name, table, origins[name], report)
+    if "treatments" in canonical and unread_treatments is not None:
+        dmt = canonical["treatments"]["dmt"].dropna()
+        note_unread_treatments(dmt, unread_treatments(dmt), origins["treatments"], report)
     check_between_tables(canonical, origins, report)
     found = report.conclude()
     for name, frame in canonical.items():

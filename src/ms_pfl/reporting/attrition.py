@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ms_pfl.reporting.figures import INK, styled
+from ms_pfl.reporting.figures import INK, short_name, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +170,7 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         color = _STAGE_COLORS[i % len(_STAGE_COLORS)]
         axes.barh(rows, shares[stage], left=left, color=color, label=str(stage))
         left = left + shares[stage].to_numpy()
-    axes.set_yticks(rows, [f"{name} ({n:,})" for name, n in ends["first"].items()])
+    axes.set_yticks(rows, [f"{short_name(name)} ({n:,})" for name, n in ends["first"].items()])
     axes.set_ylim(len(ends) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the country's visits")

@@ -62,6 +62,16 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     return wrapper
 
 
+def short_name(name: object) -> str:
+    """A name that leaves a figure room for what it shows.
+
+    >>> short_name("Kingdom of the United Netherlands and beyond")
+    'Kingdom of the United Netherl...'
+    """
+    text = str(name)
+    return text if len(text) <= 32 else f"{text[:29]}..."
+
+
 @styled
 def country_sizes(
     countries: pd.DataFrame, site: tuple[str, str] = ("country", "countries")
@@ -84,7 +94,7 @@ def country_sizes(
     sizes.plot(positive, rows, "o", color="#D55E00", label="with the outcome")
     _log_axis(sizes, int(countries["n_episodes"].max()))
     sizes.set(xlabel="episodes (log scale)", title=f"Size of each {site[0]}")
-    sizes.set_yticks(rows, countries["country"])
+    sizes.set_yticks(rows, [short_name(name) for name in countries["country"]])
     sizes.set_ylim(len(countries) - 0.3, -0.7)
     sizes.legend(loc="lower right")
     shares.plot(100 * countries["positive_share"], rows, "o", color="#D55E00", markersize=4)
@@ -182,7 +192,7 @@ def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
                 spread["mean"], rows, "o", color=color, markersize=4, label=paradigm_name(paradigm)
             )
         axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC over federated")
-    labels = [f"{row.country} ({row.n_episodes:,})" for row in shown.itertuples()]
+    labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
     panels[0].set_yticks(range(len(shown)), labels)
     panels[0].set_ylim(len(shown) - 0.3, -0.7)
     handles, names = panels[0].get_legend_handles_labels()

@@ -17,7 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_registry(
-    registry_folder: str | None, synthetic_folder: Path, parameters: IngestParameters
+    registry_folder: str | None,
+    synthetic_folder: Path,
+    parameters: IngestParameters,
+    cohort: CohortParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str], pd.DataFrame]:
     """Read somebody's own tables where a folder is given, else the simulated ones. Read-only.
 
@@ -25,6 +28,7 @@ def read_registry(
         registry_folder: holds {patients,visits,relapses,treatments}.csv or .parquet; or None.
         synthetic_folder: where the synthetic registry lies.
         parameters: how one's own tables are spelled; the synthetic ones need no such help.
+        cohort: names the treatments that are known.
 
     Returns:
         patients, visits, relapses, treatments, the source as {"kind", "description"}, and the
@@ -34,6 +38,7 @@ def read_registry(
         InputError: a folder, a table or a value cannot be used; an
             :class:`~ms_pfl.registry.ingest_report.IngestError` carries the ingest report.
     """
+    from ms_pfl.cohort.treatments import unread
     from ms_pfl.registry.tables import ingest
 
     if registry_folder is None and not synthetic_folder.is_dir():
@@ -45,7 +50,11 @@ def read_registry(
     if registry_folder is None:
         tables, report = ingest(synthetic_folder)
     else:
-        tables, report = ingest(Path(registry_folder).expanduser(), parameters)
+        tables, report = ingest(
+            Path(registry_folder).expanduser(),
+            parameters,
+            unread_treatments=lambda dmt: unread(dmt, cohort.treatments),
+        )
     source = tables.patients.attrs["source"]
     return tables.patients, tables.visits, tables.relapses, tables.treatments, source, report
 

@@ -21,7 +21,12 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=read_registry,
-                inputs=["params:registry_folder", "synthetic_registry", "params:ingest"],
+                inputs=[
+                    "params:registry_folder",
+                    "synthetic_registry",
+                    "params:ingest",
+                    "params:cohort",
+                ],
                 outputs=[*TABLES, "registry_source", "ingest_report"],
                 name="read_registry",
             ),
