@@ -20,7 +20,7 @@ from test_parameters import load
 
 @pytest.fixture(scope="module")
 def tables() -> RegistryTables:
-    given = load("base")["synthetic_registry"] | {"n_patients": 300}
+    given = load("base")["synthetic_registry"] | {"n_patients": 600}
     return simulate(SyntheticRegistryParameters.model_validate(given))
 
 
