@@ -250,6 +250,9 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
          "name; name it in the header, or write the file without an index"),
         (TWO.replace("age", "a" * 101), {}, f", column 4 has a name of 101 characters, {'a' * 40}"
          "...; shorten it to at most 100"),
+        (TWO.replace("stable,m", "stable," + "m" * 101), {}, f", line 3, column sex: '{'m' * 56}..."
+         " has more than 100 characters; name it in own_episodes.leave_out, or shorten its "
+         "values"),
         (TWO.replace("Oslo", "O" * 101), {}, f", line 3, column hospital: '{'O' * 56}... has more "
          "than 100 characters; shorten it"),
         (TWO + "Oslo,worse,m,inf\n", {}, ", line 4, column age: 'inf' is not finite; correct it "

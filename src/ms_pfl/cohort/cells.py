@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+#: Longer names of columns, sites and levels fit in no message, table or figure.
+MAX_NAME = 100
 #: Spellings of "not known" in a feature, beside empty cells. Words such as "none" are levels.
 MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "<NA>", ".", "?")
 

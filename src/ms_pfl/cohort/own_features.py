@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.cells import text_cells
+from ms_pfl.cohort.cells import MAX_NAME, text_cells
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, refuse
@@ -97,7 +97,7 @@ def warn_of_spellings(names: Iterable[str], origin: Origin, column: str, what: s
         if (other := seen.setdefault(name.casefold(), name)) != name:
             _log.warning(
                 "%s, column %s: %r and %r are two %s; write them in one way if they mean the same",
-                origin.label, column, other[:100], name[:100], what,
+                origin.label, column, other, name, what,
             )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def check_vocabulary(
 
     Raises:
         InputError: a category has more than 50 levels, or another one in each row of a table of
-            20 rows or more.
+            20 rows or more, or a level of more than 100 characters.
     """
     rows = len(features)
     leave_out = "name it in own_episodes.leave_out"
@@ -127,6 +127,13 @@ def check_vocabulary(
                 f"such as {levels[0][:40]!r}; an identifier? {leave_out}, or group its values (at "
                 f"most {MAX_LEVELS})"
             )
+        refuse(
+            features[name].str.len() > MAX_NAME,
+            features[name],
+            origin,
+            f"has more than {MAX_NAME} characters",
+            f"{leave_out}, or shorten its values",
+        )
         warn_of_spellings(levels, origin, name, "levels")
     for name in vocabulary.columns:
         values = features[name].dropna()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.cells import MISSING, text_cells
+from ms_pfl.cohort.cells import MAX_NAME, MISSING, text_cells
 from ms_pfl.cohort.own_features import check_vocabulary, read_feature, warn_of_spellings
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
@@ -21,8 +21,6 @@ from ms_pfl.registry.parquet_files import read_parquet
 
 _log = logging.getLogger(__name__)
 
-#: Longer names fit in no message, table or figure.
-MAX_NAME = 100
 #: Names that are believed of a site, but not without a word.
 _NO_SITE = {*MISSING, "NONE", "UNKNOWN"}
 _CONTRACT = ("episode_id", "patient_id", "country", "t0", "label")
