@@ -178,6 +178,18 @@ def test_typed_columns_of_parquet(tmp_path: Path) -> None:
     np.testing.assert_array_equal(episodes["score"], [1.5, np.nan, 2])
 
 
+def test_the_index_of_a_parquet_file_holds_columns_or_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    frame = pd.DataFrame({"hospital": ["A", "B"], "outcome": ["worse", "stable"], "age": [5, 6]})
+    frame.set_index(["hospital", "outcome"]).to_parquet(path)
+    episodes, vocabulary = own_episodes(*read_file(path), parameters(), "own")
+    assert episodes["country"].tolist() == ["A", "B"]
+    assert vocabulary.columns == ("age",)
+    frame.set_index("age", drop=False).to_parquet(path)
+    with pytest.raises(InputError, match=r"own\.parquet has an index and a column named age; keep"):
+        read_file(path)
+
+
 HEAD = "hospital,outcome,sex,age\n"
 TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
 
@@ -218,6 +230,31 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
         (HEAD + "Ghent,worse,f,3.2.2001\nOslo,stable,m,\n", {}, ", line 2, column age: "
          "'3.2.2001' is a date; turn the column into a number, such as an age in years, or name "
          "it in own_episodes.leave_out"),
+        *(
+            (HEAD + f"Ghent,worse,f,{day}\nOslo,stable,m,\n", {}, f", line 2, column age: {day!r} "
+             "is a date; turn the column into a number, such as an age in years, or name it in "
+             "own_episodes.leave_out")
+            for day in ("2001/02/03", "2001.2.3", "2001-2-3", "3-4-2001", "03/04/2001",
+                        "3/4/2001 10:15")
+        ),
+        (HEAD + "Ghent,worse,f,5\nOslo,stable,m,'6,1'\nOslo,stable,m,old\n".replace("'", '"'), {},
+         ", line 3, column age: '6,1' is no number, as other rows of the column are; correct it, "
+         "or name the column in own_episodes.categorical (and 1 more like it)"),
+        (HEAD + "Ghent,worse,f,true\nOslo,stable,m,3\nOslo,stable,m,false\nOslo,worse,m,1\n", {},
+         ", line 3, column age: '3' stands beside true and false; write 0 or 1, or true or false, "
+         "or leave it empty"),
+        (TWO.replace("stable", "Worse"), {}, ", line 3, column outcome: 'Worse' differs from "
+         "own_episodes.positive, 'worse', in capitals alone; write labels that mean the same in "
+         "one way"),
+        (",hospital,outcome,age\n0,A,worse,5\n1,B,stable,6\n", {}, ", column 1 has values and no "
+         "name; name it in the header, or write the file without an index"),
+        (TWO.replace("age", "a" * 101), {}, f", column 4 has a name of 101 characters, {'a' * 40}"
+         "...; shorten it to at most 100"),
+        (TWO.replace("stable,m", "stable," + "m" * 101), {}, f", line 3, column sex: '{'m' * 56}..."
+         " has more than 100 characters; name it in own_episodes.leave_out, or shorten its "
+         "values"),
+        (TWO.replace("Oslo", "O" * 101), {}, f", line 3, column hospital: '{'O' * 56}... has more "
+         "than 100 characters; shorten it"),
         (TWO + "Oslo,worse,m,inf\n", {}, ", line 4, column age: 'inf' is not finite; correct it "
          "or leave it empty"),
         (TWO, {"columns": {"episode_id": "sex"}, "leave_out": ("age",)}, " has no feature beside "
@@ -277,6 +314,52 @@ def test_what_can_teach_nothing_is_warned_of(
         f", column sex: no value in any row, so that nothing can be learned from it; {leave_out}",
         f", column sex: another whole number in each row; if it is an identifier, {leave_out}",
     ]
+
+
+def test_sites_that_may_be_none_or_one_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = HEAD + "".join(
+        f"{site},{label},f,{age}\n"
+        for site, label, age in [
+            ("B", "worse", 5), ("b", "stable", 6), ("NA", "worse", 7), ("Unknown", "worse", 8),
+            ("NA", "stable", 9),
+        ]
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING, logger="ms_pfl"):
+        episodes, _ = read(text, tmp_path, leave_out=("sex",))
+    assert episodes["country"].tolist() == ["B", "b", "NA", "Unknown", "NA"]
+    said = [
+        record.getMessage().removeprefix(str(tmp_path / "own.csv")) for record in caplog.records
+    ]
+    name_it = "is taken for a site; name the site, or remove the rows if it is not known"
+    assert said == [
+        ", column hospital: 'B' and 'b' are two sites; write them in one way if they mean the same",
+        f", column hospital: 'NA' in 2 rows {name_it}",
+        f", column hospital: 'Unknown' in 1 rows {name_it}",
+    ]
+
+
+def test_empty_columns_without_a_name_are_none(tmp_path: Path) -> None:
+    expected, _ = read(TWO, tmp_path)
+    trailing = "".join(f"{line},,\n" for line in TWO.splitlines())
+    pd.testing.assert_frame_equal(read(trailing, tmp_path)[0], expected)
+
+
+def test_names_of_a_hundred_characters_are_taken(tmp_path: Path) -> None:
+    text = TWO.replace("age", "a" * 100).replace("Oslo", "O" * 100)
+    episodes, _ = read(text, tmp_path)
+    assert episodes["country"].tolist() == ["Ghent", "O" * 100]
+    assert episodes.columns[-1] == "a" * 100
+
+
+def test_flags_may_stand_beside_0_and_1(tmp_path: Path) -> None:
+    rows = "".join(
+        f"A,{'worse' if cell == '1' else 'stable'},f,{cell}\n"
+        for cell in ("true", "1", "", "FALSE", "0.0")
+    )
+    episodes, _ = read(HEAD + rows, tmp_path)
+    np.testing.assert_array_equal(episodes["age"], [1, 1, np.nan, 0, 0])
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:

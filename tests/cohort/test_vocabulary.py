@@ -75,6 +75,19 @@ def test_a_level_nobody_has_stated_is_zero_everywhere() -> None:
     assert encode(new, both())[["ward=A", "ward=B", "ward=C"]].iloc[0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    "ward", [[1, 2, 1], [1.0, 2.0, 1.0], [" 1", "2.0", "1"], pd.Categorical([1, 2, 1])]
+)
+def test_codes_are_the_levels_that_their_text_is(ward: object) -> None:
+    stated = Vocabulary(columns=("ward",), levels={"ward": ("1", "2")}, numbers=(), missing=())
+    encoded = encode(pd.DataFrame({"ward": ward}), stated)
+    assert encoded.to_numpy().tolist() == [[1, 0], [0, 1], [1, 0]]
+    # what a site states itself is found again
+    own = pd.DataFrame({"ward": pd.Series(ward).astype("object").where([True, True, False])})
+    assert site_vocabulary(own.astype("str"), missing_indicators=False) == stated
+    np.testing.assert_array_equal(encode(own, stated), [[1, 0], [0, 1], [np.nan, np.nan]])
+
+
 def test_a_site_without_any_value_takes_the_kind_that_the_others_state() -> None:
     empty = pd.DataFrame({"ward": [np.nan], "age": [None], "sex": [1.0]})
     stated = site_vocabulary(empty, missing_indicators=True)

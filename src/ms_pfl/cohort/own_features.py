@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.cohort.cells import MAX_NAME, text_cells
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, refuse
@@ -17,19 +19,9 @@ _log = logging.getLogger(__name__)
 MAX_LEVELS = 50
 #: In a table so large, a column that differs in every row is taken for an identifier.
 _ENOUGH_ROWS = 20
-#: Spellings of "not known" in a feature, beside empty cells. Words such as "none" are levels.
-_MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "<NA>", ".", "?")
 _FLAGS = {"TRUE": "1", "FALSE": "0"}
-_DATE = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}"
+_DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[T ].*)?"
 _DECIMAL_COMMA = r"[+-]?\d+,\d+"
-
-
-def text_cells(raw: pd.Series) -> pd.Series:
-    """Cells as stripped text (dtype str), missing where empty or spelled so; 2.0 is "2"."""
-    if isinstance(raw.dtype, pd.CategoricalDtype):
-        raw = raw.astype("object")
-    text = raw.astype("str").str.strip().str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
-    return text.mask(text.isna() | text.str.upper().isin(_MISSING))
 
 
 def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Series:
@@ -41,8 +33,8 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
         categorical: numbers are categories too.
 
     Raises:
-        InputError: the column holds dates, numbers beside text, a decimal comma, or a number
-            that is not finite.
+        InputError: the column holds dates, numbers beside text, numbers other than 0 and 1 beside
+            true and false, a decimal comma, or a number that is not finite.
     """
     if pd.api.types.is_datetime64_any_dtype(raw) or pd.api.types.is_timedelta64_dtype(raw):
         _refuse_dates(raw.notna(), raw.astype("str"), origin)
@@ -72,6 +64,14 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
                 "is no number, as other rows of the column are",
                 "correct it, or name the column in own_episodes.categorical",
             )
+        if flags.notna().any():
+            refuse(
+                flags.isna() & number.notna() & ~number.isin((0, 1)),
+                raw,
+                origin,
+                "stands beside true and false",
+                "write 0 or 1, or true or false, or leave it empty",
+            )
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
         read = number.astype("float32")
     infinite = pd.Series(np.isinf(read.to_numpy()), raw.index)
@@ -90,6 +90,17 @@ def _refuse_dates(wrong: pd.Series, raw: pd.Series, origin: Origin) -> None:
     )
 
 
+def warn_of_spellings(names: Iterable[str], origin: Origin, column: str, what: str) -> None:
+    """Warn of names that differ in capitals alone; `what` they are, such as "levels"."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            _log.warning(
+                "%s, column %s: %r and %r are two %s; write them in one way if they mean the same",
+                origin.label, column, other, name, what,
+            )  # fmt: skip
+
+
 def check_vocabulary(
     features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin, declared: tuple[str, ...]
 ) -> None:
@@ -103,7 +114,7 @@ def check_vocabulary(
 
     Raises:
         InputError: a category has more than 50 levels, or another one in each row of a table of
-            20 rows or more.
+            20 rows or more, or a level of more than 100 characters.
     """
     rows = len(features)
     leave_out = "name it in own_episodes.leave_out"
@@ -116,17 +127,20 @@ def check_vocabulary(
                 f"such as {levels[0][:40]!r}; an identifier? {leave_out}, or group its values (at "
                 f"most {MAX_LEVELS})"
             )
-        alike = {level.casefold(): level for level in levels}
-        for level in levels:
-            if (other := alike[level.casefold()]) != level:
-                _log.warning(
-                    "%s, column %s: %r and %r are two levels; write them in one way if they mean "
-                    "the same", origin.label, name, level, other,
-                )  # fmt: skip
+        refuse(
+            features[name].str.len() > MAX_NAME,
+            features[name],
+            origin,
+            f"has more than {MAX_NAME} characters",
+            f"{leave_out}, or shorten its values",
+        )
+        warn_of_spellings(levels, origin, name, "levels")
     for name in vocabulary.columns:
         values = features[name].dropna()
         if (different := values.nunique()) <= 1:
-            said = f"{str(values.iloc[0])!r} in all rows" if different else "no value in any row"
+            said = (
+                f"{str(values.iloc[0])[:100]!r} in all rows" if different else "no value in any row"
+            )
             _log.warning(
                 "%s, column %s: %s, so that nothing can be learned from it; %s",
                 origin.label, name, said, leave_out,

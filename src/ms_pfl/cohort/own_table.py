@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.own_features import check_vocabulary, read_feature, text_cells
+from ms_pfl.cohort.cells import MAX_NAME, MISSING, text_cells
+from ms_pfl.cohort.own_features import check_vocabulary, read_feature, warn_of_spellings
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.csv_files import read_csv
+from ms_pfl.registry.parquet_files import read_parquet
 
+_log = logging.getLogger(__name__)
+
+#: Names that are believed of a site, but not without a word.
+_NO_SITE = {*MISSING, "NONE", "UNKNOWN"}
 _CONTRACT = ("episode_id", "patient_id", "country", "t0", "label")
 _LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
 _ROW_DIGITS = 6
@@ -40,16 +47,7 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
         comma = read.separator != ","
         return read.frame, Origin(str(path), "line", 2, lines=read.lines, decimal_comma=comma)
     if path.suffix.lower() == ".parquet":
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{path} is no readable parquet file ({reason}); write it anew"
-            ) from None
-        if frame.index.name is not None:
-            frame = frame.reset_index()
-        return frame, Origin(str(path), "row", 1)
+        return read_parquet(path), Origin(str(path), "row", 1)
     raise InputError(
         f"the episodes file {path} is neither .csv nor .parquet; save it as one of them"
     )
@@ -73,11 +71,9 @@ def own_episodes(
     Raises:
         InputError: a column or a value cannot be used; file, row, column, value and remedy.
     """
-    table = _without_blank_rows(table, origin)
+    table = _without_blank_rows(_named_columns(table, origin), origin)
     mapped = _map_columns(list(table.columns), origin, parameters)
-    site = read_column(
-        table[mapped["country"]], Column("country", "text", required=True), table.index, origin
-    )
+    site = _read_site(table[mapped["country"]], origin)
     episodes = pd.DataFrame(index=table.index)
     episodes["episode_id"] = _episode_ids(table, mapped, site, origin)
     if "patient_id" in mapped:
@@ -127,14 +123,32 @@ def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> p
     return encoded
 
 
-def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
+def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
+    """The columns under names that can be shown; rows numbered from 0."""
     names = [" ".join(str(name).split()) for name in table.columns]
-    for name in names:
-        if names.count(name) > 1:
+    kept = []
+    for position, name in enumerate(names):
+        if name:
+            kept.append(position)
+        elif text_cells(table.iloc[:, position]).notna().any():
+            raise InputError(
+                f"{origin.label}, column {position + 1} has values and no name; name it in the "
+                "header, or write the file without an index"
+            )
+        if len(name) > MAX_NAME:
+            raise InputError(
+                f"{origin.label}, column {position + 1} has a name of {len(name)} characters, "
+                f"{name[:40]}...; shorten it to at most {MAX_NAME}"
+            )
+        if name and names.count(name) > 1:
             raise InputError(f"{origin.label} has two columns named {name}; keep one of them")
-    table = table.set_axis(names, axis=1).reset_index(drop=True)
+    table = table.set_axis(names, axis=1).iloc[:, kept]
+    return table.reset_index(drop=True)
+
+
+def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     blank = pd.Series(True, index=table.index)
-    for name in names:
+    for name in table.columns:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         blank &= (table[name] if numeric else text_cells(table[name])).isna()
     if blank.all():
@@ -185,6 +199,20 @@ def _map_columns(
     return mapped
 
 
+def _read_site(raw: pd.Series, origin: Origin) -> pd.Series:
+    column = Column("country", "text", required=True, longest=MAX_NAME)
+    site = read_column(raw, column, raw.index, origin)
+    counts = site.value_counts()
+    warn_of_spellings(counts.index, origin, str(raw.name), "sites")
+    for name in sorted(counts.index):
+        if name.upper() in _NO_SITE:
+            _log.warning(
+                "%s, column %s: %r in %d rows is taken for a site; name the site, or remove the "
+                "rows if it is not known", origin.label, raw.name, name, counts[name],
+            )  # fmt: skip
+    return site
+
+
 def _episode_ids(
     table: pd.DataFrame, mapped: dict[str, str], site: pd.Series, origin: Origin
 ) -> pd.Series:
@@ -205,7 +233,8 @@ def _read_label(raw: pd.Series, origin: Origin, parameters: OwnEpisodesParameter
     text = text_cells(raw)
     refuse(text.isna(), raw, origin, "is empty", "fill it in or remove the row")
     found = sorted(text.unique())
-    shown = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
+    shown = ", ".join(repr(value[:40]) for value in found[:5])
+    shown += ", ..." if len(found) > 5 else ""
     positive = parameters.positive
     if positive is None:
         known = text.str.upper().map(_LABELS)
@@ -224,6 +253,13 @@ def _read_label(raw: pd.Series, origin: Origin, parameters: OwnEpisodesParameter
             )
         label = text.eq(positive.strip()).astype(np.int8)
         others = [value for value in found if value != positive.strip()]
+        refuse(
+            (label == 0) & (text.str.casefold() == positive.strip().casefold()),
+            raw,
+            origin,
+            f"differs from own_episodes.positive, {positive!r}, in capitals alone",
+            "write labels that mean the same in one way",
+        )
         if len(others) > 1:
             second = text[label == 0].iloc[0]
             refuse(

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from ms_pfl.cohort.cells import text_cells
 from ms_pfl.errors import InputError
 
 
@@ -39,8 +40,8 @@ def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabula
     """What a site states of its own rows.
 
     Args:
-        rows: the site's features: numeric columns are numbers, text columns (dtype str) are
-            categorical; NaN = missing. A column without any value is neither: another site says.
+        rows: the site's features: numeric columns are numbers, all others are categorical, by
+            their text; NaN = missing. A column without any value is neither: another site says.
         missing_indicators: whether columns with missing values are stated.
 
     >>> rows = pd.DataFrame({"sex": ["m", "f", None], "age": [61.0, 48.0, 55.0]})
@@ -48,8 +49,9 @@ def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabula
     {'columns': ('sex', 'age'), 'levels': {'sex': ('f', 'm')}, 'numbers': ('age',), \
 'missing': ('sex',)}
     """
+    numeric = {name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}
+    rows = rows.apply(lambda cells: cells if cells.name in numeric else text_cells(cells))
     known = [name for name in rows.columns if rows[name].notna().any()]
-    numeric = {name for name in known if pd.api.types.is_numeric_dtype(rows[name])}
     lacking = (str(name) for name in rows.columns if rows[name].isna().any())
     return Vocabulary(
         columns=tuple(map(str, rows.columns)),
@@ -58,7 +60,7 @@ def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabula
             for name in known
             if name not in numeric
         },
-        numbers=tuple(sorted(map(str, numeric))),
+        numbers=tuple(sorted(str(name) for name in known if name in numeric)),
         missing=tuple(sorted(lacking)) if missing_indicators else (),
     )
 
@@ -127,7 +129,8 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     vocabulary has one, is 1 where the value is missing.
 
     Args:
-        rows: at least the columns of the vocabulary, as for :func:`site_vocabulary`.
+        rows: at least the columns of the vocabulary, as for :func:`site_vocabulary`. Cells of a
+            category count by their text, whatever their type: 2 and 2.0 are the level "2".
         vocabulary: of all sites.
 
     Returns:
@@ -150,7 +153,7 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         )
     encoded: list[np.ndarray] = []
     for name in vocabulary.columns:
-        values = rows[name]
+        values = text_cells(rows[name]) if name in vocabulary.levels else rows[name]
         unknown = values.isna().to_numpy()
         if name in vocabulary.levels:
             for level in vocabulary.levels[name]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
 
 from ms_pfl.registry.checks import (
     FUTURE_VISIT_DAYS,
@@ -24,6 +23,7 @@ from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.csv_files import SEPARATORS, UnusableFile, read_csv
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestReport
+from ms_pfl.registry.parquet_files import read_parquet
 
 
 @dataclass(frozen=True)
@@ -191,18 +191,10 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UnusableFile(
-            f"{path} is no readable parquet file ({reason}); write it anew", "file_unreadable"
-        ) from None
+    frame = read_parquet(path)
     # What an earlier reading noted of its own file does not hold for this one; that the tables
     # are simulated holds wherever they lie.
     said = frame.attrs.get("source")
     synthetic = isinstance(said, dict) and said.get("kind") == "synthetic"
-    if frame.index.names[0] is not None and not set(frame.index.names) & set(frame.columns):
-        frame = frame.reset_index()
     frame.attrs = {"source": said} if synthetic else {}
     return frame
