@@ -11,6 +11,7 @@ from ms_pfl.registry.columns import Origin, as_text, first_row
 from ms_pfl.registry.contract import CONTRACT, REQUIRED_COLUMNS
 from ms_pfl.registry.ingest_parameters import same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
+from ms_pfl.registry.parquet_files import plain
 
 
 def named_columns(
@@ -83,7 +84,7 @@ def named_columns(
             absent[0],
         )
     picked = {
-        column.name: _plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
+        column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
         for column in CONTRACT[name]
         if column.name in found
     }
@@ -160,16 +161,7 @@ def _by_given_name(
 
 
 def _holds_something(cells: pd.Series) -> bool:
-    return not as_text(_plain(cells)).isna().all()
-
-
-def _plain(cells: pd.Series) -> pd.Series:
-    """Cells of a Parquet file that are no single value (bytes, lists, records) as their text."""
-    if cells.dtype != object:
-        return cells
-    return cells.map(
-        lambda cell: str(cell) if isinstance(cell, bytes | list | dict | np.ndarray) else cell
-    )
+    return not as_text(plain(cells)).isna().all()
 
 
 def _listed(given: list[str]) -> str:

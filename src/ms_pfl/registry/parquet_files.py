@@ -52,10 +52,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
                 "column_twice",
             )
     frame = frame.reset_index(level=named) if named else frame
-    return frame.reset_index(drop=True).apply(_plain)
+    return frame.reset_index(drop=True).apply(plain)
 
 
-def _plain(cells: pd.Series) -> pd.Series:
+def plain(cells: pd.Series) -> pd.Series:
+    """Cells of which some may be no single value (bytes, lists, records), those as their text."""
     if cells.dtype != object:
         return cells
     return cells.map(
