@@ -33,7 +33,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     evaluation = create_evaluation()
     reporting = create_reporting()
     after_cohort = training + evaluation + reporting
-    modelling = create_own_data() + create_partition_pipeline() + after_cohort
+    own_data = create_own_data() + create_partition_pipeline()
+    modelling = own_data + after_cohort
     pfl = synthetic_registry + preprocessing + after_cohort
     return {
         "__default__": pfl,
@@ -41,6 +42,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "modelling": modelling,
         "synthetic_registry": synthetic_registry,
         "preprocessing": preprocessing,
+        "own_data": own_data,
         "training": training,
         **paradigms,
         "evaluation": evaluation,
