@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.cells import MAX_NAME, MISSING, text_cells
+from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.cohort.own_features import check_vocabulary, read_feature, warn_of_spellings
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
@@ -23,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 #: Names that are believed of a site, but not without a word.
 _NO_SITE = {*MISSING, "NONE", "UNKNOWN"}
-_CONTRACT = ("episode_id", "patient_id", "country", "t0", "label")
 _LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
 _ROW_DIGITS = 6
 
@@ -115,7 +115,7 @@ def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> p
     except InputError as error:
         raise InputError(f"{origin.label}: {error}") from None
     for name in encoded.columns:
-        if name in _CONTRACT:
+        if name in ID_COLUMNS:
             raise InputError(
                 f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
                 "own_episodes.columns, rename it, or name it in own_episodes.leave_out"

@@ -37,6 +37,7 @@ def read_own_episodes(
         InputError: a file, column or value cannot be used, or nothing is there to go on from.
     """
     from ms_pfl.cohort.own_table import own_episodes, read_file
+    from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.registry import heart_disease
 
     if episodes_file is not None:
@@ -56,15 +57,9 @@ def read_own_episodes(
     return episodes, vocabulary.model_dump(mode="json")
 
 
-def feature_columns(episodes: pd.DataFrame) -> list[str]:
-    """The columns of the episodes table that are features."""
-    from ms_pfl.cohort.schemas import Episodes
-
-    return [name for name in episodes.columns if name not in Episodes.to_schema().columns]
-
-
 def _go_on(earlier_episodes: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     from ms_pfl.cohort.vocabulary import Vocabulary
+    from ms_pfl.federation.partitions import feature_columns
 
     if not earlier_episodes.is_file():
         raise InputError(
