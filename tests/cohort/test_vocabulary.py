@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +129,10 @@ numbers = st.one_of(st.none(), st.floats(-1e6, 1e6, width=32))
 @st.composite
 def tables(draw: st.DrawFn) -> pd.DataFrame:
     n = draw(st.integers(1, 12))
-    column = lambda cells: draw(st.lists(cells, min_size=n, max_size=n))  # noqa: E731
+
+    def column(cells: st.SearchStrategy[object]) -> list[object]:
+        return draw(st.lists(cells, min_size=n, max_size=n))
+
     return pd.DataFrame(
         {
             "site": pd.Series(column(st.sampled_from("XYZ")), dtype="str"),
@@ -140,13 +145,13 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
 
 @given(tables(), st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_of_sites_changes_nothing_and_a_site_alone_encodes_as_in_the_whole(
-    table: pd.DataFrame, missing_indicators: bool, random: object
+    table: pd.DataFrame, missing_indicators: bool, random: Random
 ) -> None:
     features = table.drop(columns="site")
     parts = [rows for _, rows in features.groupby(table["site"])]
     stated = [site_vocabulary(part, missing_indicators=missing_indicators) for part in parts]
     merged = merge(stated)
-    random.shuffle(stated)  # type: ignore[attr-defined]
+    random.shuffle(stated)
     assert merge(stated) == merged
     assert merge([merge(stated[:1]), *stated]) == merged
     # of all rows together nothing else could be said

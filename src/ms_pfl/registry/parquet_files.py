@@ -35,9 +35,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
         UnusableFile: the file cannot be read, or a level of the index is called what a column is.
     """
     try:
+        table = pq.read_table(path)
         # Text that is no UTF-8 would only fail where it is first looked at.
-        pq.read_table(path).validate(full=True)
-        frame = pd.read_parquet(path)
+        table.validate(full=True)
+        frame = table.to_pandas()
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:200]
         raise UnusableFile(
