@@ -104,11 +104,11 @@ class RecordingGrid(LocalGrid):
     def _answer(self, items, timeout):  # type: ignore[no-untyped-def]
         for _, message in items:
             self._record("down", message)
-        replies = super()._answer(items, timeout)
-        for reply in replies.values():
+        answers = super()._answer(items, timeout)
+        for reply in answers.replies.values():
             if hasattr(reply, "content"):
                 self._record("up", reply)
-        return replies
+        return answers
 
     def _record(self, direction: str, message) -> None:  # type: ignore[no-untyped-def]
         content = {name: dict(record) for name, record in message.content.items()}

@@ -31,7 +31,7 @@ from ms_pfl.federation.parameters import (
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import Federation, predict, run_rounds
-from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.strategies import StrictFedAvg, make_strategy
 from ms_pfl.learning.models import build_model, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, predict_proba, score
 from ms_pfl.learning.seeds import derive_seed
@@ -76,7 +76,22 @@ def rows_of(data: FederationData, grid: LocalGrid, country: str, split: str) -> 
 
 
 def personal_of(grid: LocalGrid) -> dict[str, Arrays]:
-    return {node.country: arrays for node, arrays in grid.export_state("personal").items()}
+    """Each country's latest personal arrays."""
+    return {
+        node.country: versions[max(versions)] if versions else {}
+        for node, versions in versions_of(grid).items()
+    }
+
+
+def versions_of(grid: LocalGrid) -> dict[Node, dict[int, Arrays]]:
+    """Each client's personal arrays by the round in which they were trained."""
+    found: dict[Node, dict[int, Arrays]] = {}
+    for node, arrays in grid.export_state("personal").items():
+        versions = found.setdefault(node, {})
+        for key, array in arrays.items():
+            number, name = key.split("/")
+            versions.setdefault(int(number), {})[name] = array
+    return found
 
 
 def with_dropout(told: ClientSettings) -> ClientSettings:
@@ -261,9 +276,10 @@ def test_metrics_are_numbers_about_the_fit_only() -> None:
         federate(grid, told)
         up = [(kind, content["metrics"]) for d, kind, content in grid.traffic
               if d == "up" and "metrics" in content]  # fmt: skip
+    scores = {"num-validation", "loss-sum", "roc-auc", "seconds"}
     assert {kind: set(metrics) for kind, metrics in up} == {
-        "train": {"num-examples", "train-loss", "seconds"},
-        "evaluate": {"num-examples", "loss-sum", "roc-auc", "seconds"},
+        "train": {"num-examples", "train-loss"} | scores,
+        "evaluate": scores,
     }
 
 
@@ -303,25 +319,112 @@ def test_the_best_round_is_kept_with_its_personal_arrays() -> None:
         prepared(grid, told)
         long = federate(grid, told, strategy, rounds=40, patience=3)
         ahead = predict(grid, 0, to_record(long.arrays), long.best_round)
-        selected, last = grid.export_state("selected"), grid.export_state("personal")
+        selected, last = grid.export_state("selected"), personal_of(grid)
     losses = total_losses(long)
     assert min(losses, key=lambda number: losses[number]) == long.best_round
-    assert max(losses) == long.best_round + 3 < 40
+    assert max(losses) == long.best_round + 4 < 40, "one more was trained before 3 were known"
     assert {row.round for row in long.history if row.selected} == {long.best_round}
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         short = federate(grid, told, strategy, rounds=long.best_round)
         same = predict(grid, 0, to_record(short.arrays), short.best_round)
-        ended = grid.export_state("personal")
+        ended = personal_of(grid)
     assert short.best_round == long.best_round
     for name, array in short.arrays.items():
         np.testing.assert_array_equal(long.arrays[name], array)
-    for node, arrays in ended.items():
+    for node, arrays in selected.items():
+        assert_close(arrays, ended[node.country], rtol=0)
         for name, array in arrays.items():
-            np.testing.assert_array_equal(selected[node][name], array)
-            assert not np.array_equal(last[node][name], array)
+            assert not np.array_equal(last[node.country][name], array)
         for split in ("validation", "test"):
             np.testing.assert_array_equal(ahead[node.country][split], same[node.country][split])
+
+
+def test_a_round_is_scored_by_the_replies_of_the_next() -> None:
+    """Traffic: a message a client and round, and one evaluation after the last.
+
+    The history has the validation of the model that a round came to, with the layers of then.
+    """
+    data, told = data_of(), settings("adaptive", batch_size=8)
+    with RecordingGrid(data, nodes_of(data)) as grid:
+        rows = {country: rows_of(data, grid, country, "validation") for country in data.countries}
+        prepared(grid, told)
+        grid.traffic.clear()
+        done = federate(grid, told, rounds=3)
+        down = [(kind, content) for direction, kind, content in grid.traffic if direction == "down"]
+        up = [content for direction, _, content in grid.traffic if direction == "up"]
+        versions = versions_of(grid)
+    assert [kind for kind, _ in down] == ["train"] * 9 + ["evaluate"] * 3
+    for number in (1, 2, 3):
+        sent = down[3 * number][1]["arrays"]  # what round `number` came to goes out after it
+        arrays = {name: array.numpy() for name, array in sent.items()}
+        for place, (country, row) in enumerate(
+            zip(data.countries, done.history[3 * number - 3 : 3 * number], strict=True)
+        ):
+            assert (row.country, row.round) == (country, number)
+            metrics = up[3 * number + place]["metrics"]
+            assert row.validation_loss == metrics["loss-sum"] / metrics["num-validation"]
+            own = versions[Node(country, 0)]
+            if number in own:
+                model = build_model("adaptive", 3, told.model, row.n_train, 0)
+                set_arrays(model, arrays)
+                set_arrays(model, own[number])
+                scored = score(model, rows[country])
+                assert metrics["loss-sum"] == pytest.approx(scored.loss_sum, rel=1e-12)
+                assert row.validation_roc_auc == pytest.approx(scored.roc_auc, nan_ok=True)
+    assert all(number in own for own in versions.values() for number in (2, 3))
+
+
+def test_bytes_are_those_of_the_arrays_on_their_way() -> None:
+    """42 + 7 weights and biases of 3 x 6 and 6 x 1, float32, each with numpy's header.
+
+    The last round carries the evaluation that follows it, too.
+    """
+    data, told = data_of(), settings()
+    with LocalGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        done = federate(grid, told, rounds=2)
+    size = (3 * 6 + 6 + 6 + 1) * 4 + 4 * 128
+    assert [(row.bytes_up, row.bytes_down) for row in done.history] == [(size, size)] * 3 + [
+        (size, 2 * size)
+    ] * 3
+
+
+def test_a_client_that_is_not_drawn_is_scored_and_keeps_its_arrays() -> None:
+    """Round 2 asks AU and CZ alone to train; BE gets the model to score it."""
+    data, told = data_of(), settings("adaptive", batch_size=8)
+
+    class Two(StrictFedAvg):
+        def configure_train(self, server_round, arrays, config, grid):  # type: ignore[no-untyped-def]
+            sent = super().configure_train(server_round, arrays, config, grid)
+            if server_round == 2:
+                del self._expected[2]
+                return [sent[0], sent[2]]
+            return sent
+
+    strategy = Two(min_train_nodes=3, min_evaluate_nodes=3, min_available_nodes=3)
+    with RecordingGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        grid.traffic.clear()
+        done = run_rounds(
+            grid, strategy, initial(told), seed=0, epochs=1,
+            parameters=RoundsParameters(rounds=2, patience=None), report=lambda *_: None,
+        )  # fmt: skip
+        kinds = [kind for direction, kind, _ in grid.traffic if direction == "down"]
+        versions = versions_of(grid)
+        up = [to_arrays(content["arrays"]) for direction, kind, content in grid.traffic
+              if direction == "up" and kind == "train"]  # fmt: skip
+    assert kinds == ["train"] * 3 + ["train", "evaluate", "train"] + ["evaluate"] * 3
+    assert {node.country: max(own) for node, own in versions.items()} == {"AU": 2, "BE": 1, "CZ": 2}
+    second = done.history[3:]
+    assert [(row.country, row.n_train) for row in second] == [("AU", 18), ("BE", 0), ("CZ", 9)]
+    assert np.isnan(second[1].train_loss)
+    assert (second[1].bytes_up, second[1].n_validation) == (0, 12)
+    assert all(np.isfinite(row.validation_loss) for row in second)
+    if done.best_round == 2:
+        for name, array in done.arrays.items():
+            mean = (18 * up[3][name] + 9 * up[4][name]) / 27
+            np.testing.assert_allclose(array, mean, rtol=1e-6)
 
 
 def test_a_client_that_sits_out_rounds_keeps_the_arrays_of_the_best() -> None:
@@ -371,7 +474,8 @@ def test_a_failing_client_names_its_country_and_what_went_wrong() -> None:
     data, told = data_of(), settings(learning_rate=1e30, batch_size=4)
     with LocalGrid(data, [Node("CZ", 0)]) as grid:
         prepared(grid, told)
-        with pytest.raises(InputError, match=r"^CZ \(seed 0\): the .* is not finite: a lower .*$"):
+        told_so = r"^CZ \(seed 0\): round 1: .* is not finite \(learning rate 1e\+30\): a lower .*$"
+        with pytest.raises(InputError, match=told_so):
             federate(grid, told, FedAvgParameters(epochs=9), rounds=9)
 
 

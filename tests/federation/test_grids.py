@@ -60,7 +60,7 @@ def test_runs_do_not_see_each_others_state() -> None:
     with LocalGrid(data, nodes_of(data)) as a, LocalGrid(data, nodes_of(data)) as b:
         prepare(a, 0, told, federated_scaler(a, 0))
         assert set(a.export_state("personal")) == set(nodes_of(data))
-        with pytest.raises(KeyError):
+        with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no 'personal'"):
             b.export_state("personal")
 
 

@@ -68,7 +68,7 @@ def test_a_client_with_its_own_model_keeps_no_selected_arrays() -> None:
         ask(grid, "train.personalize", dict.fromkeys(grid.node_ids(0), PLAN))
         predict(grid, 0, None, 0)
         assert set(grid.export_state("own")) == set(nodes_of(data))
-        with pytest.raises(KeyError, match="selected"):
+        with pytest.raises(ClientError, match="selected"):
             grid.export_state("selected")
 
 

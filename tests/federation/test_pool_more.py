@@ -113,7 +113,7 @@ def test_an_interrupt_ends_the_work_that_nobody_waits_for() -> None:
     assert time.monotonic() - began < 30
     for worker in pool.workers:
         with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(worker.export.remote(1, "own"), timeout=30)
+            ray.get(worker.progress.remote(1), timeout=30)
     fresh = worker_pool(RayParameters(num_workers=1, address=None), "cpu")
     assert fresh is not pool
     with RayGrid(fresh, data, nodes_of(data)) as grid:
@@ -132,7 +132,7 @@ def test_an_error_while_workers_compute_ends_their_work_too() -> None:
         with pytest.raises(OSError, match="screen"), grid.watched_by(fail):
             ask(grid, "train.personalize", messages)
     with pytest.raises(ray.exceptions.RayActorError):
-        ray.get(pool.workers[0].export.remote(1, "own"), timeout=30)
+        ray.get(pool.workers[0].progress.remote(1), timeout=30)
 
 
 def test_a_cluster_that_is_busy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

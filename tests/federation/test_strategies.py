@@ -42,11 +42,6 @@ def trained(message: Message, w: list[float], n: int) -> Message:
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
 
-def evaluated(message: Message, loss_sum: float, n: int, auc: float) -> Message:
-    metrics = MetricRecord({"num-examples": n, "loss-sum": loss_sum, "roc-auc": auc})
-    return Message(RecordDict({"metrics": metrics}), reply_to=message)
-
-
 def test_fedavg_is_the_mean_weighted_by_rows(grid: LocalGrid) -> None:
     """AU: (1, 2) from 1 row, BE: (5, 6) from 3 rows -> (1 + 15) / 4, (2 + 18) / 4."""
     strategy = make_strategy(FEDAVG, 2)
@@ -95,23 +90,12 @@ def test_a_missing_a_wrong_and_a_double_reply_raise(grid: LocalGrid) -> None:
     with pytest.raises(ClientError, match=r"no reply came from BE \(seed 0\)"):
         strategy.aggregate_train(1, [good])
     with pytest.raises(ClientError, match=r"no reply came from AU .*, BE"):
-        strategy.aggregate_evaluate(1, [])
+        strategy.aggregate_train(1, [])
     error = Message(Error(code=0, reason="disk full"), reply_to=be)
     with pytest.raises(ClientError, match=r"BE .* answered with an error: disk full"):
         strategy.aggregate_train(1, [good, error])
     with pytest.raises(ClientError, match="a reply too many came from AU"):
         strategy.aggregate_train(1, [good, good])
-
-
-def test_validation_adds_up_over_countries(grid: LocalGrid) -> None:
-    """Loss (1 + 5) / (2 + 4); the AUC of AU is undefined and left out."""
-    strategy = make_strategy(FEDAVG, 2)
-    au, be = strategy.configure_evaluate(1, to_record(START), ConfigRecord(), grid)
-    replies = [evaluated(au, 1.0, 2, float("nan")), evaluated(be, 5.0, 4, 0.75)]
-    metrics = strategy.aggregate_evaluate(1, replies)
-    assert (metrics["loss"], metrics["roc-auc"]) == (1.0, 0.75)
-    nobody = [evaluated(m, 0.0, 0, float("nan")) for m in (au, be)]
-    assert np.isnan(list(strategy.aggregate_evaluate(1, nobody).values())).all()
 
 
 def test_weighted_mean() -> None:

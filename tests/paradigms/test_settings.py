@@ -75,7 +75,7 @@ def sensitive() -> Study:
         strategies={"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
         centralized={"epochs": 8, "patience": 8, "batch_size": 16},
         local={"epochs": 8, "patience": 8, "epochs_without_validation": 2},
-        federated={"rounds": 4, "patience": 4},
+        federated={"rounds": 6, "patience": 6},
         fine_tuned={"epochs": 8, "patience": 8, "learning_rate_factor": 1.0,
                     "epochs_without_validation": 2},
     )  # fmt: skip

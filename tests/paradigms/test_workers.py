@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pandas as pd
 import pytest
+import ray
 from federation_examples import data_of, nodes_of, prepared, settings, tables
 from paradigm_examples import Study, parameters
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation import ray_grid
+from ms_pfl.federation.engine import ClientApp
 from ms_pfl.federation.grid import ClientError, LocalGrid
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.federation.ray_grid import RayGrid, worker_pool
+from ms_pfl.federation.ray_grid import RayGrid, WorkerPool, worker_pool
+from ms_pfl.paradigms.outcome import ProgressReport
+from ms_pfl.paradigms.train import train
 
 TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]
 
@@ -66,25 +74,62 @@ def test_workers_hold_the_state_until_the_run_ends() -> None:
     for node in states[1]:
         for name, array in states[1][node].items():
             assert (states[0][node][name] == array).all()
-    with pytest.raises(Exception, match="KeyError"):
+    with pytest.raises(ClientError, match="personal"):
         there.export_state("personal")
 
 
 def test_a_failing_client_names_its_country_and_the_workers_serve_on() -> None:
     training = parameters().training.model_copy(update={"learning_rate": 1e30})
     broken = Study(workers=2, told=parameters(training=training.model_dump()))
-    with pytest.raises(InputError, match=r"^AU \(seed 0\): .* not finite: a lower .*$"):
+    with pytest.raises(InputError, match=r"^AU \(seed 0\): round 1: .* not finite .*: a lower .*$"):
         broken.outcome("federated", "fedavg")
     fine = Study(workers=2, tables=tables({"AU": 15}, seeds=(0,)))
     assert len(fine.outcome("local", "none").predictions) == 6
 
 
-def test_a_worker_that_dies_is_reported() -> None:
-    pool, data = worker_pool(asked(2), "cpu"), data_of()
-    with RayGrid(pool, data, nodes_of(data)) as grid:
-        pool.stop()
-        with pytest.raises(ClientError, match=r"worker process died.*ray\.num_workers"):
-            prepared(grid, settings())
+def test_a_dead_worker_is_replaced_and_its_round_repeated(
+    here: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed by signal between any two exchanges, and in the midst of one; the bits stay."""
+    pool = worker_pool(asked(2), "cpu")
+    pids = [ray.get(worker.pid.remote()) for worker in pool.workers]
+    key, expected = ("adaptive", "fedprox"), here.outcome("adaptive", "fedprox")
+    victims = itertools.cycle([0, 1])
+    reports: list[ProgressReport] = []
+
+    def kill_one(report: ProgressReport) -> None:
+        reports.append(report)
+        if report.seed == 0 and report.round in (1, 3) and not report.finished:
+            os.kill(ray.get(pool.workers[next(victims)].pid.remote()), signal.SIGKILL)
+        elif report.seed == 1 and report.round == 0:
+            victim = ray.get(pool.workers[0].pid.remote())
+            threading.Timer(0.02, os.kill, (victim, signal.SIGKILL)).start()
+
+    there = train(*key, *here.tables, None, here.told, asked(2), None, kill_one)
+    pd.testing.assert_frame_equal(there.predictions, expected.predictions, check_exact=True)
+    assert all((there.models[name] == expected.models[name]).all() for name in expected.models)
+    assert caplog.text.count("a new one takes its place") == 3
+    assert worker_pool(asked(2), "cpu") is pool
+    assert not {ray.get(worker.pid.remote()) for worker in pool.workers} & set(pids)
+
+
+def test_workers_that_die_again_and_again_are_reported() -> None:
+    def deadly_app(*_: object) -> ClientApp:
+        """Whoever asks it for sums loses the process, as when memory runs out."""
+        app = ClientApp()
+        app.query("scaler_sums")(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        return app
+
+    former = worker_pool(asked(2), "cpu")
+    former.stop()  # makes room for one whose clients kill their process
+    pool, data = WorkerPool(1, 0, make_app=deadly_app), data_of()
+    with (
+        RayGrid(pool, data, nodes_of(data)) as grid,
+        pytest.raises(ClientError, match=r"worker process died.*ray\.num_workers"),
+    ):
+        prepared(grid, settings())
+    assert pool.stopped
+    former.give_up()
 
 
 def test_a_new_pool_of_one_worker_gives_the_same_bits(here: Study) -> None:

@@ -4,15 +4,18 @@ What it answers (message type: what comes in -> what goes out):
 
 * ``query.scaler_sums``: the seed -> n, sum x, sum x^2 of the training rows.
 * ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``.
-* ``train``: shared arrays, round, epochs, best round -> shared arrays after the local epochs.
+* ``train``: shared arrays, round, epochs, best round -> log-loss sum, n and ROC-AUC of what it
+  received on its validation rows, then the shared arrays after the local epochs.
 * ``train.personalize``: start arrays (or none) -> the epochs of a fit to the client's own best
   validation epoch; the model stays in ``context.state`` unless it is asked for.
-* ``evaluate``: shared arrays -> log-loss sum, n and ROC-AUC on the validation rows.
+* ``evaluate``: shared arrays -> log-loss sum, n and ROC-AUC on the validation rows alone.
 * ``query.predict``: shared arrays (or none: the client's own model), best round -> probabilities of
   the validation and test rows. It alone reads the test rows.
 
-Personal arrays are written to ``context.state`` and to no message. In the state: ``personal``
-(as of the last round this client trained in) and ``personal-best`` (as of the best round).
+Personal arrays are written to ``context.state`` and to no message. The record ``personal`` holds up
+to three versions of them, named by the round in which the client trained them (0: initial): the
+one in use in the best round so far, the one in use in the round that is being scored, which may
+turn out the best, and the present one. Records of the state are replaced, never changed in place.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ms_pfl.federation.engine import (
+    Array,
+    ArrayRecord,
     ClientApp,
     ConfigRecord,
     Context,
@@ -96,26 +101,30 @@ def make_client_app(
         config = message.content["config"]
         client = _Client(load_partition, prepared, context)
         shared = to_arrays(message.content["arrays"])
-        client.keep_best(int(config["best-round"]))
-        model = client.model(shared, client.personal())
-        mu = float(config.get("proximal-mu", 0.0))
         server_round = int(config["server-round"])
-        loss = train_epochs(
-            model,
-            client.rows.train,
-            client.rows.validation,
-            client.settings.training,
-            epochs=int(config["epochs"]),
-            seed=derive_seed(client.data.seed, client.data.country, server_round),
-            proximal=Proximal(mu, shared) if mu > 0 else None,
-        )
-        client.store_personal(model, server_round)
+        model = client.model(shared, client.personal())
+        received = client.validate(model, server_round - 1)
+        mu = float(config.get("proximal-mu", 0.0))
+        try:
+            loss = train_epochs(
+                model,
+                client.rows.train,
+                client.rows.validation,
+                client.settings.training,
+                epochs=int(config["epochs"]),
+                seed=derive_seed(client.data.seed, client.data.country, server_round),
+                proximal=Proximal(mu, shared) if mu > 0 else None,
+            )
+        except TrainingDivergedError as error:
+            raise error.during(f"round {server_round}") from error
+        client.keep_personal(model, server_round, int(config["best-round"]))
         return _reply(
             message,
             arrays=to_record(get_arrays(model, personal=False)),
             metrics={
                 "num-examples": len(client.rows.train),
                 "train-loss": loss,
+                **received,
                 "seconds": time.perf_counter() - began,
             },
         )
@@ -170,19 +179,8 @@ def make_client_app(
         began = time.perf_counter()
         client = _Client(load_partition, prepared, context)
         model = client.model(to_arrays(message.content["arrays"]), client.personal())
-        with one_thread():
-            scored = score(model, client.rows.validation)
-        if not math.isfinite(scored.loss_sum):
-            raise TrainingDivergedError("the validation loss of the averaged model")
-        return _reply(
-            message,
-            metrics={
-                "num-examples": scored.n,
-                "loss-sum": scored.loss_sum,
-                "roc-auc": scored.roc_auc,
-                "seconds": time.perf_counter() - began,
-            },
-        )
+        scored = client.validate(model, int(message.content["config"]["server-round"]))
+        return _reply(message, metrics=scored | {"seconds": time.perf_counter() - began})
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
@@ -256,9 +254,7 @@ class _Client:
     def begin(self) -> None:
         """Set the personal arrays to their initial values (round 0)."""
         seed = derive_seed(self.data.seed, self.data.country, "initial")
-        model = self._build(seed)
-        self._state["personal"] = to_record(get_arrays(model, personal=True))
-        self._state["rounds"] = ConfigRecord({"personal": 0, "personal-best": -1})
+        self._store({0: _arrays(get_arrays(self._build(seed), personal=True))})
 
     def model(self, arrays: dict[str, np.ndarray], personal: dict[str, np.ndarray]) -> Network:
         """The network with these arrays; those not given have the seed's initial values."""
@@ -267,30 +263,57 @@ class _Client:
         set_arrays(model, personal)
         return model.to(self._device)
 
-    def personal(self, best_round: int | None = None) -> dict[str, np.ndarray]:
-        """The personal arrays now, or those that were used in the best round."""
-        rounds = self._state["rounds"]
-        if best_round is None or int(rounds["personal"]) <= best_round:
-            return to_arrays(self._state["personal"])
-        if int(rounds["personal-best"]) < 0:
-            raise RuntimeError(f"no personal arrays were kept of round {best_round}")
-        return to_arrays(self._state["personal-best"])
+    def validate(self, model: Network, server_round: int) -> _Metrics:
+        """Log-loss sum, rows and ROC-AUC on the validation rows, of the model after a round."""
+        with one_thread():
+            scored = score(model, self.rows.validation)
+        if not math.isfinite(scored.loss_sum):
+            raise TrainingDivergedError(
+                "the validation loss of the averaged model", self.settings.training.learning_rate
+            ).during(f"round {server_round}")
+        return {
+            "num-validation": scored.n,
+            "loss-sum": scored.loss_sum,
+            "roc-auc": scored.roc_auc,
+        }
 
-    def keep_best(self, best_round: int) -> None:
-        """Before training on: keep the personal arrays if they are those of the best round.
+    def personal(self, in_round: int | None = None) -> dict[str, np.ndarray]:
+        """The personal arrays now, or those that were in use when a round was scored."""
+        versions = self._versions()
+        if not versions:
+            return {}
+        number = max(versions) if in_round is None else _in_use(versions, in_round)
+        return to_arrays(ArrayRecord(versions[number]))
 
-        Arrays of a round no later than the best one were in use when that round was evaluated,
-        also if this client sat out some rounds.
+    def keep_personal(self, model: Network, server_round: int, best_round: int) -> None:
+        """Add the model's personal arrays as those of this round.
+
+        Of the earlier ones stay those in use in the best round, and the latest, which may be. That
+        is right also for a client that sat out some rounds.
         """
-        rounds = self._state["rounds"]
-        if int(rounds["personal"]) <= best_round:
-            self._state["personal-best"] = self._state["personal"]
-            rounds["personal-best"] = rounds["personal"]
+        versions = self._versions()
+        if versions:
+            kept = {_in_use(versions, best_round), max(versions)}
+            self._store(
+                {number: versions[number] for number in sorted(kept)}
+                | {server_round: _arrays(get_arrays(model, personal=True))}
+            )
 
-    def store_personal(self, model: Network, server_round: int) -> None:
-        """Keep the model's personal arrays as those of this round."""
-        self._state["personal"] = to_record(get_arrays(model, personal=True))
-        self._state["rounds"]["personal"] = server_round
+    def _versions(self) -> dict[int, dict[str, Array]]:
+        versions: dict[int, dict[str, Array]] = {}
+        for key, array in self._state["personal"].items():
+            number, _, name = key.partition("/")
+            versions.setdefault(int(number), {})[name] = array
+        return versions
+
+    def _store(self, versions: dict[int, dict[str, Array]]) -> None:
+        self._state["personal"] = ArrayRecord(
+            {
+                f"{number}/{name}": array
+                for number, arrays in versions.items()
+                for name, array in arrays.items()
+            }
+        )
 
     def _build(self, seed: int) -> Network:
         return build_model(
@@ -300,6 +323,18 @@ class _Client:
             len(self.data.train.y),
             seed,
         )
+
+
+def _arrays(arrays: dict[str, np.ndarray]) -> dict[str, Array]:
+    return dict(to_record(arrays).items())
+
+
+def _in_use(versions: Iterable[int], server_round: int) -> int:
+    """The version of the personal arrays that was in use when the round was scored."""
+    earlier = [number for number in versions if number <= server_round]
+    if not earlier:
+        raise RuntimeError(f"no personal arrays were kept of round {server_round}")
+    return max(earlier)
 
 
 def initial_seed(seed: int) -> int:

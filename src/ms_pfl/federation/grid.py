@@ -5,18 +5,23 @@ from __future__ import annotations
 import itertools
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.engine import (
+    ArrayRecord,
+    ClientApp,
+    ConfigRecord,
     Context,
     Grid,
     Message,
+    MetricRecord,
     RecordDict,
     Run,
     name_message,
@@ -55,6 +60,23 @@ class Failure:
     message: str | None = None
 
 
+Record: TypeAlias = ArrayRecord | MetricRecord | ConfigRecord
+States = dict[int, dict[str, Record]]
+"""Records of the clients' states by node and name."""
+
+MakeApp = Callable[
+    [Callable[[Context, int], ClientData], Callable[[Context, FitProgress], None]], ClientApp
+]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Replies (or failures) by the index of their messages, and what they changed in the states."""
+
+    replies: dict[int, Message | Failure]
+    changes: States
+
+
 class ClientHost:
     """Runs the ClientApp for some clients and keeps their contexts; a grid or a worker has one.
 
@@ -62,14 +84,17 @@ class ClientHost:
     the rows for a run, live as long as the run.
     """
 
-    def __init__(self, on_epoch: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, on_epoch: Callable[[], None] = lambda: None, make_app: MakeApp = make_client_app
+    ) -> None:
         """Without rows and runs; they come with :meth:`open`.
 
         Args:
             on_epoch: called after each epoch of a fit; :meth:`progress` has the news.
+            make_app: makes the ClientApp from a loader of partitions and a listener to progress.
         """
         take_identity()
-        self._app = make_client_app(self._load, self._note)
+        self._app = make_app(self._load, self._note)
         self._on_epoch = on_epoch
         self._rows: dict[tuple[str, str], CountryRows] = {}
         self._data: dict[int, dict[tuple[str, int], ClientData]] = {}
@@ -91,29 +116,35 @@ class ClientHost:
             for node_id, node in nodes.items()
         }
 
-    def handle(
-        self, run_id: int, items: Sequence[tuple[int, Message]]
-    ) -> list[tuple[int, Message | Failure]]:
+    def handle(self, run_id: int, items: Sequence[tuple[int, Message]]) -> Answers:
         """Answer messages one by one; the first failure ends the list."""
-        replies: list[tuple[int, Message | Failure]] = []
+        answers = Answers({}, {})
         for index, message in items:
+            node_id = message.metadata.dst_node_id
             try:
-                context = self._contexts[run_id][message.metadata.dst_node_id]
-                replies.append((index, self._app(message, context)))
+                context = self._contexts[run_id][node_id]
+                before = dict(context.state.items())
+                answers.replies[index] = self._app(message, context)
             except (InputError, TrainingDivergedError) as error:
-                replies.append((index, Failure(traceback.format_exc(), str(error))))
+                answers.replies[index] = Failure(traceback.format_exc(), str(error))
                 break
             except Exception:
-                replies.append((index, Failure(traceback.format_exc())))
+                answers.replies[index] = Failure(traceback.format_exc())
                 break
-        return replies
+            changed = {
+                name: record
+                for name, record in context.state.items()
+                if before.get(name) is not record
+            }
+            if changed:
+                answers.changes.setdefault(node_id, {}).update(changed)
+        return answers
 
-    def export(self, run_id: int, record: str) -> dict[int, dict[str, np.ndarray]]:
-        """The arrays of one record of each client's state."""
-        return {
-            node_id: to_arrays(context.state[record])
-            for node_id, context in self._contexts[run_id].items()
-        }
+    def restore(self, run_id: int, states: States) -> None:
+        """Write records into the states of clients."""
+        for node_id, records in states.items():
+            for name, record in records.items():
+                self._contexts[run_id][node_id].state[name] = record
 
     def progress(self, run_id: int) -> dict[int, FitProgress]:
         """The latest of each fit of the run that has begun; safe to ask from another thread."""
@@ -145,6 +176,9 @@ class SimulationGrid(Grid):
 
     Node ids count the nodes in the order of their countries' names (then seeds) from 1; replies
     come back in that order, whatever the order of the messages or of the work.
+
+    The grid knows every client's state as of the last exchange that succeeded. A simulation can
+    look into its clients; a deployment cannot, and nothing that is trained depends on it.
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
@@ -155,6 +189,7 @@ class SimulationGrid(Grid):
         self._replies: dict[str, Message] = {}
         self._message_ids = itertools.count(1)
         self._listener: ProgressListener | None = None
+        self._states: States = {}
 
     def __enter__(self) -> SimulationGrid:
         """The grid itself."""
@@ -237,10 +272,9 @@ class SimulationGrid(Grid):
         messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
         for message in messages:
             name_message(message, f"m{next(self._message_ids)}")
-        replies = self._answer(list(enumerate(messages)), timeout)
+        answers = self._answer(list(enumerate(messages)), timeout)
         ordered: list[Message] = []
-        for index in sorted(replies):
-            reply = replies[index]
+        for index, reply in sorted(answers.replies.items()):
             if isinstance(reply, Failure):
                 name = self.name_of(messages[index].metadata.dst_node_id)
                 if reply.message is not None:
@@ -250,26 +284,41 @@ class SimulationGrid(Grid):
                     f"{reply.traceback}"
                 )
             ordered.append(reply)
+        for node_id, changed in answers.changes.items():
+            self._states.setdefault(node_id, {}).update(changed)
         return ordered
 
-    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
-        """One record of arrays of every client's state, read out of band.
+    def states(self, record: str) -> dict[Node, ArrayRecord]:
+        """One record of arrays of every client's state.
 
-        A simulation can look into its clients; a deployment cannot, and nothing that is trained
-        depends on it.
+        Raises:
+            ClientError: a client has no such record.
         """
-        found = self._export(record)
-        return {node: found[node_id] for node_id, node in self.nodes.items()}
+        for node_id in self.nodes:
+            if record not in self._states.get(node_id, {}):
+                name = self.name_of(node_id)
+                raise ClientError(f"the client {name} holds no {record!r}: it was not prepared")
+        return {node: self._states[node_id][record] for node_id, node in self.nodes.items()}
+
+    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
+        """The same as arrays."""
+        return {node: to_arrays(arrays) for node, arrays in self.states(record).items()}
+
+    def import_state(self, record: str, states: Mapping[Node, ArrayRecord]) -> None:
+        """Write one record of arrays into clients' states."""
+        ids = {node: node_id for node_id, node in self.nodes.items()}
+        given: States = {ids[node]: {record: arrays} for node, arrays in states.items()}
+        self._restore(given)
+        for node_id, records in given.items():
+            self._states.setdefault(node_id, {}).update(records)
 
     @abstractmethod
-    def _answer(
-        self, items: list[tuple[int, Message]], timeout: float | None
-    ) -> dict[int, Message | Failure]:
-        """Replies (or failures) by the index of their messages."""
+    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+        """Have the messages answered."""
 
     @abstractmethod
-    def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
-        """A record of every client's state by node id."""
+    def _restore(self, states: States) -> None:
+        """Write records into clients' states."""
 
     @abstractmethod
     def close(self) -> None:
@@ -290,13 +339,11 @@ class LocalGrid(SimulationGrid):
         rows = [data.rows(country) for country in countries]
         self._host.open(self._run_id, data.identity, self.nodes, *rows)
 
-    def _answer(
-        self, items: list[tuple[int, Message]], timeout: float | None
-    ) -> dict[int, Message | Failure]:
-        return dict(self._host.handle(self._run_id, items))
+    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+        return self._host.handle(self._run_id, items)
 
-    def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
-        return self._host.export(self._run_id, record)
+    def _restore(self, states: States) -> None:
+        self._host.restore(self._run_id, states)
 
     def _tell(self) -> None:
         if self._listener is not None:
@@ -304,4 +351,5 @@ class LocalGrid(SimulationGrid):
 
     def close(self) -> None:
         """Drop the contexts of this run."""
+        self._states.clear()
         self._host.close(self._run_id)

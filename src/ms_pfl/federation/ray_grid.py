@@ -4,6 +4,10 @@ Each worker owns some nodes of a run and keeps their contexts. A round's message
 travel in one remote call; arrays that several messages carry go into the object store once. Rows
 go to a worker once and serve all trainings over the same data. While workers compute, they are
 asked twice a second how far their fits are.
+
+What a message changes in a client's state comes back with its reply. So a worker that dies can be
+replaced: the new one gets the rows and the states as they were, and does the same work again, with
+the same bits.
 """
 
 from __future__ import annotations
@@ -16,15 +20,15 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ms_pfl.errors import InputError
+from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grid import ClientError, Failure, Node, SimulationGrid
+from ms_pfl.federation.grid import Answers, ClientError, MakeApp, Node, SimulationGrid, States
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.progress import FitProgress
@@ -34,6 +38,21 @@ from ms_pfl.learning.parameters import Device
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.5
+_DEATHS = 3  # of workers in one exchange, after which it is not tried again
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _OpenRun:
+    data: FederationData
+    nodes: dict[int, Node]
+    owners: dict[int, int]
+    states: States
+
+    def of(self, number: int) -> dict[int, Node]:
+        """The nodes of one worker."""
+        return {i: node for i, node in self.nodes.items() if self.owners[i] == number}
 
 
 class WorkerPool:
@@ -42,32 +61,38 @@ class WorkerPool:
     Args:
         workers: number of worker processes.
         gpus: GPUs to share among them.
+        make_app: makes the workers' ClientApp; see :class:`ClientHost`.
 
     Raises:
         InputError: the cluster has no room for them now.
     """
 
-    def __init__(self, workers: int, gpus: int) -> None:
+    def __init__(self, workers: int, gpus: int, make_app: MakeApp = make_client_app) -> None:
         """Start the workers and wait for them; Ray runs already."""
         import ray
 
         self._ray = ray
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
-        actor = actor.options(num_cpus=1, num_gpus=gpu_share(workers, gpus))
-        self.workers = [actor.remote() for _ in range(workers)]
+        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share(workers, gpus))
+        self._make_app = make_app
+        self.workers = [self._start() for _ in range(workers)]
+        self.stopped = False
         self._run_ids = itertools.count(1)
-        self._runs: dict[int, str] = {}
+        self._runs: dict[int, _OpenRun] = {}
         self._latest = ""
         self._rows: dict[str, dict[str, Any]] = {}
         self._delivered: set[tuple[str, int, str]] = set()
         try:
-            self._wait_for_workers()
+            self._wait_for(self.workers)
         except BaseException:
             self.stop()
             raise
 
-    def _wait_for_workers(self) -> None:
-        started = [worker.__ray_ready__.remote() for worker in self.workers]
+    def _start(self) -> Any:
+        return self._actor.remote(make_app=self._make_app)
+
+    def _wait_for(self, workers: list[Any]) -> None:
+        started = [worker.__ray_ready__.remote() for worker in workers]
         if late := self._wait(started, _START_SECONDS):
             ready = len(started) - len(late)
             raise InputError(
@@ -75,32 +100,57 @@ class WorkerPool:
                 f"{_START_SECONDS:.0f} s; other work holds the other cores (or GPUs) of the Ray "
                 "cluster; lower ray.num_workers, or wait"
             )
-        self.call(started)
+        self._ray.get(started)
 
-    def open(self, data: FederationData, nodes: dict[int, Node]) -> tuple[int, dict[int, int]]:
+    def open(
+        self, data: FederationData, nodes: dict[int, Node], states: States
+    ) -> tuple[int, dict[int, int]]:
         """Begin a run: its number, and which worker owns which node.
 
         Rows of other data are dropped as soon as no run needs them.
+
+        Args:
+            data: the rows.
+            nodes: the clients.
+            states: of the clients, kept up to date by the caller; a worker that takes the place
+                of a dead one starts from them.
         """
         run_id = next(self._run_ids)
-        self._runs[run_id] = self._latest = identity = data.identity
-        self._forget_unused()
-        references = self._rows.setdefault(identity, {})
         weights = {i: data.training_rows(node.country, node.seed) for i, node in nodes.items()}
-        owners = assign(weights, len(self.workers))
+        run = _OpenRun(data, nodes, assign(weights, len(self.workers)), states)
+        self._latest = data.identity
+        self._forget_unused()
+
+        def begin(number: int) -> Any:
+            return self._open_on(number, run_id, run)
+
+        self.on_workers(dict.fromkeys(range(len(self.workers)), begin))
+        self._runs[run_id] = run
+        return run_id, run.owners
+
+    def _open_on(self, number: int, run_id: int, run: _OpenRun) -> Any:
+        mine, identity = run.of(number), run.data.identity
+        references = self._rows.setdefault(identity, {})
+        countries = sorted({node.country for node in mine.values()})
+        new = [name for name in countries if (identity, number, name) not in self._delivered]
+        for name in new:
+            if name not in references:
+                references[name] = self._ray.put(run.data.rows(name))
+        self._delivered.update((identity, number, name) for name in new)
+        rows = [references[name] for name in new]
+        return self.workers[number].open.remote(run_id, identity, mine, *rows)
+
+    def _replace(self, number: int) -> None:
+        """A new worker in the place of a dead one, with its nodes of all open runs."""
+        self.workers[number] = self._start()
+        self._wait_for([self.workers[number]])
+        self._delivered = {key for key in self._delivered if key[1] != number}
         calls = []
-        for number, worker in enumerate(self.workers):
-            mine = {i: node for i, node in nodes.items() if owners[i] == number}
-            countries = sorted({node.country for node in mine.values()})
-            new = [name for name in countries if (identity, number, name) not in self._delivered]
-            for name in new:
-                if name not in references:
-                    references[name] = self._ray.put(data.rows(name))
-            rows = [references[name] for name in new]
-            calls.append(worker.open.remote(run_id, identity, mine, *rows))
-            self._delivered.update((identity, number, name) for name in new)
-        self.call(calls)
-        return run_id, owners
+        for run_id, run in self._runs.items():
+            calls.append(self._open_on(number, run_id, run))
+            states = {i: run.states[i] for i in run.of(number) if i in run.states}
+            calls.append(self.workers[number].restore.remote(run_id, states))
+        self._ray.get(calls)
 
     def close(self, run_id: int) -> None:
         """End a run; nobody waits for the workers."""
@@ -111,7 +161,7 @@ class WorkerPool:
         self._forget_unused()
 
     def _forget_unused(self) -> None:
-        open_runs = Counter(self._runs.values())
+        open_runs = Counter(run.data.identity for run in self._runs.values())
         for identity in [i for i in self._rows if i != self._latest and not open_runs[i]]:
             for worker in self.workers:
                 worker.forget.remote(identity)
@@ -122,33 +172,44 @@ class WorkerPool:
         """A reference to the record in the object store."""
         return self._ray.put(record)
 
-    def call(
+    def on_workers(
         self,
-        references: list[Any],
+        calls: Mapping[int, Callable[[int], Any]],
         timeout: float | None = None,
         meanwhile: Callable[[], None] | None = None,
-    ) -> list[Any]:
-        """What remote calls return, in their order.
+    ) -> dict[int, Any]:
+        """What some workers return; one that dies is replaced, and does its part again.
 
-        If anything goes wrong, or the person interrupts, while a worker still computes, the pool
-        is given up: the worker would first finish what nobody waits for.
+        If anything else goes wrong, or the person interrupts, while a worker still computes, the
+        pool is given up: the worker would first finish what nobody waits for.
 
         Args:
-            references: of the remote calls.
+            calls: by the number of a worker, the remote call to make, given that number.
             timeout: seconds to wait; None: as long as it takes.
             meanwhile: called about twice a second while they compute.
 
         Raises:
-            ClientError: a worker died or did not answer in time.
+            ClientError: workers died again and again, or did not answer in time.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        busy = references
+        done: dict[int, Any] = {}
+        deaths = 0
+        references: dict[int, Any] = {}
         try:
-            while busy and meanwhile is not None and (until is None or time.monotonic() < until):
-                busy = self._wait(busy, _POLL_SECONDS)
-                meanwhile()
-            left = None if until is None else max(0.0, until - time.monotonic())
-            return list(self._ray.get(references, timeout=left))
+            while len(done) < len(calls):
+                references = {n: call(n) for n, call in calls.items() if n not in done}
+                answered, dead = self._gather(references, until, meanwhile)
+                done |= answered
+                for number, error in dead.items():
+                    deaths += 1
+                    if deaths > _DEATHS:
+                        raise error
+                    _log.warning(
+                        "A worker process died (out of memory?); a new one takes its place and "
+                        "repeats what it was doing. Should it happen often, lower ray.num_workers."
+                    )
+                    self._replace(number)
+            return done
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError) as error:
             self.give_up()
             raise ClientError(
@@ -156,9 +217,30 @@ class WorkerPool:
                 f"less memory: ray.num_workers. Ray says: {error}"
             ) from error
         except BaseException as error:
-            if not isinstance(error, Exception) or self._wait(references, 0):
+            if not isinstance(error, Exception) or self._wait(list(references.values()), 0):
                 self.give_up()
             raise
+
+    def _gather(
+        self,
+        references: dict[int, Any],
+        until: float | None,
+        meanwhile: Callable[[], None] | None,
+    ) -> tuple[dict[int, Any], dict[int, Exception]]:
+        """What the calls return by worker, and the workers that died."""
+        busy = list(references.values())
+        while busy and meanwhile is not None and (until is None or time.monotonic() < until):
+            busy = self._wait(busy, _POLL_SECONDS)
+            meanwhile()
+        done: dict[int, Any] = {}
+        dead: dict[int, Exception] = {}
+        for number, reference in references.items():
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                done[number] = self._ray.get(reference, timeout=left)
+            except self._ray.exceptions.RayActorError as error:
+                dead[number] = error
+        return done, dead
 
     def progress(self, run_id: int, asked: dict[int, Any]) -> dict[int, FitProgress]:
         """What the workers have to tell about the fits of a run; who is slow is not asked twice.
@@ -173,8 +255,11 @@ class WorkerPool:
                 asked[number] = question.remote(run_id)
         late = self._wait(list(asked.values()), _POLL_SECONDS)
         answered = [number for number, reference in asked.items() if reference not in late]
-        parts = self._ray.get([asked.pop(number) for number in answered])
-        return {node_id: fit for part in parts for node_id, fit in part.items()}
+        news: dict[int, FitProgress] = {}
+        for number in answered:
+            with suppress(self._ray.exceptions.RayActorError):  # it is replaced, once it is missed
+                news |= self._ray.get(asked.pop(number))
+        return news
 
     def _wait(self, references: list[Any], seconds: float) -> list[Any]:
         """Those of the references that are still computed after so many seconds at most."""
@@ -188,6 +273,7 @@ class WorkerPool:
 
     def stop(self) -> None:
         """End the worker processes."""
+        self.stopped = True
         for worker in self.workers if self._ray.is_initialized() else ():
             self._ray.kill(worker)
 
@@ -199,13 +285,11 @@ class RayGrid(SimulationGrid):
         """Begin a run over the nodes, which are countries of the data."""
         super().__init__(nodes)
         self._pool = pool
-        self._run_id, self._owners = pool.open(data, self.nodes)
+        self._run_id, self._owners = pool.open(data, self.nodes, self._states)
         self._fits: dict[int, FitProgress] = {}
         self._asked: dict[int, Any] = {}
 
-    def _answer(
-        self, items: list[tuple[int, Message]], timeout: float | None
-    ) -> dict[int, Message | Failure]:
+    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
         put: dict[int, Any] = {}
         parcels: dict[int, list[Parcel]] = {}
         arguments: dict[int, dict[int, int]] = {}
@@ -222,29 +306,35 @@ class RayGrid(SimulationGrid):
                     records[name] = record
             bare = Message(RecordDict(), metadata=message.metadata)
             parcels.setdefault(owner, []).append(Parcel(index, bare, records))
-        calls = [
-            self._pool.workers[owner].answer.remote(
-                self._run_id, parcels[owner], *[put[key] for key in arguments[owner]]
-            )
-            for owner in sorted(parcels)
-        ]
+
+        def answer(owner: int) -> Any:
+            records = [put[key] for key in arguments[owner]]
+            return self._pool.workers[owner].answer.remote(self._run_id, parcels[owner], *records)
+
         meanwhile = self._tell if self._listener is not None else None
-        parts = self._pool.call(calls, timeout, meanwhile)
-        return {index: reply for part in parts for index, reply in part}
+        parts = self._pool.on_workers(dict.fromkeys(sorted(parcels), answer), timeout, meanwhile)
+        answers = Answers({}, {})
+        for part in parts.values():
+            answers.replies.update(part.replies)
+            answers.changes.update(part.changes)
+        return answers
 
     def _tell(self) -> None:
         self._fits |= self._pool.progress(self._run_id, self._asked)
         if self._listener is not None and self._fits:
             self._listener(dict(self._fits))
 
-    def _export(self, record: str) -> dict[int, dict[str, np.ndarray]]:
-        workers = self._pool.workers
-        parts = self._pool.call([worker.export.remote(self._run_id, record) for worker in workers])
-        return {node_id: arrays for part in parts for node_id, arrays in part.items()}
+    def _restore(self, states: States) -> None:
+        def restore(number: int) -> Any:
+            mine = {i: state for i, state in states.items() if self._owners[i] == number}
+            return self._pool.workers[number].restore.remote(self._run_id, mine)
+
+        self._pool.on_workers(dict.fromkeys(sorted(set(self._owners.values())), restore))
 
     def close(self) -> None:
         """Drop the contexts of this run; the workers stay."""
-        if self._pool is _state.pool:
+        self._states.clear()
+        if not self._pool.stopped:
             self._pool.close(self._run_id)
 
 
@@ -313,6 +403,8 @@ def shutdown() -> None:
         import ray
 
         pool, _state.pool, _state.key = _state.pool, None, None
+        if pool is not None:
+            pool.stopped = True
         if _state.started_ray:
             _state.started_ray = False
             atexit.unregister(shutdown)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grid import ClientHost, Failure
+from ms_pfl.federation.grid import Answers, ClientHost
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class RayClientHost(ClientHost):
     only ``progress`` is answered beside them, from a thread of its own.
     """
 
-    def answer(
-        self, run_id: int, parcels: list[Parcel], *records: ArrayRecord
-    ) -> list[tuple[int, Message | Failure]]:
+    def pid(self) -> int:
+        """The number of this process."""
+        return os.getpid()
+
+    def answer(self, run_id: int, parcels: list[Parcel], *records: ArrayRecord) -> Answers:
         """Put the messages together again and answer them."""
         items = []
         for parcel in parcels:

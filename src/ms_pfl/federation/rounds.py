@@ -1,10 +1,15 @@
-"""The round loop of a federation: train, average, evaluate, keep the best round."""
+"""The round loop of a federation: score what the round before came to, train, average.
+
+A round is one exchange. Whoever is drawn gets a ``train`` message: it scores the averaged model
+that it receives, then trains it. The others get an ``evaluate`` message and only score. So the
+replies of round r + 1 tell the validation of round r, and one evaluation follows the last round.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,32 +18,43 @@ from ms_pfl.federation.engine import (
     ArrayRecord,
     ConfigRecord,
     Message,
+    MetricRecord,
     RecordDict,
     Strategy,
 )
-from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.exchange import ask, check_replies
 from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, RoundsParameters
 from ms_pfl.federation.records import payload_bytes, record_to_sums, to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler
+from ms_pfl.federation.strategies import weighted_mean
+
+Moments = dict[str, dict[str, np.ndarray]]
+_MOMENTS = ("m_t", "v_t")  # what Flower's adaptive strategies keep from round to round
 
 
 @dataclass(frozen=True)
-class HistoryRow:
-    """One country in one round (or epoch); losses are means a row, seconds the client's own."""
+class RoundState:
+    """A federation after a round: all that it takes to go on.
 
-    seed: int
+    ``arrays`` are the averaged ones, not yet scored; ``trained`` are the rows of this round, whose
+    validation is still open; ``history`` those of the rounds before, of which ``roc_auc`` is the
+    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state.
+    Random numbers need no state: each derives from (seed, country, round).
+    """
+
     round: int
-    country: str
-    n_train: int
-    n_validation: int
-    train_loss: float
-    validation_loss: float
-    validation_roc_auc: float
-    seconds: float
-    bytes_up: int
-    bytes_down: int
-    selected: bool
+    arrays: ArrayRecord
+    moments: Moments
+    personal: dict[str, ArrayRecord]
+    trained: tuple[HistoryRow, ...]
+    history: tuple[HistoryRow, ...]
+    roc_auc: float
+    best_round: int
+    best_loss: float
+    best_roc_auc: float
+    best_arrays: ArrayRecord
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,15 @@ def run_rounds(
     epochs: int,
     parameters: RoundsParameters,
     report: Callable[[int, float], None],
+    resume: RoundState | None = None,
+    keep: Callable[[RoundState], None] = lambda _: None,
 ) -> Federation:
     """Run the rounds of a strategy over prepared clients, all of one seed.
 
     The best round has the lowest validation log-loss a row over all countries, of the averaged
     shared arrays together with each country's personal ones; the earlier in a tie. If no country
-    has a validation row, it is the last round.
+    has a validation row, it is the last round. With ``patience``, the rounds end once a round is
+    known to be so many after the best one; the round that was trained meanwhile counts too.
 
     Args:
         grid: the clients.
@@ -87,36 +106,180 @@ def run_rounds(
         seed: of the fit; told in the history.
         epochs: that each client trains in a round.
         parameters: number of rounds and patience.
-        report: called after each round with its number and the mean validation ROC-AUC.
+        report: called after each round with its number and the mean validation ROC-AUC of the
+            latest round that is scored.
+        resume: where an earlier process came to; the result is the same bit for bit.
+        keep: given each round's state.
 
     Raises:
         ClientError: a client failed or did not answer.
+        InputError: a client met what a person can mend, such as a loss that diverges.
     """
-    arrays = best_arrays = to_record(initial)
-    best_round, best_loss, best_auc = 0, math.inf, math.nan
-    rows: list[HistoryRow] = []
-    for server_round in range(1, parameters.rounds + 1):
-        train_config = ConfigRecord({"epochs": epochs, "best-round": best_round})
-        sent = list(strategy.configure_train(server_round, arrays, train_config, grid))
-        trained = list(grid.send_and_receive(sent))
-        arrays, _ = strategy.aggregate_train(server_round, trained)
-        asked = list(strategy.configure_evaluate(server_round, arrays, ConfigRecord(), grid))
-        evaluated = list(grid.send_and_receive(asked))
-        metrics = strategy.aggregate_evaluate(server_round, evaluated)
-        rows += _history(grid, seed, server_round, (sent, trained, asked, evaluated))
-        loss = float(metrics["loss"])
-        if math.isnan(loss) or loss < best_loss:
-            best_round, best_loss, best_arrays = server_round, loss, arrays
-            best_auc = float(metrics["roc-auc"])
-        report(server_round, float(metrics["roc-auc"]))
-        if parameters.patience is not None and server_round - best_round >= parameters.patience:
-            break
+    state = resume or _start(grid, initial)
+    if resume is not None:
+        _go_on(grid, strategy, resume)
+    while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
+        state = _play(grid, strategy, state, seed, epochs)
+        report(state.round, state.roc_auc)
+        keep(state)
+    messages = _evaluations(state, grid.get_node_ids())
+    state = _scored(state, *_exchange(grid, messages), evaluation=True)
     return Federation(
-        to_arrays(best_arrays),
-        best_round,
-        best_auc,
-        [HistoryRow(**{**vars(row), "selected": row.round == best_round}) for row in rows],
+        to_arrays(state.best_arrays),
+        state.best_round,
+        state.best_roc_auc,
+        [replace(row, selected=row.round == state.best_round) for row in state.history],
     )
+
+
+def _start(grid: SimulationGrid, initial: dict[str, np.ndarray]) -> RoundState:
+    arrays = to_record(initial)
+    none, nan = (), math.nan
+    return RoundState(0, arrays, {}, _personal(grid), none, none, nan, 0, math.inf, nan, arrays)
+
+
+def _personal(grid: SimulationGrid) -> dict[str, ArrayRecord]:
+    return {node.country: record for node, record in grid.states("personal").items()}
+
+
+def _go_on(grid: SimulationGrid, strategy: Strategy, state: RoundState) -> None:
+    """Put the strategy and the clients where they were."""
+    for name, arrays in state.moments.items():
+        setattr(strategy, name, arrays)
+    nodes = {node.country: node for node in grid.nodes.values()}
+    grid.import_state("personal", {nodes[name]: kept for name, kept in state.personal.items()})
+
+
+def _play(
+    grid: SimulationGrid, strategy: Strategy, state: RoundState, seed: int, epochs: int
+) -> RoundState:
+    """One round: score the one before, train, average."""
+    number = state.round + 1
+    config = ConfigRecord({"epochs": epochs, "best-round": state.best_round})
+    sent = list(strategy.configure_train(number, state.arrays, config, grid))
+    drawn = {message.metadata.dst_node_id for message in sent}
+    sent += _evaluations(state, [node for node in grid.get_node_ids() if node not in drawn])
+    asked, replies = _exchange(grid, sent)
+    if state.round:
+        state = _scored(state, asked, replies)
+    arrays, _ = strategy.aggregate_train(
+        number, [reply for node, reply in replies.items() if node in drawn]
+    )
+    moments = {name: kept for name in _MOMENTS if (kept := getattr(strategy, name, None))}
+    trained = tuple(
+        _row(grid.nodes[node].country, seed, number, asked[node], reply, trained=node in drawn)
+        for node, reply in replies.items()
+    )
+    return replace(
+        state,
+        round=number,
+        arrays=arrays,
+        moments=moments,
+        personal=_personal(grid),
+        trained=trained,
+    )
+
+
+def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
+    """Messages that have nodes score the averaged model of the state."""
+    config = ConfigRecord({"server-round": state.round})
+    content = RecordDict({"arrays": state.arrays, "config": config})
+    return [
+        Message(content=content, message_type="evaluate", dst_node_id=node_id) for node_id in nodes
+    ]
+
+
+def _exchange(
+    grid: SimulationGrid, messages: list[Message]
+) -> tuple[dict[int, Message], dict[int, Message]]:
+    """The messages and their replies by node, in the order of the nodes."""
+    asked = {message.metadata.dst_node_id: message for message in messages}
+    names = {node_id: grid.name_of(node_id) for node_id in asked}
+    replies = check_replies(grid.send_and_receive(messages), sorted(asked), names)
+    return asked, {reply.metadata.src_node_id: reply for reply in replies}
+
+
+def _row(
+    country: str, seed: int, number: int, sent: Message, reply: Message, *, trained: bool
+) -> HistoryRow:
+    """A country's row of a round whose validation is not known yet."""
+    metrics: MetricRecord = reply.content["metrics"]
+    return HistoryRow(
+        seed=seed,
+        round=number,
+        country=country,
+        n_train=int(metrics["num-examples"]) if trained else 0,
+        n_validation=int(metrics["num-validation"]),
+        train_loss=float(metrics["train-loss"]) if trained else math.nan,
+        validation_loss=math.nan,
+        validation_roc_auc=math.nan,
+        seconds=float(metrics["seconds"]),
+        bytes_up=payload_bytes(reply.content["arrays"]) if trained else 0,
+        bytes_down=payload_bytes(sent.content["arrays"]),
+        selected=False,
+    )
+
+
+def _scored(
+    state: RoundState,
+    asked: Mapping[int, Message],
+    replies: Mapping[int, Message],
+    *,
+    evaluation: bool = False,
+) -> RoundState:
+    """The state with its round's validation, and that round as the best one where it is.
+
+    Args:
+        state: a round whose validation is open.
+        asked: the messages by node.
+        replies: that score it, in the order of the rows.
+        evaluation: whether the exchange did nothing else, so that its cost is this round's.
+    """
+    rows = []
+    for row, (node, reply) in zip(state.trained, replies.items(), strict=True):
+        metrics: MetricRecord = reply.content["metrics"]
+        n = int(metrics["num-validation"])
+        row = replace(
+            row,
+            validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
+            validation_roc_auc=float(metrics["roc-auc"]),
+        )
+        if evaluation:
+            down = payload_bytes(asked[node].content["arrays"])
+            row = replace(
+                row,
+                seconds=row.seconds + float(metrics["seconds"]),
+                bytes_down=row.bytes_down + down,
+            )
+        rows.append(row)
+    loss, roc_auc = _validation(rows)
+    state = replace(state, history=(*state.history, *rows), trained=(), roc_auc=roc_auc)
+    if math.isnan(loss) or loss < state.best_loss:
+        return replace(
+            state,
+            best_round=state.round,
+            best_loss=math.inf if math.isnan(loss) else loss,
+            best_roc_auc=roc_auc,
+            best_arrays=state.arrays,
+        )
+    return state
+
+
+def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
+    """Log-loss a row over a round's countries (NaN without rows) and mean ROC-AUC.
+
+    The mean is weighted by rows, over the countries where it is defined (NaN if nowhere).
+    """
+    n = np.array([row.n_validation for row in rows], dtype=np.float64)
+    loss = np.array([row.validation_loss for row in rows])
+    roc_auc = np.array([row.validation_roc_auc for row in rows])
+    total = float(np.sum(np.where(n > 0, loss * n, 0.0)))
+    return total / float(n.sum()) if n.sum() else math.nan, weighted_mean(roc_auc, n)
+
+
+def _out_of_patience(state: RoundState, patience: int | None) -> bool:
+    scored = state.round - 1
+    return patience is not None and scored - state.best_round >= patience
 
 
 def predict(
@@ -134,40 +297,3 @@ def predict(
         grid.nodes[node_id].country: to_arrays(reply["arrays"])
         for node_id, reply in answers.items()
     }
-
-
-def _history(
-    grid: SimulationGrid,
-    seed: int,
-    server_round: int,
-    messages: tuple[list[Message], list[Message], list[Message], list[Message]],
-) -> list[HistoryRow]:
-    sent, trained, asked, evaluated = (
-        {
-            (m.metadata.dst_node_id if i % 2 == 0 else m.metadata.src_node_id): m.content
-            for m in part
-        }
-        for i, part in enumerate(messages)
-    )
-    rows = []
-    for node_id, validation in evaluated.items():
-        train, scored = trained[node_id]["metrics"], validation["metrics"]
-        n = int(scored["num-examples"])
-        rows.append(
-            HistoryRow(
-                seed=seed,
-                round=server_round,
-                country=grid.nodes[node_id].country,
-                n_train=int(train["num-examples"]),
-                n_validation=n,
-                train_loss=float(train["train-loss"]),
-                validation_loss=float(scored["loss-sum"]) / n if n else math.nan,
-                validation_roc_auc=float(scored["roc-auc"]),
-                seconds=float(train["seconds"]) + float(scored["seconds"]),
-                bytes_up=payload_bytes(trained[node_id]["arrays"]),
-                bytes_down=payload_bytes(sent[node_id]["arrays"])
-                + payload_bytes(asked[node_id]["arrays"]),
-                selected=False,
-            )
-        )
-    return rows

@@ -43,13 +43,6 @@ class Strict:
         parent: Any = super()
         return self._note(parent.configure_train, server_round, arrays, config, grid)
 
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> list[Message]:
-        """The round's evaluate messages, in the order of the nodes."""
-        parent: Any = super()
-        return self._note(parent.configure_evaluate, server_round, arrays, config, grid)
-
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
@@ -66,27 +59,6 @@ class Strict:
             name: Array(array.numpy().astype(self._dtypes[name])) for name, array in arrays.items()
         }
         return ArrayRecord(cast), metrics
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
-        """Validation of the round over all clients that were asked.
-
-        ``loss``: sum of the clients' log-losses over the number of their rows (NaN without rows);
-        ``roc-auc``: mean weighted by rows over the clients where it is defined (else NaN).
-
-        Raises:
-            ClientError: a client that was asked did not answer, or answered with an error.
-        """
-        ordered = check_replies(replies, list(self._expected), self._expected)
-        metrics = [reply.content["metrics"] for reply in ordered]
-        n = np.array([float(metric["num-examples"]) for metric in metrics])
-        loss = np.array([float(metric["loss-sum"]) for metric in metrics])
-        auc = np.array([float(metric["roc-auc"]) for metric in metrics])
-        return MetricRecord(
-            {
-                "loss": float(loss.sum() / n.sum()) if n.sum() else float("nan"),
-                "roc-auc": weighted_mean(auc, n),
-            }
-        )
 
     def _note(
         self,

@@ -24,13 +24,20 @@ from ms_pfl.learning.scoring import Rows, Score, score
 
 
 class TrainingDivergedError(ArithmeticError):
-    """A loss became infinite or not a number; the message says which, and what may help."""
+    """A loss or weight became infinite or not a number; the message says what may help."""
 
-    def __init__(self, loss: str) -> None:
-        """Name the loss ("the training loss of epoch 2")."""
+    def __init__(self, what: str, learning_rate: float) -> None:
+        """Say what ("the training loss of epoch 2") and with which learning rate."""
+        self._parts = what, learning_rate
         super().__init__(
-            f"{loss} is not finite: a lower training.learning_rate (or proximal_mu) may help"
+            f"{what} is not finite (learning rate {learning_rate:g}): a lower "
+            "training.learning_rate (or proximal_mu) may help"
         )
+
+    def during(self, when: str) -> TrainingDivergedError:
+        """The same with the time put before it ("round 3")."""
+        what, learning_rate = self._parts
+        return TrainingDivergedError(f"{when}: {what}", learning_rate)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,9 @@ def train_epochs(
 
     Returns:
         The mean log-loss a row during the last epoch, without the proximal term.
+
+    Raises:
+        TrainingDivergedError: a loss, or a weight at the end, is not finite.
     """
     with reproducible(seed):
         loop = _Loop(model, train, training, proximal)
@@ -137,6 +147,8 @@ def train_epochs(
             loss = loop.epoch()
             if training.plateau is not None:
                 loop.lower_rate(score(model, validation).loss if len(validation) else loss)
+        if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+            raise loop.diverged(f"a weight after epoch {epochs}")
         return loss
 
 
@@ -189,7 +201,7 @@ def fit(
             loop.lower_rate(scored.loss if scored.n else train_loss)
             records.append(EpochRecord(epoch, train_loss, scored, time.perf_counter() - began))
             if scored.n and not math.isfinite(scored.loss):
-                raise TrainingDivergedError(f"the validation loss of epoch {epoch}")
+                raise loop.diverged(f"the validation loss of epoch {epoch}")
             on_epoch(records[-1])
             if not scored.n or scored.loss < best_loss:
                 best_epoch, best_loss = epoch, scored.loss
@@ -262,8 +274,12 @@ class _Loop:
             self._optimizer.step()
         mean = float(total) / len(rows)
         if not math.isfinite(mean):
-            raise TrainingDivergedError(f"the training loss of epoch {self._epoch}")
+            raise self.diverged(f"the training loss of epoch {self._epoch}")
         return mean
+
+    def diverged(self, what: str) -> TrainingDivergedError:
+        """The error about what is not finite, with the learning rate of now."""
+        return TrainingDivergedError(what, float(self._optimizer.param_groups[0]["lr"]))
 
     def lower_rate(self, loss: float) -> None:
         """Tell the learning-rate schedule, if there is one, the loss of the epoch."""

@@ -13,9 +13,10 @@ import numpy as np
 from ms_pfl.federation.engine import ConfigRecord, RecordDict
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.records import payload_bytes, to_record
-from ms_pfl.federation.rounds import HistoryRow, predict
+from ms_pfl.federation.rounds import predict
 from ms_pfl.federation.strategies import weighted_mean
 from ms_pfl.paradigms.outcome import ProgressReport
 from ms_pfl.paradigms.task import SeedResult, Start, Task

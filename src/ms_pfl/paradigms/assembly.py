@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.partitions import POOLED, SPLITS, FederationData
-from ms_pfl.federation.rounds import HistoryRow
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.models import build_model, get_arrays
 from ms_pfl.paradigms.outcome import Outcome

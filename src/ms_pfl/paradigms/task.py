@@ -9,9 +9,9 @@ import numpy as np
 
 from ms_pfl.federation.client_app import initial_seed
 from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, StrategyParameters
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.rounds import HistoryRow
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.models import build_model, get_arrays
 from ms_pfl.learning.parameters import ModelKind, TrainingParameters
