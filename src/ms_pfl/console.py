@@ -79,7 +79,9 @@ class TrainingProgress:
     def _write_line(self, report: ProgressReport, score: str) -> None:
         now = time.monotonic()
         started = self._started.setdefault(report.seed, now)
-        if report.finished:
+        if report.note:
+            _log.info("%s, seed %d: %s", self._title, report.seed, report.note)
+        elif report.finished:
             _log.info(
                 "%s, seed %d: validation %s, %s %d of %d, %.0f s",
                 self._title, report.seed, score, report.unit, report.round, report.rounds,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
+
+if TYPE_CHECKING:
+    from ms_pfl.paradigms.unfinished import UnfinishedTrainings
 
 
 class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
@@ -75,6 +78,48 @@ class EarlierEpisodes(AbstractDataset[Path, Path]):
 
     def _exists(self) -> bool:
         return self._path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}
+
+
+class Unfinished(AbstractDataset[Any, Any]):
+    """The folder of trainings that a run has not finished yet.
+
+    Loading gives the one :class:`ms_pfl.paradigms.unfinished.UnfinishedTrainings` of this run. The
+    hook that sees the run end well calls :meth:`finish`.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Name the folder.
+
+        Args:
+            filepath: the folder; made when something is kept.
+            metadata: for Kedro-Viz; unused here.
+        """
+        self._path = Path(filepath)
+        self._trainings: UnfinishedTrainings | None = None
+        self.metadata = metadata
+
+    def load(self) -> UnfinishedTrainings:
+        """What trainings keep until the run is finished."""
+        from ms_pfl.paradigms.unfinished import UnfinishedTrainings
+
+        if self._trainings is None:
+            self._trainings = UnfinishedTrainings(self._path)
+        return self._trainings
+
+    def save(self, data: Any) -> None:
+        """Refuse: trainings write into the folder themselves."""
+        raise DatasetError("Trainings keep what they came to by themselves.")
+
+    def finish(self) -> None:
+        """Remove what the trainings of this run kept, so that no later run uses it."""
+        if self._trainings is not None:
+            self._trainings.finish()
+
+    def _exists(self) -> bool:
+        return True  # an empty folder is as good as none
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

@@ -187,6 +187,16 @@ def readable(error: BaseException) -> str | None:
     return None
 
 
+class FinishedRun:
+    """A run that has ended well leaves nothing for a later one to go on from."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+        """Remove what its trainings kept."""
+        if "unfinished" in pipeline.inputs():
+            catalog.get("unfinished").finish()
+
+
 class MlflowParent:
     """Open the parent run before the first node and close it as what the run has become.
 

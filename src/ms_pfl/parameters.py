@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.cohort.treatments import closed_up
-from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
@@ -41,6 +41,7 @@ class Parameters(ParadigmParameters):
         min_length=1, description="each seed is a split of the patients and an initialization"
     )
     ray: RayParameters
+    checkpoints: CheckpointParameters
     tracking: TrackingParameters
 
     @model_validator(mode="after")

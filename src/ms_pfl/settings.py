@@ -3,7 +3,7 @@
 import warnings
 
 from ms_pfl.console import widen_pipes
-from ms_pfl.hooks import MlflowParent, OneLineErrors, ParameterCheck, RunSummary
+from ms_pfl.hooks import FinishedRun, MlflowParent, OneLineErrors, ParameterCheck, RunSummary
 
 widen_pipes()
 
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", message="One or more dataset names contain '.'
 warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 
 # Kedro calls hooks of one kind from last to first: MLflow sees an error before it is reworded.
-HOOKS = (OneLineErrors(), RunSummary(), MlflowParent(), ParameterCheck())
+HOOKS = (OneLineErrors(), RunSummary(), FinishedRun(), MlflowParent(), ParameterCheck())
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 

@@ -82,6 +82,14 @@ class RoundsParameters(Parameters):
     )
 
 
+class CheckpointParameters(Parameters):
+    """What is kept of a run that is cut off."""
+
+    every_rounds: int = Field(
+        ge=1, description="a federation is written down each so many rounds, and on an interrupt"
+    )
+
+
 class ClientSettings(Parameters):
     """What the server tells a client once, before the first round."""
 

@@ -120,8 +120,8 @@ def run_rounds(
         _go_on(grid, strategy, resume)
     while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
         state = _play(grid, strategy, state, seed, epochs)
-        report(state.round, state.roc_auc)
         keep(state)
+        report(state.round, state.roc_auc)
     messages = _evaluations(state, grid.get_node_ids())
     state = _scored(state, *_exchange(grid, messages), evaluation=True)
     return Federation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from ms_pfl.federation.records import to_record
 from ms_pfl.federation.rounds import federated_scaler, predict, prepare, run_rounds
@@ -12,9 +13,9 @@ from ms_pfl.paradigms.outcome import ProgressReport
 from ms_pfl.paradigms.task import SeedResult, Task
 
 
-def federated(task: Task) -> list[SeedResult]:
+def federated(task: Task) -> Iterator[SeedResult]:
     """One MLP for all countries."""
-    return [rounds_of(task, "mlp", seed) for seed in task.seeds]
+    return (rounds_of(task, "mlp", seed) for seed in task.seeds)
 
 
 def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
@@ -25,8 +26,10 @@ def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
     def report(number: int, auc: float) -> None:
         task.report(ProgressReport(seed, number, limits.rounds, auc, finished=False))
 
-    task.report(ProgressReport(seed, 0, limits.rounds, math.nan, finished=False))
-    with task.open_grid(task.countries, [seed]) as grid:
+    with task.open_grid(task.countries, [seed]) as grid, task.checkpoints(seed) as checkpoints:
+        resume = checkpoints.latest()
+        began, note = (resume.round, f"goes on after round {resume.round}") if resume else (0, "")
+        task.report(ProgressReport(seed, began, limits.rounds, math.nan, False, note=note))
         scaler = federated_scaler(grid, seed)
         prepare(grid, seed, task.settings(kind), scaler)
         done = run_rounds(
@@ -37,6 +40,8 @@ def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
             epochs=task.strategy.epochs,
             parameters=limits,
             report=report,
+            resume=resume,
+            keep=checkpoints.keep,
         )
         probabilities = predict(grid, seed, to_record(done.arrays), done.best_round)
         kept = grid.export_state("selected")

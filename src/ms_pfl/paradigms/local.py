@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ms_pfl.federation.rounds import federated_scaler, prepare
 from ms_pfl.paradigms.alone import FitPlan, train_alone
 from ms_pfl.paradigms.task import SeedResult, Start, Task
 
 
-def local(task: Task) -> list[SeedResult]:
+def local(task: Task) -> Iterator[SeedResult]:
     """Every country trains to its own best validation epoch; nothing but scaler sums is shared."""
     own = task.parameters.local
     plan = FitPlan(
@@ -17,10 +19,8 @@ def local(task: Task) -> list[SeedResult]:
         start_is_candidate=False,
         reply_with_arrays=False,
     )
-    results = []
     for seed in task.seeds:
         with task.open_grid(task.countries, [seed]) as grid:
             start = Start({}, federated_scaler(grid, seed))
             prepare(grid, seed, task.settings("mlp"), start.scaler)
-            results += train_alone(task, grid, {seed: start}, plan)
-    return results
+            yield from train_alone(task, grid, {seed: start}, plan)

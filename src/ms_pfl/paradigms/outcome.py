@@ -16,7 +16,8 @@ class ProgressReport:
     ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``. Where
     each country trains by itself, ``unit`` is ``epoch``: their mean while they train, weighted by
     rows, and the last epoch of any once all have finished. ``validation_roc_auc`` is the
-    size-weighted mean over countries where it is defined, else NaN.
+    size-weighted mean over countries where it is defined, else NaN. ``note``: what a person should
+    know of how the seed began, or came to its end.
     """
 
     seed: int
@@ -25,6 +26,7 @@ class ProgressReport:
     validation_roc_auc: float
     finished: bool
     unit: Literal["round", "epoch"] = "round"
+    note: str = ""
 
 
 @dataclass(frozen=True)

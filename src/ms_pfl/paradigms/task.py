@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client_app import initial_seed
 from ms_pfl.federation.grid import SimulationGrid
 from ms_pfl.federation.history import HistoryRow
@@ -35,7 +36,8 @@ class Task:
 
     ``open_grid(countries, seeds)`` opens a grid with one node a country and seed; ``strategy`` is
     None for paradigms without one; ``federated`` holds the federated models by seed for paradigms
-    that start from them.
+    that start from them; ``seeds`` are those to train, in order; ``checkpoints(seed)`` are those of
+    a federation.
     """
 
     data: FederationData
@@ -44,11 +46,8 @@ class Task:
     federated: dict[int, Start]
     open_grid: OpenGrid
     report: Callable[[ProgressReport], None]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds of the splits table."""
-        return self.data.seeds
+    seeds: tuple[int, ...]
+    checkpoints: Callable[[int], Checkpoints]
 
     @property
     def countries(self) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,9 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms.outcome import Outcome, ProgressReport
 from ms_pfl.paradigms.parameters import ParadigmParameters
+
+if TYPE_CHECKING:
+    from ms_pfl.paradigms.unfinished import UnfinishedTrainings
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ def train(
     grid_parameters: RayParameters,
     federated_models: dict[str, np.ndarray] | None,
     report: Callable[[ProgressReport], None],
+    unfinished: UnfinishedTrainings | None = None,
+    every_rounds: int = 1,
 ) -> Outcome:
     """Train one paradigm with one strategy, once a seed of the splits table, and predict.
 
@@ -65,6 +72,9 @@ def train(
         federated_models: the ``models`` of the federated outcome of the same strategy, for
             fine_tuned; ignored by the others.
         report: called as each seed begins, after every round or epoch, and at the seed's end.
+        unfinished: where a run keeps what it came to; what one that was cut off has left there
+            is gone on from, with the same bits. None: nothing is kept.
+        every_rounds: how often a federation is written down there.
 
     Returns:
         Predictions, history and models, as :class:`Outcome` says.
@@ -78,7 +88,8 @@ def train(
     from ms_pfl.federation.simulation import open_grid
     from ms_pfl.learning.training import resolve_device
     from ms_pfl.paradigms.assembly import assemble, federated_starts, stamp_of
-    from ms_pfl.paradigms.task import Task
+    from ms_pfl.paradigms.task import SeedResult, Task
+    from ms_pfl.paradigms.unfinished import UnfinishedTraining, training_key
 
     entry = _entry(paradigm, strategy)
     if grid_parameters.address is None or grid_parameters.num_workers == 0:
@@ -88,6 +99,17 @@ def train(
     def stamp(name: str) -> np.ndarray:
         return stamp_of(name, strategy, PARADIGMS[name].sections, data, parameters)
 
+    earlier = UnfinishedTraining(None)
+    if unfinished is not None:
+        start = federated_models if entry.from_federated else None
+        key = training_key(stamp(paradigm), start, parameters.device)
+        earlier = unfinished.training(f"{paradigm}.{strategy}", key, every_rounds)
+    results: dict[int, SeedResult] = {}
+    for seed in data.seeds:
+        if (result := earlier.result(seed)) is not None:
+            results[seed] = result
+            note = "taken over from a run that was cut off"
+            report(ProgressReport(seed, 0, 1, math.nan, finished=True, note=note))
     task = Task(
         data=data,
         parameters=parameters,
@@ -102,10 +124,17 @@ def train(
             parameters.device,
         ),
         report=report,
+        seeds=tuple(seed for seed in data.seeds if seed not in results),
+        checkpoints=earlier.checkpoints,
     )
     module, function = entry.program.split(":")
     program = getattr(import_module(f"ms_pfl.paradigms.{module}"), function)
-    return assemble(paradigm, strategy, data, program(task), stamp(paradigm))
+    for result in program(task) if task.seeds else ():
+        earlier.keep(result)
+        results[result.seed] = result
+    return assemble(
+        paradigm, strategy, data, [results[seed] for seed in data.seeds], stamp(paradigm)
+    )
 
 
 def _entry(paradigm: str, strategy: str) -> Paradigm:

@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import METRICS, model_name, models_in_order
+from ms_pfl.tracking.alive import hold, orphans, release
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.store import experiment_id, open_client
@@ -40,6 +42,8 @@ def open_parent(
 ) -> str:
     """Start the parent run.
 
+    A run of this project whose process was killed could not say so: it is closed as KILLED now.
+
     Args:
         project_path: the folder that holds ``mlflow.db`` and ``mlruns``.
         settings: the experiment.
@@ -55,9 +59,21 @@ def open_parent(
     """
     client = open_client(project_path)
     experiment = experiment_id(client, project_path, settings.experiment)
+    for orphan in orphans(project_path):
+        _close_if_running(client, orphan)
+        release(project_path, orphan)
     run = client.create_run(experiment, run_name=run_name, tags=dict(tags))
+    hold(project_path, str(run.info.run_id))
     _log(client, run.info.run_id, params=flatten(params))
     return str(run.info.run_id)
+
+
+def _close_if_running(client: MlflowClient, run_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # it is in another store, or was deleted
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, status="KILLED")
 
 
 def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
@@ -74,6 +90,7 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
     if status not in STATUSES:
         raise InputError(f"MLflow status {status!r} is unknown; take one of {', '.join(STATUSES)}")
     open_client(project_path).set_terminated(run_id, status=status)
+    release(project_path, run_id)
 
 
 def log_comparison(

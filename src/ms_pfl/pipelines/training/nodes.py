@@ -7,7 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.federation.parameters import RayParameters, RoundsParameters, StrategiesParameters
+from ms_pfl.federation.parameters import (
+    CheckpointParameters,
+    RayParameters,
+    RoundsParameters,
+    StrategiesParameters,
+)
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
 from ms_pfl.paradigms.parameters import (
     CentralizedParameters,
@@ -23,8 +28,10 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
     def train_paradigm(
         episodes: pd.DataFrame,
         splits: pd.DataFrame,
+        unfinished: Any,
         device: Device,
         ray: RayParameters,
+        checkpoints: CheckpointParameters,
         model: ModelParameters,
         training: TrainingParameters,
         strategies: StrategiesParameters,
@@ -60,6 +67,8 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
                 ray,
                 federated_models,
                 progress,
+                unfinished,
+                checkpoints.every_rounds,
             )
         return outcome.predictions, outcome.history, outcome.models
 

@@ -6,6 +6,8 @@
                               ▲          ├──► <paradigm>.<strategy>.history
                               │          └──► <paradigm>.<strategy>.models
     federated.<strategy>.models (fine_tuned only)
+
+``unfinished`` is where a training keeps what it came to until the run has ended well.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ PARADIGMS = {
     name: STRATEGIES if entry.strategy is None else (entry.strategy,)
     for name, entry in PROGRAMS.items()
 }
-_TABLES = ("episodes", "splits")
+_INPUTS = ("episodes", "splits", "unfinished")
 _PARAMETERS = (
     "device",
     "ray",
+    "checkpoints",
     "model",
     "training",
     "strategies",
@@ -41,7 +44,7 @@ def create_pipeline(paradigm: str) -> Pipeline:
     starts_from = {}
     nodes = []
     for strategy in PARADIGMS[paradigm]:
-        inputs = {name: name for name in _TABLES} | {name: f"params:{name}" for name in _PARAMETERS}
+        inputs = {name: name for name in _INPUTS} | {name: f"params:{name}" for name in _PARAMETERS}
         if PROGRAMS[paradigm].from_federated:
             inputs["federated_models"] = f"federated.{strategy}.models"
             starts_from[f"federated.{strategy}.models"] = f"federated.{strategy}.models"
@@ -57,7 +60,7 @@ def create_pipeline(paradigm: str) -> Pipeline:
     return Pipeline(
         nodes,
         namespace=paradigm,
-        inputs={name: name for name in _TABLES} | starts_from,
+        inputs={name: name for name in _INPUTS} | starts_from,
         parameters={f"params:{name}": f"params:{name}" for name in _PARAMETERS},
     )
 

@@ -1,0 +1,189 @@
+"""Checkpoints of a federation: a file a round, written whole or not at all.
+
+The last two of a fit are kept, so that one which turns out damaged costs a few rounds and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.federation.rounds import RoundState
+
+_KEPT = 2
+_log = logging.getLogger(__name__)
+
+
+class DamagedFileError(RuntimeError):
+    """A file of arrays is not as it was written: cut short, or changed."""
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> None:
+    """Write arrays by name, and what JSON can tell, to a safetensors file.
+
+    The file appears under its name once it is complete and on the disk; until then whatever was
+    there stays.
+    """
+    from safetensors.numpy import save_file
+
+    text = json.dumps({"names": list(arrays), "told": told})
+    whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    save_file(whole, part, metadata={"text": text, "digest": _digest(whole, text)})
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
+    """What :func:`write_arrays` wrote.
+
+    Raises:
+        DamagedFileError: it is something else now.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        text = metadata["text"]
+        if metadata["digest"] != _digest(arrays, text):
+            raise DamagedFileError(f"{path}: the content does not match its digest")
+        content = json.loads(text)
+        return {name: arrays[name] for name in content["names"]}, content["told"]
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+
+
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, array in arrays.items():
+        digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one fit; as a context it writes the last round if an error ends the fit.
+
+    An interrupt (Ctrl-C) is such an error.
+    """
+
+    def __init__(self, folder: Path | None, name: str, every_rounds: int) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: where the files are; None: there are none, and nothing is kept.
+            name: of the fit, such as ``seed=0``; unique in the folder.
+            every_rounds: a file each so many rounds.
+        """
+        self._folder = folder
+        self._name = name
+        self._every = every_rounds
+        self._unwritten: RoundState | None = None
+
+    def __enter__(self) -> Checkpoints:
+        """The checkpoints themselves."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the last round, if the fit did not come to its end."""
+        if kind is not None and self._unwritten is not None:
+            self._write(self._unwritten)
+
+    def latest(self) -> RoundState | None:
+        """The state to go on from: of the latest file that is whole; None: from the beginning."""
+        for path in reversed(self._files()):
+            try:
+                return _state(*read_arrays(path))
+            except DamagedFileError as error:
+                _log.warning("A checkpoint is damaged; the one before it is used. %s", error)
+        return None
+
+    def keep(self, state: RoundState) -> None:
+        """Take a round's state, and write it if it is its turn."""
+        if self._folder is None:
+            return
+        self._unwritten = state
+        if state.round % self._every == 0:
+            self._write(state)
+
+    def remove(self) -> None:
+        """Remove all files of the fit."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _write(self, state: RoundState) -> None:
+        assert self._folder is not None
+        path = self._folder / f"{self._name}.round={state.round:06d}.safetensors"
+        write_arrays(path, *_arrays(state))
+        self._unwritten = None
+        for old in self._files()[:-_KEPT]:
+            with suppress(OSError):
+                old.unlink()
+
+    def _files(self) -> list[Path]:
+        if self._folder is None:
+            return []
+        return sorted(self._folder.glob(f"{self._name}.round=*.safetensors"))
+
+
+def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    parts = {
+        "arrays": to_arrays(state.arrays),
+        "best": to_arrays(state.best_arrays),
+        **{f"moments/{name}": moments for name, moments in state.moments.items()},
+        **{
+            f"personal/{place}": to_arrays(record)
+            for place, record in enumerate(state.personal.values())
+        },
+    }
+    arrays = {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
+    told = {
+        "round": state.round,
+        "countries": list(state.personal),
+        "moments": list(state.moments),
+        "trained": [asdict(row) for row in state.trained],
+        "history": [asdict(row) for row in state.history],
+        "roc_auc": state.roc_auc,
+        "best_round": state.best_round,
+        "best_loss": state.best_loss,
+        "best_roc_auc": state.best_roc_auc,
+    }
+    return arrays, told
+
+
+def _state(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> RoundState:
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        prefix += "/"
+        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+    return RoundState(
+        round=told["round"],
+        arrays=to_record(part("arrays")),
+        moments={name: part(f"moments/{name}") for name in told["moments"]},
+        personal={
+            country: to_record(part(f"personal/{place}"))
+            for place, country in enumerate(told["countries"])
+        },
+        trained=tuple(HistoryRow(**row) for row in told["trained"]),
+        history=tuple(HistoryRow(**row) for row in told["history"]),
+        roc_auc=told["roc_auc"],
+        best_round=told["best_round"],
+        best_loss=told["best_loss"],
+        best_roc_auc=told["best_roc_auc"],
+        best_arrays=to_record(part("best")),
+    )

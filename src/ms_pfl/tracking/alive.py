@@ -1,0 +1,47 @@
+"""Which runs still have a process.
+
+A process that is killed cannot close its run in MLflow. So each holds a locked file as long as it
+lives; the system drops the lock with the process, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+_held: dict[Path, IO[str]] = {}
+
+
+def hold(project_path: Path, run_id: str) -> None:
+    """Show that the run has this process."""
+    path = _folder(project_path) / run_id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _held[path] = file
+
+
+def release(project_path: Path, run_id: str) -> None:
+    """The run has come to its end, or nobody will end it."""
+    path = _folder(project_path) / run_id
+    path.unlink(missing_ok=True)
+    if (file := _held.pop(path, None)) is not None:
+        file.close()
+
+
+def orphans(project_path: Path) -> list[str]:
+    """Runs of the project that nobody has ended and whose process is gone."""
+    found = []
+    for path in sorted(_folder(project_path).glob("*")):
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its process lives
+            found.append(path.name)
+    return found
+
+
+def _folder(project_path: Path) -> Path:
+    return project_path.resolve() / "mlruns" / ".open"

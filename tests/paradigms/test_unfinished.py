@@ -1,0 +1,176 @@
+"""Trainings that are cut off and go on; what a finished run leaves (nothing); what is stale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from federation_examples import tables
+from paradigm_examples import Study, parameters
+
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms import unfinished as module
+from ms_pfl.paradigms.outcome import Outcome, ProgressReport
+from ms_pfl.paradigms.parameters import ParadigmParameters
+from ms_pfl.paradigms.train import train
+from ms_pfl.paradigms.unfinished import UnfinishedTrainings, training_key
+
+HERE = RayParameters(num_workers=0, address=None)
+TRAININGS = [
+    ("centralized", "pooled"),
+    ("local", "none"),
+    ("fine_tuned", "fedavg"),
+    ("adaptive", "fedprox"),
+]
+
+
+class Cut(BaseException):
+    """Stands for a kill: no handler of errors sees it."""
+
+
+@dataclass
+class Cutter:
+    """Ends a training at its nth report."""
+
+    at: int
+    seen: list[ProgressReport] = field(default_factory=list)
+
+    def __call__(self, report: ProgressReport) -> None:
+        self.seen.append(report)
+        if len(self.seen) == self.at:
+            raise Cut
+
+
+def run(
+    folder: Path,
+    key: tuple[str, str],
+    cutter: Cutter,
+    told: ParadigmParameters | None = None,
+    given: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    models: dict[str, np.ndarray] | None = None,
+) -> tuple[Outcome, UnfinishedTrainings]:
+    kept = UnfinishedTrainings(folder)
+    outcome = train(
+        *key, *(given or tables()), None, told or parameters(), HERE, models, cutter, kept, 1
+    )
+    return outcome, kept
+
+
+def notes(cutter: Cutter) -> list[str]:
+    return [report.note for report in cutter.seen if report.note]
+
+
+@pytest.mark.parametrize("key", TRAININGS)
+def test_a_training_goes_on_wherever_it_was_cut_off(key: tuple[str, str], tmp_path: Path) -> None:
+    """Cut at every report in turn, in one chain, until it ends: the bits of an uncut one."""
+    study = Study()
+    whole = study.outcome(*key)
+    models = study.outcome("federated", "fedavg").models if key[0] == "fine_tuned" else None
+    cuts = 0
+    for at in range(1, 40):
+        try:
+            done, kept = run(tmp_path, key, Cutter(at), models=models)
+            break
+        except Cut:
+            cuts += 1
+    assert cuts >= 4
+    pd.testing.assert_frame_equal(done.predictions, whole.predictions, check_exact=True)
+    columns = [name for name in whole.history if name != "seconds"]
+    pd.testing.assert_frame_equal(done.history[columns], whole.history[columns])
+    assert list(done.models) == list(whole.models)
+    assert all(np.array_equal(done.models[name], whole.models[name]) for name in whole.models)
+    assert any(tmp_path.rglob("*.safetensors"))
+    kept.finish()
+    assert not tmp_path.exists(), "a finished run leaves nothing"
+
+
+def test_a_person_is_told_what_was_taken_over(tmp_path: Path) -> None:
+    """Two seeds of four rounds: the first is finished, the second in its second round."""
+    with pytest.raises(Cut):
+        run(tmp_path, ("federated", "fedavg"), Cutter(9))
+    again = Cutter(99)
+    run(tmp_path, ("federated", "fedavg"), again)
+    assert notes(again) == ["taken over from a run that was cut off", "goes on after round 2"]
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Path:
+    with pytest.raises(Cut):
+        run(tmp_path, ("federated", "fedavg"), Cutter(9))
+    return tmp_path
+
+
+def test_other_settings_begin_anew(cut_off: Path) -> None:
+    told = parameters(federated={"rounds": 4, "patience": None})
+    cutter = Cutter(99)
+    _, kept = run(cut_off, ("federated", "fedavg"), cutter, told)
+    assert notes(cutter) == []
+    kept.finish()
+    assert any(cut_off.rglob("*.safetensors")), "what others left stays"
+
+
+def test_other_data_or_splits_begin_anew(cut_off: Path) -> None:
+    episodes, splits = tables()
+    changed = episodes.copy()
+    changed.loc[0, "edss"] += 0.5
+    swapped = splits.assign(split=splits["split"].replace({"train": "test", "test": "train"}))
+    for given in ((changed, splits), (episodes, swapped)):
+        cutter = Cutter(99)
+        run(cut_off, ("federated", "fedavg"), cutter, given=given)
+        assert notes(cutter) == []
+
+
+def test_other_code_begins_anew(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_code", lambda: "another version")
+    cutter = Cutter(99)
+    run(cut_off, ("federated", "fedavg"), cutter)
+    assert notes(cutter) == []
+
+
+def test_the_code_is_that_of_all_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/a.py").write_text("x = 1\n")
+    monkeypatch.setattr("ms_pfl.__path__", [str(tmp_path)])
+    found = []
+    for content in ("x = 1\n", "x = 1\n", "x = 2\n"):
+        (tmp_path / "room/a.py").write_text(content)
+        module._code.cache_clear()
+        found.append(module._code())
+    module._code.cache_clear()
+    assert found[0] == found[1] != found[2]
+
+
+def test_the_key_knows_the_models_a_training_starts_from() -> None:
+    stamp = np.zeros(16, np.uint8)
+    start = {"w": np.zeros(3, np.float32)}
+    keys = {
+        training_key(stamp, None, "cpu"),
+        training_key(stamp, start, "cpu"),
+        training_key(stamp, {"w": np.ones(3, np.float32)}, "cpu"),
+        training_key(stamp + 1, None, "cpu"),
+        training_key(stamp, None, "auto"),
+    }
+    assert len(keys) == 5
+    assert training_key(stamp, dict(start), "cpu") in keys
+
+
+def test_a_damaged_seed_is_trained_again(cut_off: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (finished,) = cut_off.rglob("seed=0.finished.safetensors")
+    finished.write_bytes(finished.read_bytes()[:50])
+    cutter = Cutter(99)
+    done, _ = run(cut_off, ("federated", "fedavg"), cutter)
+    assert "A finished seed is damaged and trained again" in caplog.text
+    assert notes(cutter) == ["goes on after round 2"]
+    whole = Study().outcome("federated", "fedavg")
+    pd.testing.assert_frame_equal(done.predictions, whole.predictions, check_exact=True)
+
+
+def test_a_finished_run_is_not_used_again(tmp_path: Path) -> None:
+    _, kept = run(tmp_path / "kept", ("federated", "fedavg"), Cutter(99))
+    kept.finish()
+    cutter = Cutter(99)
+    run(tmp_path / "kept", ("federated", "fedavg"), cutter)
+    assert notes(cutter) == []
