@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -36,3 +39,12 @@ def make_project(folder: Path) -> KedroProject:
         PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
     )
     return KedroProject(folder)
+
+
+def predictions_digests(folder: Path) -> dict[str, str]:
+    """sha256 of the content of every predictions table of a project."""
+    digests = {}
+    for path in sorted((folder / "data/07_model_output").rglob("predictions.parquet")):
+        values = pd.util.hash_pandas_object(pd.read_parquet(path), index=True).to_numpy()
+        digests[f"{path.parts[-3]}.{path.parts[-2]}"] = hashlib.sha256(values.tobytes()).hexdigest()
+    return digests

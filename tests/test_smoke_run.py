@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kedro_project import KedroProject, make_project
+from kedro_project import KedroProject, make_project, predictions_digests
 from ms_pfl.pipelines.training.pipeline import PARADIGMS
 
 MODELS = [
@@ -34,15 +32,6 @@ def run(project: KedroProject) -> Iterator[subprocess.CompletedProcess[str]]:
     done = project.kedro("run", "--pipeline=pfl", "--env=smoke", "--params=ray.num_workers=2")
     assert done.returncode == 0, done.stdout + done.stderr
     return done
-
-
-def predictions(folder: Path) -> dict[str, str]:
-    """sha256 of the content of every predictions table."""
-    digests = {}
-    for path in sorted((folder / "data/07_model_output").rglob("predictions.parquet")):
-        values = pd.util.hash_pandas_object(pd.read_parquet(path), index=True).to_numpy()
-        digests[f"{path.parts[-3]}.{path.parts[-2]}"] = hashlib.sha256(values.tobytes()).hexdigest()
-    return digests
 
 
 def test_console_ends_with_table_1_and_where_things_lie(
@@ -128,10 +117,10 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
 def test_one_worker_gives_the_same_bits(
     run: subprocess.CompletedProcess[str], project: KedroProject
 ) -> None:
-    with_two = predictions(project.folder)
+    with_two = predictions_digests(project.folder)
     assert len(with_two) == 8
     for path in (project.folder / "data/07_model_output").rglob("predictions.parquet"):
         path.unlink()
     done = project.kedro("run", "--pipeline=training", "--env=smoke", "--params=ray.num_workers=1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert predictions(project.folder) == with_two
+    assert predictions_digests(project.folder) == with_two
