@@ -29,8 +29,8 @@ local: {epochs: 10, patience: 3}
 federated: {rounds: 8, patience: 8}
 fine_tuned: {epochs: 4, patience: 2}
 """
-COMMAND = ["run", "--pipelines=training", "--env=drill", "--tags=fedavg,fedprox,pooled,none"]
-KILLS = 3
+COMMAND = ["run", "--pipelines=training", "--env=drill", "--tags=fedadam,pooled,none"]
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_driver_killed_at_any_moment_goes_on_with_the_same_bits(project: Kedro
     began = time.monotonic()
     expected, _ = finish(project)
     seconds = time.monotonic() - began
-    assert len(expected) == 8
+    assert len(expected) == 5
     moments = random.Random(2025)
     went_on = 0
     marks: list[str] = []
@@ -111,7 +111,7 @@ def test_a_driver_killed_at_any_moment_goes_on_with_the_same_bits(project: Kedro
         went_on += resumed > 0
         print(f"kill {number} after {moment:.1f} of {seconds:.1f} s: {resumed} seeds gone on from")
         assert found == expected, f"kill {number}, after {moment:.1f} s"
-    # Ray's own agents notice within two minutes that the driver is gone, if it dies while they start
+    # if the driver dies while Ray's agents start, they notice within two minutes
     assert {mark: left for mark in marks if (left := none_left(mark, 180))} == {}
     assert went_on >= KILLS // 2, "most kills come in the midst of a training"
 

@@ -17,6 +17,13 @@ from ms_pfl.learning.models import build_model, get_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]
+STRATEGIES = {
+    "fedavg": {"epochs": 1},
+    "fedprox": {"epochs": 2, "proximal_mu": 0.5},
+    "fedadam": {"epochs": 1, "eta": 0.05, "beta_1": 0.6, "beta_2": 0.9, "tau": 1e-3},
+    "fedyogi": {"epochs": 1, "eta": 0.05, "beta_1": 0.7, "beta_2": 0.9, "tau": 1e-3},
+    "fedadagrad": {"epochs": 1, "eta": 0.05, "tau": 1e-3},
+}
 
 
 def tables(

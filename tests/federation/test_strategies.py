@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from federation_examples import data_of, nodes_of
+from federation_examples import STRATEGIES, data_of, nodes_of
 from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
@@ -105,10 +105,34 @@ def test_weighted_mean() -> None:
 
 
 def test_settings_of_strategies() -> None:
-    values = {"fedavg": {"epochs": 1}, "fedprox": {"epochs": 2, "proximal_mu": 0.1}}
-    strategies = StrategiesParameters.model_validate(values)
-    assert strategies.of("fedprox") == FedProxParameters(epochs=2, proximal_mu=0.1)
+    strategies = StrategiesParameters.model_validate(STRATEGIES)
+    assert strategies.of("fedprox") == FedProxParameters(epochs=2, proximal_mu=0.5)
     with pytest.raises(InputError, match="no strategy 'fedsgd'; there are: fedavg, fedprox"):
         strategies.of("fedsgd")
     with pytest.raises(ValidationError, match="proximal_mu"):
-        StrategiesParameters.model_validate(values | {"fedavg": {"epochs": 1, "proximal_mu": 0.1}})
+        StrategiesParameters.model_validate(STRATEGIES | {"fedavg": STRATEGIES["fedprox"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # change (2, -4), eta 0.5, tau 1; the moments begin at 0
+        # m = 0.4 d, v = 0.1 d^2, rate 0.5 sqrt(1 - 0.9^2) / (1 - 0.6^2)
+        ("fedadam", [0.340539 * 0.8 / (0.632456 + 1), -0.340539 * 1.6 / (1.264911 + 1)]),
+        # v = d^2 (1 - 0.9), as Adam's in the first round; no bias correction
+        ("fedyogi", [0.5 * 0.8 / (0.632456 + 1), -0.5 * 1.6 / (1.264911 + 1)]),
+        # m = d, v = d^2
+        ("fedadagrad", [0.5 * 2 / (2 + 1), -0.5 * 4 / (4 + 1)]),
+    ],
+)
+def test_the_first_server_step_by_hand(grid: LocalGrid, name: str, expected: list[float]) -> None:
+    settings = {"epochs": 1, "eta": 0.5, "tau": 1.0}
+    if name != "fedadagrad":
+        settings |= {"beta_1": 0.6, "beta_2": 0.9}
+    told = StrategiesParameters.model_validate(STRATEGIES | {name: settings}).of(name)
+    strategy = make_strategy(told, 2)
+    sent = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
+    arrays, _ = strategy.aggregate_train(1, [trained(message, [2, -4], 5) for message in sent])
+    found = to_arrays(arrays)["w"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 import pytest
-from federation_examples import tables
+from federation_examples import STRATEGIES, tables
 from paradigm_examples import HISTORY, Study, parameters, same_models
 from pydantic import BaseModel
 
@@ -42,6 +42,18 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     "strategies.fedavg.epochs": (2, FEDERATED | ADAPTIVE),
     "strategies.fedprox.epochs": (2, FEDPROX),
     "strategies.fedprox.proximal_mu": (5.0, FEDPROX),
+    **{
+        f"strategies.{name}.{setting}": (value, {("federated", name)})
+        for name in ("fedadam", "fedyogi", "fedadagrad")
+        for setting, value in (
+            ("epochs", 3),
+            ("eta", 0.4),
+            ("tau", 0.5),
+            ("beta_1", 0.1),
+            ("beta_2", 0.2),
+        )
+        if not (name == "fedadagrad" and setting.startswith("beta"))
+    },
     "centralized.epochs": (3, CENTRALIZED),
     "centralized.patience": (1, CENTRALIZED),
     "centralized.batch_size": (5, CENTRALIZED),
@@ -72,7 +84,8 @@ def sensitive() -> Study:
     }
     told = parameters(
         training=training,
-        strategies={"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
+        strategies=STRATEGIES
+        | {"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
         centralized={"epochs": 8, "patience": 8, "batch_size": 16},
         local={"epochs": 8, "patience": 8, "epochs_without_validation": 2},
         federated={"rounds": 6, "patience": 6},

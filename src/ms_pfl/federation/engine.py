@@ -33,7 +33,14 @@ from flwr.app import (  # noqa: E402
 )
 from flwr.clientapp import ClientApp  # noqa: E402
 from flwr.serverapp import Grid  # noqa: E402
-from flwr.serverapp.strategy import FedAvg, FedProx, Strategy  # noqa: E402
+from flwr.serverapp.strategy import (  # noqa: E402
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedProx,
+    FedYogi,
+    Strategy,
+)
 from flwr.supercore.run import Run  # noqa: E402
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 
@@ -44,8 +51,11 @@ __all__ = [
     "ConfigRecord",
     "Context",
     "Error",
+    "FedAdagrad",
+    "FedAdam",
     "FedAvg",
     "FedProx",
+    "FedYogi",
     "Grid",
     "Message",
     "MetricRecord",

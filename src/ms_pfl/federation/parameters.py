@@ -51,7 +51,38 @@ class FedProxParameters(Parameters):
     )
 
 
-StrategyParameters = FedAvgParameters | FedProxParameters
+class FedAdagradParameters(Parameters):
+    """FedAdagrad (Reddi et al., ICLR 2021): the server takes Adagrad steps.
+
+    Its gradient is the clients' mean change of the weights. The clients' own rate is
+    training.learning_rate.
+    """
+
+    epochs: int = Field(ge=1, description="epochs each client trains in a round")
+    eta: float = Field(gt=0, description="the server's learning rate")
+    tau: float = Field(
+        gt=0, description="added to the root of the second moment: how far a step adapts"
+    )
+
+
+class FedAdamParameters(FedAdagradParameters):
+    """FedAdam (Reddi et al., ICLR 2021): the server takes Adam steps."""
+
+    beta_1: float = Field(ge=0, lt=1, description="decay of the first moment")
+    beta_2: float = Field(ge=0, lt=1, description="decay of the second moment")
+
+
+class FedYogiParameters(FedAdamParameters):
+    """FedYogi (Reddi et al., ICLR 2021): FedAdam whose second moment changes slowly."""
+
+
+StrategyParameters = (
+    FedAvgParameters
+    | FedProxParameters
+    | FedAdamParameters
+    | FedYogiParameters
+    | FedAdagradParameters
+)
 
 
 class StrategiesParameters(Parameters):
@@ -59,6 +90,9 @@ class StrategiesParameters(Parameters):
 
     fedavg: FedAvgParameters
     fedprox: FedProxParameters
+    fedadam: FedAdamParameters
+    fedyogi: FedYogiParameters
+    fedadagrad: FedAdagradParameters
 
     def of(self, strategy: str) -> StrategyParameters:
         """The settings of one strategy.

@@ -17,15 +17,25 @@ from ms_pfl.federation.engine import (
     Array,
     ArrayRecord,
     ConfigRecord,
+    FedAdagrad,
+    FedAdam,
     FedAvg,
     FedProx,
+    FedYogi,
     Grid,
     Message,
     MetricRecord,
     Strategy,
 )
 from ms_pfl.federation.exchange import check_replies, node_name
-from ms_pfl.federation.parameters import FedAvgParameters, FedProxParameters, StrategyParameters
+from ms_pfl.federation.parameters import (
+    FedAdagradParameters,
+    FedAdamParameters,
+    FedAvgParameters,
+    FedProxParameters,
+    FedYogiParameters,
+    StrategyParameters,
+)
 from ms_pfl.learning.seeds import derive_seed
 
 
@@ -89,6 +99,18 @@ class StrictFedProx(Strict, FedProx):
     """FedProx with all replies, in order; the term itself is in the clients' loss."""
 
 
+class StrictFedAdam(Strict, FedAdam):
+    """FedAdam with all replies, in order; its weights stay float32."""
+
+
+class StrictFedYogi(Strict, FedYogi):
+    """FedYogi with all replies, in order; its weights stay float32."""
+
+
+class StrictFedAdagrad(Strict, FedAdagrad):
+    """FedAdagrad with all replies, in order; its weights stay float32."""
+
+
 def make_strategy(parameters: StrategyParameters, clients: int) -> Strategy:
     """The Flower strategy of these settings, for so many clients, all in every round."""
     everyone = {
@@ -96,11 +118,17 @@ def make_strategy(parameters: StrategyParameters, clients: int) -> Strategy:
         "min_evaluate_nodes": clients,
         "min_available_nodes": clients,
     }
-    match parameters:
-        case FedAvgParameters():
-            return StrictFedAvg(**everyone)
-        case FedProxParameters(proximal_mu=mu):
-            return StrictFedProx(proximal_mu=mu, **everyone)
+    own = parameters.model_dump(exclude={"epochs"})
+    return _STRATEGIES[type(parameters)](**own, **everyone)
+
+
+_STRATEGIES: dict[type[StrategyParameters], type[Strict]] = {
+    FedAvgParameters: StrictFedAvg,
+    FedProxParameters: StrictFedProx,
+    FedAdamParameters: StrictFedAdam,
+    FedYogiParameters: StrictFedYogi,
+    FedAdagradParameters: StrictFedAdagrad,
+}
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
