@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,9 @@ def widen_pipes(columns: int = 110) -> None:
 class TrainingProgress:
     """One training on the console: a bar a seed where there is a terminal, plain lines elsewhere.
 
-    Use as a context manager and call with each :class:`ProgressReport`. A plain line comes when a
-    seed is finished and, while it trains, once a minute.
+    Use as a context manager and call with each :class:`ProgressReport`. A training that takes less
+    than a minute is one plain line at its end; a longer one has a line for each finished seed and,
+    while a seed trains, one a minute.
     """
 
     def __init__(self, title: str, seconds_between_lines: float = 60.0) -> None:
@@ -44,9 +46,12 @@ class TrainingProgress:
         self._tasks: dict[int, TaskID] = {}
         self._started: dict[int, float] = {}
         self._last_line: dict[int, float] = {}
+        self._began = 0.0
+        self._held: list[tuple[ProgressReport, float]] = []
 
     def __enter__(self) -> TrainingProgress:
         """Show the bars, where there is a terminal to show them on."""
+        self._began = time.monotonic()
         if get_console().is_terminal:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -63,14 +68,17 @@ class TrainingProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the finished bars on the screen."""
+        """Leave the finished bars on the screen, or write what was held back."""
+        if len(self._held) > 1:
+            self._write_summary()
+        else:
+            self._write_held()
         if self._progress is not None:
             self._progress.stop()
 
     def __call__(self, report: ProgressReport) -> None:
         """Show that a seed began, that a round (or epoch) is done, or that the seed is."""
-        auc = report.validation_roc_auc
-        score = "ROC-AUC –" if math.isnan(auc) else f"ROC-AUC {auc:.3f}"
+        score = _score(report.validation_roc_auc)
         if self._progress is not None:
             self._show_bar(report, score)
         else:
@@ -82,11 +90,9 @@ class TrainingProgress:
         if report.note:
             _log.info("%s, seed %d: %s", self._title, report.seed, report.note)
         elif report.finished:
-            _log.info(
-                "%s, seed %d: validation %s, %s %d of %d, %.0f s",
-                self._title, report.seed, score, report.unit, report.round, report.rounds,
-                now - started,
-            )  # fmt: skip
+            self._held.append((report, now - started))
+            if now - self._began >= self._between:
+                self._write_held()
         elif report.round and now - self._last_line.get(report.seed, started) >= self._between:
             self._last_line[report.seed] = now
             left = (now - started) * (report.rounds / report.round - 1)
@@ -95,6 +101,26 @@ class TrainingProgress:
                 self._title, report.seed, report.unit, report.round, report.rounds, score,
                 now - started, left,
             )  # fmt: skip
+
+    def _write_held(self) -> None:
+        for report, seconds in self._held:
+            _log.info(
+                "%s, seed %d: validation %s, %s %d of %d, %.0f s",
+                self._title, report.seed, _score(report.validation_roc_auc), report.unit,
+                report.round, report.rounds, seconds,
+            )  # fmt: skip
+        self._held.clear()
+
+    def _write_summary(self) -> None:
+        reports = [report for report, _ in self._held]
+        values = [r.validation_roc_auc for r in reports if not math.isnan(r.validation_roc_auc)]
+        _log.info(
+            "%s: validation %s, %s %s of %d, %d seeds, %.0f s",
+            self._title, _span("ROC-AUC", values, ".3f"), reports[0].unit,
+            _span("", [report.round for report in reports], "d"), reports[0].rounds,
+            len(reports), time.monotonic() - self._began,
+        )  # fmt: skip
+        self._held.clear()
 
     def _show_bar(self, report: ProgressReport, score: str) -> None:
         assert self._progress is not None
@@ -109,6 +135,20 @@ class TrainingProgress:
         self._progress.update(task, completed=report.round, score=score)
         if report.finished:  # early stopping ends a fit before its last round
             self._progress.update(task, total=max(report.round, 1), completed=max(report.round, 1))
+
+
+def _score(roc_auc: float) -> str:
+    return "ROC-AUC –" if math.isnan(roc_auc) else f"ROC-AUC {roc_auc:.3f}"
+
+
+def _span(name: str, values: Sequence[float], form: str) -> str:
+    """The lowest and the highest of some values, once if they read the same.
+
+    >>> _span("ROC-AUC", [0.7, 0.65], ".2f"), _span("", [8, 8], "d")
+    ('ROC-AUC 0.65 to 0.70', '8')
+    """
+    ends = dict.fromkeys(format(end, form) for end in (min(values), max(values))) if values else "–"
+    return f"{name} {' to '.join(ends)}".strip()
 
 
 def show_results(table1: pd.DataFrame, notes: list[str]) -> None:

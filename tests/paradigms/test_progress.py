@@ -70,7 +70,11 @@ def test_the_epoch_of_a_seed_is_the_mean_over_rows() -> None:
     """Training rows AU 18, BE 36, CZ 9 of 63; a country that stopped early counts as done."""
     data, reports = data_of(seeds=(0,)), []
     assert [data.training_rows(country, 0) for country in SIZES] == [18, 36, 9]
-    task = Task(data, parameters(), None, {}, lambda *_: None, reports.append)  # type: ignore[arg-type, return-value]
+
+    def nothing(*_: object) -> None:
+        """Nobody asks the clients or keeps a checkpoint."""
+
+    task = Task(data, parameters(), None, {}, nothing, reports.append, (0,), nothing)
     with LocalGrid(data, nodes_of(data)) as grid:
         watch = _Watch(task, grid, [0], 7)
         watch({})
@@ -100,7 +104,10 @@ def plain(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> io.StringIO:
 def test_lines_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Clock by hand: a line a minute while a seed trains, and one when it is finished."""
+    """Clock by hand: a line a minute while a seed trains, and one when it is finished.
+
+    What takes less than a minute in all is one line.
+    """
     page, now = plain(monkeypatch, terminal=False), [100.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     caplog.set_level(logging.INFO, logger="ms_pfl.console")
@@ -122,6 +129,15 @@ def test_lines_where_there_is_no_terminal(
         "Local, seed 1: validation ROC-AUC –, epoch 9 of 40, 10 s",
     ]
     assert page.getvalue() == ""
+    caplog.clear()
+    with TrainingProgress("Federated FedAvg") as progress:
+        for seed, auc in ((0, 0.71), (1, NAN), (2, 0.7)):
+            progress(ProgressReport(seed, 0, 30, NAN, False))
+            now[0] += 5
+            progress(ProgressReport(seed, 12 + seed, 30, auc, True))
+    assert caplog.messages == [
+        "Federated FedAvg: validation ROC-AUC 0.700 to 0.710, round 12 to 14 of 30, 3 seeds, 15 s"
+    ]
 
 
 def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
