@@ -16,7 +16,7 @@ from ms_pfl.federation import client_app, partitions
 from ms_pfl.federation.engine import ConfigRecord, Message, RecordDict, name_message, take_identity
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.grid import ClientError, LocalGrid
-from ms_pfl.federation.ray_layout import gpu_share
+from ms_pfl.federation.ray_layout import gpu_share, workers_on
 from ms_pfl.federation.rounds import predict
 
 PLAN = RecordDict(
@@ -122,9 +122,13 @@ def test_workers_fit_on_the_gpus(workers: int, gpus: int) -> None:
         assert share * workers <= gpus < (share + 1) * workers
     else:
         assert round(share * 10_000) == pytest.approx(share * 10_000)
-        on_one = math.floor(1 / share)
-        assert on_one * gpus >= workers, "there is room for all"
+        assert math.floor(1 / share) * gpus >= workers, "there is room for all"
         assert share > 1 / math.ceil(workers / gpus) - 1e-4, "and no more could be had"
+
+
+@given(workers=st.integers(1, 500), gpus=st.integers(1, 16))
+def test_equal_shares_leave_room_for_all(workers: int, gpus: int) -> None:
+    assert workers_on(gpus, gpu_share(workers, gpus)) >= workers
 
 
 def test_shares_worked_out() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 from federation_examples import data_of, nodes_of, prepared, settings
+from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation import ray_grid
@@ -57,6 +58,27 @@ def test_auto_is_a_worker_a_country_and_they_share_the_gpus() -> None:
     large = pool_of_three()
     assert len(large.workers) == 3
     assert worker_pool(AUTO, "auto", countries=2) is large is worker_pool(AUTO, "auto", countries=9)
+
+
+def test_a_share_of_a_gpu_can_be_set() -> None:
+    """Two GPUs as far as Ray knows: .6 of one leaves room for one worker on each."""
+    told = AUTO.model_copy(update={"gpus_per_worker": 0.6})
+    with pytest.raises(
+        InputError, match=r"0\.6, which leaves room for 2 workers on 2 GPUs, not .* 3"
+    ):
+        worker_pool(told, "auto", countries=3)
+    pool = worker_pool(told, "auto", countries=2)
+    usage = ray.available_resources()
+    assert 2 - usage["GPU"] == pytest.approx(1.2)
+    assert len(pool.workers) == 2
+    worker_pool(told, "cpu", countries=2)
+    assert ray.available_resources()["GPU"] == 2
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5, "all"])
+def test_wrong_shares_are_refused(share: object) -> None:
+    with pytest.raises(ValidationError, match="gpus_per_worker"):
+        RayParameters.model_validate({"num_workers": 1, "address": None, "gpus_per_worker": share})
 
 
 def test_the_workers_tell_how_far_they_are_and_compute_the_same_bits(

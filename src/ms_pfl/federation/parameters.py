@@ -27,11 +27,19 @@ class RayParameters(Parameters):
         description="address of a running Ray cluster (auto: the one of this machine); "
         "null: start Ray here"
     )
+    gpus_per_worker: float | Literal["auto"] = Field(
+        default="auto",
+        description="GPUs of each worker, a part of one or whole ones; auto: all that there are, "
+        "in equal shares",
+    )
 
     def model_post_init(self, context: object, /) -> None:
         """A negative number of workers is no number of workers."""
         if self.num_workers != "auto" and self.num_workers < 0:
             raise ValueError("num_workers must be auto, 0 or a positive number")
+        share = self.gpus_per_worker
+        if share != "auto" and (share <= 0 or (share > 1 and share != int(share))):
+            raise ValueError("gpus_per_worker must be auto, a part of one, or a whole number")
 
 
 class FedAvgParameters(Parameters):

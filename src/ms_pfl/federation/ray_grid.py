@@ -32,7 +32,7 @@ from ms_pfl.federation.grid import Answers, ClientError, MakeApp, Node, Simulati
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.progress import FitProgress
-from ms_pfl.federation.ray_layout import assign, gpu_share
+from ms_pfl.federation.ray_layout import assign, gpu_share, workers_on
 from ms_pfl.federation.ray_worker import Parcel, RayClientHost, Slot
 from ms_pfl.learning.parameters import Device
 
@@ -60,20 +60,20 @@ class WorkerPool:
 
     Args:
         workers: number of worker processes.
-        gpus: GPUs to share among them.
+        gpu_share: GPUs of each of them, or a part of one.
         make_app: makes the workers' ClientApp; see :class:`ClientHost`.
 
     Raises:
         InputError: the cluster has no room for them now.
     """
 
-    def __init__(self, workers: int, gpus: int, make_app: MakeApp = make_client_app) -> None:
+    def __init__(self, workers: int, gpu_share: float, make_app: MakeApp = make_client_app) -> None:
         """Start the workers and wait for them; Ray runs already."""
         import ray
 
         self._ray = ray
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
-        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share(workers, gpus))
+        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
         self._make_app = make_app
         self.workers = [self._start() for _ in range(workers)]
         self.stopped = False
@@ -390,7 +390,15 @@ def worker_pool(
                     f"ray.num_workers is {workers}, but Ray has {cores} CPU cores; lower it"
                 )
             gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-            _state.pool, _state.key = WorkerPool(workers, gpus), key
+            share = gpu_share(workers, gpus)
+            if gpus and parameters.gpus_per_worker != "auto":
+                share = parameters.gpus_per_worker
+            if gpus and workers > (room := workers_on(gpus, share)):
+                raise InputError(
+                    f"ray.gpus_per_worker is {share:g}, which leaves room for {room} workers on "
+                    f"{gpus} GPUs, not for {workers}; lower it or ray.num_workers, or set auto"
+                )
+            _state.pool, _state.key = WorkerPool(workers, share), key
         except BaseException:
             shutdown()
             raise

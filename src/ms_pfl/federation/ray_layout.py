@@ -27,3 +27,12 @@ def gpu_share(workers: int, gpus: int) -> float:
     if workers <= gpus:
         return float(gpus // workers)
     return (10_000 // math.ceil(workers / gpus)) / 10_000 if gpus else 0.0
+
+
+def workers_on(gpus: int, share: float) -> int:
+    """How many workers with so many GPUs each fit on some GPUs.
+
+    >>> workers_on(gpus=2, share=0.3), workers_on(gpus=5, share=2.0)
+    (6, 2)
+    """
+    return gpus // int(share) if share >= 1 else gpus * int(1 / share)
