@@ -38,9 +38,9 @@ def federate(
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         return run_rounds(
-            grid, make_strategy(FedAvgParameters(epochs=2), 3), initial(told), seed=0, epochs=2,
-            parameters=RoundsParameters(rounds=ROUNDS, patience=4), report=lambda *_: None,
-            resume=resume, keep=keep,
+            grid, make_strategy(FedAvgParameters(epochs=2)), initial(told), seed=0, epochs=2,
+            parameters=RoundsParameters(rounds=ROUNDS, patience=4, client_fraction=1.0),
+            report=lambda *_: None, resume=resume, keep=keep,
         )  # fmt: skip
 
 

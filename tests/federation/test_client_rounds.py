@@ -30,8 +30,8 @@ from ms_pfl.federation.parameters import (
 )
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.records import to_arrays, to_record
-from ms_pfl.federation.rounds import Federation, predict, run_rounds
-from ms_pfl.federation.strategies import StrictFedAvg, make_strategy
+from ms_pfl.federation.rounds import Federation, RoundState, predict, run_rounds
+from ms_pfl.federation.strategies import draw, make_strategy
 from ms_pfl.learning.models import build_model, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, predict_proba, score
 from ms_pfl.learning.seeds import derive_seed
@@ -50,11 +50,11 @@ def federate(
 ) -> Federation:
     return run_rounds(
         grid,
-        make_strategy(strategy, len(grid.nodes)),
+        make_strategy(strategy),
         initial(told),
         seed=0,
         epochs=strategy.epochs,
-        parameters=RoundsParameters(rounds=rounds, patience=patience),
+        parameters=RoundsParameters(rounds=rounds, patience=patience, client_fraction=1.0),
         report=lambda *_: None,
     )
 
@@ -163,7 +163,7 @@ def test_each_round_of_a_country_is_its_own_training(strategy: StrategyParameter
         prepared(grid, told)
         states, replies = [personal_of(grid)], []
         for number, arrays in enumerate(shared, start=1):
-            sent = make_strategy(strategy, 3).configure_train(
+            sent = make_strategy(strategy).configure_train(
                 number, to_record(arrays), ConfigRecord({"epochs": epochs, "best-round": 0}), grid
             )
             replies.append([reply.content for reply in grid.send_and_receive(sent)])
@@ -391,40 +391,45 @@ def test_bytes_are_those_of_the_arrays_on_their_way() -> None:
 
 
 def test_a_client_that_is_not_drawn_is_scored_and_keeps_its_arrays() -> None:
-    """Round 2 asks AU and CZ alone to train; BE gets the model to score it."""
+    """Of three, two train in a round; the third gets the model to score it."""
     data, told = data_of(), settings("adaptive", batch_size=8)
-
-    class Two(StrictFedAvg):
-        def configure_train(self, server_round, arrays, config, grid):  # type: ignore[no-untyped-def]
-            sent = super().configure_train(server_round, arrays, config, grid)
-            if server_round == 2:
-                del self._expected[2]
-                return [sent[0], sent[2]]
-            return sent
-
-    strategy = Two(min_train_nodes=3, min_evaluate_nodes=3, min_available_nodes=3)
+    names = dict(enumerate((str(Node(country, 0)) for country in data.countries), start=1))
+    rows = dict(enumerate((18, 36, 9), start=1))
+    drawn = {number: draw(names, 0.7, 5, number) for number in range(1, 6)}
+    assert {len(nodes) for nodes in drawn.values()} == {2}
+    assert len({frozenset(nodes) for nodes in drawn.values()}) > 1
     with RecordingGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         grid.traffic.clear()
+        states: list[RoundState] = []
         done = run_rounds(
-            grid, strategy, initial(told), seed=0, epochs=1,
-            parameters=RoundsParameters(rounds=2, patience=None), report=lambda *_: None,
+            grid, make_strategy(FEDAVG, fraction=0.7, seed=5), initial(told), seed=0, epochs=1,
+            parameters=RoundsParameters(rounds=5, patience=None, client_fraction=0.7),
+            report=lambda *_: None, keep=states.append,
         )  # fmt: skip
         kinds = [kind for direction, kind, _ in grid.traffic if direction == "down"]
-        versions = versions_of(grid)
-        up = [to_arrays(content["arrays"]) for direction, kind, content in grid.traffic
-              if direction == "up" and kind == "train"]  # fmt: skip
-    assert kinds == ["train"] * 3 + ["train", "evaluate", "train"] + ["evaluate"] * 3
-    assert {node.country: max(own) for node, own in versions.items()} == {"AU": 2, "BE": 1, "CZ": 2}
-    second = done.history[3:]
-    assert [(row.country, row.n_train) for row in second] == [("AU", 18), ("BE", 0), ("CZ", 9)]
-    assert np.isnan(second[1].train_loss)
-    assert (second[1].bytes_up, second[1].n_validation) == (0, 12)
-    assert all(np.isfinite(row.validation_loss) for row in second)
-    if done.best_round == 2:
-        for name, array in done.arrays.items():
-            mean = (18 * up[3][name] + 9 * up[4][name]) / 27
-            np.testing.assert_allclose(array, mean, rtol=1e-6)
+        replies = [content for direction, _, content in grid.traffic if direction == "up"]
+        last = {node_id: max(versions_of(grid)[node]) for node_id, node in grid.nodes.items()}
+    assert kinds == [
+        "train" if node_id in drawn.get(number, ()) else "evaluate"
+        for number in range(1, 7)
+        for node_id in (1, 2, 3)
+    ]
+    for node_id in (1, 2, 3):
+        assert last[node_id] == max(number for number in drawn if node_id in drawn[number])
+    for number, nodes in drawn.items():
+        round_rows = done.history[3 * number - 3 : 3 * number]
+        for node_id, row in enumerate(round_rows, start=1):
+            assert row.n_train == (rows[node_id] if node_id in nodes else 0)
+            assert np.isfinite(row.train_loss) == (row.bytes_up > 0) == (node_id in nodes)
+            assert np.isfinite(row.validation_loss)
+        sent = {
+            node_id: to_arrays(replies[3 * number - 4 + node_id]["arrays"]) for node_id in nodes
+        }
+        total = sum(rows[node_id] for node_id in nodes)
+        for name, array in to_arrays(states[number - 1].arrays).items():
+            mean = sum(rows[node_id] * arrays[name] for node_id, arrays in sent.items()) / total
+            np.testing.assert_allclose(array, mean, rtol=1e-5, atol=1e-7)
 
 
 def test_a_client_that_sits_out_rounds_keeps_the_arrays_of_the_best() -> None:

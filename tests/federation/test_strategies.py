@@ -7,6 +7,8 @@ import random
 import numpy as np
 import pytest
 from federation_examples import STRATEGIES, data_of, nodes_of
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
@@ -24,7 +26,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.federation.records import to_arrays, to_record
-from ms_pfl.federation.strategies import make_strategy, weighted_mean
+from ms_pfl.federation.strategies import draw, make_strategy, weighted_mean
 
 FEDAVG = FedAvgParameters(epochs=1)
 START = {"w": np.zeros(2, np.float32)}
@@ -44,7 +46,7 @@ def trained(message: Message, w: list[float], n: int) -> Message:
 
 def test_fedavg_is_the_mean_weighted_by_rows(grid: LocalGrid) -> None:
     """AU: (1, 2) from 1 row, BE: (5, 6) from 3 rows -> (1 + 15) / 4, (2 + 18) / 4."""
-    strategy = make_strategy(FEDAVG, 2)
+    strategy = make_strategy(FEDAVG)
     au, be = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
     replies = [trained(be, [5, 6], 3), trained(au, [1, 2], 1)]
     arrays, _ = strategy.aggregate_train(1, replies)
@@ -58,7 +60,7 @@ def test_the_order_of_replies_changes_no_bit(grid: LocalGrid) -> None:
     values = [rng.normal(size=2).tolist() for _ in range(2)]
     means = []
     for order in (1, -1):
-        strategy = make_strategy(FEDAVG, 2)
+        strategy = make_strategy(FEDAVG)
         sent = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
         replies = [trained(m, v, n) for m, v, n in zip(sent, values, (3, 7), strict=True)]
         means.append(to_arrays(strategy.aggregate_train(1, replies[::order])[0])["w"])
@@ -67,7 +69,7 @@ def test_the_order_of_replies_changes_no_bit(grid: LocalGrid) -> None:
 
 def test_messages_go_in_the_order_of_the_countries(grid: LocalGrid) -> None:
     state = random.getstate()
-    strategy = make_strategy(FEDAVG, 2)
+    strategy = make_strategy(FEDAVG)
     for number in range(1, 9):
         messages = strategy.configure_train(number, to_record(START), ConfigRecord(), grid)
         names = [grid.name_of(message.metadata.dst_node_id) for message in messages]
@@ -77,14 +79,14 @@ def test_messages_go_in_the_order_of_the_countries(grid: LocalGrid) -> None:
 
 
 def test_fedprox_sends_its_mu_and_fedavg_none(grid: LocalGrid) -> None:
-    prox = make_strategy(FedProxParameters(epochs=1, proximal_mu=0.25), 2)
-    for strategy, mu in ((prox, 0.25), (make_strategy(FEDAVG, 2), None)):
+    prox = make_strategy(FedProxParameters(epochs=1, proximal_mu=0.25))
+    for strategy, mu in ((prox, 0.25), (make_strategy(FEDAVG), None)):
         for message in strategy.configure_train(1, to_record(START), ConfigRecord(), grid):
             assert message.content["config"].get("proximal-mu") == mu
 
 
 def test_a_missing_a_wrong_and_a_double_reply_raise(grid: LocalGrid) -> None:
-    strategy = make_strategy(FEDAVG, 2)
+    strategy = make_strategy(FEDAVG)
     au, be = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
     good = trained(au, [1, 2], 1)
     with pytest.raises(ClientError, match=r"no reply came from BE \(seed 0\)"):
@@ -96,6 +98,38 @@ def test_a_missing_a_wrong_and_a_double_reply_raise(grid: LocalGrid) -> None:
         strategy.aggregate_train(1, [good, error])
     with pytest.raises(ClientError, match="a reply too many came from AU"):
         strategy.aggregate_train(1, [good, good])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "sizes"),
+    [(1.0, [1, 2, 5, 32]), (0.6, [1, 1, 3, 19]), (0.4, [1, 1, 2, 12]), (0.01, [1, 1, 1, 1])],
+)
+def test_how_many_are_drawn(fraction: float, sizes: list[int]) -> None:
+    for n, size in zip((1, 2, 5, 32), sizes, strict=True):
+        names = {i: f"country {i}" for i in range(n)}
+        assert len(draw(names, fraction, 0, 1)) == size
+
+
+@given(
+    names=st.lists(st.text(min_size=1), min_size=2, max_size=12, unique=True),
+    seed=st.integers(0, 9),
+    number=st.integers(1, 400),
+    random=st.randoms(use_true_random=False),
+)
+def test_the_draw_knows_names_and_not_their_order(
+    names: list[str], seed: int, number: int, random: random.Random
+) -> None:
+    drawn = {names[i] for i in draw(dict(enumerate(names)), 0.5, seed, number)}
+    mixed = random.sample(names, len(names))
+    assert {mixed[i] for i in draw(dict(enumerate(mixed)), 0.5, seed, number)} == drawn
+
+
+def test_everybody_has_the_same_chance() -> None:
+    """12 of 32 in 2,000 rounds: 750 times each, give or take four standard errors (21.7)."""
+    names = {i: f"country {i}" for i in range(32)}
+    drawn = [draw(names, 0.4, 0, number) for number in range(1, 2001)]
+    counts = np.bincount([i for nodes in drawn for i in nodes], minlength=32)
+    assert np.abs(counts - 750).max() < 87
 
 
 def test_weighted_mean() -> None:
@@ -130,7 +164,7 @@ def test_the_first_server_step_by_hand(grid: LocalGrid, name: str, expected: lis
     if name != "fedadagrad":
         settings |= {"beta_1": 0.6, "beta_2": 0.9}
     told = StrategiesParameters.model_validate(STRATEGIES | {name: settings}).of(name)
-    strategy = make_strategy(told, 2)
+    strategy = make_strategy(told)
     sent = strategy.configure_train(1, to_record(START), ConfigRecord(), grid)
     arrays, _ = strategy.aggregate_train(1, [trained(message, [2, -4], 5) for message in sent])
     found = to_arrays(arrays)["w"]

@@ -42,7 +42,7 @@ def parameters(**changes: object) -> ParadigmParameters:
         "strategies": STRATEGIES,
         "centralized": {"epochs": 8, "patience": 3, "batch_size": 16},
         "local": {"epochs": 8, "patience": 3, "epochs_without_validation": 2},
-        "federated": {"rounds": 4, "patience": 2},
+        "federated": {"rounds": 4, "patience": 2, "client_fraction": 1.0},
         "fine_tuned": {
             "epochs": 4,
             "patience": 2,

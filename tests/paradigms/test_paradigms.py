@@ -224,7 +224,8 @@ def test_validation_rows_are_not_trained_on(paradigm: str, strategy: str) -> Non
     told = parameters(
         centralized={"epochs": 5, "patience": 5, "batch_size": 16},
         local={"epochs": 5, "patience": 5, "epochs_without_validation": 1},
-        federated={"rounds": 1 if paradigm == "fine_tuned" else 4, "patience": None},
+        federated={"rounds": 1 if paradigm == "fine_tuned" else 4, "patience": None,
+                   "client_fraction": 1.0},
         fine_tuned={"epochs": 5, "patience": 5, "learning_rate_factor": 1.0,
                     "epochs_without_validation": 1},
     )  # fmt: skip
@@ -291,7 +292,7 @@ def test_what_cannot_be_trained_is_said(study: Study) -> None:
     ("key", "value"),
     [
         ("device", "tpu"),
-        ("federated", {"rounds": 0, "patience": None}),
+        ("federated", {"rounds": 0, "patience": None, "client_fraction": 1.0}),
         ("centralized", {"epochs": 1, "patience": 1, "batch_size": 8, "epoch": 3}),
     ],
 )
@@ -304,3 +305,17 @@ def test_wrong_parameters_are_refused(key: str, value: object) -> None:
 def test_wrong_numbers_of_workers_are_refused(workers: object) -> None:
     with pytest.raises(ValidationError, match="num_workers"):
         RayParameters.model_validate({"num_workers": workers, "address": None})
+
+
+def test_fine_tuning_for_no_epoch_is_the_federated_model() -> None:
+    none = {"epochs": 0, "patience": 1, "learning_rate_factor": 1.0, "epochs_without_validation": 0}
+    study = Study(told=parameters(fine_tuned=none))
+    federated, tuned = (study.outcome(name, "fedadam") for name in ("federated", "fine_tuned"))
+    pd.testing.assert_series_equal(
+        tuned.predictions["probability"], federated.predictions["probability"], check_exact=True
+    )
+    for name, array in tuned.models.items():
+        if "/personal/" in name:
+            of_seed, _, _, array_name = name.split("/")
+            np.testing.assert_array_equal(array, federated.models[f"{of_seed}/shared/{array_name}"])
+    assert set(tuned.history["round"]) == {0}

@@ -62,6 +62,7 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     "local.epochs_without_validation": (3, LOCAL),
     "federated.rounds": (2, FEDERATED | ADAPTIVE),
     "federated.patience": (1, FEDERATED | ADAPTIVE),
+    "federated.client_fraction": (0.5, FEDERATED | ADAPTIVE),
     "fine_tuned.epochs": (3, FINE_TUNED),
     "fine_tuned.patience": (1, FINE_TUNED),
     "fine_tuned.learning_rate_factor": (0.3, FINE_TUNED),
@@ -88,7 +89,7 @@ def sensitive() -> Study:
         | {"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
         centralized={"epochs": 8, "patience": 8, "batch_size": 16},
         local={"epochs": 8, "patience": 8, "epochs_without_validation": 2},
-        federated={"rounds": 6, "patience": 6},
+        federated={"rounds": 6, "patience": 6, "client_fraction": 1.0},
         fine_tuned={"epochs": 8, "patience": 8, "learning_rate_factor": 1.0,
                     "epochs_without_validation": 2},
     )  # fmt: skip

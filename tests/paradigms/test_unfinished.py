@@ -104,7 +104,7 @@ def cut_off(tmp_path: Path) -> Path:
 
 
 def test_other_settings_begin_anew(cut_off: Path) -> None:
-    told = parameters(federated={"rounds": 4, "patience": None})
+    told = parameters(federated={"rounds": 4, "patience": None, "client_fraction": 1.0})
     cutter = Cutter(99)
     _, kept = run(cut_off, ("federated", "fedavg"), cutter, told)
     assert notes(cutter) == []

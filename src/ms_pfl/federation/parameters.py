@@ -122,6 +122,9 @@ class RoundsParameters(Parameters):
     patience: int | None = Field(
         ge=1, description="stop after so many rounds without a better one; null: never"
     )
+    client_fraction: float = Field(
+        gt=0, le=1, description="share of the countries that train in a round; all are scored"
+    )
 
 
 class CheckpointParameters(Parameters):

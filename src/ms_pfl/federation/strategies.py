@@ -7,8 +7,9 @@ averaged in the order of the nodes.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,18 +41,33 @@ from ms_pfl.learning.seeds import derive_seed
 
 
 class Strict:
-    """Goes before one of Flower's strategies in the bases of a class."""
+    """Goes before one of Flower's strategies in the bases of a class.
 
+    Of all nodes, some are drawn to train in a round: by a hash of (seed, round, country), so that
+    neither the order of the countries nor what was drawn before has a say.
+    """
+
+    fraction: float
+    seed: int
     _expected: dict[int, str]
     _dtypes: dict[str, str]
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """The round's train messages, in the order of the nodes."""
-        self._dtypes = {name: array.dtype for name, array in arrays.items()}
+        """The train messages to the nodes drawn for the round, in the order of the nodes."""
         parent: Any = super()
-        return self._note(parent.configure_train, server_round, arrays, config, grid)
+        self._dtypes = {name: array.dtype for name, array in arrays.items()}
+        names = {node_id: node_name(grid, node_id) for node_id in grid.get_node_ids()}
+        drawn = draw(names, self.fraction, self.seed, server_round)
+        self._expected = {node_id: names[node_id] for node_id in sorted(drawn)}
+        # Flower draws from the global random state, even if it takes all
+        state = random.getstate()
+        try:
+            sent = parent.configure_train(server_round, arrays, config, _Drawn(self._expected))
+            return sorted(sent, key=lambda message: message.metadata.dst_node_id)
+        finally:
+            random.setstate(state)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -70,25 +86,29 @@ class Strict:
         }
         return ArrayRecord(cast), metrics
 
-    def _note(
-        self,
-        configure: Any,
-        server_round: int,
-        arrays: ArrayRecord,
-        config: ConfigRecord,
-        grid: Grid,
-    ) -> list[Message]:
-        # Flower draws the nodes from the global random state, even if it takes all
-        state = random.getstate()
-        random.seed(derive_seed("nodes", server_round))
-        try:
-            messages = list(configure(server_round, arrays, config, grid))
-        finally:
-            random.setstate(state)
-        messages.sort(key=lambda message: message.metadata.dst_node_id)
-        ids = [message.metadata.dst_node_id for message in messages]
-        self._expected = {node_id: node_name(grid, node_id) for node_id in ids}
-        return messages
+
+class _Drawn:
+    """What Flower's strategies ask a grid for: the nodes, here those that are drawn."""
+
+    def __init__(self, nodes: Iterable[int]) -> None:
+        self._nodes = list(nodes)
+
+    def get_node_ids(self) -> list[int]:
+        return self._nodes
+
+
+def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int) -> set[int]:
+    """The nodes that train in a round: ``max(1, floor(fraction * n))`` of them.
+
+    Args:
+        names: of the nodes, by which they are drawn.
+        fraction: of the nodes.
+        seed: of the fit.
+        server_round: number of the round.
+    """
+    size = max(1, math.floor(round(fraction * len(names), 9)))  # 0.6 x 5 is 3
+    lots = {i: derive_seed(seed, "sample", server_round, name) for i, name in names.items()}
+    return set(sorted(names, key=lambda i: (lots[i], names[i]))[:size])
 
 
 class StrictFedAvg(Strict, FedAvg):
@@ -111,15 +131,21 @@ class StrictFedAdagrad(Strict, FedAdagrad):
     """FedAdagrad with all replies, in order; its weights stay float32."""
 
 
-def make_strategy(parameters: StrategyParameters, clients: int) -> Strategy:
-    """The Flower strategy of these settings, for so many clients, all in every round."""
-    everyone = {
-        "min_train_nodes": clients,
-        "min_evaluate_nodes": clients,
-        "min_available_nodes": clients,
-    }
+def make_strategy(
+    parameters: StrategyParameters, *, fraction: float = 1.0, seed: int = 0
+) -> Strategy:
+    """The Flower strategy of these settings.
+
+    Args:
+        parameters: of the strategy.
+        fraction: of the clients, that train in a round.
+        seed: of the fit, by which they are drawn.
+    """
     own = parameters.model_dump(exclude={"epochs"})
-    return _STRATEGIES[type(parameters)](**own, **everyone)
+    everyone = {"min_train_nodes": 1, "min_evaluate_nodes": 1, "min_available_nodes": 1}
+    strategy = _STRATEGIES[type(parameters)](**own, **everyone)
+    strategy.fraction, strategy.seed = fraction, seed
+    return strategy
 
 
 _STRATEGIES: dict[type[StrategyParameters], type[Strict]] = {

@@ -21,6 +21,11 @@ def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
 
+def _width(n_features: int, parameters: ModelParameters) -> int:
+    """Units that the core hands on: those of its last layer, or the input's."""
+    return parameters.width if parameters.hidden_layers else n_features
+
+
 class Network(nn.Module):
     """What the two networks share: a stack of ReLU layers with dropout."""
 
@@ -44,14 +49,15 @@ class Network(nn.Module):
 class MLP(Network):
     """Fully connected layers with ReLU and dropout, then one output unit; all shared.
 
-    With 42 features, 5 layers of 512: 1,073,153 parameters, as published.
+    With 42 features, 5 layers of 512: 1,073,153 parameters, as published. Without hidden layers it
+    is logistic regression.
     """
 
     def __init__(self, n_features: int, parameters: ModelParameters) -> None:
         """With torch's initial weights, from its global random state."""
         super().__init__(parameters.dropout)
         self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
-        self.output = nn.Linear(parameters.width, 1)
+        self.output = nn.Linear(_width(n_features, parameters), 1)
 
     def is_personal(self, name: str) -> bool:
         """No array of the MLP is personal."""
@@ -79,7 +85,8 @@ class AdaptiveDualBranchNet(Network):
         super().__init__(parameters.dropout)
         self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
         self.extension = _hidden(n_features, parameters.extension_width, extension_depth)
-        self.combining = nn.Linear(parameters.width + parameters.extension_width, parameters.width)
+        both = _width(n_features, parameters) + parameters.extension_width
+        self.combining = nn.Linear(both, parameters.width)
         self.output = nn.Linear(parameters.width, 1)
         self._activation = parameters.combining_activation
         self._personal = ("extension.", *(["combining."] if parameters.combining_personal else []))

@@ -27,7 +27,10 @@ class ExtensionTier(Parameters):
 class ModelParameters(Parameters):
     """The network: a multilayer perceptron, and the extension beside it (adaptive only)."""
 
-    hidden_layers: int = Field(ge=1, description="hidden layers of the MLP and of the core branch")
+    hidden_layers: int = Field(
+        ge=0,
+        description="hidden layers of the MLP and of the core branch; 0: logistic regression",
+    )
     width: int = Field(ge=1, description="units in each of them")
     dropout: float = Field(ge=0, lt=1, description="dropout after each hidden layer")
     extension_width: int = Field(ge=1, description="units in each layer of the extension branch")

@@ -34,7 +34,7 @@ def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
         prepare(grid, seed, task.settings(kind), scaler)
         done = run_rounds(
             grid,
-            make_strategy(task.strategy, len(task.countries)),
+            make_strategy(task.strategy, fraction=limits.client_fraction, seed=seed),
             task.initial_arrays(kind, seed),
             seed=seed,
             epochs=task.strategy.epochs,

@@ -29,7 +29,7 @@ class LocalParameters(Parameters):
 class FineTunedParameters(Parameters):
     """The federated model, trained on in each country."""
 
-    epochs: int = Field(ge=1, description="epochs at most")
+    epochs: int = Field(ge=0, description="epochs at most; 0: the federated model as it is")
     patience: int = Field(ge=1, description="stop after so many epochs without a better one")
     learning_rate_factor: float = Field(
         gt=0, description="times training.learning_rate (published: 0.1)"
