@@ -17,6 +17,14 @@ from ms_pfl.learning.models import build_model, get_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]
+PROTOCOL = {
+    "split_unit": "patient",
+    "scaling": "federated",
+    "selection": "validation",
+    "personal_arrays": "kept",
+    "proximal_term": True,
+    "fine_tuning_rows": "same",
+}
 STRATEGIES = {
     "fedavg": {"epochs": 1},
     "fedprox": {"epochs": 2, "proximal_mu": 0.5},
@@ -78,6 +86,7 @@ def settings(kind: str = "mlp", **training: object) -> ClientSettings:
                 "plateau": None,
             }
             | training,
+            "protocol": PROTOCOL,
             "device": "cpu",
         }
     )

@@ -156,7 +156,7 @@ def test_all_of_a_state_comes_back(tmp_path: Path) -> None:
     assert list(found.moments["m_t"]) == ["b", "a"]
     assert found.moments["m_t"]["a"].dtype == np.float32
     np.testing.assert_array_equal(found.moments["m_t"]["b"], moments["m_t"]["b"])
-    for name in ("round", "best_round", "best_loss", "best_roc_auc", "roc_auc"):
+    for name in ("round", "best_round", "best_value", "best_roc_auc", "roc_auc"):
         assert getattr(found, name) == getattr(state, name)
     for a, b in [
         (found.arrays, state.arrays),

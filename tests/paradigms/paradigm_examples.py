@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from federation_examples import STRATEGIES, settings, tables
+from federation_examples import PROTOCOL, STRATEGIES, settings, tables
 
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
@@ -39,6 +39,7 @@ def parameters(**changes: object) -> ParadigmParameters:
         "device": "cpu",
         "model": told["model"],
         "training": told["training"],
+        "protocol": PROTOCOL,
         "strategies": STRATEGIES,
         "centralized": {"epochs": 8, "patience": 3, "batch_size": 16},
         "local": {"epochs": 8, "patience": 3, "epochs_without_validation": 2},

@@ -13,9 +13,12 @@ def pipelines() -> dict:
     return register_pipelines()
 
 
-def test_pfl_is_the_default_and_needs_only_parameters(pipelines: dict) -> None:
+def test_pfl_is_the_default_and_needs_only_parameters_and_a_folder(pipelines: dict) -> None:
     assert pipelines["pfl"] == pipelines["__default__"]
-    assert {n for n in pipelines["pfl"].inputs() if not n.startswith("params:")} == {"parameters"}
+    assert {n for n in pipelines["pfl"].inputs() if not n.startswith("params:")} == {
+        "parameters",
+        "unfinished",
+    }
 
 
 def test_modelling_starts_from_a_table_of_ones_own_or_earlier_episodes(pipelines: dict) -> None:

@@ -99,7 +99,7 @@ def counts(**changes: list[int]) -> pd.DataFrame:
 
 
 def test_notes_say_what_the_table_rests_on(split_counts: pd.DataFrame) -> None:
-    lines = notes(counts(n_single_class=[3, 5]), SYNTHETIC, split_counts)
+    lines = notes(counts(n_single_class=[3, 5]), SYNTHETIC, split_counts, {})
     assert lines[0].startswith("Synthetic data (synthetic registry, seed 1, 207 patients)")
     assert (
         "13,012 to 13,100 episodes (2,000 with the outcome) of 1,204 to 1,210 patients in "
@@ -117,7 +117,7 @@ def test_notes_say_what_the_table_rests_on(split_counts: pd.DataFrame) -> None:
 def test_notes_do_not_call_real_data_synthetic_nor_warn_of_nothing(
     split_counts: pd.DataFrame,
 ) -> None:
-    lines = notes(counts().iloc[:1], OWN, split_counts.iloc[:1])
+    lines = notes(counts().iloc[:1], OWN, split_counts.iloc[:1], {})
     assert lines[0] == "Data: UCI heart disease, four hospitals."
     assert len(lines) == 2
     assert "ynthetic" not in " ".join(lines)
@@ -126,7 +126,7 @@ def test_notes_do_not_call_real_data_synthetic_nor_warn_of_nothing(
 def printed(
     metrics: pd.DataFrame, predictions: pd.DataFrame, split_counts: pd.DataFrame, width: int
 ) -> list[str]:
-    lines = notes(coverage(predictions), SYNTHETIC, split_counts)
+    lines = notes(coverage(predictions), SYNTHETIC, split_counts, {})
     console = Console(file=io.StringIO(), width=width)
     console.print(render_console(table1(summarize(metrics)), lines))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]

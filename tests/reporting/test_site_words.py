@@ -33,7 +33,7 @@ def test_notes_tables_and_figures_use_the_word(
     split_counts: pd.DataFrame,
 ) -> None:
     source = {"kind": "own", "description": "d", "site": "hospital"}
-    said = " ".join(notes(coverage(predictions), source, split_counts))
+    said = " ".join(notes(coverage(predictions), source, split_counts, {}))
     assert "hospital" in said
     assert "countr" not in said
     countries = country_table(episodes)

@@ -66,13 +66,19 @@ class Outcomes(pa.DataFrameModel):
 
 
 class Splits(pa.DataFrameModel):
-    """One row is a patient in the split of a seed."""
+    """One row is a patient (or, with ``protocol.split_unit: episode``, an episode) and a seed."""
 
     patient_id: Series[str] = pa.Field(coerce=True)
+    episode_id: Series[str] | None = pa.Field(coerce=True)
     country: Series[str] = pa.Field(coerce=True)
     seed: Series[np.int64] = pa.Field(coerce=True)
     split: Series[str] = pa.Field(isin=SPLITS, coerce=True)
 
+    @pa.dataframe_check(error="a patient (or episode) has two rows in a seed")
+    def one_split_a_seed(cls, splits: pd.DataFrame) -> pd.Series[bool]:
+        """Nobody is in two splits at once."""
+        keys = ["country", "patient_id", "episode_id", "seed"]
+        return ~splits.duplicated([key for key in keys if key in splits])
+
     class Config:  # noqa: D106 - pandera's options
         strict = True
-        unique = ["country", "patient_id", "seed"]  # noqa: RUF012 - read so by pandera

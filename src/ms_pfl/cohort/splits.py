@@ -15,6 +15,25 @@ SPLITS: tuple[str, ...] = ("train", "validation", "test")
 _MINIMUM_TO_SPLIT = 3
 
 
+def split_episodes(
+    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions
+) -> pd.DataFrame:
+    """Split each country's episodes as if each were a patient: the published way.
+
+    Episodes of one patient overlap, so that what is tested has in part been trained on. It is here
+    to measure what that is worth.
+
+    Returns:
+        As :func:`split_patients`, with a row an episode and seed, and a column episode_id.
+    """
+    units = episodes.assign(patient_id=episodes["episode_id"])
+    splits = split_patients(units, seeds, fractions)
+    owners = episodes.set_index(["country", "episode_id"])["patient_id"]
+    keys = pd.MultiIndex.from_frame(splits[["country", "patient_id"]])
+    splits.insert(1, "episode_id", splits["patient_id"])
+    return splits.assign(patient_id=owners.loc[keys].to_numpy()).astype({"patient_id": "str"})
+
+
 def split_patients(
     episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions
 ) -> pd.DataFrame:
@@ -60,14 +79,17 @@ def count_splits(episodes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         episodes: patient_id, country, label (0/1).
-        splits: the table of :func:`split_patients` for the same episodes.
+        splits: the table of :func:`split_patients` (or :func:`split_episodes`) for the same
+            episodes.
 
     Returns:
         A row a seed and country: seed, country, train_patients, validation_patients,
-        test_patients, train_episodes, train_positive; sorted by seed, country.
+        test_patients (episodes, where they are split), train_episodes, train_positive; sorted by
+        seed, country.
     """
-    own = episodes.groupby(["country", "patient_id"])["label"].agg(["size", "sum"]).reset_index()
-    table = splits.merge(own, on=["country", "patient_id"], how="left", validate="many_to_one")
+    key = ["country", "patient_id", *(["episode_id"] if "episode_id" in splits else [])]
+    own = episodes.groupby(key)["label"].agg(["size", "sum"]).reset_index()
+    table = splits.merge(own, on=key, how="left", validate="many_to_one")
     training = table["split"].eq("train")
     columns = {f"{name}_patients": table["split"].eq(name) for name in SPLITS} | {
         "train_episodes": table["size"].where(training, 0),

@@ -43,7 +43,7 @@ class _Value:
     n_positive: int
 
 
-def score(predictions: pd.DataFrame) -> pd.DataFrame:
+def score(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
     """Score the test split of every fit, pooled, over countries and by country.
 
     * ``pooled``: the metric of all test episodes together, whatever their country.
@@ -58,6 +58,7 @@ def score(predictions: pd.DataFrame) -> pd.DataFrame:
     Args:
         predictions: the concatenated predictions tables of all fits, see
             :func:`ms_pfl.evaluation.checks.check_predictions`.
+        same_rows: as there.
 
     Returns:
         A long table: paradigm, strategy, seed, scope, country (empty unless scope is
@@ -71,7 +72,7 @@ def score(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn import config_context
 
-    test = check_predictions(predictions)
+    test = check_predictions(predictions, same_rows)
     records: list[tuple[object, ...]] = []
     # The rows are checked above; scikit-learn need not look again at every country.
     with config_context(assume_finite=True, skip_parameter_validation=True):
@@ -143,11 +144,12 @@ def _record(
     )
 
 
-def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
+def coverage(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
     """Count, for each seed, what the comparison rests on.
 
     Args:
         predictions: as for :func:`score`.
+        same_rows: as there.
 
     Returns:
         One row a seed: seed, n_patients, n_episodes, n_positive (test split), n_countries
@@ -156,7 +158,7 @@ def coverage(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: as :func:`score`.
     """
-    test = check_predictions(predictions)
+    test = check_predictions(predictions, same_rows)
     records = []
     for seed, rows in test.groupby("seed", sort=True):
         fit = rows.drop_duplicates("episode_id")

@@ -160,7 +160,7 @@ def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "history": [asdict(row) for row in state.history],
         "roc_auc": state.roc_auc,
         "best_round": state.best_round,
-        "best_loss": state.best_loss,
+        "best_value": state.best_value,
         "best_roc_auc": state.best_roc_auc,
     }
     return arrays, told
@@ -183,7 +183,7 @@ def _state(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> RoundState:
         history=tuple(HistoryRow(**row) for row in told["history"]),
         roc_auc=told["roc_auc"],
         best_round=told["best_round"],
-        best_loss=told["best_loss"],
+        best_value=told["best_value"],
         best_roc_auc=told["best_roc_auc"],
         best_arrays=to_record(part("best")),
     )

@@ -102,14 +102,16 @@ def make_client_app(
         client = _Client(load_partition, prepared, context)
         shared = to_arrays(message.content["arrays"])
         server_round = int(config["server-round"])
-        model = client.model(shared, client.personal())
+        model = client.model(shared, client.personal("evaluate", server_round - 1))
         received = client.validate(model, server_round - 1)
-        mu = float(config.get("proximal-mu", 0.0))
+        if client.forgets:
+            set_arrays(model, client.personal("train", server_round))
+        mu = float(config.get("proximal-mu", 0.0)) if client.protocol.proximal_term else 0.0
         try:
             loss = train_epochs(
                 model,
                 client.rows.train,
-                client.rows.validation,
+                client.rows.selection,
                 client.settings.training,
                 epochs=int(config["epochs"]),
                 seed=derive_seed(client.data.seed, client.data.country, server_round),
@@ -134,9 +136,9 @@ def make_client_app(
         config = message.content["config"]
         client = _Client(load_partition, prepared, context)
         start = message.content.get("arrays")
-        model = client.model({} if start is None else to_arrays(start), client.personal())
+        model = client.model({} if start is None else to_arrays(start), {})
         epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
-        n = len(client.rows.validation)
+        n = len(client.rows.selection)
 
         def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
             most = epochs if n else unchecked
@@ -149,7 +151,7 @@ def make_client_app(
         done = fit(
             model,
             client.rows.train,
-            client.rows.validation,
+            client.rows.selection,
             client.settings.training,
             epochs=epochs,
             patience=int(config["patience"]),
@@ -178,8 +180,11 @@ def make_client_app(
     def evaluate(message: Message, context: Context) -> Message:
         began = time.perf_counter()
         client = _Client(load_partition, prepared, context)
-        model = client.model(to_arrays(message.content["arrays"]), client.personal())
-        scored = client.validate(model, int(message.content["config"]["server-round"]))
+        server_round = int(message.content["config"]["server-round"])
+        personal = client.personal("evaluate", server_round)
+        scored = client.validate(
+            client.model(to_arrays(message.content["arrays"]), personal), server_round
+        )
         return _reply(message, metrics=scored | {"seconds": time.perf_counter() - began})
 
     @app.query("predict")
@@ -189,13 +194,15 @@ def make_client_app(
         if arrays is None:
             model = client.model(to_arrays(context.state["own"]), {})
         else:
-            selected = client.personal(int(message.content["config"]["best-round"]))
+            best_round = int(message.content["config"]["best-round"])
+            selected = client.personal("predict", best_round, best=True)
             model = client.model(to_arrays(arrays), selected)
             context.state["selected"] = to_record(selected)
-        test = client.rows_of(client.data.test)  # the one place that reads the test rows
+        # with the sound protocol the one place that reads the test rows
+        test = client.rows_of(client.data.test)
         with one_thread():
             probabilities = {
-                "validation": predict_proba(model, client.rows.validation.x),
+                "validation": predict_proba(model, client.rows_of(client.data.validation).x),
                 "test": predict_proba(model, test.x),
             }
         return _reply(message, arrays=to_record(probabilities))
@@ -204,7 +211,7 @@ def make_client_app(
 
 
 class _PreparedRows:
-    """Scaled training and validation rows on the device, kept from message to message.
+    """Scaled rows to train and to select on, on the device, kept from message to message.
 
     They go when the loader lets go of the rows they were made of.
     """
@@ -212,20 +219,22 @@ class _PreparedRows:
     def __init__(self) -> None:
         self._kept: weakref.WeakKeyDictionary[ClientData, _ClientRows] = weakref.WeakKeyDictionary()
 
-    def get(self, context: Context, data: ClientData, make: Callable[[Split], Rows]) -> _ClientRows:
-        kept = self._kept.get(data)
-        scaler = b"".join(array.data for array in context.state["scaler"].values())
-        if kept is None or kept.scaler != scaler:
-            kept = _ClientRows(scaler, make(data.train), make(data.validation))
-            self._kept[data] = kept
+    def get(self, client: _Client) -> _ClientRows:
+        kept = self._kept.get(client.data)
+        if kept is None or kept.made_with != client.told:
+            selection = client.selection_split()
+            kept = _ClientRows(
+                client.told, client.rows_of(client.data.train), client.rows_of(selection)
+            )
+            self._kept[client.data] = kept
         return kept
 
 
 @dataclass(frozen=True)
 class _ClientRows:
-    scaler: bytes
+    made_with: tuple[object, ...]
     train: Rows
-    validation: Rows
+    selection: Rows
 
 
 class _Client:
@@ -239,17 +248,46 @@ class _Client:
         self._state = context.state
         record = context.state["settings"]
         self.settings = ClientSettings.model_validate_json(str(record["settings"]))
+        self.protocol = self.settings.protocol
+        self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(record["seed"]))
-        self._scaler: Scaler = record_to_scaler(context.state["scaler"])
+        scaler = context.state["scaler"]
+        self.told = (b"".join(array.data for array in scaler.values()), self.protocol)
+        self._federated: Scaler = record_to_scaler(scaler)
         self._device = resolve_device(self.settings.device)
-        self.rows = prepared.get(context, self.data, self.rows_of)
+        self.rows = prepared.get(self)
 
     def rows_of(self, split: Split) -> Rows:
         """The rows of a split, scaled and filled, on the device."""
         return Rows(
-            torch.tensor(self._scaler.apply(split.x), device=self._device),
+            torch.tensor(self._scaled(split), device=self._device),
             torch.tensor(split.y, device=self._device),
         )
+
+    def _scaled(self, split: Split) -> np.ndarray:
+        match self.protocol.scaling:
+            case "none":
+                return self._federated.unscaled(split.x)
+            case "country":
+                return self._scaled_by_country(split)
+            case _:
+                return self._federated.apply(split.x)
+
+    def _scaled_by_country(self, split: Split) -> np.ndarray:
+        """The rows scaled by the training rows of their own country."""
+        train, scaled = self.data.train, np.empty_like(split.x)
+        for owner in np.unique(split.owners):
+            own = Scaler.from_sums([ScalerSums.of(train.x[train.owners == owner])])
+            scaled[split.owners == owner] = own.apply(split.x[split.owners == owner])
+        return scaled
+
+    def selection_split(self) -> Split:
+        """The rows by which rounds and epochs are chosen: never the test rows, but for the audit.
+
+        The published code selects on test rows. ``protocol.selection: test`` does so to measure
+        what that is worth; this is the one way for test rows into a selection.
+        """
+        return self.data.test if self.protocol.selection == "test" else self.data.validation
 
     def begin(self) -> None:
         """Set the personal arrays to their initial values (round 0)."""
@@ -264,9 +302,9 @@ class _Client:
         return model.to(self._device)
 
     def validate(self, model: Network, server_round: int) -> _Metrics:
-        """Log-loss sum, rows and ROC-AUC on the validation rows, of the model after a round."""
+        """Log-loss sum, rows and ROC-AUC on the rows to select by, of the model after a round."""
         with one_thread():
-            scored = score(model, self.rows.validation)
+            scored = score(model, self.rows.selection)
         if not math.isfinite(scored.loss_sum):
             raise TrainingDivergedError(
                 "the validation loss of the averaged model", self.settings.training.learning_rate
@@ -277,12 +315,21 @@ class _Client:
             "roc-auc": scored.roc_auc,
         }
 
-    def personal(self, in_round: int | None = None) -> dict[str, np.ndarray]:
-        """The personal arrays now, or those that were in use when a round was scored."""
+    def personal(
+        self, purpose: str, server_round: int, *, best: bool = False
+    ) -> dict[str, np.ndarray]:
+        """The personal arrays now, or those that were in use when the best round was scored.
+
+        The published code draws them anew for whatever it does in a round
+        (``protocol.personal_arrays: reset``), so that the trained ones are never used.
+        """
+        if self.forgets:
+            seed = derive_seed(self.data.seed, self.data.country, "reset", purpose, server_round)
+            return get_arrays(self._build(seed), personal=True)
         versions = self._versions()
         if not versions:
             return {}
-        number = max(versions) if in_round is None else _in_use(versions, in_round)
+        number = _in_use(versions, server_round) if best else max(versions)
         return to_arrays(ArrayRecord(versions[number]))
 
     def keep_personal(self, model: Network, server_round: int, best_round: int) -> None:

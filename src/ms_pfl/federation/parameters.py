@@ -135,10 +135,44 @@ class CheckpointParameters(Parameters):
     )
 
 
+class ProtocolParameters(Parameters):
+    """Choices of the study's public code beside the sound ones, to measure what each is worth.
+
+    The defaults in conf/base are sound; conf/as_published holds the published ones.
+    """
+
+    split_unit: Literal["patient", "episode"] = Field(
+        description="what is split into training, validation and test; published: episode, so that "
+        "overlapping episodes of one patient are trained on and tested"
+    )
+    scaling: Literal["federated", "country", "none"] = Field(
+        description="mean and sd of all countries, of each its own (published), or none"
+    )
+    selection: Literal["validation", "test"] = Field(
+        description="rows by which the best round or epoch is chosen; published: test"
+    )
+    personal_arrays: Literal["kept", "reset"] = Field(
+        description="personal layers from round to round; published: drawn anew at every message"
+    )
+    proximal_term: bool = Field(
+        description="whether FedProx's term is in the clients' loss; published: false"
+    )
+    fine_tuning_rows: Literal["same", "redrawn"] = Field(
+        description="rows that fine-tuning trains, selects and is scored on; redrawn (published): "
+        "in part those that the federated model was trained on"
+    )
+
+    @property
+    def same_test_rows(self) -> bool:
+        """Whether every model is tested on the same patients, none of whom was trained on."""
+        return self.split_unit == "patient" and self.fine_tuning_rows == "same"
+
+
 class ClientSettings(Parameters):
     """What the server tells a client once, before the first round."""
 
     kind: ModelKind
     model: ModelParameters
     training: TrainingParameters
+    protocol: ProtocolParameters
     device: Device

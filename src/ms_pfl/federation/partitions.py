@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
+from ms_pfl.learning.seeds import derive_seed
 
 POOLED = "pooled"
 SPLITS = ("train", "validation", "test")
@@ -20,10 +21,14 @@ _ID_COLUMNS = ("episode_id", "patient_id", "country", "t0", "label")
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: features float32 ``(rows, features)``, NaN = missing; labels 0/1."""
+    """Rows of one split: features float32 ``(rows, features)``, NaN = missing; labels 0/1.
+
+    ``owners``: which country each row is of, by number; all the same but for the pooled node.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.float32]
+    owners: NDArray[np.int16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +47,25 @@ class ClientData:
 
 @dataclass(frozen=True)
 class CountryRows:
-    """A country's rows: features, labels, and for each seed the split of each row (0, 1, 2)."""
+    """A country's rows: features, labels, and for each seed the split of each row (0, 1, 2).
+
+    ``owners`` as in :class:`Split`; None: all are of one country.
+    """
 
     country: str
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     splits: Mapping[int, NDArray[np.int8]]
+    owners: NDArray[np.int16] | None = None
 
     def client_data(self, seed: int) -> ClientData:
         """The rows of the three splits of one seed."""
         codes = self.splits[seed]
-        parts = [Split(self.x[codes == i], self.y[codes == i]) for i in range(len(SPLITS))]
+        owners = np.zeros(len(self.y), np.int16) if self.owners is None else self.owners
+        parts = [
+            Split(self.x[codes == i], self.y[codes == i], owners[codes == i])
+            for i in range(len(SPLITS))
+        ]
         return ClientData(self.country, seed, *parts)
 
 
@@ -82,6 +95,7 @@ class FederationData:
             np.concatenate([part.x for part in parts]),
             np.concatenate([part.y for part in parts]),
             {s: np.concatenate([part.splits[s] for part in parts]) for s in self.seeds},
+            np.repeat(np.arange(len(parts), dtype=np.int16), [len(part.y) for part in parts]),
         )
 
     def training_rows(self, country: str, seed: int) -> int:
@@ -103,7 +117,7 @@ def federation_data(
 
     Args:
         episodes: the episodes table (episode_id, patient_id, country, label, features).
-        splits: patient_id, country, seed, split.
+        splits: patient_id, country, seed, split; with episode_id where episodes are split.
         features: names of the feature columns; all that are no id, date or label if None.
 
     Raises:
@@ -134,6 +148,22 @@ def federation_data(
     return FederationData(tuple(names), seeds, countries, ids, _identity(names, countries))
 
 
+def redrawn(splits: pd.DataFrame) -> pd.DataFrame:
+    """The splits dealt out anew within each country and seed: other rows, as many of each.
+
+    Fine-tuning on them is what the published results rest on (``protocol.fine_tuning_rows``): some
+    of its test rows have been trained on by the federated model.
+    """
+    parts = []
+    for _, rows in splits.groupby(["seed", "country"], sort=True):
+        seed, country = int(rows["seed"].iloc[0]), str(rows["country"].iloc[0])
+        ordered = rows.sort_values(list(rows.columns.drop("split")))
+        random = np.random.default_rng(derive_seed(seed, country, "redrawn"))
+        dealt = random.permutation(ordered["split"].to_numpy(dtype=object))
+        parts.append(ordered.assign(split=pd.Series(dealt, index=ordered.index, dtype="str")))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _check_columns(episodes: pd.DataFrame, splits: pd.DataFrame, names: list[str]) -> None:
     for title, table, wanted in (
         ("episodes", episodes, ["episode_id", "patient_id", "country", "label", *names]),
@@ -153,14 +183,13 @@ def _check_columns(episodes: pd.DataFrame, splits: pd.DataFrame, names: list[str
 
 
 def _split_codes(table: pd.DataFrame, splits: pd.DataFrame, seed: int) -> NDArray[np.int8]:
-    of_seed = splits.loc[splits["seed"] == seed, ["country", "patient_id", "split"]]
-    twice = of_seed.duplicated(["country", "patient_id"])
+    key = ["country", "patient_id", *(["episode_id"] if "episode_id" in splits else [])]
+    of_seed = splits.loc[splits["seed"] == seed, [*key, "split"]]
+    twice = of_seed.duplicated(key)
     if twice.any():
         patient = of_seed.loc[twice, "patient_id"].iloc[0]
         raise InputError(f"splits: patient {patient} has two splits in seed {seed}")
-    merged = table[["country", "patient_id"]].merge(
-        of_seed, on=["country", "patient_id"], how="left", validate="many_to_one"
-    )
+    merged = table[key].merge(of_seed, on=key, how="left", validate="many_to_one")
     codes = merged["split"].map({name: i for i, name in enumerate(SPLITS)})
     if codes.isna().any():
         row = merged.loc[codes.isna()].iloc[0]

@@ -40,7 +40,8 @@ class RoundState:
 
     ``arrays`` are the averaged ones, not yet scored; ``trained`` are the rows of this round, whose
     validation is still open; ``history`` those of the rounds before, of which ``roc_auc`` is the
-    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state.
+    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state;
+    ``best_value`` is what rounds are judged by, lower being better.
     Random numbers need no state: each derives from (seed, country, round).
     """
 
@@ -52,7 +53,7 @@ class RoundState:
     history: tuple[HistoryRow, ...]
     roc_auc: float
     best_round: int
-    best_loss: float
+    best_value: float
     best_roc_auc: float
     best_arrays: ArrayRecord
 
@@ -89,6 +90,7 @@ def run_rounds(
     epochs: int,
     parameters: RoundsParameters,
     report: Callable[[int, float], None],
+    by_roc_auc: bool = False,
     resume: RoundState | None = None,
     keep: Callable[[RoundState], None] = lambda _: None,
 ) -> Federation:
@@ -108,6 +110,8 @@ def run_rounds(
         parameters: number of rounds and patience.
         report: called after each round with its number and the mean validation ROC-AUC of the
             latest round that is scored.
+        by_roc_auc: judge rounds by the mean ROC-AUC instead of the log-loss, as the published code
+            does (on test rows: ``protocol.selection``).
         resume: where an earlier process came to; the result is the same bit for bit.
         keep: given each round's state.
 
@@ -119,11 +123,11 @@ def run_rounds(
     if resume is not None:
         _go_on(grid, strategy, resume)
     while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
-        state = _play(grid, strategy, state, seed, epochs)
+        state = _play(grid, strategy, state, seed, epochs, by_roc_auc)
         keep(state)
         report(state.round, state.roc_auc)
     messages = _evaluations(state, grid.get_node_ids())
-    state = _scored(state, *_exchange(grid, messages), evaluation=True)
+    state = _scored(state, *_exchange(grid, messages), by_roc_auc, evaluation=True)
     return Federation(
         to_arrays(state.best_arrays),
         state.best_round,
@@ -151,7 +155,12 @@ def _go_on(grid: SimulationGrid, strategy: Strategy, state: RoundState) -> None:
 
 
 def _play(
-    grid: SimulationGrid, strategy: Strategy, state: RoundState, seed: int, epochs: int
+    grid: SimulationGrid,
+    strategy: Strategy,
+    state: RoundState,
+    seed: int,
+    epochs: int,
+    by_roc_auc: bool,
 ) -> RoundState:
     """One round: score the one before, train, average."""
     number = state.round + 1
@@ -161,7 +170,7 @@ def _play(
     sent += _evaluations(state, [node for node in grid.get_node_ids() if node not in drawn])
     asked, replies = _exchange(grid, sent)
     if state.round:
-        state = _scored(state, asked, replies)
+        state = _scored(state, asked, replies, by_roc_auc)
     arrays, _ = strategy.aggregate_train(
         number, [reply for node, reply in replies.items() if node in drawn]
     )
@@ -224,6 +233,7 @@ def _scored(
     state: RoundState,
     asked: Mapping[int, Message],
     replies: Mapping[int, Message],
+    by_roc_auc: bool,
     *,
     evaluation: bool = False,
 ) -> RoundState:
@@ -233,6 +243,7 @@ def _scored(
         state: a round whose validation is open.
         asked: the messages by node.
         replies: that score it, in the order of the rows.
+        by_roc_auc: as for :func:`run_rounds`.
         evaluation: whether the exchange did nothing else, so that its cost is this round's.
     """
     rows = []
@@ -254,11 +265,12 @@ def _scored(
         rows.append(row)
     loss, roc_auc = _validation(rows)
     state = replace(state, history=(*state.history, *rows), trained=(), roc_auc=roc_auc)
-    if math.isnan(loss) or loss < state.best_loss:
+    value = -roc_auc if by_roc_auc else loss
+    if math.isnan(value) or value < state.best_value:
         return replace(
             state,
             best_round=state.round,
-            best_loss=math.inf if math.isnan(loss) else loss,
+            best_value=math.inf if math.isnan(value) else value,
             best_roc_auc=roc_auc,
             best_arrays=state.arrays,
         )

@@ -40,6 +40,10 @@ class Scaler:
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
 
+    def unscaled(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The rows as they are, float32, with the mean in the place of a missing value."""
+        return np.where(np.isnan(x), self.mean, x).astype(np.float32)
+
     @classmethod
     def from_sums(cls, parts: Iterable[ScalerSums]) -> Scaler:
         """The scaler of all countries together, added in the order given.

@@ -43,15 +43,16 @@ def stamp_of(
 ) -> np.ndarray:
     """A digest of all that decides what a training comes to; uint8, shape ``(16,)``.
 
-    That is: the rows, names and splits; the strategy and its settings; the network, its training
-    and the paradigm's own ``sections`` of the parameters. Not in it: where the clients compute.
+    That is: the rows, names and splits; the strategy and its settings; the network, its training,
+    the protocol and the paradigm's own ``sections`` of the parameters. Not in it: where the clients
+    compute.
     """
     settings = parameters.model_dump(mode="json")
     told = {
         "data": data.identity,
         "paradigm": paradigm,
         "strategy": [strategy, settings["strategies"].get(strategy)],
-        **{name: settings[name] for name in ("model", "training", *sections)},
+        **{name: settings[name] for name in ("model", "training", "protocol", *sections)},
     }
     digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
     return np.frombuffer(digest.digest(), dtype=np.uint8).copy()

@@ -40,6 +40,7 @@ def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
             epochs=task.strategy.epochs,
             parameters=limits,
             report=report,
+            by_roc_auc=task.parameters.protocol.selection == "test",
             resume=resume,
             keep=checkpoints.keep,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ms_pfl.federation.parameters import RoundsParameters, StrategiesParameters
+from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
 
 
@@ -45,6 +45,7 @@ class ParadigmParameters(Parameters):
     device: Device = Field(description="auto (a GPU where there is one), cpu or cuda")
     model: ModelParameters
     training: TrainingParameters
+    protocol: ProtocolParameters
     strategies: StrategiesParameters
     centralized: CentralizedParameters
     local: LocalParameters

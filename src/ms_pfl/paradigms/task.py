@@ -62,6 +62,7 @@ class Task:
             kind=kind,
             model=self.parameters.model,
             training=training or self.parameters.training,
+            protocol=self.parameters.protocol,
             device=self.parameters.device,
         )
 

@@ -84,7 +84,7 @@ def train(
         ms_pfl.federation.grid.ClientError: a client failed; the error names its country.
     """
     from ms_pfl.federation.grid import Node
-    from ms_pfl.federation.partitions import federation_data
+    from ms_pfl.federation.partitions import federation_data, redrawn
     from ms_pfl.federation.simulation import open_grid
     from ms_pfl.learning.training import resolve_device
     from ms_pfl.paradigms.assembly import assemble, federated_starts, stamp_of
@@ -94,10 +94,13 @@ def train(
     entry = _entry(paradigm, strategy)
     if grid_parameters.address is None or grid_parameters.num_workers == 0:
         resolve_device(parameters.device)  # a missing GPU is said before anything starts
-    data = federation_data(episodes, splits, features)
+    federated_data = data = federation_data(episodes, splits, features)
+    if entry.from_federated and parameters.protocol.fine_tuning_rows == "redrawn":
+        data = federation_data(episodes, redrawn(splits), features)
 
     def stamp(name: str) -> np.ndarray:
-        return stamp_of(name, strategy, PARADIGMS[name].sections, data, parameters)
+        rows = data if name == paradigm else federated_data
+        return stamp_of(name, strategy, PARADIGMS[name].sections, rows, parameters)
 
     earlier = UnfinishedTraining(None)
     if unfinished is not None:

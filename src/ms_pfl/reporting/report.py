@@ -92,7 +92,7 @@ def build_report(
         site=site,
         sites=sites,
         headline=headline(metrics, summary),
-        notes=notes(coverage, source, split_counts),
+        notes=notes(coverage, source, split_counts, configuration.get("protocol", {})),
         table1=_table(table1(summary)),
         table2=_table(table1(summary, ("brier", "log_loss"))),
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),

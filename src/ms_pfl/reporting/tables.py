@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ms_pfl.evaluation.names import METRICS, SCOPES, model_name, models_in_order
+from ms_pfl.reporting.protocol import published_choices
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -166,7 +167,10 @@ def per_country_table(
 
 
 def notes(
-    coverage: pd.DataFrame, source: Mapping[str, str], split_counts: pd.DataFrame
+    coverage: pd.DataFrame,
+    source: Mapping[str, str],
+    split_counts: pd.DataFrame,
+    protocol: Mapping[str, object],
 ) -> list[str]:
     """Say in full sentences what Table 1 rests on.
 
@@ -176,12 +180,19 @@ def notes(
             country is called something else, ``site``, as in ``episodes.attrs["source"]``.
         split_counts: a row a seed and country: country, train_episodes, train_positive,
             validation_patients, test_patients.
+        protocol: the choices of ``ProtocolParameters``.
 
     Returns:
-        A sentence or two an entry; the warning about synthetic data comes first.
+        A sentence or two an entry; the warnings about the protocol and about synthetic data come
+        first.
     """
     site, _ = site_words(source)
     lines = []
+    published = published_choices(protocol)
+    if published:
+        lines.append(
+            f"PUBLISHED PROTOCOL, not a sound comparison: {'; '.join(published)} (docs/audit.md)."
+        )
     if source.get("kind") == "synthetic":
         lines.append(f"Synthetic data ({source['description']}): no figure is about real patients.")
     else:
@@ -192,7 +203,8 @@ def notes(
         f"({_range(coverage['n_positive'], None)} with the outcome) of "
         f"{_range(coverage['n_patients'], 'patient')} in "
         f"{_range(coverage['n_countries'], site)} "
-        f"for each seed; seeds {seeds}; the same rows for every model."
+        f"for each seed; seeds {seeds}"
+        f"{'.' if published else '; the same rows for every model.'}"
     )
     if coverage["n_single_class"].max() > 0:
         lines.append(

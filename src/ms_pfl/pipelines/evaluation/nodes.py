@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ms_pfl.federation.parameters import ProtocolParameters
 
-def score_predictions(**predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+
+def score_predictions(
+    protocol: ProtocolParameters, **predictions: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score all trainings on the held-out test patients.
 
     Args:
+        protocol: says whether all were to be tested on the same patients.
         predictions: the predictions table of each training, by any name.
 
     Returns:
@@ -17,7 +22,8 @@ def score_predictions(**predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     from ms_pfl.evaluation.scoring import coverage, score
 
     table = pd.concat(predictions.values(), ignore_index=True)
-    return score(table), coverage(table)
+    same = protocol.same_test_rows
+    return score(table, same), coverage(table, same)
 
 
 def summarize_metrics(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=score_predictions,
-                inputs=outputs_of("predictions"),
+                inputs={"protocol": "params:protocol", **outputs_of("predictions")},
                 outputs=["metrics", "coverage"],
                 name="score_predictions",
             ),

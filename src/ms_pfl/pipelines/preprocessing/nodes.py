@@ -11,6 +11,7 @@ import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.errors import InputError
+from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
 
 _log = logging.getLogger(__name__)
@@ -102,16 +103,21 @@ def draw_flow(
 
 
 def split(
-    episodes: pd.DataFrame, seeds: Sequence[int], parameters: SplitFractions
+    episodes: pd.DataFrame,
+    seeds: Sequence[int],
+    parameters: SplitFractions,
+    protocol: ProtocolParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the patients of each country for each seed.
 
     Returns:
-        ``splits`` (a row a patient and seed), ``split_counts`` (a row a seed and country).
+        ``splits`` (a row a patient and seed; an episode and seed where the protocol says so),
+        ``split_counts`` (a row a seed and country).
     """
-    from ms_pfl.cohort.splits import count_splits, split_patients
+    from ms_pfl.cohort.splits import count_splits, split_episodes, split_patients
 
-    splits = split_patients(episodes, seeds, parameters)
+    divide = split_patients if protocol.split_unit == "patient" else split_episodes
+    splits = divide(episodes, seeds, parameters)
     return splits, count_splits(episodes, splits)
 
 

@@ -6,12 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from ms_pfl.federation.parameters import ProtocolParameters
+
 
 def make_tables(
     summary: pd.DataFrame,
     coverage: pd.DataFrame,
     cohort: dict[str, Any],
     split_counts: pd.DataFrame,
+    protocol: ProtocolParameters,
 ) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences below it, and ROC-AUC country by country."""
     from ms_pfl.reporting.tables import notes, per_country_table, site_words, table1
@@ -19,7 +22,7 @@ def make_tables(
     countries = pd.DataFrame(cohort["countries"])
     return (
         table1(summary),
-        notes(coverage, cohort["source"], split_counts),
+        notes(coverage, cohort["source"], split_counts, protocol.model_dump()),
         per_country_table(summary, countries, site=site_words(cohort["source"])[0]),
     )
 

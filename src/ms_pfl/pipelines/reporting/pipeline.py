@@ -20,7 +20,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=make_tables,
-                inputs=["summary", "coverage", "cohort_description", "split_counts"],
+                inputs=[
+                    "summary",
+                    "coverage",
+                    "cohort_description",
+                    "split_counts",
+                    "params:protocol",
+                ],
                 outputs=["table1", "table1_notes", "roc_auc_by_country"],
                 name="make_tables",
             ),

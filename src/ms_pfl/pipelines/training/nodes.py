@@ -9,6 +9,7 @@ import pandas as pd
 
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
+    ProtocolParameters,
     RayParameters,
     RoundsParameters,
     StrategiesParameters,
@@ -34,6 +35,7 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
         checkpoints: CheckpointParameters,
         model: ModelParameters,
         training: TrainingParameters,
+        protocol: ProtocolParameters,
         strategies: StrategiesParameters,
         centralized: CentralizedParameters,
         local: LocalParameters,
@@ -50,6 +52,7 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
             device=device,
             model=model,
             training=training,
+            protocol=protocol,
             strategies=strategies,
             centralized=centralized,
             local=local,

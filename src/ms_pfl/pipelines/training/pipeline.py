@@ -31,6 +31,7 @@ _PARAMETERS = (
     "checkpoints",
     "model",
     "training",
+    "protocol",
     "strategies",
     "centralized",
     "local",
