@@ -158,6 +158,22 @@ def show_results(table1: pd.DataFrame, notes: list[str]) -> None:
     get_console().print(render_console(table1, notes), highlight=False)
 
 
+def show_audit(table: pd.DataFrame, project: Path) -> None:
+    """Print what each published choice is worth, and where table and figure are."""
+    from rich.table import Table
+
+    shown = Table(title="Protocol audit: ROC-AUC, and what each published choice adds to it")
+    for column in table.columns:
+        shown.add_column(column)
+    for row in table.itertuples(index=False):
+        shown.add_row(*row)
+    get_console().print(shown)
+    place = project / "data/08_reporting"
+    get_console().print(
+        f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True, highlight=False
+    )
+
+
 def show_attrition(attrition: pd.DataFrame) -> None:
     """Print how many patients and episodes each stage of the cohort kept."""
     from rich.table import Table

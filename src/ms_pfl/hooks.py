@@ -278,6 +278,8 @@ class RunSummary:
             console.show_results(catalog.load("table1"), catalog.load("table1_notes"))
             logged = self._experiment if "mlflow_run" in outputs else None
             console.show_places(self._project, logged, report="report" in outputs)
+        elif "audit_table" in outputs:
+            console.show_audit(catalog.load("audit_table"), self._project)
         elif "attrition" in outputs:
             console.show_attrition(catalog.load("attrition"))
             console.show_prevalence(catalog.load("prevalence"))

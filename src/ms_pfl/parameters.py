@@ -11,7 +11,7 @@ from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.cohort.treatments import closed_up
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
-from ms_pfl.paradigms.parameters import ParadigmParameters
+from ms_pfl.paradigms.parameters import AuditParameters, ParadigmParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -42,6 +42,7 @@ class Parameters(ParadigmParameters):
     )
     ray: RayParameters
     checkpoints: CheckpointParameters
+    audit: AuditParameters
     tracking: TrackingParameters
 
     @model_validator(mode="after")

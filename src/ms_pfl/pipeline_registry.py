@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
+from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
 from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
 from ms_pfl.pipelines.preprocessing.pipeline import (
@@ -43,6 +44,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "synthetic_registry": synthetic_registry,
         "preprocessing": preprocessing,
         "own_data": own_data,
+        "audit": synthetic_registry + preprocessing + create_audit(),
         "training": training,
         **paradigms,
         "evaluation": evaluation,

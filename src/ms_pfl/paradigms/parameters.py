@@ -39,6 +39,13 @@ class FineTunedParameters(Parameters):
     )
 
 
+class AuditParameters(Parameters):
+    """The bootstrap of the protocol audit."""
+
+    replicates: int = Field(ge=100, description="draws of patients")
+    seed: int = Field(ge=0, description="of the draws")
+
+
 class ParadigmParameters(Parameters):
     """All that a training needs to know, in one bundle: the YAML keys of the same names."""
 

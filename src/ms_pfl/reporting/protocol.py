@@ -22,3 +22,17 @@ def published_choices(protocol: Mapping[str, object]) -> list[str]:
     ['episodes split at random, not patients']
     """
     return [words for name, (value, words) in PUBLISHED.items() if protocol.get(name) == value]
+
+
+def variant_name(variant: str) -> str:
+    """A variant of the audit in words.
+
+    >>> variant_name("selection"), variant_name("together")
+    ('Best round chosen by test ROC-AUC', 'All published choices together')
+    """
+    if variant == "sound":
+        return "Sound protocol"
+    if variant == "together":
+        return "All published choices together"
+    words = PUBLISHED[variant][1]
+    return words[0].upper() + words[1:]
