@@ -16,7 +16,7 @@ from ms_pfl.pipelines.training.pipeline import PARADIGMS
 MODELS = [
     "Centralized",
     "Local",
-    *(f"{kind} {strategy}" for strategy in ("FedAvg", "FedProx")
+    *(f"{kind} {strategy}" for strategy in ("FedAvg", "FedProx", "FedAdam", "FedYogi", "FedAdagrad")
       for kind in ("Federated", "Fine-tuned", "Adaptive")),
 ]  # fmt: skip
 
@@ -103,10 +103,10 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
     assert parents[0].data.params["federated.rounds"] == "8"
-    assert len(children) == 8 * 3
+    assert len(children) == 17 * 3
     fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
             for r in children}  # fmt: skip
-    assert len(fits) == 24
+    assert len(fits) == 51
     one = next(r for r in children if r.data.params["paradigm"] == "federated")
     assert {"roc_auc/pooled", "roc_auc/macro", "roc_auc/weighted"} <= set(one.data.metrics)
     assert len(client.get_metric_history(one.info.run_id, "validation_log_loss")) >= 3
@@ -118,7 +118,7 @@ def test_one_worker_gives_the_same_bits(
     run: subprocess.CompletedProcess[str], project: KedroProject
 ) -> None:
     with_two = predictions_digests(project.folder)
-    assert len(with_two) == 8
+    assert len(with_two) == 17
     for path in (project.folder / "data/07_model_output").rglob("predictions.parquet"):
         path.unlink()
     done = project.kedro("run", "--pipeline=training", "--env=smoke", "--params=ray.num_workers=1")

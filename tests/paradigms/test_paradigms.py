@@ -319,3 +319,19 @@ def test_fine_tuning_for_no_epoch_is_the_federated_model() -> None:
             of_seed, _, _, array_name = name.split("/")
             np.testing.assert_array_equal(array, federated.models[f"{of_seed}/shared/{array_name}"])
     assert set(tuned.history["round"]) == {0}
+
+
+def test_a_country_with_one_patient_takes_part_and_is_scored_nowhere() -> None:
+    """The rule of the splits: who is alone trains."""
+    episodes, splits = tables()
+    one = (episodes["country"] != "CZ") | (episodes["patient_id"] == "CZ-p0000")
+    splits = splits[(splits["country"] != "CZ") | (splits["patient_id"] == "CZ-p0000")]
+    splits = splits.assign(split=splits["split"].where(splits["country"] != "CZ", "train"))
+    study = Study(tables=(episodes[one], splits))
+    for key in ALL:
+        outcome = study.outcome(*key)
+        assert set(outcome.predictions["country"]) == {"AU", "BE"}
+        if key[0] != "centralized":
+            alone = outcome.history[outcome.history["country"] == "CZ"]
+            assert (alone["n_train"] == 3).all()
+            assert (alone["n_validation"] == 0).all()

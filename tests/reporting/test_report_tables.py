@@ -19,6 +19,7 @@ from ms_pfl.reporting.tables import (
     render_console,
     table1,
     to_markdown,
+    traffic_table,
 )
 
 SYNTHETIC = {"kind": "synthetic", "description": "synthetic registry, seed 1, 207 patients"}
@@ -168,3 +169,17 @@ def test_markdown_is_aligned_and_escapes_bars() -> None:
         "| a\\|b  |    1 |",
         "| c     | 22.5 |",
     ]
+
+
+def test_traffic_is_a_mean_a_message_and_a_sum_a_seed(history: pd.DataFrame) -> None:
+    """Seven countries, 12 rounds, 4 kB each way a round: 7 x 12 x 8 kB = 0.672 MB a seed."""
+    found = traffic_table(history, "hospital").set_index("Model")
+    assert list(found.columns) == [
+        "Rounds", "kB up a hospital and round", "kB down a hospital and round", "MB in all, a seed",
+    ]  # fmt: skip
+    assert found.loc["Federated FedAvg"].tolist() == ["12", "4.0", "4.0", "0.7"]
+    assert found.loc["Local"].tolist()[:2] == ["–", "–"]
+    longer = history.copy()
+    one = (longer["paradigm"] == "federated") & (longer["seed"] == 1) & (longer["round"] > 9)
+    shown = traffic_table(longer[~one]).set_index("Model")
+    assert shown.loc["Federated FedProx", "Rounds"] == "9 to 12"

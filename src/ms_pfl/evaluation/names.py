@@ -11,6 +11,8 @@ PARADIGMS = {
     "fine_tuned": "Fine-tuned",
     "adaptive": "Adaptive",
 }
+# Paradigms that train in rounds; the others count epochs.
+ROUNDS = ("federated", "adaptive")
 STRATEGIES = {
     "pooled": "",
     "none": "",

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import model_key, models_in_order, paradigm_name, strategy_name
+from ms_pfl.evaluation.names import (
+    ROUNDS,
+    model_key,
+    models_in_order,
+    paradigm_name,
+    strategy_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +151,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
                 axes.plot(line["round"], line[measure], color=color, linewidth=1, alpha=0.85)
                 axes.plot(used["round"], used[measure], "o", color=color, markersize=4)
         grid[0, column].set_title(paradigm_name(paradigm))
-        grid[1, column].set_xlabel("round" if paradigm in ("federated", "adaptive") else "epoch")
+        grid[1, column].set_xlabel("round" if paradigm in ROUNDS else "epoch")
         grid[1, column].xaxis.get_major_locator().set_params(integer=True)
     grid[0, 0].set_ylabel("validation log-loss")
     grid[1, 0].set_ylabel("validation ROC-AUC")
@@ -172,8 +178,9 @@ def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     shown = countries[countries["country"].isin(known["country"])].reset_index(drop=True)
     models = models_in_order(known)
     strategies = list(dict.fromkeys(s for _, s in models)) or [""]
+    width = 3.2 if len(strategies) < 4 else 2.2
     figure = Figure(
-        figsize=(max(5.0, 1.6 + 3.2 * len(strategies)), 1.3 + 0.24 * len(shown)),
+        figsize=(max(5.0, 1.6 + width * len(strategies)), 1.3 + 0.24 * len(shown)),
         layout="constrained",
     )
     panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]

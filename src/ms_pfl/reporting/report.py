@@ -21,6 +21,7 @@ from ms_pfl.reporting.tables import (
     prevalence_table,
     site_words,
     table1,
+    traffic_table,
 )
 
 _PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
@@ -101,6 +102,7 @@ def build_report(
         flow=None if cohort["attrition"] is None else _flow(cohort, embed),
         sizes_figure=embed(figures.country_sizes(countries, (site, sites)), "sizes"),
         curves_figure=embed(figures.learning_curves(learning_curves(history)), "curves"),
+        traffic=_table(traffic_table(history, site)),
         gain_figure=embed(figures.gain_by_country(gain, countries), "gain")
         if gain["gain"].notna().any()
         else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, SCOPES, model_name, models_in_order
+from ms_pfl.evaluation.names import METRICS, ROUNDS, SCOPES, model_name, models_in_order
 from ms_pfl.reporting.protocol import published_choices
 
 if TYPE_CHECKING:
@@ -89,6 +89,33 @@ def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
         }
         for row in prevalence.to_dict("records")
     ]
+    return pd.DataFrame(rows, dtype="str")
+
+
+def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
+    """Lay out what travels between the server and the sites in training, as text for a page.
+
+    Args:
+        history: the concatenated history tables of all fits.
+        site: what a country is called.
+
+    Returns:
+        A row a model: ``Model``, ``Rounds`` (of a federation, lowest to highest over seeds), kB up
+        and down a site and round (means over its messages), MB in all a seed.
+    """
+    rows = []
+    for paradigm, strategy in models_in_order(history):
+        own = history[(history["paradigm"] == paradigm) & (history["strategy"] == strategy)]
+        last = own.groupby("seed")["round"].max()
+        ends = [str(last.min()), str(last.max())]
+        total = (own["bytes_up"] + own["bytes_down"]).sum() / len(last) / 1e6
+        cells = {"Model": model_name(paradigm, strategy)}
+        cells["Rounds"] = "–" if paradigm not in ROUNDS else " to ".join(dict.fromkeys(ends))
+        for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
+            sent = own.loc[own[column] > 0, column]
+            mean = f"{sent.mean() / 1e3:,.1f}" if len(sent) else "–"
+            cells[f"kB {name} a {site} and round"] = mean
+        rows.append(cells | {"MB in all, a seed": f"{total:,.1f}" if total else "–"})
     return pd.DataFrame(rows, dtype="str")
 
 
