@@ -1,4 +1,7 @@
-"""Drills: the driver is killed at random moments, or interrupted, and the same command goes on."""
+"""Drills through `kedro run`: kills, an interrupt, other workers, tables in another order.
+
+Each ends in the same bits.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kedro_project import KedroProject, make_project, predictions_digests
@@ -29,6 +33,7 @@ local: {epochs: 10, patience: 3}
 federated: {rounds: 8, patience: 8}
 fine_tuned: {epochs: 4, patience: 2}
 """
+TABLES = ["run", "--pipelines=synthetic_registry,preprocessing", "--env=drill"]
 COMMAND = ["run", "--pipelines=training", "--env=drill", "--tags=fedadam,pooled,none"]
 KILLS = 20
 
@@ -36,11 +41,18 @@ KILLS = 20
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     """A project with its tables ready to be trained on."""
-    made = make_project(tmp_path_factory.mktemp("drill"))
-    (made.folder / "conf/drill").mkdir()
-    (made.folder / "conf/drill/parameters.yml").write_text(DRILL)
-    done = made.kedro("run", "--pipelines=synthetic_registry,preprocessing", "--env=drill")
+    made = drill_project(tmp_path_factory.mktemp("drill"))
+    done = made.kedro(*TABLES)
     assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def drill_project(folder: Path) -> KedroProject:
+    """A copy of the project with an environment ``drill``."""
+    folder.mkdir(exist_ok=True)
+    made = make_project(folder)
+    (folder / "conf/drill").mkdir()
+    (folder / "conf/drill/parameters.yml").write_text(DRILL)
     return made
 
 
@@ -114,6 +126,34 @@ def test_a_driver_killed_at_any_moment_goes_on_with_the_same_bits(project: Kedro
     # if the driver dies while Ray's agents start, they notice within two minutes
     assert {mark: left for mark in marks if (left := none_left(mark, 180))} == {}
     assert went_on >= KILLS // 4, "many kills come in the midst of a training"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_neither_the_workers_nor_the_order_of_the_tables_change_a_bit(
+    project: KedroProject, tmp_path: Path
+) -> None:
+    """Each in a project of its own, from the registry on; with 0 workers the grid is LocalGrid."""
+    shuffled = tmp_path / "registry"
+    shuffled.mkdir()
+    for path in (project.folder / "data/01_raw/synthetic_registry").glob("*.parquet"):
+        table = pd.read_parquet(path).sample(frac=1, random_state=1)
+        table.to_parquet(shuffled / path.name, index=False)
+    found = {}
+    for name, parameters in {
+        "no worker": "ray.num_workers=0",
+        "one worker": "ray.num_workers=1",
+        "two workers": "ray.num_workers=2",
+        "another order": f"ray.num_workers=2,registry_folder={shuffled}",
+    }.items():
+        made = drill_project(tmp_path / name)
+        for command in (TABLES, COMMAND):
+            done = made.kedro(*command, f"--params={parameters}")
+            assert done.returncode == 0, done.stdout + done.stderr
+        found[name] = predictions_digests(made.folder)
+    assert len(found["no worker"]) == 5
+    for name, digests in found.items():
+        assert digests == found["no worker"], name
 
 
 @pytest.mark.slow
