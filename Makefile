@@ -32,8 +32,8 @@ pfl: environment  ## the main job: kedro run --pipeline=pfl (make pfl ENV=smoke 
 	@$(KEDRO) run --pipeline=pfl$(OPTIONS)
 
 test: environment  ## the test suite
-	@echo "Running: python -m pytest"
-	@.venv/bin/python -m pytest
+	@echo "Running: python -m pytest -n 2 --dist loadfile"
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: environment  ## ruff, mypy and the arrows between the packages
 	@.venv/bin/ruff check .
