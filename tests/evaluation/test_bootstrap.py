@@ -11,7 +11,12 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.evaluation.audit import measure
-from ms_pfl.evaluation.bootstrap import draw_patients, replicate_roc_auc, weighted_roc_auc
+from ms_pfl.evaluation.bootstrap import (
+    draw_patients,
+    mean_over,
+    replicate_roc_auc,
+    weighted_roc_auc,
+)
 
 
 def clustered(seed: int = 0, countries: int = 3) -> pd.DataFrame:
@@ -50,10 +55,11 @@ def test_a_replicate_is_the_metric_of_the_drawn_patients_rows() -> None:
     table = clustered()
     resamples = draw_patients(table, 40, seed=1)
     found = replicate_roc_auc(table, resamples)
-    assert found["pooled"][0] == roc_auc_score(table["label"], table["probability"])
+    macro = mean_over(found.by_country, found.by_country)
+    assert found.pooled[0] == roc_auc_score(table["label"], table["probability"])
     own = [t for _, t in table.groupby("country") if t["label"].nunique() == 2]
     assert len(own) == 2
-    assert found["macro"][0] == pytest.approx(
+    assert macro[0] == pytest.approx(
         np.mean([roc_auc_score(t["label"], t["probability"]) for t in own])
     )
     for number in range(40):
@@ -65,13 +71,13 @@ def test_a_replicate_is_the_metric_of_the_drawn_patients_rows() -> None:
         ]
         drawn = pd.concat(parts)
         pooled = roc_auc_score(drawn["label"], drawn["probability"])
-        assert found["pooled"][number + 1] == pytest.approx(pooled, rel=1e-12)
+        assert found.pooled[number + 1] == pytest.approx(pooled, rel=1e-12)
         values = [
             roc_auc_score(t["label"], t["probability"])
             for name, t in drawn.groupby("country")
             if name != "c2" and t["label"].nunique() == 2
         ]
-        assert found["macro"][number + 1] == pytest.approx(np.mean(values), rel=1e-12)
+        assert macro[number + 1] == pytest.approx(np.mean(values), rel=1e-12)
 
 
 def test_countries_keep_their_size_and_the_seed_decides() -> None:
@@ -95,7 +101,7 @@ def test_without_clusters_the_interval_is_scipys() -> None:
         {"country": "c", "patient_id": [f"p{i}" for i in range(300)], "label": label,
          "probability": score}
     )  # fmt: skip
-    found = replicate_roc_auc(table, draw_patients(table, 4000, seed=0))["pooled"][1:]
+    found = replicate_roc_auc(table, draw_patients(table, 4000, seed=0)).pooled[1:]
     expected = stats.bootstrap(
         (label, score), roc_auc_score, paired=True, vectorized=False, n_resamples=1000,
         method="percentile", rng=1,
@@ -112,7 +118,7 @@ def test_clusters_widen_the_interval() -> None:
     many = pd.concat([one] * 12)
     spread = {}
     for name, table in (("one", one), ("many", many)):
-        spread[name] = replicate_roc_auc(table, draw_patients(table, 800, seed=0))["pooled"].std()
+        spread[name] = replicate_roc_auc(table, draw_patients(table, 800, seed=0)).pooled.std()
     assert spread["many"] == pytest.approx(spread["one"], rel=1e-9)
 
 
@@ -151,3 +157,20 @@ def test_the_audit_subtracts_the_sound_variant() -> None:
     assert 0 < row["low"] < row["difference"] < row["high"]
     same = measure(table.assign(probability=0.1 * table["label"]), 200, 0)
     assert (same[["difference", "low", "high"]] == 0).all(axis=None)
+
+
+def test_macro_differences_run_over_countries_that_both_have() -> None:
+    """In the other variant c1 is tested on one class: the difference is that of c0 alone."""
+    table = variants()
+    c1 = (table["variant"] == "selection") & (table["country"] == "c1") & (table["label"] == 1)
+    table.loc[c1, "split"] = "validation"
+    audit = measure(table, 100, 0).set_index(["variant", "scope"])
+    test = table[(table["split"] == "test") & (table["country"] == "c0")]
+    means = {
+        variant: np.mean([roc_auc_score(t["label"], t["probability"])
+                          for _, t in rows.groupby("seed")])
+        for variant, rows in test.groupby("variant")
+    }  # fmt: skip
+    row = audit.loc["selection", "macro"]
+    assert row["sound"] == pytest.approx(means["sound"])
+    assert row["value"] == pytest.approx(means["selection"])

@@ -7,7 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.bootstrap import draw_patients, replicate_roc_auc
+from ms_pfl.evaluation.bootstrap import (
+    Replicates,
+    draw_patients,
+    mean_over,
+    replicate_roc_auc,
+)
 from ms_pfl.evaluation.checks import FIT
 from ms_pfl.evaluation.names import models_in_order
 
@@ -19,8 +24,9 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     """Compare every variant of the protocol with the sound one, model by model.
 
     A replicate draws patients once for all variants, models and seeds; a patient's weight goes to
-    whichever of its episodes a variant tests on. ROC-AUC is worked out for each seed and averaged
-    over seeds, then subtracted.
+    whichever of its episodes a variant tests on. The difference in ROC-AUC is worked out for each
+    seed and averaged over seeds. Macro means of two variants run over the countries that have both
+    classes in both: a variant tests on other rows, and so on other countries.
 
     Args:
         predictions: ``variant`` beside the columns of the predictions contract, the sound variant
@@ -38,23 +44,30 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     """
     test = predictions[predictions["split"] == "test"]
     resamples = draw_patients(predictions, replicates, seed)
-    values: dict[tuple[str, ...], list[NDArray[np.float64]]] = {}
+    fits: dict[tuple[str, ...], list[Replicates]] = {}
     for fit, rows in test.groupby(["variant", *FIT], sort=True):
         model = tuple(str(part) for part in fit[:3])
-        for scope, found in replicate_roc_auc(rows, resamples).items():
-            values.setdefault((*model, scope), []).append(found)
-    means = {key: np.mean(found, axis=0) for key, found in values.items()}
+        fits.setdefault(model, []).append(replicate_roc_auc(rows, resamples))
     records = []
     for variant in dict.fromkeys(predictions["variant"]):
         own = predictions[predictions["variant"] == variant]
-        for paradigm, strategy in models_in_order(own):
+        for model in models_in_order(own):
+            if (SOUND, *model) not in fits:
+                raise InputError(f"audit: {' '.join(model)} has no sound variant")
+            pairs = list(zip(fits[SOUND, *model], fits[variant, *model], strict=True))
             for scope in SCOPES:
-                key = (paradigm, strategy, scope)
-                if (SOUND, *key) not in means:
-                    raise InputError(f"audit: {paradigm} {strategy} has no sound variant")
-                sound, value = means[SOUND, *key], means[variant, *key]
+                sound, value = np.mean([_pair(*pair, scope) for pair in pairs], axis=0)
                 low, high = np.nanpercentile((value - sound)[1:], [2.5, 97.5])
-                records.append((variant, *key, sound[0], value[0], value[0] - sound[0], low, high))
+                observed = (sound[0], value[0], value[0] - sound[0])
+                records.append((variant, *model, scope, *observed, low, high))
     columns = ["variant", "paradigm", "strategy", "scope"]
     numbers = ["sound", "value", "difference", "low", "high"]
     return pd.DataFrame.from_records(records, columns=[*columns, *numbers])
+
+
+def _pair(sound: Replicates, other: Replicates, scope: str) -> NDArray[np.float64]:
+    """ROC-AUC of the sound variant and of another, shape (2, 1 + replicates), of one seed."""
+    if scope == "pooled":
+        return np.array([sound.pooled, other.pooled])
+    common = sorted(sound.by_country.keys() & other.by_country.keys())
+    return np.array([mean_over(common, fit.by_country) for fit in (sound, other)])

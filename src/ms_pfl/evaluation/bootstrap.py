@@ -7,6 +7,7 @@ the models share cancels in their differences.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,31 +96,43 @@ def weighted_roc_auc(
     return np.concatenate(parts)
 
 
-def replicate_roc_auc(test: pd.DataFrame, resamples: Resamples) -> dict[str, NDArray[np.float64]]:
-    """Pooled and macro ROC-AUC of one fit: as observed, and in each replicate.
+@dataclass(frozen=True)
+class Replicates:
+    """ROC-AUC of one fit, shape (1 + replicates,) each: first the observed value.
+
+    ``by_country`` holds the countries with both classes as observed; NaN in a replicate in which
+    one has lost a class.
+    """
+
+    pooled: NDArray[np.float64]
+    by_country: dict[str, NDArray[np.float64]]
+
+
+def replicate_roc_auc(test: pd.DataFrame, resamples: Resamples) -> Replicates:
+    """ROC-AUC of one fit, pooled and by country, as observed and in each replicate.
 
     Args:
         test: country, patient_id, label, probability of the fit's test episodes.
         resamples: of the patients.
-
-    Returns:
-        ``pooled`` and ``macro``, shape (1 + replicates,): first the observed value. The countries
-        behind the macro mean are those with both classes as observed; one that loses a class in a
-        replicate is left out of that one.
     """
     weights = np.vstack([np.ones((1, len(test)), np.uint8), resamples.weights(test)])
     labels, scores = test["label"].to_numpy(), test["probability"].to_numpy()
-    by_country = []
-    for rows in test.groupby("country", sort=True).indices.values():
+    by_country = {}
+    for country, rows in test.groupby("country", sort=True).indices.items():
         values = weighted_roc_auc(labels[rows], scores[rows], weights[:, rows])
         if not np.isnan(values[0]):
-            by_country.append(values)
-    stacked = np.array(by_country) if by_country else np.full((1, len(weights)), np.nan)
+            by_country[str(country)] = values
+    return Replicates(weighted_roc_auc(labels, scores, weights), by_country)
+
+
+def mean_over(
+    countries: Iterable[str], values: Mapping[str, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """The macro mean over a fixed set of countries, replicate by replicate.
+
+    A country that has lost a class in a replicate is left out of that one; NaN where all have.
+    """
+    stacked = np.array([values[country] for country in countries])
     known = ~np.isnan(stacked)
-    macro = np.divide(
-        np.where(known, stacked, 0.0).sum(axis=0),
-        known.sum(axis=0),
-        out=np.full(len(weights), np.nan),
-        where=known.any(axis=0),
-    )
-    return {"pooled": weighted_roc_auc(labels, scores, weights), "macro": macro}
+    total, n = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, n, out=np.full(stacked.shape[1:], np.nan), where=n > 0)
