@@ -336,7 +336,7 @@ class LocalGrid(SimulationGrid):
         nodes: Iterable[Node],
         make_app: MakeApp = make_client_app,
     ) -> None:
-        """Begin a run over the nodes, countries of the data; ``make_app``: see :class:`ClientHost`."""
+        """Begin a run over the nodes, countries of the data; ``make_app``: of the ClientHost."""
         super().__init__(nodes)
         self._host = ClientHost(self._tell, make_app)
         self._run_id = next(self._run_ids)
