@@ -15,14 +15,13 @@ import argparse
 import json
 import logging
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from measure import machine, table
+from measure import apart, machine, table
+from workload import wait_for_nodes
 
 from ms_pfl.federation.engine import (
     ClientApp,
@@ -65,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         seconds: dict[str, list[float]] = {name: [] for name in _ENGINES}
         for _ in range(1 if asked.quick else asked.turns):
             for name in _ENGINES:
-                told = _apart(name, clients, parameters, n)
+                told = apart(__file__, "--one", name, clients, parameters, n)
                 seconds[name] += told["rounds"]
                 if name == "flower":
                     starts["flower"].append(told["start"])
@@ -92,32 +91,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _apart(engine: str, clients: int, parameters: int, rounds: int) -> dict[str, Any]:
-    """One measurement in a process of its own."""
-    command = [
-        sys.executable,
-        __file__,
-        "--one",
-        engine,
-        str(clients),
-        str(parameters),
-        str(rounds),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
 def play(grid: Grid, clients: int, parameters: int, rounds: int) -> list[float]:
     """Rounds of FedAvg on a grid: the seconds of each, without the first."""
-    strategy = make_strategy(FedAvgParameters(epochs=1), clients)
+    strategy = make_strategy(FedAvgParameters(epochs=1))
     rng = np.random.default_rng(0)
     arrays = to_record(
         {f"a{i}": rng.random(parameters // ARRAYS, dtype=np.float32) for i in range(ARRAYS)}
     )
     before = to_arrays(arrays)
+    wait_for_nodes(grid, clients)
     seconds = []
     for number in range(1, rounds + 2):
         began = time.perf_counter()

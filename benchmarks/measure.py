@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 _MIB = 2**20
 _PROC = Path("/proc")
@@ -91,6 +95,16 @@ def _descendants(pid: int) -> list[int]:
         found += below
         todo += below
     return found
+
+
+def apart(script: str, *arguments: object) -> dict[str, Any]:
+    """What a Python script, run in a process of its own, prints last: a line of JSON."""
+    command = [sys.executable, script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -27,8 +27,6 @@ import itertools
 import json
 import logging
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,7 +36,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from measure import PeakMemory, machine, table
+from measure import PeakMemory, apart, machine, table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from workload import (
@@ -54,6 +52,7 @@ from workload import (
     federation_of,
     nodes_of,
     settings_of,
+    wait_for_nodes,
 )
 
 from ms_pfl.federation.engine import (
@@ -98,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             told: dict[str, list[dict[str, Any]]] = {way: [] for way in _WAYS}
             for _ in range(asked.turns):
                 for way in _WAYS:
-                    told[way].append(_apart(way, layers, width, rows, folder))
+                    told[way].append(apart(__file__, "--one", way, layers, width, rows, folder))
             theirs, ours = (_summary(told[way]) for way in ("published", "ours"))
             lines.append(
                 [
@@ -137,16 +136,6 @@ def _summary(told: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _apart(way: str, *arguments: object) -> dict[str, Any]:
-    """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--one", way, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
 def _ours(layers: int, width: int, rows: int, folder: Path) -> list[float]:
     data = federation_of(STUDY_CLIENTS, rows)
     ray = RayParameters(num_workers=WORKERS, address=None)
@@ -163,9 +152,10 @@ def _published(layers: int, width: int, rows: int, folder: Path) -> list[float]:
 
     @server.main()
     def serve(grid: Grid, context: Context) -> None:
-        strategy = make_strategy(FedAvgParameters(epochs=1), STUDY_CLIENTS)
+        strategy = make_strategy(FedAvgParameters(epochs=1))
         model = PointwiseModel(layers, width)
         arrays = to_record({name: value.numpy() for name, value in model.state_dict().items()})
+        wait_for_nodes(grid, STUDY_CLIENTS)
         for number in (1, 2):
             began = time.perf_counter()
             messages = strategy.configure_train(number, arrays, ConfigRecord({}), grid)

@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 
 from configuration import read_parameters
-from measure import PeakMemory, machine, table
+from measure import PeakMemory, apart, machine, table
 from workload import Rounds, federation_of, nodes_of
 
 from ms_pfl.federation.parameters import ClientSettings, RayParameters
@@ -41,11 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     lines = []
     for clients, rows in ((4, 1000),) if asked.quick else SIZES:
-        command = [sys.executable, __file__, "--one", str(clients), str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-        told = json.loads(done.stdout.splitlines()[-1])
+        told = apart(__file__, "--one", clients, rows)
         lines.append(
             [
                 f"{clients:,}",
@@ -65,7 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
 def measured(clients: int, rows: int) -> dict[str, float]:
     """Median seconds of a round after the first, and peaks of memory in MiB."""
     told = read_parameters()
-    settings = ClientSettings(kind="mlp", model=told.model, training=told.training, device="cpu")
+    settings = ClientSettings(
+        kind="mlp",
+        model=told.model,
+        training=told.training,
+        protocol=told.protocol,
+        device="cpu",
+    )
     ray = RayParameters(num_workers=WORKERS, address=None)
     with PeakMemory() as memory:
         data = federation_of(clients, rows)

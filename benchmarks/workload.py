@@ -6,8 +6,10 @@ import time
 
 import numpy as np
 import pandas as pd
+from configuration import read_parameters
 
 from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.engine import Grid
 from ms_pfl.federation.grid import Node, SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
@@ -63,6 +65,12 @@ def federation_of(clients: int, rows: int) -> FederationData:
     return FederationData(features, (SEED,), countries, ids, f"benchmark {clients} {rows}")
 
 
+def wait_for_nodes(grid: Grid, clients: int) -> None:
+    """Flower's simulation hands over its grid before all nodes have registered."""
+    while len(list(grid.get_node_ids())) < clients:
+        time.sleep(0.05)
+
+
 def nodes_of(data: FederationData) -> list[Node]:
     """One node a client."""
     return [Node(name, SEED) for name in data.countries]
@@ -89,6 +97,7 @@ def settings_of(hidden_layers: int, width: int) -> ClientSettings:
                 "batch_size": BATCH_SIZE,
                 "plateau": None,
             },
+            "protocol": read_parameters().protocol.model_dump(),
             "device": "cpu",
         }
     )
@@ -109,11 +118,11 @@ class Rounds:
         moments = [time.perf_counter()]
         run_rounds(
             self._grid,
-            make_strategy(FedAvgParameters(epochs=1), len(self._grid.nodes)),
+            make_strategy(FedAvgParameters(epochs=1)),
             self._initial,
             seed=SEED,
             epochs=1,
-            parameters=RoundsParameters(rounds=rounds, patience=None),
+            parameters=RoundsParameters(rounds=rounds, patience=None, client_fraction=1.0),
             report=lambda *_: moments.append(time.perf_counter()),
         )
         return [float(gap) for gap in np.diff(moments)]

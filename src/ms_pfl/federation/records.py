@@ -24,7 +24,7 @@ def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
     return {name: _view(array).copy() for name, array in record.items()}
 
 
-class _ReadArray(Array):  # type: ignore[misc]
+class _ReadArray(Array):
     """A Flower Array whose ``numpy()`` is quick, for Flower's own code; it is not to be sent."""
 
     def numpy(self) -> np.ndarray:
@@ -37,7 +37,7 @@ def readable(record: ArrayRecord) -> ArrayRecord:
     quick = ArrayRecord()
     for name, array in record.items():
         read = _ReadArray.__new__(_ReadArray)  # Array's own constructor is slow
-        vars(read).update(vars(array))
+        read.__dict__.update(array.__dict__)
         quick[name] = read
     return quick
 
