@@ -74,6 +74,17 @@ class PeakMemory:
         self.pss, self.rss = max(self.pss, pss), max(self.rss, rss)
 
 
+def workers_cpu_seconds() -> float:
+    """CPU time of all Ray workers below this process so far, user and system."""
+    total = 0
+    for pid in _descendants(os.getpid()):
+        with suppress(OSError):
+            if (_PROC / str(pid) / "cmdline").read_bytes().startswith(b"ray::"):
+                fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def _rollup(pid: int) -> Iterable[tuple[str, float]]:
     for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
         name, _, rest = line.partition(":")
