@@ -12,6 +12,7 @@ from ms_pfl.learning.models import (
     build_model,
     extension_layers,
     get_arrays,
+    relu_dropout,
     set_arrays,
 )
 from ms_pfl.learning.parameters import ModelParameters
@@ -143,3 +144,35 @@ def test_extension_layers_takes_the_first_tier_that_holds() -> None:
 def test_tiers_must_fall_to_zero(tiers: list[dict[str, int]]) -> None:
     with pytest.raises(ValidationError, match="extension_tiers"):
         model_parameters(extension_tiers=tiers)
+
+
+def dropped_out(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Results and gradients of 201 x 997 ones, minus ones in the last column."""
+    x = torch.ones(201, 997)
+    x[:, -1] = -1.0
+    x.requires_grad_()
+    torch.manual_seed(seed)
+    y = relu_dropout(x * 1.0, 0.1)
+    y.sum().backward()
+    assert x.grad is not None
+    return y.detach(), x.grad
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    y, gradient = dropped_out(seed=1)
+    kept = 65536 / (65536 - 6554)  # 0.1 is 6554 / 65536 to the nearest
+    inner = y[:, :-1]
+    assert set(inner.unique().tolist()) == {0.0, np.float32(kept)}
+    assert not y[:, -1].any()
+    # five standard deviations of a share of 200,196 draws
+    assert abs((inner == 0).double().mean() - 6554 / 65536) < 5 * np.sqrt(0.09 / 200_196)
+    torch.testing.assert_close(gradient, y, rtol=0, atol=0)  # of ones: the same factor, or none
+
+
+def test_each_seed_drops_other_values_and_the_same_ones_again() -> None:
+    first, again, other = (dropped_out(seed)[0][:, :-1] == 0 for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    # independent draws agree in 0.1^2 + 0.9^2 of all
+    assert abs((first == other).double().mean() - 0.82) < 0.01
+    # neighbors too, that come from the same 64 bits
+    assert abs((first[:, 1:] == first[:, :-1]).double().mean() - 0.82) < 0.01

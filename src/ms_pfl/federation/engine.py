@@ -17,6 +17,10 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # cuBLAS repeats its results bit by bit only with a fixed workspace
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # glibc gives the memory of each training step back to the system and asks for it again; read
+    # by the Ray workers, as they start with this environment
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

@@ -330,10 +330,15 @@ class LocalGrid(SimulationGrid):
 
     _run_ids = itertools.count(1)
 
-    def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
-        """Begin a run over the nodes, which are countries of the data."""
+    def __init__(
+        self,
+        data: FederationData,
+        nodes: Iterable[Node],
+        make_app: MakeApp = make_client_app,
+    ) -> None:
+        """Begin a run over the nodes, countries of the data; ``make_app``: of the ClientHost."""
         super().__init__(nodes)
-        self._host = ClientHost(self._tell)
+        self._host = ClientHost(self._tell, make_app)
         self._run_id = next(self._run_ids)
         countries = sorted({node.country for node in self.nodes.values()})
         rows = [data.rows(country) for country in countries]

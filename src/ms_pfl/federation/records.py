@@ -13,16 +13,37 @@ from ms_pfl.federation.scaler import Scaler, ScalerSums
 
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
     """An ArrayRecord of named arrays."""
-    return ArrayRecord({name: Array(np.asarray(array)) for name, array in arrays.items()})
+    record = ArrayRecord()  # made from a dictionary it would copy each Array
+    for name, array in arrays.items():
+        record[name] = Array(np.asarray(array))
+    return record
 
 
 def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
     """The named arrays of an ArrayRecord."""
-    return {name: _to_numpy(array) for name, array in record.items()}
+    return {name: _view(array).copy() for name, array in record.items()}
 
 
-def _to_numpy(array: Array) -> np.ndarray:
-    """``array.numpy()`` without parsing the header of numpy's file format again.
+class _ReadArray(Array):
+    """A Flower Array whose ``numpy()`` is quick, for Flower's own code; it is not to be sent."""
+
+    def numpy(self) -> np.ndarray:
+        """The array, read-only."""
+        return _view(self)
+
+
+def readable(record: ArrayRecord) -> ArrayRecord:
+    """The same record, of which Flower's code decodes the arrays quickly; it is not to be sent."""
+    quick = ArrayRecord()
+    for name, array in record.items():
+        read = _ReadArray.__new__(_ReadArray)  # Array's own constructor is slow
+        read.__dict__.update(array.__dict__)
+        quick[name] = read
+    return quick
+
+
+def _view(array: Array) -> np.ndarray:
+    """``array.numpy()``, read-only, without parsing the header of numpy's file format again.
 
     Dtype and shape stand beside the data; parsing them takes longer than a small array's step.
     """
@@ -30,10 +51,10 @@ def _to_numpy(array: Array) -> np.ndarray:
     size = math.prod(array.shape)
     start = len(array.data) - size * dtype.itemsize
     if array.stype != "numpy.ndarray" or b"'fortran_order': False" not in array.data[:start]:
-        decoded: np.ndarray = array.numpy()
+        decoded: np.ndarray = Array.numpy(array)
         return decoded
     flat = np.frombuffer(array.data, dtype=dtype, count=size, offset=start)
-    return flat.reshape(array.shape).copy()
+    return flat.reshape(array.shape)
 
 
 def payload_bytes(record: ArrayRecord) -> int:

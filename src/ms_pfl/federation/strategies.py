@@ -26,6 +26,7 @@ from ms_pfl.federation.engine import (
     Grid,
     Message,
     MetricRecord,
+    RecordDict,
     Strategy,
 )
 from ms_pfl.federation.exchange import check_replies, node_name
@@ -37,6 +38,7 @@ from ms_pfl.federation.parameters import (
     FedYogiParameters,
     StrategyParameters,
 )
+from ms_pfl.federation.records import readable
 from ms_pfl.learning.seeds import derive_seed
 
 
@@ -79,7 +81,7 @@ class Strict:
         """
         parent: Any = super()
         ordered = check_replies(replies, list(self._expected), self._expected)
-        arrays, metrics = parent.aggregate_train(server_round, ordered)
+        arrays, metrics = parent.aggregate_train(server_round, [_readable(m) for m in ordered])
         # numpy turns float32 into float64 in some strategies' server steps
         cast = {
             name: Array(array.numpy().astype(self._dtypes[name])) for name, array in arrays.items()
@@ -155,6 +157,14 @@ _STRATEGIES: dict[type[StrategyParameters], type[Strict]] = {
     FedYogiParameters: StrictFedYogi,
     FedAdagradParameters: StrictFedAdagrad,
 }
+
+
+def _readable(reply: Message) -> Message:
+    """The reply with arrays that the strategy decodes quickly."""
+    content = RecordDict(dict(reply.content.items()))
+    for name, record in reply.content.array_records.items():
+        content[name] = readable(record)
+    return Message(content, metadata=reply.metadata)
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,42 @@ def _width(n_features: int, parameters: ModelParameters) -> int:
     return parameters.width if parameters.hidden_layers else n_features
 
 
+class _ReluDropout(torch.autograd.Function):
+    """ReLU and dropout in place: a result of the layer before it is not needed any more.
+
+    Sixteen random bits decide on a value; torch's dropout draws each value's number one by one,
+    which is a fifth of a training step on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
+        bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        values = bits.view(torch.int16)[: x.numel()].view(x.shape).to(x.dtype)
+        ctx.scale = 2**16 / (2**16 - dropped)
+        x.clamp_min_(0).mul_(values.ge_(dropped - 2**15).mul_(ctx.scale))
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (y,) = ctx.saved_tensors
+        # y is 0 where x was not above 0 or was dropped
+        return torch.ops.aten.threshold_backward(gradients[0], y, 0).mul_(ctx.scale), None
+
+
+def relu_dropout(x: Tensor, p: float) -> Tensor:
+    """ReLU, then dropout; ``x`` is overwritten.
+
+    Dropout sets a value to zero with probability ``p`` and else scales it up, so that the mean
+    stays (Srivastava et al., JMLR 15, 2014). On a CPU ``p`` is rounded to the nearest 1 / 65,536.
+    """
+    if x.device.type != "cpu":
+        return nn.functional.dropout(torch.relu(x), p)
+    result: Tensor = _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
+    return result
+
+
 class Network(nn.Module):
     """What the two networks share: a stack of ReLU layers with dropout."""
 
@@ -40,9 +77,8 @@ class Network(nn.Module):
 
     def _branch(self, layers: nn.ModuleList, x: Tensor) -> Tensor:
         for layer in layers:
-            x = torch.relu(layer(x))
-            if self.training and self.dropout > 0:
-                x = nn.functional.dropout(x, self.dropout)
+            drop = self.training and self.dropout > 0
+            x = relu_dropout(layer(x), self.dropout) if drop else torch.relu(layer(x))
         return x
 
 

@@ -1,0 +1,128 @@
+"""Rows, networks and rounds of a given size, for the benchmarks of the training side."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+from configuration import read_parameters
+
+from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.engine import Grid
+from ms_pfl.federation.grid import Node, SimulationGrid
+from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
+from ms_pfl.federation.partitions import CountryRows, FederationData
+from ms_pfl.federation.rounds import federated_scaler, prepare, run_rounds
+from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.learning.models import build_model, get_arrays
+
+SEED = 0
+N_FEATURES = 42
+STUDY_CLIENTS, STUDY_ROWS = 32, 283_115  # Pirmani et al. 2025
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT, BATCH_SIZE = 1e-4, 5e-5, 0.1, 512  # its public code
+
+
+def skewed_sizes(clients: int, rows: int, smallest: int = 5) -> list[int]:
+    """Rows of each client: even steps on a log scale from ``smallest`` up, as in a registry.
+
+    The sum is ``rows``. With 32 clients and 283,115 rows the largest has about 70,000.
+    """
+    if clients * smallest > rows:
+        raise ValueError(f"{rows} rows are too few for {clients} clients of {smallest}")
+    low, high = 1.0, float(rows)
+    for _ in range(60):  # bisect the ratio of the largest to the smallest
+        middle = (low * high) ** 0.5
+        total = (smallest * middle ** np.linspace(0, 1, clients)).sum()
+        low, high = (middle, high) if total < rows else (low, middle)
+    sizes = np.floor(smallest * low ** np.linspace(0, 1, clients)).astype(int)
+    sizes[-1] += rows - sizes.sum()
+    return [int(size) for size in sizes]
+
+
+def country_rows(clients: int, rows: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Features (float32) and labels (float32 0/1, a fifth of them 1) by name of the client."""
+    rng = np.random.default_rng(SEED)
+    made = {}
+    for number, size in enumerate(skewed_sizes(clients, rows)):
+        x = rng.standard_normal((size, N_FEATURES), dtype=np.float32)
+        y = (x[:, 0] + rng.standard_normal(size, dtype=np.float32) > 1.2).astype(np.float32)
+        made[f"C{number:04d}"] = (x, y)
+    return made
+
+
+def federation_of(clients: int, rows: int) -> FederationData:
+    """The same as our clients hold it, split 60/20/20; no ids, which no client reads."""
+    rng = np.random.default_rng(SEED)
+    countries = {}
+    for name, (x, y) in country_rows(clients, rows).items():
+        # at least one training row: the first of the permutation
+        codes = np.searchsorted([0.6, 0.8], np.arange(len(y)) / len(y), side="right")
+        split = rng.permutation(codes).astype(np.int8)
+        countries[name] = CountryRows(name, x, y, {SEED: split})
+    features = tuple(f"x{i}" for i in range(N_FEATURES))
+    ids = dict.fromkeys(countries, pd.DataFrame())
+    return FederationData(features, (SEED,), countries, ids, f"benchmark {clients} {rows}")
+
+
+def wait_for_nodes(grid: Grid, clients: int) -> None:
+    """Flower's simulation hands over its grid before all nodes have registered."""
+    while len(list(grid.get_node_ids())) < clients:
+        time.sleep(0.05)
+
+
+def nodes_of(data: FederationData) -> list[Node]:
+    """One node a client."""
+    return [Node(name, SEED) for name in data.countries]
+
+
+def settings_of(hidden_layers: int, width: int) -> ClientSettings:
+    """The study's network and optimizer, with these layers."""
+    return ClientSettings.model_validate(
+        {
+            "kind": "mlp",
+            "model": {
+                "hidden_layers": hidden_layers,
+                "width": width,
+                "dropout": DROPOUT,
+                "extension_width": 64,
+                "extension_tiers": [{"min_rows": 0, "layers": 1}],
+                "combining_activation": False,
+                "combining_personal": False,
+            },
+            "training": {
+                "optimizer": "adam",
+                "learning_rate": LEARNING_RATE,
+                "weight_decay": WEIGHT_DECAY,
+                "batch_size": BATCH_SIZE,
+                "plateau": None,
+            },
+            "protocol": read_parameters().protocol.model_dump(),
+            "device": "cpu",
+        }
+    )
+
+
+class Rounds:
+    """A federation of one network, played some rounds at a time: FedAvg, one local epoch."""
+
+    def __init__(self, grid: SimulationGrid, settings: ClientSettings) -> None:
+        """Prepare the clients: scaler, settings, scaled rows."""
+        self._grid = grid
+        prepare(grid, SEED, settings, federated_scaler(grid, SEED))
+        model = build_model(settings.kind, N_FEATURES, settings.model, 0, initial_seed(SEED))
+        self._initial = get_arrays(model)
+
+    def seconds(self, rounds: int) -> list[float]:
+        """The seconds of each round: every client scores what it receives, trains, is averaged."""
+        moments = [time.perf_counter()]
+        run_rounds(
+            self._grid,
+            make_strategy(FedAvgParameters(epochs=1)),
+            self._initial,
+            seed=SEED,
+            epochs=1,
+            parameters=RoundsParameters(rounds=rounds, patience=None, client_fraction=1.0),
+            report=lambda *_: moments.append(time.perf_counter()),
+        )
+        return [float(gap) for gap in np.diff(moments)]
