@@ -7,8 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kedro_project import PROJECT
+
+# pytest-xdist tells its processes how wide its own terminal is
+os.environ.pop("COLUMNS", None)
+# how long an example takes says more of the machine than of the code
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
