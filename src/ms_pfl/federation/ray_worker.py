@@ -8,6 +8,7 @@ from typing import Any
 
 from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
 from ms_pfl.federation.grid import Answers, ClientHost
+from ms_pfl.federation.records import traveling
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,9 @@ class RayClientHost(ClientHost):
                 }
             )
             items.append((parcel.index, parcel.message))
-        return self.handle(run_id, items)
+        answers = self.handle(run_id, items)
+        for reply in answers.replies.values():
+            if isinstance(reply, Message):
+                for name, record in reply.content.array_records.items():
+                    reply.content[name] = traveling(record)
+        return answers
