@@ -17,6 +17,13 @@ os.environ.pop("COLUMNS", None)
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
+_LONGEST = ("test_smoke_run.py", "test_own_tables.py", "test_own_episodes.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole jobs come first, so that the processes end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
