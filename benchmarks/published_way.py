@@ -13,11 +13,14 @@ class, predictions collected row by row. It runs on Flower's Ray simulation with
 time, one core and one torch thread each; a round there is one train and one evaluate message a
 client, and FedAvg.
 
-It is a fair one: same rows, network, optimizer, batch and epochs, the same two cores, the faster
-of the file formats that pandas offers, and the Flower and PyTorch of this project, which are newer
-than the study's. Timed is the second of its rounds, when processes and libraries are warm; ours
-are those after the first. Memory is the peak over all processes of either, each process tree
-started anew, PSS (shared pages once) and RSS; ours includes the start-up and the first round.
+It is a fair one: same rows, network, optimizer, batch and epochs, the same two cores, the file
+format that the study's code reads (pickle), and the Flower and PyTorch of this project, which are
+newer than the study's. Timed is the second of its rounds, when processes and libraries are warm;
+ours is the median of the three after the first. A round of theirs scores the validation rows after
+training and the test rows after averaging, one of ours the validation rows, as it receives the
+model; our test rows are read once, at the end. Memory is the peak over all processes of either,
+each process tree started anew, PSS (shared pages once) and RSS; ours includes the start-up and the
+first round.
 """
 
 from __future__ import annotations
