@@ -17,6 +17,7 @@ from ms_pfl.evaluation.bootstrap import (
     replicate_roc_auc,
     weighted_roc_auc,
 )
+from ms_pfl.reporting.audit import audit_table
 
 
 def clustered(seed: int = 0, countries: int = 3) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def test_a_replicate_is_the_metric_of_the_drawn_patients_rows() -> None:
     table = clustered()
     resamples = draw_patients(table, 40, seed=1)
     found = replicate_roc_auc(table, resamples)
-    macro = mean_over(found.by_country, found.by_country)
+    macro = mean_over(list(found.by_country), found.by_country)
     assert found.pooled[0] == roc_auc_score(table["label"], table["probability"])
     own = [t for _, t in table.groupby("country") if t["label"].nunique() == 2]
     assert len(own) == 2
@@ -174,3 +175,20 @@ def test_macro_differences_run_over_countries_that_both_have() -> None:
     row = audit.loc["selection", "macro"]
     assert row["sound"] == pytest.approx(means["sound"])
     assert row["value"] == pytest.approx(means["selection"])
+
+
+def test_a_macro_that_is_defined_nowhere_is_undefined_and_the_pooled_one_is_not() -> None:
+    """Each country has one class: there is no country's ROC-AUC, and one of all rows."""
+    rows = clustered(countries=2)
+    rows["label"] = (rows["country"] == "c1").astype(int)
+    table = pd.concat([rows.assign(variant=name) for name in ("sound", "selection")]).assign(
+        paradigm="federated", strategy="fedavg", seed=0, split="test"
+    )
+    audit = measure(table, 100, 0).set_index(["scope", "variant"])
+    assert audit.loc["macro", ["sound", "value", "difference", "low", "high"]].isna().all(axis=None)
+    pooled = roc_auc_score(rows["label"], rows["probability"])
+    assert audit.loc[("pooled", "selection"), "value"] == pytest.approx(pooled)
+    assert audit.loc[("pooled", "selection"), ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    shown = audit_table(audit.reset_index()).set_index("ROC-AUC")["Federated FedAvg"]
+    assert shown["macro"].tolist() == ["undefined", "undefined"]
+    assert shown["pooled"].tolist() == [f"{pooled:.3f}", "+0.000 [+0.000, +0.000]"]

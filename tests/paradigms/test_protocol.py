@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from federation_examples import (
     PROTOCOL,
     RecordingGrid,
@@ -17,11 +18,14 @@ from federation_examples import (
 )
 from paradigm_examples import STRATEGIES, Study, parameters
 
+from kedro_project import PROJECT
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
+from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import _Client, _PreparedRows
 from ms_pfl.federation.grid import LocalGrid
 from ms_pfl.federation.parameters import (
+    CheckpointParameters,
     ClientSettings,
     FedAvgParameters,
     ProtocolParameters,
@@ -33,9 +37,13 @@ from ms_pfl.federation.rounds import predict, run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.models import build_model, get_arrays
 from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.paradigms.assembly import stamp_of
+from ms_pfl.paradigms.outcome import Outcome
 from ms_pfl.paradigms.parameters import ParadigmParameters
-from ms_pfl.pipelines.audit.nodes import SOUND, VARIANTS, protocol_of
+from ms_pfl.pipelines.audit.nodes import SOUND, VARIANTS, protocol_of, trainer
+from ms_pfl.pipelines.evaluation.nodes import score_predictions
 from ms_pfl.reporting.protocol import PUBLISHED, published_choices
+from ms_pfl.reporting.tables import notes
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)
 
@@ -239,3 +247,80 @@ def test_a_variant_flips_one_choice_and_the_last_all() -> None:
         assert {key for key in SOUND if flipped[key] != SOUND[key]} == {name}
         assert published_choices(flipped) == [PUBLISHED[name][1]]
     assert len(published_choices(protocol_of("together").model_dump())) == 6
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_each_choice_is_in_the_stamp(name: str) -> None:
+    data = federation_data(*tables())
+    stamps = [
+        stamp_of("federated", "fedavg", ("federated",), data, told_).tobytes()
+        for told_ in (told(), told(), told(**{name: PUBLISHED[name][0]}))
+    ]
+    assert stamps[0] == stamps[1] != stamps[2]
+
+
+def test_as_published_sets_the_six_choices_and_nothing_else() -> None:
+    text = (PROJECT / "conf/as_published/parameters.yml").read_text()
+    assert yaml.safe_load(text) == {
+        "protocol": {name: value for name, (value, _) in PUBLISHED.items()}
+    }
+
+
+def test_the_audit_trains_each_variant_with_its_own_protocol(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What reaches `train`, variant by variant, and the name that the predictions carry."""
+    asked: list[tuple[str, str, ProtocolParameters]] = []
+
+    def note(paradigm: str, strategy: str, *rest: object) -> Outcome:
+        asked.append((paradigm, strategy, rest[3].protocol))  # type: ignore[attr-defined]
+        return Outcome(pd.DataFrame({"label": [1]}), pd.DataFrame(), {})
+
+    monkeypatch.setattr("ms_pfl.paradigms.train.train", note)
+    given = parameters()
+    sections = (
+        "model",
+        "training",
+        "strategies",
+        "centralized",
+        "local",
+        "federated",
+        "fine_tuned",
+    )
+    trained = {}
+    for variant in VARIANTS:
+        asked.clear()
+        table = trainer(variant)(
+            episodes=tables()[0], unfinished=None, seeds=[0], fractions=FRACTIONS, device="cpu",
+            ray=None, checkpoints=CheckpointParameters(every_rounds=5),
+            **{name: getattr(given, name) for name in sections},
+        )  # fmt: skip
+        assert {protocol for *_, protocol in asked} == {protocol_of(variant)}
+        assert set(table["variant"]) == {variant}
+        trained[variant] = len(table)
+    alone = {"personal_arrays": 1, "proximal_term": 1, "fine_tuning_rows": 1}
+    assert trained == dict.fromkeys(VARIANTS, 4) | alone
+
+
+def test_the_same_rows_are_insisted_on_with_the_sound_protocol_alone() -> None:
+    rows = pd.DataFrame({"paradigm": "local", "strategy": "none", "seed": 0, "country": "AU",
+                         "patient_id": "p", "episode_id": ["a", "b", "c"], "probability": 0.5,
+                         "split": ["test", "test", "validation"], "label": [0, 1, 1]})  # fmt: skip
+    with pytest.raises(InputError, match="split by patient"):
+        score_predictions(protocol_of("sound"), table=rows)
+    metrics, _ = score_predictions(protocol_of("split_unit"), table=rows)
+    assert len(metrics) > 0
+
+
+def test_the_page_says_that_the_published_protocol_is_in_force() -> None:
+    counts = pd.DataFrame({"seed": [0], "n_episodes": 9, "n_positive": 3, "n_patients": 4,
+                           "n_countries": 2, "n_single_class": 0})  # fmt: skip
+    splits = pd.DataFrame({"country": ["AU"], "train_episodes": 9, "train_positive": 3,
+                           "validation_patients": 2, "test_patients": 2})  # fmt: skip
+    source = {"kind": "own", "description": "a table"}
+    sound = notes(counts, source, splits, SOUND)
+    published = notes(counts, source, splits, protocol_of("together").model_dump())
+    assert not any("PUBLISHED" in line for line in sound)
+    assert published[0].startswith("PUBLISHED PROTOCOL, not a sound comparison: episodes split")
+    assert any("the same rows for every model" in line for line in sound)
+    assert not any("the same rows for every model" in line for line in published)

@@ -37,7 +37,8 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     Returns:
         A row a variant, model and scope (pooled, macro): variant, paradigm, strategy, scope,
         sound, value (ROC-AUC, mean over seeds), difference (value - sound), low, high (95 %
-        percentile interval of the difference).
+        percentile interval of the difference); NaN where no country (of a seed) or no replicate has
+        both classes.
 
     Raises:
         InputError: a model has no sound variant to stand against.
@@ -57,7 +58,9 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
             pairs = list(zip(fits[SOUND, *model], fits[variant, *model], strict=True))
             for scope in SCOPES:
                 sound, value = np.mean([_pair(*pair, scope) for pair in pairs], axis=0)
-                low, high = np.nanpercentile((value - sound)[1:], [2.5, 97.5])
+                drawn = (value - sound)[1:]
+                drawn = drawn[~np.isnan(drawn)]
+                low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
                 observed = (sound[0], value[0], value[0] - sound[0])
                 records.append((variant, *model, scope, *observed, low, high))
     columns = ["variant", "paradigm", "strategy", "scope"]
@@ -70,4 +73,6 @@ def _pair(sound: Replicates, other: Replicates, scope: str) -> NDArray[np.float6
     if scope == "pooled":
         return np.array([sound.pooled, other.pooled])
     common = sorted(sound.by_country.keys() & other.by_country.keys())
+    if not common:
+        return np.full((2, len(sound.pooled)), np.nan)
     return np.array([mean_over(common, fit.by_country) for fit in (sound, other)])

@@ -7,7 +7,7 @@ the models share cancels in their differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,12 +126,17 @@ def replicate_roc_auc(test: pd.DataFrame, resamples: Resamples) -> Replicates:
 
 
 def mean_over(
-    countries: Iterable[str], values: Mapping[str, NDArray[np.float64]]
+    countries: Sequence[str], values: Mapping[str, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """The macro mean over a fixed set of countries, replicate by replicate.
 
     A country that has lost a class in a replicate is left out of that one; NaN where all have.
+
+    Raises:
+        ValueError: there is no country.
     """
+    if not countries:
+        raise ValueError("a mean over countries needs one")
     stacked = np.array([values[country] for country in countries])
     known = ~np.isnan(stacked)
     total, n = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)

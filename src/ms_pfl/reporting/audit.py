@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,8 @@ def audit_table(audit: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``Protocol``, ``ROC-AUC`` (pooled, macro), then a column a model: ROC-AUC itself for the
-        sound protocol, for a choice the difference to it with its 95 % interval, and a dash where
-        the choice does not act on the model.
+        sound protocol, for a choice the difference to it with its 95 % interval; a dash where the
+        choice does not act on the model, and "undefined" where test rows lack a class.
     """
     models = models_in_order(audit)
     rows = []
@@ -45,6 +46,8 @@ def audit_table(audit: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(row: Mapping[str, float], variant: str) -> str:
+    if math.isnan(row["difference"]):
+        return "undefined"
     if variant == SOUND:
         return f"{row['value']:.3f}"
     return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
