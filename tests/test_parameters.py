@@ -33,7 +33,7 @@ def complaint(runtime: dict[str, Any]) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("env", ["base", "smoke", "paper", "heart"])
+@pytest.mark.parametrize("env", ["base", "smoke", "paper", "heart", "as_published"])
 def test_each_environment_is_valid(env: str) -> None:
     Parameters.model_validate(load(env))
 
