@@ -111,18 +111,25 @@ def test_a_driver_killed_at_any_moment_goes_on_with_the_same_bits(project: Kedro
     moments = random.Random(2025)
     went_on = 0
     marks: list[str] = []
-    for number in range(KILLS):
+    while len(marks) < KILLS:
         moment = moments.uniform(0.2 * seconds, seconds)
         with started(project, *COMMAND) as (process, mark):
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            marks.append(mark)
+            try:
+                process.wait(timeout=moment)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                marks.append(mark)
+            else:  # the machine has become faster: it was done before the kill
+                seconds *= 0.9
+                continue
         found, said = finish(project)
         resumed = said.count("taken over") + said.count("goes on after")
         went_on += resumed > 0
-        print(f"kill {number} after {moment:.1f} of {seconds:.1f} s: {resumed} seeds gone on from")
-        assert found == expected, f"kill {number}, after {moment:.1f} s"
+        print(
+            f"kill {len(marks)} after {moment:.1f} of {seconds:.1f} s: {resumed} seeds gone on from"
+        )
+        assert found == expected, f"kill {len(marks)}, after {moment:.1f} s"
     # if the driver dies while Ray's agents start, they notice within two minutes
     assert {mark: left for mark in marks if (left := none_left(mark, 180))} == {}
     assert went_on >= KILLS // 4, "many kills come in the midst of a training"
