@@ -64,6 +64,8 @@ def started(project: KedroProject, *arguments: str) -> Iterator[tuple[subprocess
         [sys.executable, "-m", "kedro", *arguments],
         cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "NO_COLOR": "1", "MS_PFL_DRILL": mark}, start_new_session=True,
+        # a shell starts what runs in its background deaf to Ctrl-C, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         try:
             yield process, mark
