@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.cohort.treatments import closed_up
+from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.paradigms.parameters import AuditParameters, ParadigmParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
@@ -42,6 +43,7 @@ class Parameters(ParadigmParameters):
     )
     ray: RayParameters
     checkpoints: CheckpointParameters
+    comparison: ComparisonParameters
     audit: AuditParameters
     tracking: TrackingParameters
 

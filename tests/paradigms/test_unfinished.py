@@ -124,23 +124,10 @@ def test_other_data_or_splits_begin_anew(cut_off: Path) -> None:
 
 
 def test_other_code_begins_anew(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_code", lambda: "another version")
+    monkeypatch.setattr(module, "source_digest", lambda: "another version")
     cutter = Cutter(99)
     run(cut_off, ("federated", "fedavg"), cutter)
     assert notes(cutter) == []
-
-
-def test_the_code_is_that_of_all_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "room").mkdir()
-    (tmp_path / "room/a.py").write_text("x = 1\n")
-    monkeypatch.setattr("ms_pfl.__path__", [str(tmp_path)])
-    found = []
-    for content in ("x = 1\n", "x = 1\n", "x = 2\n"):
-        (tmp_path / "room/a.py").write_text(content)
-        module._code.cache_clear()
-        found.append(module._code())
-    module._code.cache_clear()
-    assert found[0] == found[1] != found[2]
 
 
 def test_the_key_knows_the_models_a_training_starts_from() -> None:

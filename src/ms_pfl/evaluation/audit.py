@@ -7,14 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.bootstrap import (
-    Replicates,
-    draw_patients,
-    mean_over,
-    replicate_roc_auc,
-)
+from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.checks import FIT
 from ms_pfl.evaluation.names import models_in_order
+from ms_pfl.evaluation.replicates import FitReplicates, TestRows, intervals, replicate_fit
 
 SOUND = "sound"
 SCOPES = ("pooled", "macro")
@@ -45,10 +41,13 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     """
     test = predictions[predictions["split"] == "test"]
     resamples = draw_patients(predictions, replicates, seed)
-    fits: dict[tuple[str, ...], list[Replicates]] = {}
-    for fit, rows in test.groupby(["variant", *FIT], sort=True):
+    fits: dict[tuple[str, ...], list[FitReplicates]] = {}
+    ordered = test.sort_values("country", kind="stable")
+    for fit, rows in ordered.groupby(["variant", *FIT], sort=True):
         model = tuple(str(part) for part in fit[:3])
-        fits.setdefault(model, []).append(replicate_roc_auc(rows, resamples))
+        own = TestRows.of(rows, resamples, seed)
+        scored = replicate_fit(own, rows["probability"].to_numpy(), only=["roc_auc"])
+        fits.setdefault(model, []).append(scored)
     records = []
     for variant in dict.fromkeys(predictions["variant"]):
         own = predictions[predictions["variant"] == variant]
@@ -58,9 +57,7 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
             pairs = list(zip(fits[SOUND, *model], fits[variant, *model], strict=True))
             for scope in SCOPES:
                 sound, value = np.mean([_pair(*pair, scope) for pair in pairs], axis=0)
-                drawn = (value - sound)[1:]
-                drawn = drawn[~np.isnan(drawn)]
-                low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
+                low, high = intervals((value - sound)[None])[0]
                 observed = (sound[0], value[0], value[0] - sound[0])
                 records.append((variant, *model, scope, *observed, low, high))
     columns = ["variant", "paradigm", "strategy", "scope"]
@@ -68,11 +65,9 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     return pd.DataFrame.from_records(records, columns=[*columns, *numbers])
 
 
-def _pair(sound: Replicates, other: Replicates, scope: str) -> NDArray[np.float64]:
+def _pair(sound: FitReplicates, other: FitReplicates, scope: str) -> NDArray[np.float64]:
     """ROC-AUC of the sound variant and of another, shape (2, 1 + replicates), of one seed."""
     if scope == "pooled":
-        return np.array([sound.pooled, other.pooled])
-    common = sorted(sound.by_country.keys() & other.by_country.keys())
-    if not common:
-        return np.full((2, len(sound.pooled)), np.nan)
-    return np.array([mean_over(common, fit.by_country) for fit in (sound, other)])
+        return np.array([fit.pooled["roc_auc"] for fit in (sound, other)])
+    common = sorted(sound.by_country["roc_auc"].keys() & other.by_country["roc_auc"].keys())
+    return np.array([fit.mean("roc_auc", weighted=False, over=common) for fit in (sound, other)])

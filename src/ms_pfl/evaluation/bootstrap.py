@@ -1,44 +1,55 @@
 """The paired patient-cluster bootstrap.
 
-Episodes of a patient are not independent, so patients are drawn, with all their episodes; within
-each country, so that its size stays. One draw serves every model and seed that is compared: what
-the models share cancels in their differences.
+Episodes of a patient are not independent, so patients are drawn, with all their episodes (Field
+and Welsh, JRSS B 69, 2007); within each country, so that its size stays. One draw serves every
+model and seed that is compared: what the models share cancels in their differences.
+
+Drawing a patient three times is giving its rows the weight 3, so a replicate is a column of weights
+and nothing is copied. Column 0 of every array here is what was observed: all weights are 1.
+
+In a stratum of n patients, n draws vary too little: by (n - 1) / n, which in a study of many small
+countries adds up. So n - 1 are drawn and weigh n / (n - 1) each (Rao and Wu, JASA 83, 1988). A
+country with one patient cannot say how much its patients vary; its weight is always 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-_ROWS_A_CHUNK = 4_000_000
+# Cells worked on at once, so that a chunk of a large test split stays in the cache.
+_CELLS_A_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each patient was drawn.
+    """How much each patient weighs.
 
-    ``patients``: (country, patient_id) of each column; ``counts``: shape (replicates, patients),
-    each row adding up to the number of patients of every country.
+    ``patients``: (country, patient_id) of each row of ``weights``, sorted; ``weights``: shape
+    (patients, 1 + replicates); column 0 is 1 for everybody, and every other column adds up to the
+    number of patients of each country.
     """
 
     patients: pd.MultiIndex
-    counts: NDArray[np.uint8]
+    weights: NDArray[np.float32]
 
-    def weights(self, rows: pd.DataFrame) -> NDArray[np.uint8]:
-        """The weight of each row of a table in each replicate, shape (replicates, rows).
+    def positions(self, rows: pd.DataFrame) -> NDArray[np.intp]:
+        """The row of ``weights`` that belongs to each row of a table.
 
         Args:
             rows: with country and patient_id, of patients that were drawn from.
+
+        Raises:
+            KeyError: a patient was not drawn from.
         """
         keys = pd.MultiIndex.from_frame(rows[["country", "patient_id"]])
-        columns = self.patients.get_indexer(keys)
-        if (columns < 0).any():
-            raise KeyError(f"patient {keys[int((columns < 0).argmax())]} was not drawn from")
-        return self.counts[:, columns]
+        found = self.patients.get_indexer(keys)
+        if (found < 0).any():
+            raise KeyError(f"patient {keys[int((found < 0).argmax())]} was not drawn from")
+        return found
 
 
 def draw_patients(rows: pd.DataFrame, replicates: int, seed: int) -> Resamples:
@@ -52,92 +63,105 @@ def draw_patients(rows: pd.DataFrame, replicates: int, seed: int) -> Resamples:
     patients = rows[["country", "patient_id"]].drop_duplicates()
     patients = patients.sort_values(["country", "patient_id"], ignore_index=True)
     random = np.random.default_rng(seed)
-    counts = np.empty((replicates, len(patients)), dtype=np.uint8)
+    weights = np.ones((len(patients), 1 + replicates), dtype=np.float32)
     for index in patients.groupby("country", sort=True).indices.values():
         n = len(index)
-        drawn = random.multinomial(n, np.full(n, 1 / n), size=replicates)
-        counts[:, index] = np.minimum(drawn, np.iinfo(np.uint8).max)
-    return Resamples(pd.MultiIndex.from_frame(patients), counts)
+        if n > 1:
+            drawn = random.multinomial(n - 1, np.full(n, 1 / n), size=replicates).T
+            weights[index, 1:] = drawn * (n / (n - 1))
+    return Resamples(pd.MultiIndex.from_frame(patients), weights)
 
 
-def weighted_roc_auc(
-    labels: NDArray[np.integer], scores: NDArray[np.floating], weights: NDArray[np.integer]
-) -> NDArray[np.float64]:
-    """ROC-AUC of rows that count several times (or not), for many weightings at once.
+def weighted_rank_metrics(
+    labels: NDArray[np.integer],
+    scores: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    clusters: NDArray[np.intp] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""ROC-AUC and average precision of weighted rows, for many weightings at once.
 
-    ``sum_g P_g (N_<g + N_g / 2) / (P N)`` over groups ``g`` of equal scores, with ``P_g`` and
-    ``N_g`` the weights of their positives and negatives: what repeating rows would give.
+    With weights :math:`w`, positives :math:`i` and negatives :math:`j`:
+    ROC-AUC :math:`= \sum_i w_i (N_{<i} + N_{\le i}) / (2 P N)`, where :math:`N_{<i}` is the weight
+    of the negatives that score below :math:`i`; average precision
+    :math:`= \sum_i w_i \frac{P_{\ge i}}{P_{\ge i} + N_{\ge i}} / P`. Whole weights give what
+    repeating rows would give.
 
     Args:
         labels: 0 or 1, shape (rows,).
         scores: shape (rows,).
-        weights: whole numbers, shape (replicates, rows).
+        weights: at least 0, shape (clusters, columns).
+        clusters: the row of ``weights`` that belongs to each row; its own where left out.
 
     Returns:
-        Shape (replicates,); NaN where only one class has weight.
+        Both of shape (columns,); NaN where only one class has weight.
 
     >>> y, s = np.array([0, 1, 1]), np.array([0.2, 0.1, 0.9])
-    >>> weighted_roc_auc(y, s, np.array([[1, 1, 1], [1, 1, 3], [2, 0, 1]])).tolist()
-    [0.5, 0.75, 1.0]
+    >>> w = np.array([[1, 1, 2], [1, 1, 0], [1, 3, 1]])
+    >>> roc, pr = weighted_rank_metrics(y, s, w)
+    >>> roc.tolist(), pr.round(4).tolist()
+    ([0.5, 0.75, 1.0], [0.8333, 0.95, 1.0])
     """
+    columns = weights.shape[1]
+    roc, pr = np.full(columns, np.nan), np.full(columns, np.nan)
     order = np.argsort(scores, kind="stable")
-    ranked, positive = scores[order], labels[order] > 0
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    step = max(1, _ROWS_A_CHUNK // max(len(order), 1))
-    parts = []
-    for first in range(0, len(weights), step):
-        own = weights[first : first + step, order].astype(np.float64)
-        positives = np.add.reduceat(own * positive, starts, axis=1)
-        negatives = np.add.reduceat(own * ~positive, starts, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        won = (positives * below).sum(axis=1)
-        parts.append(np.divide(won, pairs, out=np.full(len(own), np.nan), where=pairs > 0))
-    return np.concatenate(parts)
+    positive = labels[order] > 0
+    positives, negatives = order[positive], order[~positive]
+    if not len(positives) or not len(negatives):
+        return roc, pr
+    # for each positive: how many negatives score below, how many not above, and the first tie
+    lower = np.searchsorted(scores[negatives], scores[positives], "left")
+    upper = np.searchsorted(scores[negatives], scores[positives], "right")
+    first = np.searchsorted(scores[positives], scores[positives], "left")
+    if clusters is not None:
+        positives, negatives = clusters[positives], clusters[negatives]
+    step = max(1, _CELLS_A_CHUNK // len(order))
+    for start in range(0, columns, step):
+        chunk = slice(start, start + step)
+        part = weights[:, chunk].astype(np.float64)
+        own = part[positives]
+        below, ranked = _running_sum(part[negatives]), _running_sum(own)
+        n_positive, n_negative = ranked[-1], below[-1]
+        under = below[lower]
+        won = (own * (under + below[upper])).sum(axis=0)
+        true_positives = n_positive - ranked[first]
+        with np.errstate(invalid="ignore"):
+            precision = true_positives / (true_positives + (n_negative - under))
+        # a positive without weight above which nothing has weight: 0 / 0, and it does not count
+        hits = np.where(own > 0, own * precision, 0.0).sum(axis=0)
+        pairs = n_positive * n_negative
+        both = pairs > 0
+        np.divide(won / 2, pairs, out=roc[chunk], where=both)
+        np.divide(hits, n_positive, out=pr[chunk], where=both)
+    return roc, pr
 
 
-@dataclass(frozen=True)
-class Replicates:
-    """ROC-AUC of one fit, shape (1 + replicates,) each: first the observed value.
-
-    ``by_country`` holds the countries with both classes as observed; NaN in a replicate in which
-    one has lost a class.
-    """
-
-    pooled: NDArray[np.float64]
-    by_country: dict[str, NDArray[np.float64]]
+def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over the first 0, 1, 2 … rows; shape (rows + 1, columns)."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
 
 
-def replicate_roc_auc(test: pd.DataFrame, resamples: Resamples) -> Replicates:
-    """ROC-AUC of one fit, pooled and by country, as observed and in each replicate.
+def donors(defined: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.intp]:
+    """Which column stands in for each column: itself where defined, else one that is, at random.
+
+    A country with few patients loses a class in some replicates. To leave it out there would change
+    what a mean over countries is a mean of (and shift it); so it takes the values that it has in
+    another replicate, the same one for all models. That is drawing again until both classes are
+    there, for this country alone.
 
     Args:
-        test: country, patient_id, label, probability of the fit's test episodes.
-        resamples: of the patients.
+        defined: shape (1 + replicates,), whether the country has a value; true at 0.
+        random: where the choice comes from.
+
+    Returns:
+        Shape (1 + replicates,). What was observed (0) stands in only where no replicate is defined.
+
+    >>> donors(np.array([True, True, False]), np.random.default_rng(0)).tolist()
+    [0, 1, 1]
     """
-    weights = np.vstack([np.ones((1, len(test)), np.uint8), resamples.weights(test)])
-    labels, scores = test["label"].to_numpy(), test["probability"].to_numpy()
-    by_country = {}
-    for country, rows in test.groupby("country", sort=True).indices.items():
-        values = weighted_roc_auc(labels[rows], scores[rows], weights[:, rows])
-        if not np.isnan(values[0]):
-            by_country[str(country)] = values
-    return Replicates(weighted_roc_auc(labels, scores, weights), by_country)
-
-
-def mean_over(
-    countries: Sequence[str], values: Mapping[str, NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """The macro mean over a fixed set of countries, replicate by replicate.
-
-    A country that has lost a class in a replicate is left out of that one; NaN where all have.
-
-    Raises:
-        ValueError: there is no country.
-    """
-    if not countries:
-        raise ValueError("a mean over countries needs one")
-    stacked = np.array([values[country] for country in countries])
-    known = ~np.isnan(stacked)
-    total, n = np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, n, out=np.full(stacked.shape[1:], np.nan), where=n > 0)
+    choice = np.arange(len(defined))
+    known = np.flatnonzero(defined[1:]) + 1
+    lost = np.flatnonzero(~defined)
+    choice[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
+    return choice

@@ -1,10 +1,9 @@
-"""Metrics over seeds, and one paradigm against another."""
+"""Metrics over seeds."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.errors import InputError
 from ms_pfl.evaluation.names import METRICS, SCOPES, models_in_order
 
 
@@ -57,36 +56,3 @@ def summarize(metrics: pd.DataFrame) -> pd.DataFrame:
         }
     ).sort_values(["model", "scope", "country", "metric"])
     return summary.loc[order.index].reset_index(drop=True)
-
-
-def gains(metrics: pd.DataFrame, reference: str, metric: str, scope: str) -> pd.DataFrame:
-    """Subtract a reference paradigm from every other, seed by seed on the same test rows.
-
-    Args:
-        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        reference: ``federated`` (each paradigm against federated training by the *same*
-            strategy), or ``local`` or ``centralized`` (one reference for all).
-        metric: such as ``roc_auc``.
-        scope: ``pooled``, ``macro``, ``weighted`` or ``country``.
-
-    Returns:
-        paradigm, strategy, seed, country, value, reference_value and gain (value minus
-        reference; NaN where either is undefined). Paradigms without a reference to stand
-        against (another strategy, the reference itself) have no rows.
-
-    Raises:
-        InputError: the reference is none of the three.
-    """
-    if reference not in ("federated", "local", "centralized"):
-        raise InputError(
-            f"reference paradigm {reference!r} is unknown; take federated, local or centralized"
-        )
-    rows = metrics.loc[
-        (metrics["metric"] == metric) & (metrics["scope"] == scope),
-        ["paradigm", "strategy", "seed", "country", "value"],
-    ]
-    keys = ["seed", "country"] + (["strategy"] if reference == "federated" else [])
-    is_reference = rows["paradigm"] == reference
-    base = rows.loc[is_reference, [*keys, "value"]].rename(columns={"value": "reference_value"})
-    paired = rows[~is_reference].merge(base, on=keys, how="inner", validate="many_to_one")
-    return paired.assign(gain=paired["value"] - paired["reference_value"])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+# In the order of the tables; the two that are recalibrated are trained nowhere.
 PARADIGMS = {
     "centralized": "Centralized",
     "local": "Local",
     "federated": "Federated",
+    "recalibrated": "Recalibrated",
+    "recalibrated_slope": "Recalibrated with slope",
     "fine_tuned": "Fine-tuned",
     "adaptive": "Adaptive",
 }
@@ -27,7 +30,12 @@ METRICS = {
     "pr_auc": "PR-AUC",
     "brier": "Brier score",
     "log_loss": "Log-loss",
+    "calibration_error": "Calibration error",
+    "calibration_intercept": "Calibration intercept",
+    "calibration_slope": "Calibration slope",
+    "observed_expected": "Observed / expected",
 }
+# Those of calibration are best at 0 or 1, so they are not here.
 HIGHER_IS_BETTER = {"roc_auc": True, "pr_auc": True, "brier": False, "log_loss": False}
 SCOPES = {
     "pooled": "pooled",

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.evaluation.calibration import brier, log_loss
+from ms_pfl.evaluation.calibration import (
+    brier,
+    calibration_intercept,
+    calibration_slope,
+    expected_calibration_error,
+    log_loss,
+    observed_expected,
+)
 from ms_pfl.evaluation.checks import FIT, check_predictions
 from ms_pfl.evaluation.discrimination import has_both_classes, pr_auc, roc_auc
 from ms_pfl.evaluation.names import models_in_order
@@ -20,7 +27,18 @@ METRIC_FUNCTIONS: dict[str, Metric] = {
     "pr_auc": pr_auc,
     "brier": brier,
     "log_loss": log_loss,
+    "calibration_error": expected_calibration_error,
+    "calibration_intercept": calibration_intercept,
+    "calibration_slope": calibration_slope,
+    "observed_expected": observed_expected,
 }
+# Over countries a mean of these says little: of slopes few are finite, of errors most is noise.
+_NO_MEANS = (
+    "calibration_error",
+    "calibration_intercept",
+    "calibration_slope",
+    "observed_expected",
+)
 METRICS_COLUMNS = [
     *FIT,
     "scope",
@@ -51,9 +69,12 @@ def score(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
     * ``macro``: the mean of the country values, every country counting the same.
     * ``weighted``: their mean weighted by the country's test episodes.
 
-    ROC-AUC and PR-AUC are undefined where a country's test episodes are all of one class:
-    such a country has a NaN of its own, is left out of ``macro`` and ``weighted``, and is
-    counted in ``n_left_out``. Brier score and log-loss are defined there and keep it.
+    Measures of calibration beyond Brier score and log-loss come pooled and by country only.
+
+    ROC-AUC and PR-AUC (and calibration slope and intercept) are undefined where a country's test
+    episodes are all of one class: such a country has a NaN of its own, is left out of ``macro``
+    and ``weighted``, and is counted in ``n_left_out``. Brier score and log-loss are defined there
+    and keep it.
 
     Args:
         predictions: the concatenated predictions tables of all fits, see
@@ -62,7 +83,7 @@ def score(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
 
     Returns:
         A long table: paradigm, strategy, seed, scope, country (empty unless scope is
-        ``country``), metric (``roc_auc``, ``pr_auc``, ``brier``, ``log_loss``), value,
+        ``country``), metric (a key of ``METRIC_FUNCTIONS``), value,
         n_episodes and n_positive (of the rows behind the value; of the country or of all
         countries where the value is undefined), n_countries (behind the value), n_left_out
         (countries left out because they have one class).
@@ -100,7 +121,8 @@ def _score_fit(rows: pd.DataFrame) -> list[tuple[object, ...]]:
         everything = _value(function, labels, probabilities)
         behind = 0 if np.isnan(everything.value) else len(slices)
         records.append(_record("pooled", "", metric, everything, behind, len(slices) - behind))
-        records += _means(metric, by_country)
+        if metric not in _NO_MEANS:
+            records += _means(metric, by_country)
         for country, own in by_country.items():
             defined = int(not np.isnan(own.value))
             records.append(_record("country", country, metric, own, defined, 1 - defined))

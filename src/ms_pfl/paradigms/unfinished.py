@@ -15,14 +15,12 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ms_pfl
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
@@ -33,6 +31,7 @@ from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms.task import SeedResult
+from ms_pfl.provenance import source_digest
 
 _LIBRARIES = ("torch", "numpy", "flwr")
 _log = logging.getLogger(__name__)
@@ -113,22 +112,11 @@ def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, devi
     libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
     cpu, gpu = torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()
     machine = [platform.machine(), cpu, f"{device} {gpu}"]
-    text = "\x1f".join([stamp.tobytes().hex(), _code(), *libraries, *machine])
+    text = "\x1f".join([stamp.tobytes().hex(), source_digest(), *libraries, *machine])
     digest = hashlib.blake2b(text.encode(), digest_size=8)
     for name, array in sorted((start or {}).items()):
         digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-@cache
-def _code() -> str:
-    """A digest of this package's source."""
-    folder = Path(ms_pfl.__path__[0])
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 # Okabe and Ito's palette: told apart by color-blind readers, visible on white and on black.
-_PARADIGM_COLORS = {
+PARADIGM_COLORS = {
     "centralized": "#E69F00",
     "local": "#D55E00",
     "federated": "#56B4E9",
     "fine_tuned": "#009E73",
     "adaptive": "#CC79A7",
+    "recalibrated": "#8C8C8C",
+    "recalibrated_slope": "#5F5F5F",
 }
 _STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
 # A near-black that nothing else uses: the report turns it into the page's text color.
@@ -158,53 +160,6 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], color=colors[s], label=strategy_name(s)) for s in strategies]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
-
-
-@styled
-def gain_by_country(gains: pd.DataFrame, countries: pd.DataFrame) -> Figure:
-    """Draw each country's gain in ROC-AUC over plain federated training, a panel a strategy.
-
-    Args:
-        gains: the table of :func:`ms_pfl.evaluation.comparison.gains` with reference
-            ``federated`` and scope ``country``.
-        countries: the table of :func:`ms_pfl.reporting.tables.country_table`; the largest
-            country comes first. The point is the mean over seeds, the line runs from the
-            lowest seed to the highest. Countries with one class in every seed are left out.
-    """
-    from matplotlib.figure import Figure
-
-    known = gains.dropna(subset=["gain"])
-    shown = countries[countries["country"].isin(known["country"])].reset_index(drop=True)
-    models = models_in_order(known)
-    strategies = list(dict.fromkeys(s for _, s in models)) or [""]
-    width = 3.2 if len(strategies) < 4 else 2.2
-    figure = Figure(
-        figsize=(max(5.0, 1.6 + width * len(strategies)), 1.3 + 0.24 * len(shown)),
-        layout="constrained",
-    )
-    panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
-    position = {country: i for i, country in enumerate(shown["country"])}
-    for axes, strategy in zip(panels, strategies, strict=True):
-        axes.axvline(0, color=INK, linewidth=0.8)
-        paradigms = [p for p, s in models if s == strategy]
-        for i, paradigm in enumerate(paradigms):
-            own = known[(known["strategy"] == strategy) & (known["paradigm"] == paradigm)]
-            spread = own.groupby("country")["gain"].agg(["mean", "min", "max"])
-            rows = np.array([position[str(country)] for country in spread.index], dtype=float)
-            rows += 0.3 * (i - (len(paradigms) - 1) / 2)
-            color = _PARADIGM_COLORS.get(paradigm, "#808080")
-            axes.hlines(rows, spread["min"], spread["max"], color=color, linewidth=1.2)
-            axes.plot(
-                spread["mean"], rows, "o", color=color, markersize=4, label=paradigm_name(paradigm)
-            )
-        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC over federated")
-    labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
-    panels[0].set_yticks(range(len(shown)), labels)
-    panels[0].set_ylim(len(shown) - 0.3, -0.7)
-    handles, names = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc="outside lower center", ncols=len(handles))
     return figure
 
 

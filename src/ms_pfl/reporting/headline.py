@@ -1,79 +1,212 @@
-"""The result in a few plain sentences, made from the metrics."""
+"""The result in a few plain sentences, made from the tables of the comparison."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pandas as pd
 
-from ms_pfl.evaluation.comparison import gains
-from ms_pfl.evaluation.names import METRICS, SCOPES, model_name
-from ms_pfl.reporting.tables import format_value
+from ms_pfl.evaluation.names import (
+    METRICS,
+    SCOPES,
+    model_key,
+    model_name,
+    paradigm_name,
+    strategy_name,
+)
+from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.evaluation.uncertainty import MIN_PATIENTS
+
+#: A difference is called one where its adjusted p, or its 95 % interval, says so.
+LEVEL = 0.05
+_NAMED = 6  # so many countries are named; more are counted
 
 
-def headline(metrics: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Say which model has the highest ROC-AUC, pooled and macro, and by how much.
+def headline(
+    estimates: pd.DataFrame, differences: pd.DataFrame, sites: tuple[str, str], n_seeds: int
+) -> list[str]:
+    """Say which models do best, and what personalization adds to federated training, how surely.
 
-    Differences are taken seed by seed on the same test rows, then averaged; ± is their
-    standard deviation over seeds. No test is made, so no sentence says "significant" or
-    "better": the numbers are what they are on these test rows.
+    No difference is called one unless its adjusted p is below ``LEVEL``.
 
     Args:
-        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        estimates: the table of :func:`ms_pfl.evaluation.uncertainty.estimate`.
+        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        sites: what the data call a country, and several.
+        n_seeds: how many seeds the values are means of.
 
     Returns:
-        One sentence or two an entry; the last says what ± means.
+        One paragraph an entry, the personalization first; the last says what the numbers mean.
     """
-    lines = [
-        line for scope in ("pooled", "macro") for line in _scope_lines(metrics, summary, scope)
-    ]
-    seeds = metrics["seed"].nunique()
-    if seeds > 1:
-        lines.append(
-            f"± is the standard deviation over {seeds} seeds, which vary the patient split and the "
-            f"initial weights. It is not a confidence interval, and no significance test was made."
-        )
-    else:
-        lines.append(
-            "One seed only: nothing here says how far another split or other initial weights "
-            "would move these numbers."
-        )
-    return lines
+    pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
+    lines = [_personal(pooled, paradigm) for paradigm in _personalized(pooled)]
+    lines += [_by_country(differences, paradigm, sites) for paradigm in _personalized(pooled)]
+    lines += [_against(pooled, reference) for reference in ("local", "centralized")]
+    lines.append(_recalibrated(differences, sites[0]))
+    lines.append(_highest(estimates))
+    over = f"means over {n_seeds} seeds (patient splits and initial weights)"
+    lines.append(
+        f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
+        f"in brackets 95 % intervals of a bootstrap that draws the test patients of each "
+        f"{sites[0]}, and p adjusted by Holm's method. They tell how far other test patients would "
+        f"move the numbers, not what other training patients would."
+    )
+    return [line for line in lines if line]
 
 
-def _scope_lines(metrics: pd.DataFrame, summary: pd.DataFrame, scope: str) -> list[str]:
-    own = summary[(summary["metric"] == "roc_auc") & (summary["scope"] == scope)]
-    own = own.dropna(subset=["mean"])
-    what = f"{SCOPES[scope]} {METRICS['roc_auc']}"
+def signed(row: pd.Series, digits: int = 3) -> str:
+    """A difference, with its interval where it has one: ``+0.012 [+0.003, +0.021]``.
+
+    >>> signed(pd.Series({"difference": 0.0123, "low": 0.003, "high": 0.021}))
+    '+0.012 [+0.003, +0.021]'
+    """
+    if math.isnan(row["difference"]):
+        return "–"
+    if math.isnan(row["low"]):
+        return f"{round(row['difference'], digits) + 0.0:+.{digits}f}"
+    values = [row["difference"], row["low"], row["high"]]
+    # no "-0.000"
+    value, low, high = (f"{round(v, digits) + 0.0:+.{digits}f}" for v in values)
+    return f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """``0.012``, ``<0.001``, a dash where there is none.
+
+    >>> p_value(0.0123), p_value(0.0001), p_value(1.0)
+    ('0.012', '<0.001', '1.000')
+    """
+    if math.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _personalized(pooled: pd.DataFrame) -> list[str]:
+    found = pooled.loc[pooled["reference"] == "federated", "paradigm"].unique()
+    return sorted(set(found) - set(RECALIBRATED), key=lambda name: model_key(name, ""))
+
+
+def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
+    """What a personalization adds to federated training of the same strategy, over strategies."""
+    own = pooled[(pooled["paradigm"] == paradigm) & (pooled["reference"] == "federated")]
+    own = own.dropna(subset=["difference"])
     if own.empty:
-        return [f"No model has a {what}: the test episodes are all of one class."]
-    best = own.iloc[int(own["mean"].argmax())]
-    name = model_name(best["paradigm"], best["strategy"])
+        return ""
+    first = own.iloc[0]
+    up = int(((own["p_holm"] < LEVEL) & (own["difference"] > 0)).sum())
+    down = int(((own["p_holm"] < LEVEL) & (own["difference"] < 0)).sum())
+    n = len(own)
+    if up == down == 0:
+        verdict = "is not told apart from plain federated training"
+    elif up and not down:
+        verdict = f"does better than plain federated training{_in_so_many(up, n)}"
+    elif down and not up:
+        verdict = f"does worse than plain federated training{_in_so_many(down, n)}"
+    else:
+        verdict = f"does better than plain federated training in {up} and worse in {down} of {n}"
+    text = (
+        f"{paradigm_name(paradigm)} {verdict}: pooled ROC-AUC {signed(first)} with "
+        f"{strategy_name(first['strategy'])} (p {p_value(first['p_holm'])})"
+    )
+    if n > 1:
+        low, high = own["difference"].min(), own["difference"].max()
+        text += f", {low:+.3f} to {high:+.3f} over {n} strategies"
+    return f"{text}."
+
+
+def _in_so_many(some: int, n: int) -> str:
+    return "" if some == n else f" in {some} of {n} strategies"
+
+
+def _by_country(differences: pd.DataFrame, paradigm: str, sites: tuple[str, str]) -> str:
+    """In which countries the interval of the gain over federated training excludes 0."""
+    rows = differences[
+        (differences["metric"] == "roc_auc")
+        & (differences["scope"] == "country")
+        & (differences["reference"] == "federated")
+        & (differences["paradigm"] == paradigm)
+    ].dropna(subset=["low"])
+    if rows.empty:
+        return ""
+    rows = rows[rows["strategy"] == rows["strategy"].iloc[0]]
+    above = rows.loc[rows["low"] > 0, "country"]
+    below = rows.loc[rows["high"] < 0, "country"]
+    name = model_name(paradigm, str(rows["strategy"].iloc[0]))
     parts = [
-        text
-        for reference in ("local", "federated")
-        if (text := _difference(metrics, own, best, reference, scope)) is not None
+        f"{direction} 0 in {len(found)}{_names(found)}"
+        for direction, found in (("above", above), ("below", below))
     ]
-    first = f"{name} has the highest {what}: {format_value(best['mean'], best['sd'])}"
-    return [f"{first}; {' and '.join(parts)}." if parts else f"{first}."]
+    chance = LEVEL * len(rows)
+    return (
+        f"Of the {len(rows)} {sites[1]} with at least {MIN_PATIENTS} test patients, the interval "
+        f"of {name}'s gain in ROC-AUC over the federated model lies {' and '.join(parts)}; about "
+        f"{chance:.1f} would by chance."
+    )
 
 
-def _difference(
-    metrics: pd.DataFrame, own: pd.DataFrame, best: pd.Series, reference: str, scope: str
-) -> str | None:
-    """Word the best model's mean difference from a reference, None where there is none."""
-    references = own[own["paradigm"] == reference]
-    if references.empty or best["paradigm"] == reference:
-        return None
-    same = references[references["strategy"] == best["strategy"]]
-    # the same strategy where it was trained, else the federated model that comes closest
-    against = same.iloc[0] if len(same) else references.iloc[int(references["mean"].argmax())]
-    pair = metrics[
-        metrics["paradigm"].eq(best["paradigm"]) & metrics["strategy"].eq(best["strategy"])
-        | metrics["paradigm"].eq(reference) & metrics["strategy"].eq(against["strategy"])
+def _names(countries: Sequence[str] | pd.Series) -> str:
+    names = [str(name) for name in countries]
+    if not names:
+        return ""
+    shown = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f" ({shown}{more})"
+
+
+def _against(pooled: pd.DataFrame, reference: str) -> str:
+    """Federated training against local or centralized training, by the first strategy."""
+    own = pooled[(pooled["paradigm"] == "federated") & (pooled["reference"] == reference)]
+    own = own.dropna(subset=["difference"])
+    if own.empty:
+        return ""
+    first = own.iloc[0]
+    told_apart = first["p_holm"] < LEVEL
+    verdict = "is not told apart from"
+    if told_apart:
+        verdict = "does better than" if first["difference"] > 0 else "does worse than"
+    return (
+        f"{model_name('federated', first['strategy'])} {verdict} {reference} training: pooled "
+        f"ROC-AUC {signed(first)} (p {p_value(first['p_holm'])})."
+    )
+
+
+def _recalibrated(differences: pd.DataFrame, site: str) -> str:
+    """What an intercept a country does to the Brier score, and what is left to personalization."""
+    rows = differences[(differences["metric"] == "brier") & (differences["scope"] == "pooled")]
+    of_intercept = rows[
+        (rows["paradigm"] == "recalibrated") & (rows["reference"] == "federated")
+    ].dropna(subset=["difference"])
+    if of_intercept.empty:
+        return ""
+    first = of_intercept.iloc[0]
+    text = (
+        f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
+        f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
+    )
+    beyond = rows[
+        (rows["reference"] == "recalibrated") & (rows["strategy"] == first["strategy"])
+    ].dropna(subset=["difference"])
+    parts = [
+        f"{paradigm_name(row['paradigm']).lower()} {signed(row, 4)}" for _, row in beyond.iterrows()
     ]
-    # one strategy's name for both, so that gains() pairs them across strategies too
-    difference = gains(pair.assign(strategy="both"), reference, "roc_auc", scope)["gain"].dropna()
-    mean, sd = float(difference.mean()), float(difference.std())
-    direction = "above" if mean >= 0 else "below"
-    name = model_name(reference, str(against["strategy"]))
-    return f"{format_value(abs(mean), sd)} {direction} {name}"
+    return f"{text}; beyond that: {', '.join(parts)}." if parts else f"{text}."
+
+
+def _highest(estimates: pd.DataFrame) -> str:
+    own = estimates[estimates["metric"] == "roc_auc"].dropna(subset=["value"])
+    own = own[~own["paradigm"].isin(RECALIBRATED)]
+    parts = []
+    for scope in ("pooled", "macro"):
+        rows = own[own["scope"] == scope]
+        if rows.empty:
+            parts.append(f"no model has a {SCOPES[scope]} {METRICS['roc_auc']}")
+            continue
+        best = rows.iloc[int(rows["value"].argmax())]
+        name = model_name(best["paradigm"], best["strategy"])
+        parts.append(
+            f"the highest {SCOPES[scope]} {METRICS['roc_auc']} is {name}'s, {best['value']:.3f} "
+            f"[{best['low']:.3f}, {best['high']:.3f}]"
+        )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."

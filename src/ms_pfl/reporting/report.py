@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.comparison import gains
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, models_in_order
-from ms_pfl.reporting import attrition, figures
-from ms_pfl.reporting.headline import headline
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
+from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.reporting import attrition, curve_figures, figures
+from ms_pfl.reporting.comparison_tables import (
+    calibration_table,
+    choice_table,
+    fairness_table,
+    gains_table,
+    subgroup_table,
+)
 from ms_pfl.reporting.tables import (
     notes,
     per_country_table,
@@ -22,7 +29,12 @@ from ms_pfl.reporting.tables import (
     site_words,
     table1,
     traffic_table,
+    trained_models,
 )
+from ms_pfl.reporting.tripod import tripod_items
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
 
@@ -38,14 +50,29 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
+@dataclass(frozen=True)
+class Findings:
+    """The tables that a report is made from, named as the datasets that hold them."""
+
+    headline: Sequence[str]
+    summary: pd.DataFrame
+    coverage: pd.DataFrame
+    estimates: pd.DataFrame
+    differences: pd.DataFrame
+    fairness: pd.DataFrame
+    net_benefit: pd.DataFrame
+    subgroup_metrics: pd.DataFrame
+    operating_curves: pd.DataFrame
+    reliability: pd.DataFrame
+    history: pd.DataFrame
+
+
 def build_report(
-    metrics: pd.DataFrame,
-    summary: pd.DataFrame,
-    coverage: pd.DataFrame,
-    history: pd.DataFrame,
+    findings: Findings,
     cohort: Mapping[str, Any],
     split_counts: pd.DataFrame,
     configuration: Mapping[str, Any],
+    provenance: Mapping[str, str],
     versions: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report of a run as one self-contained HTML page.
@@ -53,10 +80,7 @@ def build_report(
     The same input gives the same characters: no time, no path, no random id is in it.
 
     Args:
-        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
-        coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
-        history: the concatenated history tables of all fits.
+        findings: the tables.
         cohort: what the results stand on: ``source`` (``kind``, ``description`` and, where it is no
             country, ``site`` of the data),
             ``countries`` (rows of :func:`ms_pfl.reporting.tables.country_table`), ``attrition``
@@ -64,22 +88,19 @@ def build_report(
             ``prevalence`` (rows); the last three None for data that came as episodes.
         split_counts: as for :func:`ms_pfl.reporting.tables.notes`.
         configuration: the parameters of the run.
+        provenance: ``data`` and ``code``, digests of the episodes and of the source.
         versions: of the packages; what is installed when left out.
 
     Returns:
         The HTML text.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-    from markupsafe import Markup
-
-    def embed(figure: Any, name: str) -> Markup:
-        # matplotlib has escaped the country names in it
-        return Markup(figures.to_svg(figure, name))
 
     source = cohort["source"]
     site, sites = site_words(source)
     countries = pd.DataFrame(cohort["countries"])
-    gain = gains(metrics, "federated", "roc_auc", "country")
+    summary, differences = findings.summary, findings.differences
+    strategy = shown_strategy(summary)
     environment = Environment(
         loader=PackageLoader("ms_pfl.reporting", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -92,33 +113,82 @@ def build_report(
         source=source,
         site=site,
         sites=sites,
-        headline=headline(metrics, summary),
-        notes=notes(coverage, source, split_counts, configuration.get("protocol", {})),
+        strategy=strategy_name(strategy),
+        headline=findings.headline,
+        notes=notes(findings.coverage, source, split_counts, configuration.get("protocol", {})),
         table1=_table(table1(summary)),
-        table2=_table(table1(summary, ("brier", "log_loss"))),
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),
-        bold2=_best_cells(summary, ("brier", "log_loss")),
+        gains={
+            reference: _table(gains_table(differences, reference))
+            for reference in ("federated", "local", "centralized", "recalibrated")
+            if (differences["reference"] == reference).any()
+        },
+        calibration=_table(calibration_table(findings.estimates)),
+        choice=_table(choice_table(differences, countries, site, strategy)),
         per_country=_table(per_country_table(summary, countries, site=site)),
-        flow=None if cohort["attrition"] is None else _flow(cohort, embed),
-        sizes_figure=embed(figures.country_sizes(countries, (site, sites)), "sizes"),
-        curves_figure=embed(figures.learning_curves(learning_curves(history)), "curves"),
-        traffic=_table(traffic_table(history, site)),
-        gain_figure=embed(figures.gain_by_country(gain, countries), "gain")
-        if gain["gain"].notna().any()
-        else None,
+        fairness=_table(fairness_table(findings.fairness)),
+        subgroups=_subgroups(findings.subgroup_metrics),
+        pictures=_pictures(findings, countries, (site, sites), strategy),
+        flow=None if cohort["attrition"] is None else _flow(cohort),
+        traffic=_table(traffic_table(findings.history, site)),
+        tripod=tripod_items(source, findings.coverage, countries, configuration, provenance),
         configuration=json.dumps(configuration, indent=2, default=str, ensure_ascii=False),
+        provenance=dict(provenance),
         versions=dict(versions or installed_versions()),
     )
 
 
-def _flow(cohort: Mapping[str, Any], embed: Callable[[Any, str], Any]) -> dict[str, Any]:
+def shown_strategy(table: pd.DataFrame) -> str:
+    """The federated strategy that single figures show: the first in the order of Table 1."""
+    known = set(table.loc[table["paradigm"] == "federated", "strategy"]) or set(table["strategy"])
+    return next((name for name in STRATEGIES if name in known), min(known))
+
+
+def _embed(figure: Any, name: str) -> Markup:
+    from markupsafe import Markup
+
+    # matplotlib has escaped the country names in it
+    return Markup(figures.to_svg(figure, name))
+
+
+def _pictures(
+    findings: Findings, countries: pd.DataFrame, site: tuple[str, str], strategy: str
+) -> dict[str, Markup]:
+    """Figures as SVG, by name; those that have something to show."""
+    drawn = {
+        "sizes": figures.country_sizes(countries, site),
+        "curves": figures.learning_curves(learning_curves(findings.history)),
+        "reliability": curve_figures.reliability_diagrams(findings.reliability, strategy),
+        "benefit": curve_figures.decision_curve(findings.net_benefit, strategy),
+    }
+    by_country = findings.differences[findings.differences["scope"] == "country"]
+    if (by_country["reference"] == "federated").any():
+        drawn["forest"] = curve_figures.forest(findings.differences, countries)
+    if len(findings.operating_curves):
+        prevalence = (findings.coverage["n_positive"] / findings.coverage["n_episodes"]).mean()
+        drawn["roc"] = curve_figures.roc_and_pr(
+            findings.operating_curves, float(prevalence), strategy
+        )
+    return {name: _embed(figure, name) for name, figure in drawn.items()}
+
+
+def _subgroups(subgroups: pd.DataFrame) -> dict[str, dict[str, list[Any]]] | None:
+    if subgroups.empty:
+        return None
+    return {
+        "ROC-AUC": _table(subgroup_table(subgroups, "roc_auc")),
+        "Observed over expected": _table(subgroup_table(subgroups, "observed_expected")),
+    }
+
+
+def _flow(cohort: Mapping[str, Any]) -> dict[str, Any]:
     """Figures and tables of the way from the registry to the episodes."""
     stages = pd.DataFrame(cohort["attrition"])
     by_country = pd.DataFrame(cohort["attrition_by_country"])
     n_positive = sum(row["n_positive"] for row in cohort["countries"])
     return {
-        "diagram": embed(attrition.flow_diagram(stages, n_positive), "flow"),
-        "losses": embed(attrition.losses_by_country(by_country), "losses"),
+        "diagram": _embed(attrition.flow_diagram(stages, n_positive), "flow"),
+        "losses": _embed(attrition.losses_by_country(by_country), "losses"),
         "table": _table(attrition.readable_flow(stages)),
         "by_country": _table(attrition.flow_by_country(by_country)),
         "prevalence": _table(prevalence_table(pd.DataFrame(cohort["prevalence"]))),
@@ -134,7 +204,8 @@ def _table(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 def _best_cells(summary: pd.DataFrame, metrics: tuple[str, ...]) -> list[tuple[int, int]]:
     """Return (row, column) of the best mean of each column of Table 1, ties all of them."""
-    models = models_in_order(summary)
+    summary = summary[~summary["paradigm"].isin(RECALIBRATED)]
+    models = trained_models(summary)
     cells = []
     columns = [(metric, scope) for metric in metrics for scope in ("pooled", "macro", "weighted")]
     for column, (metric, scope) in enumerate(columns, start=1):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ms_pfl.evaluation.names import METRICS, ROUNDS, SCOPES, model_name, models_in_order
+from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting.protocol import published_choices
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def format_value(mean: float, sd: float = math.nan, digits: int = 3) -> str:
     return text if math.isnan(sd) else f"{text} ± {sd:.{digits}f}"
 
 
+def trained_models(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The models of Table 1 in its order: those that were trained, and so not the recalibrated."""
+    return [model for model in models_in_order(table) if model[0] not in RECALIBRATED]
+
+
 def table1(
     summary: pd.DataFrame, metrics: Sequence[str] = ("roc_auc", "pr_auc"), digits: int = 3
 ) -> pd.DataFrame:
@@ -45,7 +51,7 @@ def table1(
         digits: decimals.
 
     Returns:
-        One row a model (Centralized, Local, then for each strategy Federated, Fine-tuned,
+        One row a trained model (Centralized, Local, then for each strategy Federated, Fine-tuned,
         Adaptive), text cells: ``Model``, then for each metric its pooled, macro and
         size-weighted value as mean ± sd over seeds.
     """
@@ -56,7 +62,7 @@ def table1(
         )
         for row in summary[summary["scope"].isin(_SCOPES)].to_dict("records")
     }
-    for paradigm, strategy in models_in_order(summary):
+    for paradigm, strategy in trained_models(summary):
         columns["Model"].append(model_name(paradigm, strategy))
         for metric in metrics:
             for scope in _SCOPES:
@@ -187,7 +193,7 @@ def per_country_table(
             "With outcome": [f"{100 * share:.1f} %" for share in countries["positive_share"]],
         }
     )
-    for pair in models_in_order(own):
+    for pair in trained_models(own):
         means = [wide.get((*pair, country), math.nan) for country in countries["country"]]
         table[model_name(*pair)] = [format_value(mean, digits=digits) for mean in means]
     return table.astype("str")

@@ -4,30 +4,96 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
+
+#: Subgroups are scored for one federated strategy: five would be five times the same picture.
+SUBGROUP_STRATEGIES = ("pooled", "none", "fedavg")
+
+
+def recalibrate_federated(**predictions: pd.DataFrame) -> pd.DataFrame:
+    """Correct the federated risks country by country, on validation predictions.
+
+    Args:
+        predictions: the predictions table of each federated training, by any name.
+    """
+    from ms_pfl.evaluation.recalibration import recalibrate
+
+    return recalibrate(pd.concat(predictions.values(), ignore_index=True))
 
 
 def score_predictions(
     protocol: ProtocolParameters, **predictions: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score all trainings on the held-out test patients.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Score all models on the held-out test patients.
 
     Args:
         protocol: says whether all were to be tested on the same patients.
-        predictions: the predictions table of each training, by any name.
+        predictions: the predictions table of each model, by any name.
 
     Returns:
-        ``metrics`` (a row a fit, scope, country and metric) and ``coverage`` (a row a seed).
+        ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
+        ``test_predictions``: the rows that were scored.
     """
+    from ms_pfl.evaluation.checks import check_predictions
     from ms_pfl.evaluation.scoring import coverage, score
 
-    table = pd.concat(predictions.values(), ignore_index=True)
+    test = check_predictions(
+        pd.concat(predictions.values(), ignore_index=True), protocol.same_test_rows
+    )
     same = protocol.same_test_rows
-    return score(table, same), coverage(table, same)
+    return score(test, same), coverage(test, same), test
 
 
-def summarize_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation of every metric over the seeds."""
+def summarize_metrics(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Mean and standard deviation of every metric over the seeds, and its spread over countries."""
     from ms_pfl.evaluation.comparison import summarize
+    from ms_pfl.evaluation.fairness import fairness
 
-    return summarize(metrics)
+    summary = summarize(metrics)
+    return summary, fairness(summary)
+
+
+def compare_models(
+    test: pd.DataFrame,
+    summary: pd.DataFrame,
+    comparison: ComparisonParameters,
+    protocol: ProtocolParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
+    from ms_pfl.evaluation.net_benefit import decision_curves
+    from ms_pfl.evaluation.uncertainty import differences, estimate, replicate_models
+
+    drawn = (comparison.replicates, comparison.seed, protocol.same_test_rows)
+    bootstrap = replicate_models(test, *drawn)
+    return (
+        estimate(summary, bootstrap),
+        differences(bootstrap),
+        decision_curves(test, comparison.thresholds, *drawn),
+    )
+
+
+def compare_subgroups(
+    test: pd.DataFrame,
+    episodes: pd.DataFrame,
+    comparison: ComparisonParameters,
+    protocol: ProtocolParameters,
+) -> pd.DataFrame:
+    """Score centralized, local and the FedAvg models by sex, age band, course and treatment."""
+    from ms_pfl.cohort.subgroups import assign_subgroups
+    from ms_pfl.evaluation.subgroups import score_subgroups
+
+    return score_subgroups(
+        test[test["strategy"].isin(SUBGROUP_STRATEGIES)],
+        assign_subgroups(episodes),
+        comparison.replicates,
+        comparison.seed,
+        protocol.same_test_rows,
+    )
+
+
+def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """ROC and precision-recall curves, and predicted against observed risk."""
+    from ms_pfl.evaluation.operating import operating_curves, reliability_bins
+
+    return operating_curves(test), reliability_bins(test)

@@ -1,4 +1,4 @@
-"""Metrics -> Table 1, figures, ``report.html`` and the runs in MLflow."""
+"""The tables of the comparison -> Table 1, figures, ``report.html`` and the runs in MLflow."""
 
 from __future__ import annotations
 
@@ -7,14 +7,28 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.pipelines.reporting.nodes import (
     collect_for_mlflow,
     draw_figures,
+    gather_findings,
     make_tables,
     write_report,
 )
 from ms_pfl.pipelines.training.pipeline import outputs_of
 
+_FINDINGS = (
+    "headline",
+    "summary",
+    "coverage",
+    "estimates",
+    "differences",
+    "fairness",
+    "net_benefit",
+    "subgroup_metrics",
+    "operating_curves",
+    "reliability",
+)
+
 
 def create_pipeline() -> Pipeline:
-    """``metrics``, ``summary``, ``coverage``, ``*.history`` -> what a person reads."""
+    """What the evaluation found, and ``*.history``, -> what a person reads."""
     histories = outputs_of("history")
     return Pipeline(
         [
@@ -23,27 +37,49 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "summary",
                     "coverage",
+                    "estimates",
+                    "differences",
                     "cohort_description",
                     "split_counts",
                     "params:protocol",
                 ],
-                outputs=["table1", "table1_notes", "roc_auc_by_country"],
+                outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
                 name="make_tables",
             ),
             Node(
                 func=draw_figures,
-                inputs={"metrics": "metrics", "cohort": "cohort_description", **histories},
-                outputs=["figure_country_sizes", "figure_learning_curves", "figure_gain"],
+                inputs={
+                    "cohort": "cohort_description",
+                    "coverage": "coverage",
+                    "differences": "differences",
+                    "operating_curves": "operating_curves",
+                    "reliability": "reliability",
+                    "net_benefit": "net_benefit",
+                    **histories,
+                },
+                outputs=[
+                    "figure_country_sizes",
+                    "figure_learning_curves",
+                    "figure_forest",
+                    "figure_roc_and_pr",
+                    "figure_reliability",
+                    "figure_net_benefit",
+                ],
                 name="draw_figures",
+            ),
+            Node(
+                func=gather_findings,
+                inputs={name: name for name in _FINDINGS},
+                outputs="findings",
+                name="gather_findings",
             ),
             Node(
                 func=write_report,
                 inputs={
-                    "metrics": "metrics",
-                    "summary": "summary",
-                    "coverage": "coverage",
+                    "findings": "findings",
                     "cohort": "cohort_description",
                     "split_counts": "split_counts",
+                    "episodes": "episodes",
                     "configuration": "parameters",
                     **histories,
                 },
@@ -57,6 +93,7 @@ def create_pipeline() -> Pipeline:
                     "table1": "table1",
                     "notes": "table1_notes",
                     "by_country": "roc_auc_by_country",
+                    "findings": "findings",
                     "report": "report",
                     **histories,
                 },

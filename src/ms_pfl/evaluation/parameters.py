@@ -1,0 +1,21 @@
+"""Settings of the comparison."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ComparisonParameters(BaseModel):
+    """How sure the comparison is asked to be; the ``comparison`` block of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicates: int = Field(ge=100, description="draws of patients of the bootstrap")
+    seed: int = Field(ge=0, description="of the draws")
+    thresholds: tuple[Threshold, ...] = Field(
+        min_length=1, description="probabilities from which on one would act (net benefit)"
+    )

@@ -1,0 +1,156 @@
+"""The TRIPOD+AI items (Collins et al., BMJ 385:e078378, 2024) that a run can fill in by itself.
+
+What a run cannot know (title, funding, ethics, who took part) is left to the authors of a paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def tripod_items(
+    source: Mapping[str, str],
+    coverage: pd.DataFrame,
+    countries: pd.DataFrame,
+    configuration: Mapping[str, Any],
+    provenance: Mapping[str, str],
+) -> list[tuple[str, str, str]]:
+    """Fill in the items.
+
+    Args:
+        source: ``description`` of the data and, where known, their ``outcome``.
+        coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
+        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+        configuration: the parameters of the run.
+        provenance: digests of data and code.
+
+    Returns:
+        Number of the item, what it asks for, and the answer.
+    """
+    splits, cohort = configuration.get("splits", {}), configuration.get("cohort", {})
+    comparison = configuration.get("comparison", {})
+    strategies = ", ".join(configuration.get("strategies", {}))
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in splits.items())
+    n_patients, n_episodes = int(countries["n_patients"].sum()), int(countries["n_episodes"].sum())
+    n_positive = int(countries["n_positive"].sum())
+    eligible = (
+        f"at least {cohort['minimum_edss']} days with an EDSS in "
+        f"{cohort['observation_window_days']} days up to the visit, age from "
+        f"{cohort['minimum_age_years']} years, {cohort['minimum_registry_days']} days in the "
+        f"registry; the flow below counts each reason"
+        if cohort
+        else "the table of episodes as it was given"
+    )
+    tests = (
+        f"{coverage['n_episodes'].min():,} to {coverage['n_episodes'].max():,} test episodes "
+        f"({coverage['n_positive'].min():,} to {coverage['n_positive'].max():,} with the outcome) "
+        f"of {coverage['n_patients'].min():,} to {coverage['n_patients'].max():,} patients"
+    )
+    return [
+        (
+            "5a",
+            "Source of data",
+            source["description"],
+        ),
+        (
+            "6b",
+            "Eligibility",
+            eligible,
+        ),
+        (
+            "8a",
+            "Outcome",
+            source.get("outcome", "the label of the table of episodes"),
+        ),
+        (
+            "9",
+            "Predictors",
+            "what was known at the visit and nothing later (docs/labels.md)",
+        ),
+        (
+            "10",
+            "Sample size",
+            f"{n_patients:,} patients, {n_episodes:,} episodes in {len(countries)} sites, "
+            f"{n_positive:,} with the outcome; no sample size was calculated",
+        ),
+        (
+            "11",
+            "Missing data",
+            "EDSS features and dates as recorded; after scaling a missing value stands at "
+            "the mean of the training rows, and indicators tell some of them "
+            "(docs/labels.md)",
+        ),
+        (
+            "12a",
+            "Use of data",
+            f"split by patient within each site, for each seed anew: {shares}",
+        ),
+        (
+            "12c",
+            "Models",
+            "an MLP, and AdaptiveDualBranchNet; centralized, local, federated "
+            f"({strategies}), fine-tuned and adaptive",
+        ),
+        (
+            "12d",
+            "Heterogeneity between sites",
+            "every measure by site; macro means; gains by site with intervals; sizes and "
+            "outcome by site",
+        ),
+        (
+            "12e",
+            "Performance measures",
+            "ROC-AUC, PR-AUC, Brier score, log-loss, calibration in the large, slope and "
+            "curve, net benefit",
+        ),
+        (
+            "12f",
+            "Model updating",
+            "recalibration by an intercept (and a slope) a site, fitted on validation predictions",
+        ),
+        (
+            "13",
+            "Class imbalance",
+            "nothing was resampled or weighted; probabilities are those of the models",
+        ),
+        (
+            "14",
+            "Fairness",
+            "spread over sites, and scores by sex, age, course and treatment where the data"
+            " tell them",
+        ),
+        (
+            "16",
+            "Difference between development and evaluation data",
+            "other patients of the same sites and years; no external site",
+        ),
+        (
+            "18f",
+            "Code and data",
+            f"source {provenance['code']}, data {provenance['data']}",
+        ),
+        (
+            "20a",
+            "Participants",
+            "the flow from the registry to the episodes, and its table by site",
+        ),
+        (
+            "21",
+            "Numbers in evaluation",
+            f"{tests} a seed",
+        ),
+        (
+            "23a",
+            "Performance",
+            f"Tables 1 to 4; 95 % intervals from {comparison.get('replicates', 0):,} draws "
+            "of patients within sites",
+        ),
+        (
+            "23b",
+            "Heterogeneity of performance",
+            "the gains by site, and the table of the spread over sites",
+        ),
+    ]
