@@ -8,8 +8,8 @@ Drawing a patient three times is giving its rows the weight 3, so a replicate is
 and nothing is copied. Column 0 of every array here is what was observed: all weights are 1.
 
 In a stratum of n patients, n draws vary too little: by (n - 1) / n, which in a study of many small
-countries adds up. So n - 1 are drawn and weigh n / (n - 1) each (Rao and Wu, JASA 83, 1988). A
-country with one patient cannot say how much its patients vary; its weight is always 1.
+countries adds up. So n - 1 are drawn and weigh n / (n - 1) each (Rao and Wu, JASA 83, 1988). The
+weight of a country's only patient is always 1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+#: Patients from which on a country can tell how much its patients vary.
+MIN_PATIENTS = 10
 # Cells worked on at once, so that a chunk of a large test split stays in the cache.
 _CELLS_A_CHUNK = 1_000_000
 
@@ -35,6 +37,11 @@ class Resamples:
 
     patients: pd.MultiIndex
     weights: NDArray[np.float32]
+
+    def n_patients(self) -> dict[str, int]:
+        """How many patients each country is drawn from."""
+        sizes = self.patients.get_level_values(0).value_counts()
+        return {str(country): int(n) for country, n in sizes.items()}
 
     def positions(self, rows: pd.DataFrame) -> NDArray[np.intp]:
         """The row of ``weights`` that belongs to each row of a table.
@@ -142,26 +149,75 @@ def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-def donors(defined: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.intp]:
-    """Which column stands in for each column: itself where defined, else one that is, at random.
+@dataclass(frozen=True)
+class StandIn:
+    """Where a country's value in each replicate comes from.
 
-    A country with few patients loses a class in some replicates. To leave it out there would change
-    what a mean over countries is a mean of (and shift it); so it takes the values that it has in
-    another replicate, the same one for all models. That is drawing again until both classes are
-    there, for this country alone.
+    ``columns``: shape (1 + replicates,), the replicate that stands in for each; ``donor``: the
+    country whose spread is borrowed, or None; ``scale`` of the borrowed spread.
+    """
+
+    columns: NDArray[np.intp]
+    donor: str | None = None
+    scale: float = 1.0
+
+    def apply(
+        self, own: NDArray[np.float64], donor: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """The values that count, shape (1 + replicates,).
+
+        Args:
+            own: of the country in each replicate.
+            donor: those of the donor that count, where there is one.
+
+        >>> own, donor = np.array([0.8, 1.0, 0.5]), np.array([0.7, 0.6, 0.9])
+        >>> StandIn(np.array([0, 1, 1])).apply(own).tolist()
+        [0.8, 1.0, 1.0]
+        >>> StandIn(np.array([0, 2, 1]), "Belgium", 2.0).apply(own, donor).round(1).tolist()
+        [0.8, 1.2, 0.6]
+        """
+        if donor is None:
+            return own[self.columns]
+        return np.asarray(own[0] + self.scale * (donor[self.columns] - donor[0]))
+
+
+def stand_ins(
+    defined: dict[str, NDArray[np.bool_]], patients: dict[str, int], seed: int
+) -> dict[str, StandIn]:
+    """Decide where each country's values come from, the same for all models (and all seeds).
+
+    A country loses a class in some replicates. To leave it out there would change what a mean over
+    countries is a mean of (and shift it); so it takes the values that it has in another replicate.
+
+    A country with fewer than ``MIN_PATIENTS`` cannot tell how much its patients vary (one patient
+    says: not at all). It takes its spread from a larger country, drawn at random: that country's
+    deviations, in other replicates, times the square root of how many times as many patients it
+    has, as the spread of a mean would have it. Without a larger country it has to do with its own.
 
     Args:
-        defined: shape (1 + replicates,), whether the country has a value; true at 0.
-        random: where the choice comes from.
-
-    Returns:
-        Shape (1 + replicates,). What was observed (0) stands in only where no replicate is defined.
-
-    >>> donors(np.array([True, True, False]), np.random.default_rng(0)).tolist()
-    [0, 1, 1]
+        defined: for each country with a value as observed, in which replicates it has one, shape
+            (1 + replicates,).
+        patients: how many patients each country is drawn from.
+        seed: where the choices come from.
     """
-    choice = np.arange(len(defined))
-    known = np.flatnonzero(defined[1:]) + 1
-    lost = np.flatnonzero(~defined)
-    choice[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
-    return choice
+    names = sorted(patients)
+    large = [name for name in names if patients[name] >= MIN_PATIENTS]
+    found = {}
+    for i, country in enumerate(names):
+        if country not in defined:
+            continue
+        # of the country alone, so that it chooses alike in every seed
+        random = np.random.default_rng([seed, i])
+        lenders = [large[k] for k in random.permutation(len(large)) if large[k] in defined]
+        n = len(defined[country])
+        if patients[country] < MIN_PATIENTS and lenders:
+            columns = np.r_[0, 1 + random.permutation(n - 1)]
+            ratio = patients[lenders[0]] / patients[country]
+            found[country] = StandIn(columns, lenders[0], float(np.sqrt(ratio)))
+            continue
+        columns = np.arange(n)
+        known = np.flatnonzero(defined[country][1:]) + 1
+        lost = np.flatnonzero(~defined[country])
+        columns[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
+        found[country] = StandIn(columns)
+    return found

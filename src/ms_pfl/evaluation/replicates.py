@@ -12,7 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.evaluation.bootstrap import Resamples, donors, weighted_rank_metrics
+from ms_pfl.evaluation.bootstrap import (
+    Resamples,
+    StandIn,
+    stand_ins,
+    weighted_rank_metrics,
+)
 from ms_pfl.evaluation.calibration import log_losses, logit, weighted_recalibration
 
 Columns = NDArray[np.float64]
@@ -27,10 +32,10 @@ class TestRows:
     """The test rows of a seed, which all its fits share, with their weights in each replicate.
 
     ``rows`` are sorted by country; ``countries`` are slices of them. ``weights``: shape (patients,
-    columns), and ``patients`` the row of it that belongs to each row. ``both`` and ``some`` say for
-    each country which replicate stands in where one class, or every episode, was lost
-    (:func:`ms_pfl.evaluation.bootstrap.donors`); a country that is not in ``both`` has one class as
-    observed.
+    columns), and ``patients`` the row of it that belongs to each row. ``both`` and ``some`` say
+    where the values of each country come from, of metrics that need both classes and of others
+    (:func:`ms_pfl.evaluation.bootstrap.stand_ins`); a country that is not in ``both`` has one class
+    as observed.
     """
 
     rows: pd.DataFrame
@@ -38,8 +43,8 @@ class TestRows:
     patients: NDArray[np.intp]
     countries: dict[str, slice]
     sizes: dict[str, Columns]
-    both: dict[str, NDArray[np.intp]]
-    some: dict[str, NDArray[np.intp]]
+    both: dict[str, StandIn]
+    some: dict[str, StandIn]
 
     @classmethod
     def of(cls, rows: pd.DataFrame, resamples: Resamples, seed: int) -> TestRows:
@@ -48,7 +53,7 @@ class TestRows:
         Args:
             rows: country, patient_id, label of test episodes, sorted by country.
             resamples: of the patients.
-            seed: of the choice of replicates that stand in.
+            seed: of the choice of what stands in.
         """
         drawn, patients = np.unique(resamples.positions(rows), return_inverse=True)
         weights = resamples.weights[drawn]
@@ -57,19 +62,30 @@ class TestRows:
         ends = [*starts[1:], len(names)]
         countries = {str(names[a]): slice(a, b) for a, b in zip(starts, ends, strict=True)}
         labels = rows["label"].to_numpy()
-        random = np.random.default_rng(seed)
-        sizes, both, some = {}, {}, {}
+        sizes: dict[str, Columns] = {}
+        both: dict[str, NDArray[np.bool_]] = {}
+        some: dict[str, NDArray[np.bool_]] = {}
         for country, part in countries.items():
             members, own = np.unique(patients[part], return_inverse=True)
-            counts = np.stack([np.bincount(own, labels[part]), np.bincount(own)])
-            positive, n = counts @ weights[members].astype(np.float64)
-            sizes[country] = n
-            some[country] = donors(n > 0, random)
-            # of patients with one class each, so that rounding cannot leave a trace of a class
-            rest = (counts[1] - counts[0]) @ weights[members].astype(np.float64)
-            if 0 < labels[part].sum() < len(labels[part]):
-                both[country] = donors((positive > 0) & (rest > 0), random)
-        return cls(rows, weights, patients, countries, sizes, both, some)
+            n = np.bincount(own)
+            positive = np.bincount(own, labels[part])
+            # weights of each class apart, so that rounding cannot leave a trace of one
+            own_weights = weights[members].astype(np.float64)
+            with_class = np.stack([positive, n - positive]) @ own_weights > 0
+            sizes[country] = n @ own_weights
+            some[country] = np.asarray(sizes[country] > 0)
+            if with_class[:, 0].all():
+                both[country] = np.asarray(with_class.all(axis=0))
+        drawn_from = resamples.n_patients()
+        return cls(
+            rows,
+            weights,
+            patients,
+            countries,
+            sizes,
+            stand_ins(both, drawn_from, seed),
+            stand_ins(some, drawn_from, seed),
+        )
 
     def of_country(self, country: str) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """The weights of a country's patients, and the row of them that belongs to each row."""
@@ -141,8 +157,8 @@ def replicate_fit(
         }
         for i, metric in enumerate(RANKING):
             pooled[metric] = ranked[metric]
-            by_country[metric] = {c: own[c][i][stand_in] for c, stand_in in test.both.items()}
-            sizes[metric] = {c: test.sizes[c][stand_in] for c, stand_in in test.both.items()}
+            by_country[metric] = _counted(test.both, {c: own[c][i] for c in own})
+            sizes[metric] = _sizes(test.both, test.sizes)
     for metric, losses in {"brier": (p - labels) ** 2, "log_loss": log_losses(labels, p)}.items():
         if metric in wanted:
             # one row a country, 0 elsewhere
@@ -152,10 +168,10 @@ def replicate_fit(
             sums = dict(zip(test.countries, test.sums(apart), strict=True))
             total = np.sum(list(test.sizes.values()), axis=0)
             pooled[metric] = np.sum(list(sums.values()), axis=0) / total
-            sizes[metric] = {c: test.sizes[c][stand_in] for c, stand_in in test.some.items()}
-            by_country[metric] = {
-                c: sums[c][stand_in] / sizes[metric][c] for c, stand_in in test.some.items()
-            }
+            with np.errstate(invalid="ignore"):  # a country that was not drawn: 0 / 0
+                means = {c: sums[c] / test.sizes[c] for c in sums}
+            by_country[metric] = _counted(test.some, means)
+            sizes[metric] = _sizes(test.some, test.sizes)
     if wanted & set(CALIBRATION):
         intercept, slope = weighted_recalibration(labels, logit(p), test.weights, test.patients)
         observed, expected = test.sums(np.stack([labels, p]))
@@ -165,6 +181,23 @@ def replicate_fit(
             "observed_expected": observed / expected,
         }
     return FitReplicates(pooled, by_country, sizes)
+
+
+def _counted(sources: dict[str, StandIn], own: dict[str, Columns]) -> dict[str, Columns]:
+    """The values that count, lenders before those who borrow from them."""
+    lenders = {c: source.apply(own[c]) for c, source in sources.items() if source.donor is None}
+    return {
+        c: lenders[c] if source.donor is None else source.apply(own[c], lenders[source.donor])
+        for c, source in sources.items()
+    }
+
+
+def _sizes(sources: dict[str, StandIn], own: dict[str, Columns]) -> dict[str, Columns]:
+    """Episodes of each country where its values come from; as observed where it borrows."""
+    return {
+        c: own[c][source.columns] if source.donor is None else np.full_like(own[c], own[c][0])
+        for c, source in sources.items()
+    }
 
 
 #: (metric, scope, country); country is empty unless the scope is ``country``.

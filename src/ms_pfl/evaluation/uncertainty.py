@@ -11,9 +11,10 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.bootstrap import draw_patients
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.checks import FIT
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, PARADIGMS, SCOPES, models_in_order
+from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.evaluation.replicates import (
     Estimand,
     FitReplicates,
@@ -33,9 +34,6 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "federated": ("recalibrated", "recalibrated_slope", "fine_tuned", "adaptive"),
     "recalibrated": ("fine_tuned", "adaptive"),
 }
-#: Test patients, over all seeds, from which on a country's own values get an interval: fewer cannot
-#: tell how much patients of that country vary, and the interval of one patient has no width.
-MIN_PATIENTS = 10
 DIFFERENCES_COLUMNS = [
     "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
     "difference", "low", "high", "p", "p_holm",
@@ -177,7 +175,7 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
     * ``wilcoxon_p`` (macro): Wilcoxon's signed-rank test over countries, on differences that are
       means over seeds; ``n_better`` of ``n_countries`` differ to the better.
     * ``p_holm``, ``wilcoxon_p_holm``: adjusted (Holm, 1979) over the models that are compared with
-      the same reference by the same metric and scope.
+      the same reference by the same metric and scope; recalibrated ones apart.
 
     Args:
         bootstrap: of :func:`replicate_models`.
@@ -214,7 +212,9 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
                 record |= _over_countries(own, base, metric)
             records.append(record)
     table = pd.DataFrame.from_records(records, columns=DIFFERENCES_COLUMNS)
-    family = ["reference", "metric", "scope"]
+    # whether recalibration helps is another question than whether personalization does
+    recalibrated = table["paradigm"].isin(RECALIBRATED)
+    family = [table["reference"], table["metric"], table["scope"], recalibrated]
     for name in ("p", "wilcoxon_p"):
         table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
     order = {scope: i for i, scope in enumerate(SCOPES)}

@@ -6,11 +6,19 @@ import math
 
 import pandas as pd
 
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.names import METRICS, model_key, model_name, paradigm_name
-from ms_pfl.evaluation.uncertainty import MIN_PATIENTS
+from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting.headline import p_value, signed
 
 _MISSING = "–"
+# metric, scope and decimals
+_GAINS = (
+    ("roc_auc", "pooled", 3),
+    ("roc_auc", "macro", 3),
+    ("pr_auc", "pooled", 3),
+    ("brier", "pooled", 4),
+)
 
 
 def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -21,35 +29,38 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
         reference: a paradigm that others are compared with.
 
     Returns:
-        Text cells, a row a model: ``Model``, difference and p (Holm) of pooled and macro ROC-AUC,
-        the countries that gain, Wilcoxon's p over countries (Holm), and pooled Brier score.
+        Text cells, a row a model: ``Model``, difference and ``p`` (Holm) of pooled and macro
+        ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then pooled PR-AUC and
+        Brier score. Several columns are called ``p``.
     """
     rows = differences[(differences["reference"] == reference) & (differences["country"] == "")]
     found = {
         (row["paradigm"], row["strategy"], row["metric"], row["scope"]): row
         for _, row in rows.iterrows()
     }
+    columns = ["Model"]
+    for metric, scope, _ in _GAINS:
+        columns += [f"{METRICS[metric]} {scope}", "p"]
+        columns += ["Gaining", "p Wilcoxon"] if scope == "macro" else []
     table = []
-    models = sorted({key[:2] for key in found}, key=lambda model: model_key(*model))
-    for model in models:
-        cells = {"Model": model_name(*model)}
-        for metric, scope, digits in (
-            ("roc_auc", "pooled", 3),
-            ("roc_auc", "macro", 3),
-            ("pr_auc", "pooled", 3),
-            ("brier", "pooled", 4),
-        ):
+    # what was trained first
+    for model in sorted(
+        {key[:2] for key in found}, key=lambda model: (model[0] in RECALIBRATED, model_key(*model))
+    ):
+        cells = [model_name(*model)]
+        for metric, scope, digits in _GAINS:
             row = found.get((*model, metric, scope))
-            name = f"{METRICS[metric]} {scope}"
-            cells[name] = _MISSING if row is None else signed(row, digits)
-            cells[f"p {name}"] = _MISSING if row is None else p_value(row["p_holm"])
-            if (metric, scope) == ("roc_auc", "macro"):
-                cells |= {"Gaining": _MISSING, "p Wilcoxon": _MISSING}
-                if row is not None:
-                    cells["Gaining"] = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
-                    cells["p Wilcoxon"] = p_value(row["wilcoxon_p_holm"])
+            if row is None:
+                cells += [_MISSING] * (4 if scope == "macro" else 2)
+                continue
+            cells += [signed(row, digits), p_value(row["p_holm"])]
+            if scope == "macro":
+                cells += [
+                    f"{row['n_better']:.0f} of {row['n_countries']:.0f}",
+                    p_value(row["wilcoxon_p_holm"]),
+                ]
         table.append(cells)
-    return pd.DataFrame(table, dtype="str")
+    return pd.DataFrame(table, columns=columns, dtype="str")
 
 
 def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.names import (
     METRICS,
     SCOPES,
@@ -16,7 +17,6 @@ from ms_pfl.evaluation.names import (
     strategy_name,
 )
 from ms_pfl.evaluation.recalibration import RECALIBRATED
-from ms_pfl.evaluation.uncertainty import MIN_PATIENTS
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05
