@@ -12,7 +12,11 @@ from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.cohort.treatments import closed_up
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
-from ms_pfl.paradigms.parameters import AuditParameters, ParadigmParameters
+from ms_pfl.paradigms.parameters import (
+    AttributionParameters,
+    AuditParameters,
+    ParadigmParameters,
+)
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -44,6 +48,7 @@ class Parameters(ParadigmParameters):
     ray: RayParameters
     checkpoints: CheckpointParameters
     comparison: ComparisonParameters
+    attribution: AttributionParameters
     audit: AuditParameters
     tracking: TrackingParameters
 

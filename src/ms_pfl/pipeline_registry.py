@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
+from ms_pfl.pipelines.attribution.pipeline import create_pipeline as create_attribution
 from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
 from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
@@ -32,8 +33,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     paradigms = {paradigm: create_training(paradigm) for paradigm in PARADIGMS}
     training = sum(paradigms.values(), Pipeline([]))
     evaluation = create_evaluation()
+    attribution = create_attribution()
     reporting = create_reporting()
-    after_cohort = training + evaluation + reporting
+    after_cohort = training + evaluation + attribution + reporting
     own_data = create_own_data() + create_partition_pipeline()
     modelling = own_data + after_cohort
     pfl = synthetic_registry + preprocessing + after_cohort
@@ -48,5 +50,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "training": training,
         **paradigms,
         "evaluation": evaluation,
+        "attribution": attribution,
         "reporting": reporting,
     }

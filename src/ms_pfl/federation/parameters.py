@@ -15,6 +15,8 @@ from ms_pfl.learning.parameters import (
     TrainingParameters,
 )
 
+Scaling = Literal["federated", "country", "none"]
+
 
 class RayParameters(Parameters):
     """Where the clients run."""
@@ -145,7 +147,7 @@ class ProtocolParameters(Parameters):
         description="what is split into training, validation and test; published: episode, so that "
         "overlapping episodes of one patient are trained on and tested"
     )
-    scaling: Literal["federated", "country", "none"] = Field(
+    scaling: Scaling = Field(
         description="mean and sd of all countries, of each its own (published), or none"
     )
     selection: Literal["validation", "test"] = Field(

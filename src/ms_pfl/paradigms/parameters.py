@@ -46,6 +46,13 @@ class AuditParameters(Parameters):
     seed: int = Field(ge=0, description="of the draws")
 
 
+class AttributionParameters(Parameters):
+    """How often features are permuted to see what a model makes of them."""
+
+    repeats: int = Field(ge=2, description="permutations of each group of features")
+    seed: int = Field(ge=0, description="of the permutations")
+
+
 class ParadigmParameters(Parameters):
     """All that a training needs to know, in one bundle: the YAML keys of the same names."""
 

@@ -15,6 +15,11 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting import attrition, curve_figures, figures
+from ms_pfl.reporting.attribution import (
+    importance_figure,
+    profiles_sentence,
+    profiles_table,
+)
 from ms_pfl.reporting.comparison_tables import (
     calibration_table,
     choice_table,
@@ -64,6 +69,8 @@ class Findings:
     subgroup_metrics: pd.DataFrame
     operating_curves: pd.DataFrame
     reliability: pd.DataFrame
+    importance: pd.DataFrame
+    feature_profiles: pd.DataFrame
     history: pd.DataFrame
 
 
@@ -128,6 +135,12 @@ def build_report(
         per_country=_table(per_country_table(summary, countries, site=site)),
         fairness=_table(fairness_table(findings.fairness)),
         subgroups=_subgroups(findings.subgroup_metrics),
+        attribution={
+            "sentence": profiles_sentence(
+                findings.importance, findings.feature_profiles, (site, sites)
+            ),
+            "table": _table(profiles_table(findings.feature_profiles, site)),
+        },
         pictures=_pictures(findings, countries, (site, sites), strategy),
         flow=None if cohort["attrition"] is None else _flow(cohort),
         traffic=_table(traffic_table(findings.history, site)),
@@ -160,6 +173,7 @@ def _pictures(
         "curves": figures.learning_curves(learning_curves(findings.history)),
         "reliability": curve_figures.reliability_diagrams(findings.reliability, strategy),
         "benefit": curve_figures.decision_curve(findings.net_benefit, strategy),
+        "importance": importance_figure(findings.importance, countries),
     }
     by_country = findings.differences[findings.differences["scope"] == "country"]
     if (by_country["reference"] == "federated").any():

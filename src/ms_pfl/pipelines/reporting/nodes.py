@@ -99,6 +99,8 @@ def gather_findings(
     subgroup_metrics: pd.DataFrame,
     operating_curves: pd.DataFrame,
     reliability: pd.DataFrame,
+    importance: pd.DataFrame,
+    feature_profiles: pd.DataFrame,
 ) -> dict[str, Any]:
     """Bring together the tables that report and MLflow are made from."""
     return dict(locals())

@@ -24,6 +24,8 @@ _FINDINGS = (
     "subgroup_metrics",
     "operating_curves",
     "reliability",
+    "importance",
+    "feature_profiles",
 )
 
 

@@ -1,0 +1,1 @@
+"""What the models make of the features."""
