@@ -151,11 +151,17 @@ def _span(name: str, values: Sequence[float], form: str) -> str:
     return f"{name} {' to '.join(ends)}".strip()
 
 
-def show_results(table1: pd.DataFrame, notes: list[str]) -> None:
-    """Print Table 1 and what it stands on."""
+# The report holds all sentences; the first are about the personalized paradigms.
+_HEADLINES = 2
+
+
+def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) -> None:
+    """Print Table 1, what it stands on, and what the comparison found of each personalization."""
     from ms_pfl.reporting.tables import render_console
 
     get_console().print(render_console(table1, notes), highlight=False)
+    for line in headline[:_HEADLINES]:
+        get_console().print(line, style="bold", highlight=False)
 
 
 def show_audit(table: pd.DataFrame, project: Path) -> None:

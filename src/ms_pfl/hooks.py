@@ -275,7 +275,9 @@ class RunSummary:
 
         outputs = pipeline.all_outputs()
         if "table1" in outputs:
-            console.show_results(catalog.load("table1"), catalog.load("table1_notes"))
+            console.show_results(
+                *(catalog.load(name) for name in ("table1", "table1_notes", "headline"))
+            )
             logged = self._experiment if "mlflow_run" in outputs else None
             console.show_places(self._project, logged, report="report" in outputs)
         elif "audit_table" in outputs:

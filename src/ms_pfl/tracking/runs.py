@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import METRICS, model_name, models_in_order
 from ms_pfl.tracking.alive import hold, orphans, release
+from ms_pfl.tracking.models import ModelToLog, log_models
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.store import experiment_id, open_client
@@ -98,10 +101,14 @@ def log_comparison(
     metrics: pd.DataFrame,
     history: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
-    files: Sequence[Path],
+    files: Mapping[str, Sequence[Path]],
     *,
     project_path: Path,
     note: str = "",
+    gains: pd.DataFrame | None = None,
+    data: DataToLog | None = None,
+    models: Sequence[ModelToLog] = (),
+    example: pd.DataFrame | None = None,
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
@@ -116,10 +123,15 @@ def log_comparison(
         run_id: the parent, from :func:`open_parent`.
         metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
         history: the concatenated history tables of all fits.
-        tables: name -> table, kept as ``tables/<name>.csv`` with the parent.
-        files: kept with the parent under their own names.
+        tables: name -> table, kept as ``tables/<name>.json``, which MLflow shows as a table.
+        files: folder ("" for none) -> files, kept with the parent under their own names.
         project_path: as for :func:`open_parent`.
         note: Markdown that the parent's page shows as its description, such as Table 1.
+        gains: the table of :func:`ms_pfl.evaluation.uncertainty.differences`; what each model gains
+            in pooled ROC-AUC over federated training goes to the parent, with its interval.
+        data: the episodes, as an entry under *Datasets used*; no row is kept.
+        models: each kept with the child of its fit.
+        example: rows that a model predicts from; needed with ``models``.
 
     Returns:
         The ids of the children.
@@ -128,7 +140,9 @@ def log_comparison(
         InputError: the history is malformed.
     """
     client = open_client(project_path)
-    _log(client, run_id, points=_parent_points(metrics))
+    _log(client, run_id, points=[*_parent_points(metrics), *_gain_points(gains)])
+    if data is not None:
+        _log_data(client, run_id, data)
     if note:
         client.set_tag(run_id, "mlflow.note.content", note)
     _log_files(client, run_id, tables, files)
@@ -139,7 +153,7 @@ def log_comparison(
     fits_of_history = dict(iter(history.groupby(keys)))
     fits_of_metrics = dict(iter(metrics.groupby(keys)))
     countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    children = []
+    children: dict[tuple[str, str, int], str] = {}
     for paradigm, strategy in models_in_order(metrics):
         for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
             labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(fit[2])}
@@ -147,8 +161,62 @@ def log_comparison(
             if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
                 points += _curve_points(fits_of_curves[fit])
                 points += _cost_points(fits_of_history[fit])
-            children.append(_log_child(client, experiment, run_id, labels, points))
-    return children
+            key = (paradigm, strategy, int(str(fit[2])))
+            children[key] = _log_child(client, experiment, run_id, labels, points)
+    if example is not None:
+        log_models(project_path, children, list(models), example)
+    return list(children.values())
+
+
+def _gain_points(differences: pd.DataFrame | None) -> Iterator[_Point]:
+    """What each model gains over federated training, with the ends of its interval."""
+    if differences is None:
+        return
+    own = differences[
+        (differences["metric"] == "roc_auc")
+        & (differences["scope"] == "pooled")
+        & (differences["reference"] == "federated")
+    ]
+    for row in own.to_dict("records"):
+        model = metric_part(model_name(row["paradigm"], row["strategy"]))
+        for column, end in (("difference", ""), ("low", " - low"), ("high", " - high")):
+            yield f"gain_over_federated/{model}{end}", float(row[column]), 0
+
+
+@dataclass(frozen=True)
+class DataToLog:
+    """The episodes as MLflow lists them: what they are, and a digest of 32 digits at most."""
+
+    episodes: pd.DataFrame
+    name: str
+    source: str
+    digest: str
+
+
+def _log_data(client: MlflowClient, run_id: str, data: DataToLog) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types.utils import _infer_schema
+
+    episodes = data.episodes
+    profile = {
+        "episodes": len(episodes),
+        "patients": len(episodes[["country", "patient_id"]].drop_duplicates()),
+        "countries": int(episodes["country"].nunique()),
+        "with the outcome": int(episodes["label"].sum()),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # integer columns may have missing values elsewhere
+        schema = _infer_schema(episodes.head(100))
+    dataset = Dataset(
+        name=data.name,
+        digest=data.digest,
+        source_type="local",
+        source=json.dumps({"description": data.source}),
+        schema=json.dumps({"mlflow_colspec": schema.to_dict()}),
+        profile=json.dumps(profile),
+    )
+    tags = [InputTag("mlflow.data.context", "training, validation and test")]
+    client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
 
 def _log_child(
@@ -245,12 +313,10 @@ def _log_files(
     client: MlflowClient,
     run_id: str,
     tables: Mapping[str, pd.DataFrame],
-    files: Sequence[Path],
+    files: Mapping[str, Sequence[Path]],
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, table in tables.items():
-            table.to_csv(Path(folder) / f"{name}.csv", index=False)
-        if tables:
-            client.log_artifacts(run_id, folder, "tables")
-    for file in files:
-        client.log_artifact(run_id, str(file))
+    for name, table in tables.items():
+        client.log_table(run_id, table, f"tables/{name}.json")
+    for folder, paths in files.items():
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder or None)

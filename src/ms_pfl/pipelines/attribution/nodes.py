@@ -47,10 +47,3 @@ def compare_profiles(importance: pd.DataFrame) -> pd.DataFrame:
     from ms_pfl.evaluation.attribution import compare_profiles as compare
 
     return compare(importance)
-
-
-def draw_importance(importance: pd.DataFrame, cohort: dict[str, Any]) -> Any:
-    """Draw what the models make of the features."""
-    from ms_pfl.reporting.attribution import importance_figure
-
-    return importance_figure(importance, pd.DataFrame(cohort["countries"]))

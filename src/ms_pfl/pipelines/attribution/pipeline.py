@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.pipelines.attribution.nodes import (
-    compare_profiles,
-    draw_importance,
-    measure_importance,
-)
+from ms_pfl.pipelines.attribution.nodes import compare_profiles, measure_importance
 
 #: One strategy is enough to see what personal layers do; it is the first of Table 1.
 STRATEGY = "fedavg"
@@ -37,12 +33,6 @@ def create_pipeline() -> Pipeline:
                 inputs="importance",
                 outputs="feature_profiles",
                 name="compare_profiles",
-            ),
-            Node(
-                func=draw_importance,
-                inputs=["importance", "cohort_description"],
-                outputs="figure_importance",
-                name="draw_importance",
             ),
         ]
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+import ms_pfl
 from ms_pfl.federation.parameters import ProtocolParameters
+from ms_pfl.learning.parameters import ModelParameters
 
 
 def make_tables(
@@ -32,32 +35,44 @@ def make_tables(
     )
 
 
+#: The figures of the report, as datasets ``figure_<name>`` and files ``<name>.png``.
+FIGURES = (
+    "country_sizes",
+    "learning_curves",
+    "gain_by_country",
+    "roc_and_pr",
+    "reliability",
+    "net_benefit",
+    "importance",
+)
+
+
 def draw_figures(
-    cohort: dict[str, Any],
-    coverage: pd.DataFrame,
-    differences: pd.DataFrame,
-    operating_curves: pd.DataFrame,
-    reliability: pd.DataFrame,
-    net_benefit: pd.DataFrame,
-    **histories: pd.DataFrame,
+    cohort: dict[str, Any], findings: dict[str, Any], **histories: pd.DataFrame
 ) -> tuple[Any, ...]:
-    """Draw the figures of the report as files of their own."""
+    """Draw the figures of the report as files of their own; the names of all are the last."""
     from ms_pfl.evaluation.curves import learning_curves
     from ms_pfl.reporting import curve_figures, figures
+    from ms_pfl.reporting.attribution import importance_figure
     from ms_pfl.reporting.report import shown_strategy
     from ms_pfl.reporting.tables import site_words
 
     countries = pd.DataFrame(cohort["countries"])
-    strategy = shown_strategy(reliability)
+    strategy = shown_strategy(findings["summary"])
+    coverage = findings["coverage"]
     prevalence = float((coverage["n_positive"] / coverage["n_episodes"]).mean())
-    return (
-        figures.country_sizes(countries, site_words(cohort["source"])),
-        figures.learning_curves(learning_curves(pd.concat(histories.values(), ignore_index=True))),
-        curve_figures.forest(differences, countries),
-        curve_figures.roc_and_pr(operating_curves, prevalence, strategy),
-        curve_figures.reliability_diagrams(reliability, strategy),
-        curve_figures.decision_curve(net_benefit, strategy),
-    )
+    history = pd.concat(histories.values(), ignore_index=True)
+    drawn = {
+        "country_sizes": figures.country_sizes(countries, site_words(cohort["source"])),
+        "learning_curves": figures.learning_curves(learning_curves(history)),
+        "gain_by_country": curve_figures.forest(findings["differences"], countries),
+        "roc_and_pr": curve_figures.roc_and_pr(findings["operating_curves"], prevalence, strategy),
+        "reliability": curve_figures.reliability_diagrams(findings["reliability"], strategy),
+        "net_benefit": curve_figures.decision_curve(findings["net_benefit"], strategy),
+        "importance": importance_figure(findings["importance"], countries),
+    }
+    flow = ["attrition", "attrition_by_country"] if cohort["attrition"] is not None else []
+    return (*(drawn[name] for name in FIGURES), [*FIGURES, *flow])
 
 
 def write_report(
@@ -113,7 +128,12 @@ def collect_for_mlflow(
     by_country: pd.DataFrame,
     findings: dict[str, Any],
     report: str,
-    **histories: pd.DataFrame,
+    figures: list[str],
+    episodes: pd.DataFrame,
+    cohort: dict[str, Any],
+    model: ModelParameters,
+    protocol: ProtocolParameters,
+    **trained: Any,
 ) -> dict[str, Any]:
     """Bring together what MLflow keeps.
 
@@ -124,13 +144,69 @@ def collect_for_mlflow(
         by_country: ROC-AUC by country.
         findings: the tables of the comparison.
         report: the HTML page; its file is kept with the run, so it has to be there first.
-        histories: the history table of each training.
+        figures: names of the figures, whose files have to be there first too.
+        episodes: the episodes table.
+        cohort: ``source`` says where it is from.
+        model: the network.
+        protocol: how rows were scaled.
+        trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
+    from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.pipelines.training.pipeline import PARADIGMS
+    from ms_pfl.provenance import data_digest
     from ms_pfl.reporting.tables import to_markdown
+    from ms_pfl.tracking.runs import DataToLog
 
+    seed = int(metrics["seed"].min())
+    features = feature_columns(episodes)
+    tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
+    fits = [(p, s) for p, strategies in PARADIGMS.items() for s in strategies]
+    source = cohort["source"]["description"]
     return {
         "metrics": metrics,
-        "history": pd.concat(histories.values(), ignore_index=True),
-        "tables": {"table1": table1, "roc_auc_by_country": by_country, "metrics": metrics},
-        "note": "\n\n".join([to_markdown(table1), *notes]),
+        "history": pd.concat([trained[f"{p}_{s}_history"] for p, s in fits], ignore_index=True),
+        "tables": {
+            "table1": table1,
+            "roc_auc_by_country": by_country,
+            "metrics": metrics,
+            **{name: findings[name] for name in tables},
+        },
+        "figures": figures,
+        "note": "\n\n".join([*findings["headline"], to_markdown(table1), *notes]),
+        "gains": findings["differences"],
+        "data": DataToLog(episodes, "episodes", source, data_digest(episodes)),
+        # a model that is scaled by its country's training rows cannot be kept without them
+        "models": []
+        if protocol.scaling == "country"
+        else [
+            _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, model, protocol)
+            for p, s in fits
+        ],
+        "example": episodes.iloc[:2][["country", *features]].reset_index(drop=True),
     }
+
+
+def _model_to_log(
+    paradigm: str,
+    strategy: str,
+    seed: int,
+    arrays: dict[str, Any],
+    features: list[str],
+    model: ModelParameters,
+    protocol: ProtocolParameters,
+) -> Any:
+    from ms_pfl.tracking.models import ModelToLog
+
+    return ModelToLog(
+        paradigm,
+        strategy,
+        seed,
+        Path(ms_pfl.__path__[0]) / "served_model.py",
+        {name: array for name, array in arrays.items() if name.startswith(f"seed={seed}/")},
+        {
+            "seed": seed,
+            "features": features,
+            "scaling": protocol.scaling,
+            "model": model.model_dump(mode="json"),
+        },
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.reporting.nodes import (
+    FIGURES,
     collect_for_mlflow,
     draw_figures,
     gather_findings,
@@ -49,31 +50,16 @@ def create_pipeline() -> Pipeline:
                 name="make_tables",
             ),
             Node(
-                func=draw_figures,
-                inputs={
-                    "cohort": "cohort_description",
-                    "coverage": "coverage",
-                    "differences": "differences",
-                    "operating_curves": "operating_curves",
-                    "reliability": "reliability",
-                    "net_benefit": "net_benefit",
-                    **histories,
-                },
-                outputs=[
-                    "figure_country_sizes",
-                    "figure_learning_curves",
-                    "figure_forest",
-                    "figure_roc_and_pr",
-                    "figure_reliability",
-                    "figure_net_benefit",
-                ],
-                name="draw_figures",
-            ),
-            Node(
                 func=gather_findings,
                 inputs={name: name for name in _FINDINGS},
                 outputs="findings",
                 name="gather_findings",
+            ),
+            Node(
+                func=draw_figures,
+                inputs={"cohort": "cohort_description", "findings": "findings", **histories},
+                outputs=[*(f"figure_{name}" for name in FIGURES), "figures"],
+                name="draw_figures",
             ),
             Node(
                 func=write_report,
@@ -97,7 +83,16 @@ def create_pipeline() -> Pipeline:
                     "by_country": "roc_auc_by_country",
                     "findings": "findings",
                     "report": "report",
-                    **histories,
+                    "figures": "figures",
+                    "episodes": "episodes",
+                    "cohort": "cohort_description",
+                    "model": "params:model",
+                    "protocol": "params:protocol",
+                    **{
+                        f"{name}_{kind}": dataset
+                        for kind in ("history", "models")
+                        for name, dataset in outputs_of(kind).items()
+                    },
                 },
                 outputs="mlflow_run",
                 name="log_to_mlflow",
