@@ -106,3 +106,23 @@ def make_history(
                     )
                 )
     return pd.concat(frames, ignore_index=True)
+
+
+def make_importance(countries: dict[str, int] = COUNTRIES) -> pd.DataFrame:
+    """Belgium's adaptive model looks at treatment; all others look at the EDSS alike."""
+    rng = np.random.default_rng(3)
+    groups = {"EDSS level": 0.06, "Treatment": 0.02, "Sex": 0.002}
+    rows = []
+    for paradigm in ("federated", "fine_tuned", "adaptive"):
+        for country, size in countries.items():
+            swapped = paradigm == "adaptive" and country == "Belgium"
+            values = [0.02, 0.06, 0.002] if swapped else list(groups.values())
+            for seed in (0, 1, 2):
+                for repeat in range(6):
+                    for group, value in zip(groups, values, strict=True):
+                        noise = 0.002 * rng.normal()
+                        rows.append(
+                            (paradigm, "fedavg", seed, country, repeat, group, value + noise, size)
+                        )
+    columns = ["paradigm", "strategy", "seed", "country", "repeat", "group", "increase"]
+    return pd.DataFrame(rows, columns=[*columns, "n_episodes"])

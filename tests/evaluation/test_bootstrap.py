@@ -8,16 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from ms_pfl.evaluation.audit import measure
 from ms_pfl.evaluation.bootstrap import (
+    MIN_PATIENTS,
+    Resamples,
     draw_patients,
-    mean_over,
-    replicate_roc_auc,
-    weighted_roc_auc,
+    stand_ins,
+    weighted_rank_metrics,
 )
+from ms_pfl.evaluation.replicates import HeldOutRows, intervals, replicate_fit
 from ms_pfl.reporting.audit import audit_table
+
+EPSILON = np.finfo(float).eps
 
 
 def clustered(seed: int = 0, countries: int = 3) -> pd.DataFrame:
@@ -25,10 +29,10 @@ def clustered(seed: int = 0, countries: int = 3) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     rows = []
     for c in range(countries):
-        for p in range(int(random.integers(6, 14))):
+        for p in range(int(random.integers(10, 14))):
             for _ in range(int(random.integers(1, 7))):
                 label = 0 if c == 2 else int(random.random() < 0.4)
-                score = round(float(random.normal(label)), 1)
+                score = round(float(1 / (1 + np.exp(-random.normal(label)))), 1)
                 rows.append((f"c{c}", f"p{p}", label, score))
     return pd.DataFrame(rows, columns=["country", "patient_id", "label", "probability"])
 
@@ -38,59 +42,156 @@ def clustered(seed: int = 0, countries: int = 3) -> pd.DataFrame:
     st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=12),
     st.integers(0, 2**32 - 1),
 )
-def test_a_weighted_roc_auc_is_that_of_repeated_rows(
+def test_weighted_metrics_are_those_of_repeated_rows(
     rows: list[tuple[bool, int]], seed: int
 ) -> None:
     labels = np.array([int(label) for label, _ in rows])
     scores = np.array([float(score) for _, score in rows])
-    weights = np.random.default_rng(seed).integers(0, 4, size=(5, len(rows))).astype(np.uint8)
-    found = weighted_roc_auc(labels, scores, weights)
-    for value, times in zip(found, weights, strict=True):
+    weights = np.random.default_rng(seed).integers(0, 4, size=(len(rows), 5))
+    roc, pr = weighted_rank_metrics(labels, scores, weights)
+    for column, times in enumerate(weights.T):
         y, s = np.repeat(labels, times), np.repeat(scores, times)
-        expected = roc_auc_score(y, s) if len(set(y)) == 2 else np.nan
-        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        both = len(set(y)) == 2
+        expected = roc_auc_score(y, s) if both else np.nan
+        np.testing.assert_allclose(roc[column], expected, rtol=1e-12)
+        expected = average_precision_score(y, s) if both else np.nan
+        np.testing.assert_allclose(pr[column], expected, rtol=1e-12)
+
+
+def test_weights_may_be_given_by_cluster() -> None:
+    table = clustered()
+    clusters = pd.factorize(table["country"] + table["patient_id"])[0]
+    weights = np.random.default_rng(0).random((clusters.max() + 1, 7))
+    labels, scores = table["label"].to_numpy(), table["probability"].to_numpy()
+    found = weighted_rank_metrics(labels, scores, weights, clusters)
+    expected = weighted_rank_metrics(labels, scores, weights[clusters])
+    np.testing.assert_array_equal(found, expected)
+    one = roc_auc_score(labels, scores, sample_weight=weights[clusters, 0])
+    assert found[0][0] == pytest.approx(one, rel=1e-12)
+    one = average_precision_score(labels, scores, sample_weight=weights[clusters, 0])
+    assert found[1][0] == pytest.approx(one, rel=1e-12)
+
+
+def whole(table: pd.DataFrame, replicates: int, seed: int) -> Resamples:
+    """Whole weights, as drawing n of n patients gives, so that rows can be repeated."""
+    drawn = draw_patients(table, replicates, seed)
+    random = np.random.default_rng(seed)
+    weights = drawn.weights.copy()
+    weights[:, 1:] = random.integers(0, 3, size=weights[:, 1:].shape)
+    return Resamples(drawn.patients, weights)
 
 
 def test_a_replicate_is_the_metric_of_the_drawn_patients_rows() -> None:
     """A plain loop: repeat each patient's rows as often as it was drawn, then score."""
     table = clustered()
-    resamples = draw_patients(table, 40, seed=1)
-    found = replicate_roc_auc(table, resamples)
-    macro = mean_over(list(found.by_country), found.by_country)
-    assert found.pooled[0] == roc_auc_score(table["label"], table["probability"])
-    own = [t for _, t in table.groupby("country") if t["label"].nunique() == 2]
-    assert len(own) == 2
-    assert macro[0] == pytest.approx(
-        np.mean([roc_auc_score(t["label"], t["probability"]) for t in own])
-    )
-    for number in range(40):
-        times = dict(zip(resamples.patients, resamples.counts[number], strict=True))
+    resamples = whole(table, 30, seed=1)
+    test = HeldOutRows.of(table, resamples, 0)
+    found = replicate_fit(test, table["probability"].to_numpy())
+    assert found.pooled["roc_auc"][0] == roc_auc_score(table["label"], table["probability"])
+    assert set(found.by_country["roc_auc"]) == {"c0", "c1"}
+    assert set(found.by_country["brier"]) == {"c0", "c1", "c2"}
+    for number in range(1, 31):
+        times = dict(zip(resamples.patients, resamples.weights[:, number], strict=True))
         parts = [
             rows
             for key, rows in table.groupby(["country", "patient_id"])
             for _ in range(int(times[key]))
         ]
         drawn = pd.concat(parts)
-        pooled = roc_auc_score(drawn["label"], drawn["probability"])
-        assert found.pooled[number + 1] == pytest.approx(pooled, rel=1e-12)
-        values = [
-            roc_auc_score(t["label"], t["probability"])
-            for name, t in drawn.groupby("country")
-            if name != "c2" and t["label"].nunique() == 2
-        ]
-        assert macro[number + 1] == pytest.approx(np.mean(values), rel=1e-12)
+        for metric, function in (
+            ("roc_auc", roc_auc_score),
+            ("pr_auc", average_precision_score),
+            ("brier", brier_score_loss),
+            ("log_loss", log_loss),
+        ):
+            pooled = function(drawn["label"], drawn["probability"].clip(EPSILON, 1 - EPSILON))
+            assert found.pooled[metric][number] == pytest.approx(pooled, rel=1e-9)
+            own = drawn[drawn["country"] == "c0"]
+            if own["label"].nunique() == 2:
+                value = function(own["label"], own["probability"])
+                assert found.by_country[metric]["c0"][number] == pytest.approx(value, rel=1e-9)
+        observed = drawn["label"].sum() / drawn["probability"].sum()
+        assert found.pooled["observed_expected"][number] == pytest.approx(observed)
+    macro = found.mean("roc_auc", weighted=False)
+    own = [found.by_country["roc_auc"][c] for c in ("c0", "c1")]
+    np.testing.assert_allclose(macro, np.mean(own, axis=0))
+    sizes = table["country"].value_counts()
+    by_hand = sum(found.by_country["brier"][c][0] * n for c, n in sizes.items()) / len(table)
+    assert found.mean("brier", weighted=True)[0] == pytest.approx(by_hand)
+    assert found.pooled["brier"][0] == pytest.approx(by_hand)
 
 
 def test_countries_keep_their_size_and_the_seed_decides() -> None:
-    table = clustered()
+    table = pd.concat(
+        [clustered(), pd.DataFrame({"country": ["c8"], "patient_id": ["alone"], "label": [1],
+                                    "probability": [0.5]})]
+    )  # fmt: skip
     one, again, other = (draw_patients(table.sample(frac=1), 50, seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(one.counts, again.counts)
-    assert (one.counts != other.counts).any()
+    np.testing.assert_array_equal(one.weights, again.weights)
+    assert (one.weights != other.weights).any()
+    assert (one.weights[:, 0] == 1).all()
     sizes = table.drop_duplicates(["country", "patient_id"]).groupby("country").size()
-    by_country = pd.DataFrame(one.counts.T.astype(int), index=one.patients).groupby(level=0).sum()
-    assert (by_country.to_numpy() == sizes.to_numpy()[:, None]).all()
+    by_country = pd.DataFrame(one.weights.T, columns=one.patients).T.groupby(level=0).sum()
+    np.testing.assert_allclose(by_country, sizes.to_numpy()[:, None] * np.ones((1, 51)), rtol=1e-5)
+    assert (one.weights[one.positions(table[table["country"] == "c8"])] == 1).all()
+    assert one.n_patients() == sizes.to_dict()
+    # n - 1 of n patients are drawn, each with the weight n / (n - 1)
+    n = sizes["c0"]
+    own = one.weights[one.patients.get_level_values(0) == "c0", 1:] * (n - 1) / n
+    np.testing.assert_allclose(own.sum(axis=0), n - 1, rtol=1e-5)
+    np.testing.assert_allclose(own, np.round(own), atol=1e-5)
     with pytest.raises(KeyError, match="was not drawn from"):
-        one.weights(pd.DataFrame({"country": ["c9"], "patient_id": ["p0"]}))
+        one.positions(pd.DataFrame({"country": ["c9"], "patient_id": ["p0"]}))
+
+
+def test_the_spread_of_a_mean_in_a_small_stratum_is_unbiased() -> None:
+    """Five patients: the variance of the mean is s^2 / n with n - 1 below the line in s^2."""
+    values = np.array([0.0, 0.0, 1.0, 0.0, 1.0])
+    table = pd.DataFrame({"country": "c", "patient_id": list("abcde")})
+    weights = draw_patients(table, 200_000, 0).weights[:, 1:].astype(float)
+    means = values @ weights / weights.sum(axis=0)
+    assert means.var() == pytest.approx(values.var(ddof=1) / 5, rel=0.02)
+
+
+def test_a_replicate_without_a_class_takes_another_one() -> None:
+    defined = np.array([True, True, False, True, False, True])
+    found = stand_ins({"A": defined}, {"A": MIN_PATIENTS}, seed=0)["A"]
+    assert found.donor is None
+    assert found.columns[[0, 1, 3, 5]].tolist() == [0, 1, 3, 5]
+    assert set(found.columns[[2, 4]]) <= {1, 3, 5}
+    only_observed = stand_ins({"A": np.array([True, False])}, {"A": MIN_PATIENTS}, 0)["A"]
+    assert only_observed.columns.tolist() == [0, 0]
+
+
+def test_a_small_country_borrows_the_spread_of_a_larger_one() -> None:
+    defined = {name: np.ones(101, dtype=bool) for name in ("large", "small")}
+    patients = {"large": 80, "small": 5, "not tested": 300}
+    found = stand_ins(defined, patients, seed=0)
+    assert found["large"].donor is None
+    small = found["small"]
+    assert (small.donor, small.scale) == ("large", 4.0)
+    assert small.columns[0] == 0
+    assert sorted(small.columns) == list(range(101))
+    # in another seed's test rows the country chooses the same
+    again = stand_ins({"small": defined["small"], "large": defined["large"]}, patients, 0)
+    np.testing.assert_array_equal(again["small"].columns, small.columns)
+    own = np.r_[0.9, np.zeros(100)]
+    large = 0.7 + np.r_[0, np.random.default_rng(0).normal(0, 0.01, 100)]
+    values = small.apply(own, large)
+    assert values[0] == 0.9
+    assert values[1:].std() == pytest.approx(4 * large[1:].std())
+    alone = stand_ins({"small": defined["small"]}, {"small": 5}, 0)["small"]
+    assert alone.donor is None
+
+
+def test_intervals_leave_out_what_is_undefined() -> None:
+    drawn = np.vstack([np.arange(102.0), np.full(102, np.nan), np.r_[0.0, np.full(100, np.nan), 7]])
+    np.testing.assert_allclose(intervals(drawn), [[3.5, 98.5], [np.nan, np.nan], [7.0, 7.0]])
+
+
+def pooled_roc_auc(table: pd.DataFrame, replicates: int) -> np.ndarray:
+    rows = HeldOutRows.of(table, draw_patients(table, replicates, seed=0), 0)
+    return replicate_fit(rows, table["probability"].to_numpy(), only=["roc_auc"]).pooled["roc_auc"]
 
 
 def test_without_clusters_the_interval_is_scipys() -> None:
@@ -102,12 +203,12 @@ def test_without_clusters_the_interval_is_scipys() -> None:
         {"country": "c", "patient_id": [f"p{i}" for i in range(300)], "label": label,
          "probability": score}
     )  # fmt: skip
-    found = replicate_roc_auc(table, draw_patients(table, 4000, seed=0)).pooled[1:]
+    found = intervals(pooled_roc_auc(table, 4000)[None])[0]
     expected = stats.bootstrap(
         (label, score), roc_auc_score, paired=True, vectorized=False, n_resamples=1000,
         method="percentile", rng=1,
     ).confidence_interval  # fmt: skip
-    np.testing.assert_allclose(np.percentile(found, [2.5, 97.5]), expected, atol=0.01)
+    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 def test_clusters_widen_the_interval() -> None:
@@ -116,11 +217,8 @@ def test_clusters_widen_the_interval() -> None:
     label = (random.random(60) < 0.4).astype(int)
     one = pd.DataFrame({"country": "c", "label": label, "probability": random.normal(label)})
     one["patient_id"] = [f"p{i}" for i in range(60)]
-    many = pd.concat([one] * 12)
-    spread = {}
-    for name, table in (("one", one), ("many", many)):
-        spread[name] = replicate_roc_auc(table, draw_patients(table, 800, seed=0)).pooled.std()
-    assert spread["many"] == pytest.approx(spread["one"], rel=1e-9)
+    spread = [pooled_roc_auc(table, 800)[1:].std() for table in (one, pd.concat([one] * 12))]
+    assert spread[1] == pytest.approx(spread[0], rel=1e-9)
 
 
 def variants() -> pd.DataFrame:
@@ -157,7 +255,7 @@ def test_the_audit_subtracts_the_sound_variant() -> None:
     assert row["difference"] == pytest.approx(means["selection"] - means["sound"])
     assert 0 < row["low"] < row["difference"] < row["high"]
     same = measure(table.assign(probability=0.1 * table["label"]), 200, 0)
-    assert (same[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (same[["difference", "low", "high"]].abs() < 1e-12).all(axis=None)
 
 
 def test_macro_differences_run_over_countries_that_both_have() -> None:

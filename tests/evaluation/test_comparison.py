@@ -1,4 +1,4 @@
-"""Means and spreads over seeds, and differences between paradigms."""
+"""Means and spreads over seeds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from ms_pfl.errors import InputError
-from ms_pfl.evaluation.comparison import gains, summarize
+from ms_pfl.evaluation.comparison import summarize
 
 
 def metric_rows(values: dict[tuple[str, str], list[float]], **more: object) -> pd.DataFrame:
@@ -55,49 +54,3 @@ def test_models_come_in_the_order_of_table_1(metrics: pd.DataFrame) -> None:
         ("federated", "fedprox"), ("fine_tuned", "fedprox"), ("adaptive", "fedprox"),
     ]  # fmt: skip
     pd.testing.assert_frame_equal(summary, summarize(metrics))
-
-
-VALUES = {
-    ("centralized", "pooled"): [0.80, 0.81],
-    ("local", "none"): [0.70, 0.72],
-    ("federated", "fedavg"): [0.75, 0.74],
-    ("fine_tuned", "fedavg"): [0.78, 0.79],
-    ("federated", "fedprox"): [0.76, 0.75],
-    ("adaptive", "fedprox"): [0.74, 0.80],
-}
-
-
-def test_gain_over_federated_stays_within_the_strategy() -> None:
-    table = gains(metric_rows(VALUES), "federated", "roc_auc", "pooled")
-    own = table.set_index(["paradigm", "strategy", "seed"])["gain"].round(10).to_dict()
-    assert own == {
-        ("fine_tuned", "fedavg", 0): 0.03,
-        ("fine_tuned", "fedavg", 1): 0.05,
-        ("adaptive", "fedprox", 0): -0.02,
-        ("adaptive", "fedprox", 1): 0.05,
-    }
-
-
-def test_gain_over_local_is_for_all() -> None:
-    table = gains(metric_rows(VALUES), "local", "roc_auc", "pooled")
-    assert len(table) == 10
-    assert "local" not in set(table["paradigm"])
-    centralized = table[table.paradigm == "centralized"]["gain"].tolist()
-    assert centralized == pytest.approx([0.10, 0.09])
-
-
-def test_gain_by_country_pairs_country_and_seed(metrics: pd.DataFrame) -> None:
-    table = gains(metrics, "federated", "roc_auc", "country")
-    row = table.dropna(subset=["gain"]).iloc[-1]
-    same = (metrics.metric == "roc_auc") & (metrics.scope == "country")
-    same &= (metrics.country == row.country) & (metrics.seed == row.seed)
-    same &= metrics.strategy == row.strategy
-    own = metrics[same].set_index("paradigm")["value"]
-    assert row["gain"] == pytest.approx(own[row["paradigm"]] - own["federated"])
-    # no positive case in Fiji
-    assert table[table.country == "Fiji"]["gain"].isna().all()
-
-
-def test_unknown_reference() -> None:
-    with pytest.raises(InputError, match="'adaptive' is unknown"):
-        gains(metric_rows(VALUES), "adaptive", "roc_auc", "pooled")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from fits_fixtures import episodes, history, metrics, predictions
+from fits_fixtures import episodes, findings, history, metrics, predictions
 
-__all__ = ["episodes", "history", "metrics", "predictions", "split_counts"]
+__all__ = ["episodes", "findings", "history", "metrics", "predictions", "split_counts"]
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.comparison import gains
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.reporting import figures
+from ms_pfl.reporting import curve_figures, figures
+from ms_pfl.reporting.attribution import importance_figure
+from ms_pfl.reporting.report import Findings
 from ms_pfl.reporting.tables import country_table
 
 
@@ -46,18 +47,61 @@ def test_learning_curves_have_a_line_a_seed(history: pd.DataFrame) -> None:
     assert federated.lines[1].get_xdata().tolist() == first["round"][first["selected"]].tolist()
 
 
-def test_gain_is_the_mean_over_seeds(metrics: pd.DataFrame, countries: pd.DataFrame) -> None:
-    table = gains(metrics, "federated", "roc_auc", "country")
-    figure = figures.gain_by_country(table, countries)
+def test_forest_shows_differences_and_their_intervals(
+    findings: Findings, countries: pd.DataFrame
+) -> None:
+    figure = curve_figures.forest(findings.differences, countries)
     assert [axes.get_title() for axes in figure.axes] == ["FedAvg", "FedProx"]
-    points = figure.axes[0].lines[1]  # the first line is the zero
-    assert points.get_label() == "Fine-tuned"
-    own = table[(table.paradigm == "fine_tuned") & (table.strategy == "fedavg")].dropna()
-    expected = own.groupby("country")["gain"].mean()
-    np.testing.assert_allclose(points.get_xdata(), expected)
-    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    axes = figure.axes[0]
+    own = findings.differences.query(
+        "reference == 'federated' and metric == 'roc_auc' and scope == 'country' and "
+        "strategy == 'fedavg' and paradigm == 'fine_tuned'"
+    ).dropna(subset=["difference"])
+    sure, unsure = axes.lines[1], axes.lines[2]  # the first line is the zero
+    assert sure.get_label() == "Fine-tuned"
+    limit = axes.get_xlim()[1]
+    with_interval = own.dropna(subset=["low"])
+    np.testing.assert_allclose(sure.get_xdata(), with_interval["difference"].clip(-limit, limit))
+    assert len(sure.get_xdata()) + len(unsure.get_xdata()) == len(own) == 6
+    labels = [text.get_text() for text in axes.get_yticklabels()]
     assert not any("Fiji" in label for label in labels)
     assert labels[0].startswith(countries["country"].iloc[0])
+    assert axes.get_legend_handles_labels()[1] == ["Fine-tuned", "Adaptive"]
+
+
+def test_curves_reliability_and_net_benefit_draw_their_tables(findings: Findings) -> None:
+    roc, pr = curve_figures.roc_and_pr(findings.operating_curves, 0.2, "fedavg").axes
+    own = findings.operating_curves
+    for axes, curve in ((roc, "roc"), (pr, "pr")):
+        line = next(x for x in axes.lines if x.get_label() == "Local")
+        table = own[(own.paradigm == "local") & (own.curve == curve)]
+        np.testing.assert_array_equal(line.get_ydata(), table["y"])
+    bins = findings.reliability
+    panels = curve_figures.reliability_diagrams(bins, "fedprox").axes
+    shown = {axes.get_title(): axes for axes in panels}
+    assert set(shown) >= {"Local", "Federated", "Recalibrated", "Adaptive"}
+    table = bins[(bins.paradigm == "adaptive") & (bins.strategy == "fedprox")]
+    np.testing.assert_array_equal(shown["Adaptive"].lines[1].get_ydata(), table["observed"])
+    (axes,) = curve_figures.decision_curve(findings.net_benefit, "fedavg").axes
+    names = [line.get_label() for line in axes.lines]
+    assert {"Act on everybody", "Act on nobody", "Federated", "Recalibrated"} <= set(names)
+
+
+def test_importance_figure_subtracts_the_global_profile(
+    findings: Findings, countries: pd.DataFrame
+) -> None:
+    figure = importance_figure(findings.importance, countries)
+    bars, fine_tuned, adaptive = figure.axes[:3]
+    assert [text.get_text() for text in bars.get_yticklabels()] == [
+        "EDSS level", "Treatment", "Sex",
+    ]  # fmt: skip
+    assert fine_tuned.get_title() == "Fine-tuned minus federated"
+    shown = [text.get_text() for text in fine_tuned.get_yticklabels()]
+    mesh = adaptive.collections[0].get_array().reshape(len(shown), 3)
+    belgium = mesh[shown.index("Belgium")]
+    # from shares of about .73 and .24 to .24 and .73
+    np.testing.assert_allclose(belgium, [-49, 49, 0], atol=4)
+    assert np.abs(np.delete(mesh, shown.index("Belgium"), axis=0)).max() < 10
 
 
 def test_svg_takes_the_color_of_the_page_and_repeats(countries: pd.DataFrame) -> None:

@@ -1,82 +1,119 @@
-"""The headline states what the numbers say and no more."""
+"""The headline states what the tables say and no more."""
 
 from __future__ import annotations
+
+import math
 
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.uncertainty import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.headline import headline
+from ms_pfl.reporting.report import Findings
+
+SITES = ("country", "countries")
 
 
-def table(values: dict[tuple[str, str], list[float]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"paradigm": p, "strategy": s, "seed": seed, "scope": scope, "country": "",
-             "metric": "roc_auc", "value": value, "n_episodes": 10, "n_positive": 4,
-             "n_countries": 2, "n_left_out": 0}
-            for (p, s), own in values.items()
-            for seed, value in enumerate(own)
-            for scope in ("pooled", "macro", "weighted")
-        ]
-    )  # fmt: skip
+def pooled(paradigm: str, strategy: str, difference: float, p: float, **more: object) -> dict:
+    return {
+        "paradigm": paradigm, "strategy": strategy, "reference": "federated",
+        "reference_strategy": strategy, "scope": "pooled", "country": "", "metric": "roc_auc",
+        "difference": difference, "low": difference - 0.01, "high": difference + 0.01,
+        "p": p, "p_holm": p, **more,
+    }  # fmt: skip
 
 
-def lines(values: dict[tuple[str, str], list[float]]) -> list[str]:
-    metrics = table(values)
-    return headline(metrics, summarize(metrics))
-
-
-VALUES = {
-    ("local", "none"): [0.70, 0.72],
-    ("federated", "fedavg"): [0.75, 0.74],
-    ("fine_tuned", "fedavg"): [0.78, 0.79],
-    ("federated", "fedprox"): [0.77, 0.77],
-}
-
-
-def test_differences_are_paired_by_seed() -> None:
-    # over local: .08 and .07; over federated: .03 and .05
-    assert lines(VALUES)[0] == (
-        "Fine-tuned FedAvg has the highest pooled ROC-AUC: 0.785 ± 0.007; "
-        "0.075 ± 0.007 above Local and 0.040 ± 0.014 above Federated FedAvg."
+def lines(*rows: dict, n_seeds: int = 3) -> list[str]:
+    estimates = pd.DataFrame(
+        [("federated", "fedavg", "pooled", "", "roc_auc", 0.7, 0.68, 0.72)],
+        columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
     )
-    assert lines(VALUES)[1].startswith("Fine-tuned FedAvg has the highest macro ROC-AUC")
+    table = pd.DataFrame(rows, columns=DIFFERENCES_COLUMNS)
+    return headline(estimates, table, SITES, n_seeds)
 
 
-def test_centralized_is_held_against_the_best_federated_model() -> None:
-    text = lines(VALUES | {("centralized", "pooled"): [0.80, 0.80]})[0]
-    assert text == (
-        "Centralized has the highest pooled ROC-AUC: 0.800 ± 0.000; "
-        "0.090 ± 0.014 above Local and 0.030 ± 0.000 above Federated FedProx."
+def test_no_difference_is_said_to_be_none() -> None:
+    said = lines(pooled("fine_tuned", "fedavg", 0.003, 0.4))
+    assert said[0] == (
+        "Fine-tuned is not told apart from plain federated training: pooled ROC-AUC "
+        "+0.003 [-0.007, +0.013] with FedAvg (p 0.400)."
     )
 
 
-def test_a_reference_on_top_is_not_held_against_itself() -> None:
-    text = lines(VALUES | {("local", "none"): [0.9, 0.9]})[0]
-    assert text == (
-        "Local has the highest pooled ROC-AUC: 0.900 ± 0.000; "
-        "0.130 ± 0.000 above Federated FedProx."
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([(0.03, 0.01), (0.02, 0.02)], "does better than plain federated training: "),
+        ([(0.03, 0.01), (0.02, 0.2)], "does better than plain federated training in 1 of 2 "),
+        ([(-0.03, 0.01), (0.02, 0.2)], "does worse than plain federated training in 1 of 2 "),
+        ([(-0.03, 0.01), (0.02, 0.01)], "does better than plain federated training in 1 and worse"),
+        ([(-0.03, 0.06), (0.02, 0.051)], "is not told apart from plain federated training: "),
+    ],
+)
+def test_only_an_adjusted_p_makes_a_difference(
+    found: list[tuple[float, float]], words: str
+) -> None:
+    rows = [
+        pooled("adaptive", strategy, *own)
+        for strategy, own in zip(("fedavg", "fedprox"), found, strict=True)
+    ]
+    said = lines(*rows)[0]
+    assert said.startswith(f"Adaptive {words}")
+    values = [difference for difference, _ in found]
+    assert f"{min(values):+.3f} to {max(values):+.3f} over 2 strategies" in said
+
+
+def test_countries_are_counted_and_named() -> None:
+    gains = {"A": 0.05, "B": -0.03, "C": 0.0, "D": 0.02}
+    rows = [
+        pooled("fine_tuned", "fedavg", gain, math.nan, scope="country", country=country)
+        for country, gain in gains.items()
+    ]
+    few = pooled("fine_tuned", "fedavg", 0.2, math.nan, scope="country", country="E")
+    said = lines(
+        pooled("fine_tuned", "fedavg", 0.0, 1.0), *rows, few | {"low": math.nan, "high": math.nan}
+    )
+    assert said[1] == (
+        "Of the 4 countries with at least 10 test patients, the interval of Fine-tuned FedAvg's "
+        "gain in ROC-AUC over the federated model lies above 0 in 2 (A, D) and below 0 in 1 (B); "
+        "about 0.2 would by chance."
     )
 
 
-def test_one_paradigm_alone() -> None:
-    only = {("adaptive", "fedavg"): [0.7, 0.7]}
-    assert lines(only)[0] == "Adaptive FedAvg has the highest pooled ROC-AUC: 0.700 ± 0.000."
+def test_federated_training_stands_against_the_others() -> None:
+    said = lines(
+        pooled("federated", "fedavg", 0.05, 0.01, reference="local"),
+        pooled("federated", "fedavg", -0.01, 0.3, reference="centralized"),
+    )
+    assert said[0].startswith("Federated FedAvg does better than local training: pooled ROC-AUC")
+    assert said[1].startswith("Federated FedAvg is not told apart from centralized training")
 
 
-def test_one_seed_shows_no_spread_and_says_so() -> None:
-    text = lines({model: values[:1] for model, values in VALUES.items()})
-    assert "±" not in " ".join(text)
-    assert text[-1].startswith("One seed only")
+def test_recalibration_and_what_is_beyond_it() -> None:
+    brier = {"metric": "brier"}
+    said = lines(
+        pooled("recalibrated", "fedavg", -0.002, 0.5, **brier),
+        pooled("adaptive", "fedavg", 0.001, 0.5, **brier, reference="recalibrated"),
+    )
+    assert said[0] == (
+        "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
+        "score (lower is better) by -0.0020 [-0.0120, +0.0080]; beyond that: adaptive +0.0010 "
+        "[-0.0090, +0.0110]."
+    )
 
 
-def test_undefined_everywhere() -> None:
-    assert lines({("local", "none"): [float("nan")]})[0].startswith("No model has a pooled ROC-AUC")
+def test_the_highest_and_the_meaning_of_it_all() -> None:
+    said = lines()
+    assert said[0] == (
+        "The highest pooled ROC-AUC is Federated FedAvg's, 0.700 [0.680, 0.720]; no model has a "
+        "macro ROC-AUC."
+    )
+    assert said[-1].startswith("Values are means over 3 seeds")
+    assert lines(n_seeds=1)[-1].startswith("Values are of one seed")
 
 
-@pytest.mark.parametrize("word", ["significant difference", "better", "worse", "superior"])
-def test_no_claim_beyond_the_numbers(word: str) -> None:
-    text = " ".join(lines(VALUES))
-    assert word not in text
-    assert "not a confidence interval" in text
+def test_a_whole_comparison(findings: Findings) -> None:
+    said = " ".join(findings.headline)
+    assert "nan" not in said
+    assert "-0.000" not in said
+    assert "significan" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -9,8 +10,7 @@ import pandas as pd
 import pytest
 
 from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.scoring import coverage
-from ms_pfl.reporting.report import build_report, installed_versions
+from ms_pfl.reporting.report import Findings, build_report, installed_versions
 from ms_pfl.reporting.tables import country_table, table1
 
 ATTRITION = pd.DataFrame(
@@ -65,17 +65,10 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def arguments(
-    metrics: pd.DataFrame,
-    predictions: pd.DataFrame,
-    history: pd.DataFrame,
-    episodes: pd.DataFrame,
-    split_counts: pd.DataFrame,
+    findings: Findings, episodes: pd.DataFrame, split_counts: pd.DataFrame
 ) -> dict[str, object]:
     return {
-        "metrics": metrics,
-        "summary": summarize(metrics),
-        "coverage": coverage(predictions),
-        "history": history,
+        "findings": findings,
         "cohort": {
             "source": SYNTHETIC,
             "countries": country_table(episodes).to_dict("records"),
@@ -85,6 +78,7 @@ def arguments(
         },
         "split_counts": split_counts,
         "configuration": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
+        "provenance": {"data": "d" * 32, "code": "c" * 32},
     }
 
 
@@ -113,7 +107,9 @@ def test_nothing_is_loaded_from_elsewhere(page: str, reader: Reader) -> None:
     assert not re.search(r"url\((?!#)", page)
 
 
-def test_it_holds_what_the_run_found(reader: Reader, metrics: pd.DataFrame) -> None:
+def test_it_holds_what_the_run_found(
+    reader: Reader, metrics: pd.DataFrame, findings: Findings
+) -> None:
     text = " ".join(" ".join(reader.text).split())
     assert "Synthetic data." in text
     assert "Synthetic registry <seed 1> & co" in text
@@ -123,9 +119,13 @@ def test_it_holds_what_the_run_found(reader: Reader, metrics: pd.DataFrame) -> N
     assert "346" in text
     assert "State near two years three strata 1,054 120 11.4 % 100.0 % – 62.5 %" in text
     assert "Côte d'Ivoire" in text
-    assert "has the highest pooled ROC-AUC" in text
+    for line in findings.headline:
+        assert line in text
+    assert "d" * 32 in text
+    for name in ("Fine-tuned FedProx", "Recalibrated with slope FedAvg", "Women", "23a"):
+        assert name in text
     assert installed_versions()["torch"] in text
-    assert sum(tag == "svg" for tag, _ in reader.tags) == 5
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 9
 
 
 def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) -> None:
@@ -133,9 +133,8 @@ def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) ->
     own = summary[(summary.metric == "roc_auc") & (summary.scope == "pooled")]
     best = own.iloc[own["mean"].argmax()]
     assert f"<strong>{best['mean']:.3f} ± {best['sd']:.3f}</strong>" in page
-    brier = summary[(summary.metric == "brier") & (summary.scope == "macro")]
-    lowest = brier.iloc[brier["mean"].argmin()]
-    assert f"<strong>{lowest['mean']:.3f} ± {lowest['sd']:.3f}</strong>" in page
+    lowest = own.iloc[own["mean"].argmin()]
+    assert f"<strong>{lowest['mean']:.3f} ± {lowest['sd']:.3f}</strong>" not in page
 
 
 def test_ids_are_unique(reader: Reader) -> None:
@@ -147,19 +146,24 @@ def test_the_same_input_gives_the_same_page(page: str, arguments: dict[str, obje
     assert build_report(**arguments) == page  # type: ignore[arg-type]
 
 
-def test_own_data_without_attrition_and_a_single_paradigm(arguments: dict[str, object]) -> None:
-    metrics = arguments["metrics"]
-    history = arguments["history"]
-    assert isinstance(metrics, pd.DataFrame)
-    assert isinstance(history, pd.DataFrame)
-    local = metrics[metrics.paradigm == "local"]
+def test_every_printed_page_says_that_data_are_synthetic(page: str) -> None:
+    assert '<div class="every-page">Synthetic data' in page
+    assert re.search(
+        r"@media print \{.*\.every-page \{ display: block; position: fixed", page, re.S
+    )
+
+
+def test_data_of_ones_own_without_attrition_or_subgroups(
+    arguments: dict[str, object], findings: Findings
+) -> None:
+    cohort = arguments["cohort"]
+    assert isinstance(cohort, dict)
+    none = findings.subgroup_metrics.iloc[:0]
     changes = {
-        "metrics": local,
-        "summary": summarize(local),
-        "history": history[history.paradigm == "local"],
+        "findings": dataclasses.replace(findings, subgroup_metrics=none),
         "cohort": {
-            **arguments["cohort"],  # type: ignore[dict-item]
-            "source": {"kind": "own", "description": "Four hospitals"},
+            **cohort,
+            "source": {"kind": "own", "description": "Four hospitals", "site": "hospital"},
             "attrition": None,
             "attrition_by_country": None,
             "prevalence": None,
@@ -168,5 +172,8 @@ def test_own_data_without_attrition_and_a_single_paradigm(arguments: dict[str, o
     page = build_report(**{**arguments, **changes})  # type: ignore[arg-type]
     assert "Synthetic data" not in page
     assert "From the registry" not in page
-    assert "Gain over federated" not in page
+    assert "<h2>Subgroups</h2>" not in page
     assert "Data: Four hospitals." in page
+    assert "Which paradigm serves which hospital" in page
+    text = re.sub("<[^>]+>", " ", page.split("<h2>What travelled")[0])
+    assert "each country" not in text.replace("draws the test patients of each country", "")

@@ -10,7 +10,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.checks import FIT
 from ms_pfl.evaluation.names import models_in_order
-from ms_pfl.evaluation.replicates import FitReplicates, TestRows, intervals, replicate_fit
+from ms_pfl.evaluation.replicates import FitReplicates, HeldOutRows, intervals, replicate_fit
 
 SOUND = "sound"
 SCOPES = ("pooled", "macro")
@@ -45,7 +45,7 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     ordered = test.sort_values("country", kind="stable")
     for fit, rows in ordered.groupby(["variant", *FIT], sort=True):
         model = tuple(str(part) for part in fit[:3])
-        own = TestRows.of(rows, resamples, seed)
+        own = HeldOutRows.of(rows, resamples, seed)
         scored = replicate_fit(own, rows["probability"].to_numpy(), only=["roc_auc"])
         fits.setdefault(model, []).append(scored)
     records = []

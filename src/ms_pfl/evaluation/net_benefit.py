@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.evaluation.replicates import TestRows, intervals
+from ms_pfl.evaluation.replicates import HeldOutRows, intervals
 from ms_pfl.evaluation.uncertainty import map_fits
 
 TREAT_ALL = ("treat_all", "")
@@ -64,7 +64,7 @@ def decision_curves(
     levels = np.asarray(thresholds, dtype=np.float64)
     odds = levels / (1 - levels)
 
-    def curves(rows: TestRows, fit: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def curves(rows: HeldOutRows, fit: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         p = fit["probability"].to_numpy()
         return _curve(rows, p >= levels[:, None], odds), _curve(
             rows, np.ones((len(levels), len(p)), dtype=bool), odds
@@ -82,7 +82,7 @@ def decision_curves(
     return pd.DataFrame.from_records(records, columns=columns)
 
 
-def _curve(rows: TestRows, acted: NDArray[np.bool_], odds: NDArray[np.float64]) -> np.ndarray:
+def _curve(rows: HeldOutRows, acted: NDArray[np.bool_], odds: NDArray[np.float64]) -> np.ndarray:
     """Net benefit in every replicate, shape (thresholds, columns)."""
     labels = rows.rows["label"].to_numpy()
     worth = np.where(labels > 0, 1.0, -odds[:, None]) * acted

@@ -18,8 +18,9 @@ from ms_pfl.evaluation.checks import FIT
 
 #: Paradigm -> whether the slope is fitted too.
 RECALIBRATED = {"recalibrated": False, "recalibrated_slope": True}
-_STEPS = 100
-_LONGEST_STEP = 2.0
+_STEPS = 200
+_LAST_STEP = 1e-8
+_LARGEST_LOGIT = 25.0  # beyond it a probability is 0 or 1 and says nothing of the parameters
 
 
 def recalibrate(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -83,17 +84,40 @@ def fit_recalibration(
         return 0.0, 1.0
     free = slope and labels.min() != labels.max() and np.ptp(logits) > 0
     design = np.column_stack([np.ones_like(logits), logits])[:, : 1 + free]
-    offset = 0.0 if free else logits
+    offset = np.zeros_like(logits) if free else logits
     theta = np.array([0.0, 1.0])[: 1 + free]
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-(design @ theta + offset)))
-        weights = np.maximum(p * (1 - p), 1e-12)
-        information = design.T @ (weights[:, None] * design)
+        p, information = _information(theta, design, offset)
+        weights = p * (1 - p)
         leverage = weights * np.einsum("ij,ji->i", design, np.linalg.solve(information, design.T))
-        score = design.T @ (labels - p + leverage * (0.5 - p))
-        step = np.linalg.solve(information, score)
-        step *= min(1.0, _LONGEST_STEP / float(np.abs(step).max() or 1.0))
+        step = np.linalg.solve(information, design.T @ (labels - p + leverage * (0.5 - p)))
+        before = _likelihood(theta, labels, design, offset)
+        # halved until the likelihood grows: a full step may pass over the top
+        while _likelihood(theta + step, labels, design, offset) < before and np.any(step):
+            step = np.where(np.abs(step) < _LAST_STEP, 0.0, step / 2)
         theta = theta + step
-        if np.abs(step).max() < 1e-8:
+        if np.abs(step).max() < _LAST_STEP:
             break
     return float(theta[0]), float(theta[1]) if free else 1.0
+
+
+def _information(
+    theta: NDArray[np.float64], design: NDArray[np.float64], offset: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities and Fisher's information."""
+    eta = np.clip(design @ theta + offset, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+    p = 1 / (1 + np.exp(-eta))
+    return p, design.T @ ((p * (1 - p))[:, None] * design)
+
+
+def _likelihood(
+    theta: NDArray[np.float64],
+    labels: NDArray[np.integer],
+    design: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> float:
+    """Firth's penalized log-likelihood."""
+    eta = np.clip(design @ theta + offset, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+    _, information = _information(theta, design, offset)
+    penalty = np.linalg.slogdet(information)[1] / 2
+    return float(np.sum(labels * eta - np.logaddexp(0, eta)) + penalty)

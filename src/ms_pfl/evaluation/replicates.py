@@ -28,7 +28,7 @@ CALIBRATION = ("calibration_intercept", "calibration_slope", "observed_expected"
 
 
 @dataclass(frozen=True)
-class TestRows:
+class HeldOutRows:
     """The test rows of a seed, which all its fits share, with their weights in each replicate.
 
     ``rows`` are sorted by country; ``countries`` are slices of them. ``weights``: shape (patients,
@@ -47,7 +47,7 @@ class TestRows:
     some: dict[str, StandIn]
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, resamples: Resamples, seed: int) -> TestRows:
+    def of(cls, rows: pd.DataFrame, resamples: Resamples, seed: int) -> HeldOutRows:
         """Prepare the rows of a seed.
 
         Args:
@@ -127,7 +127,7 @@ class FitReplicates:
 
 
 def replicate_fit(
-    test: TestRows, probabilities: NDArray[np.floating], *, only: Sequence[str] = ()
+    test: HeldOutRows, probabilities: NDArray[np.floating], *, only: Sequence[str] = ()
 ) -> FitReplicates:
     """Work out every metric of a fit in every replicate.
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import weighted_rank_metrics
-from ms_pfl.evaluation.replicates import TestRows, intervals
+from ms_pfl.evaluation.replicates import HeldOutRows, intervals
 from ms_pfl.evaluation.uncertainty import map_fits
 
 METRICS = ("roc_auc", "brier", "observed_expected")
@@ -50,7 +50,9 @@ def score_subgroups(
         )
     levels = {name: list(pd.Categorical(by_episode[name]).categories) for name in names}
 
-    def scores(rows: TestRows, fit: pd.DataFrame) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    def scores(
+        rows: HeldOutRows, fit: pd.DataFrame
+    ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
         own = by_episode.reindex(fit["episode_id"].to_numpy())
         labels, p = fit["label"].to_numpy(), fit["probability"].to_numpy()
         found = {}
@@ -81,7 +83,7 @@ def score_subgroups(
 
 
 def _score(
-    labels: np.ndarray, p: np.ndarray, mask: np.ndarray, rows: TestRows
+    labels: np.ndarray, p: np.ndarray, mask: np.ndarray, rows: HeldOutRows
 ) -> dict[str, np.ndarray]:
     y, q = labels[mask], p[mask]
     n, positive, expected, squared = rows.sums(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,8 +18,8 @@ from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.evaluation.replicates import (
     Estimand,
     FitReplicates,
+    HeldOutRows,
     ModelReplicates,
-    TestRows,
     intervals,
     replicate_fit,
 )
@@ -34,6 +34,7 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "federated": ("recalibrated", "recalibrated_slope", "fine_tuned", "adaptive"),
     "recalibrated": ("fine_tuned", "adaptive"),
 }
+_ROUNDING = 1e-12
 DIFFERENCES_COLUMNS = [
     "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
     "difference", "low", "high", "p", "p_holm",
@@ -71,7 +72,7 @@ def replicate_models(
         same_rows: whether all fits of a seed are scored on the same rows.
     """
 
-    def replicate(rows: TestRows, fit: pd.DataFrame) -> FitReplicates:
+    def replicate(rows: HeldOutRows, fit: pd.DataFrame) -> FitReplicates:
         return replicate_fit(rows, fit["probability"].to_numpy())
 
     fits = map_fits(test, replicates, seed, replicate, same_rows)
@@ -86,7 +87,7 @@ def map_fits(
     test: pd.DataFrame,
     replicates: int,
     seed: int,
-    function: Callable[[TestRows, pd.DataFrame], _Result],
+    function: Callable[[HeldOutRows, pd.DataFrame], _Result],
     same_rows: bool = True,
 ) -> dict[Model, list[_Result]]:
     """Apply a function to the resampled rows of every fit; a list over seeds a model.
@@ -101,13 +102,13 @@ def map_fits(
     from threadpoolctl import threadpool_limits
 
     resamples = draw_patients(test, replicates, seed)
-    shared: dict[int, TestRows] = {}
+    shared: dict[int, HeldOutRows] = {}
 
-    def rows_of(split: int, rows: pd.DataFrame) -> TestRows:
+    def rows_of(split: int, rows: pd.DataFrame) -> HeldOutRows:
         if not same_rows:
-            return TestRows.of(rows, resamples, seed)
+            return HeldOutRows.of(rows, resamples, seed)
         if split not in shared:
-            shared[split] = TestRows.of(rows, resamples, seed)
+            shared[split] = HeldOutRows.of(rows, resamples, seed)
         return shared[split]
 
     # a thread a core, so BLAS may not start threads of its own; the order of models decides nothing
@@ -190,6 +191,7 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
         own, base = bootstrap.models[model].values, bootstrap.models[other].values
         common = [estimand for estimand in own if estimand in base]
         gained = np.array([own[estimand] - base[estimand] for estimand in common])
+        gained[np.abs(gained) < _ROUNDING] = 0.0  # rankings that are alike but for rounding
         bounds = bootstrap.intervals(common, gained)
         for (metric, scope, country), drawn, (low, high) in zip(
             common, gained, bounds, strict=True
@@ -209,7 +211,12 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
             if scope != "country":
                 record["p"] = bootstrap_p(drawn[1:])
             if scope == "macro":
-                record |= _over_countries(own, base, metric)
+                of_countries = [
+                    row[0]
+                    for row, name in zip(gained, common, strict=True)
+                    if name[:2] == (metric, "country")
+                ]
+                record |= _over_countries(np.array(of_countries), metric)
             records.append(record)
     table = pd.DataFrame.from_records(records, columns=DIFFERENCES_COLUMNS)
     # whether recalibration helps is another question than whether personalization does
@@ -247,16 +254,9 @@ def holm(p: pd.Series) -> pd.Series:
     return adjusted
 
 
-def _over_countries(own: Mapping, base: Mapping, metric: str) -> dict[str, float]:
+def _over_countries(gained: np.ndarray, metric: str) -> dict[str, float]:
     from scipy.stats import wilcoxon
 
-    gained = np.array(
-        [
-            own[estimand][0] - base[estimand][0]
-            for estimand in own
-            if estimand[:2] == (metric, "country") and estimand in base
-        ]
-    )
     better = gained > 0 if HIGHER_IS_BETTER[metric] else gained < 0
     # differences of 0 say nothing to the signed-rank test; where there is nothing else, p is 1
     p = float(wilcoxon(gained).pvalue) if np.any(gained != 0) else 1.0

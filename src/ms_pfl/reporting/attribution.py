@@ -71,7 +71,11 @@ def importance_figure(importance: pd.DataFrame, countries: pd.DataFrame) -> Figu
         axes.tick_params(length=0)
         axes.set_title(f"{paradigm_name(paradigm)} minus federated")
     if image is not None:
-        figure.colorbar(image, ax=list(panels[1:]), label="share of importance, points", shrink=0.6)
+        bar = figure.colorbar(
+            image, ax=list(panels[1:]), label="share of importance, points", shrink=0.6
+        )
+        if bar.solids is not None:
+            bar.solids.set_rasterized(False)
     figure.legend(loc="outside lower left", ncols=len(paradigms))
     return figure
 

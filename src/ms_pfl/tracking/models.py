@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ms_pfl.tracking.store import open_client, tracking_uri
+from ms_pfl.tracking.store import open_client, quietly, tracking_uri
 
 
 @dataclass(frozen=True)
 class ModelToLog:
     """A training of one seed, to be kept with the child run of that fit.
 
-    ``code``: the file that MLflow runs to load it; ``arrays``: its arrays; ``configuration``: what
-    the code needs besides.
+    ``code``: the file that MLflow runs to load it; it finds ``arrays`` (safetensors) and
+    ``configuration`` (JSON) among the artifacts of its context.
     """
 
     paradigm: str
@@ -62,18 +61,19 @@ def log_models(
         outputs=Schema([ColSpec("double")]),
     )
     open_client(project_path)  # sets what MLflow reads at import
-    with _global_store(project_path), _quietly(), tempfile.TemporaryDirectory() as folder:
+    with _global_store(project_path), quietly(), tempfile.TemporaryDirectory() as folder:
         for model in models:
-            path = Path(folder) / "arrays.safetensors"
-            save_file({k: np.ascontiguousarray(a) for k, a in model.arrays.items()}, str(path))
+            arrays, told = Path(folder) / "arrays.safetensors", Path(folder) / "configuration.json"
+            save_file({k: np.ascontiguousarray(a) for k, a in model.arrays.items()}, str(arrays))
+            # in a file: MLflow would write a model_config among the run's params
+            told.write_text(json.dumps(dict(model.configuration)))
             Model.log(
                 artifact_path=None,
                 name="model",
                 flavor=mlflow.pyfunc,
                 run_id=children[model.paradigm, model.strategy, model.seed],
                 python_model=str(model.code),
-                artifacts={"arrays": str(path)},
-                model_config=dict(model.configuration),
+                artifacts={"arrays": str(arrays), "configuration": str(told)},
                 signature=signature,
                 input_example=example,
                 pip_requirements=[f"ms_pfl=={version('ms_pfl')}"],
@@ -96,17 +96,3 @@ def _global_store(project_path: Path) -> Iterator[None]:
         os.environ.pop(name, None)
         if before is not None:
             os.environ[name] = before
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without MLflow's remarks on type hints and on what it validates."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

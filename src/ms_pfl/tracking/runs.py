@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ms_pfl.tracking.alive import hold, orphans, release
 from ms_pfl.tracking.models import ModelToLog, log_models
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.store import experiment_id, open_client
+from ms_pfl.tracking.store import experiment_id, open_client, quietly
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -204,8 +203,7 @@ def _log_data(client: MlflowClient, run_id: str, data: DataToLog) -> None:
         "countries": int(episodes["country"].nunique()),
         "with the outcome": int(episodes["label"].sum()),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # integer columns may have missing values elsewhere
+    with quietly():
         schema = _infer_schema(episodes.head(100))
     dataset = Dataset(
         name=data.name,
@@ -315,8 +313,9 @@ def _log_files(
     tables: Mapping[str, pd.DataFrame],
     files: Mapping[str, Sequence[Path]],
 ) -> None:
-    for name, table in tables.items():
-        client.log_table(run_id, table, f"tables/{name}.json")
+    with quietly():
+        for name, table in tables.items():
+            client.log_table(run_id, table, f"tables/{name}.json")
     for folder, paths in files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)

@@ -1,0 +1,183 @@
+"""Differences, tests and intervals on fits whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+from sklearn.metrics import roc_auc_score
+
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.checks import check_predictions
+from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.recalibration import recalibrate
+from ms_pfl.evaluation.scoring import score
+from ms_pfl.evaluation.uncertainty import (
+    Bootstrap,
+    bootstrap_p,
+    differences,
+    estimate,
+    holm,
+    replicate_models,
+)
+
+REPLICATES = 200
+
+
+@pytest.fixture(scope="module")
+def test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    together = pd.concat([predictions, recalibrate(predictions)], ignore_index=True)
+    return check_predictions(together)
+
+
+@pytest.fixture(scope="module")
+def bootstrap(test_rows: pd.DataFrame) -> Bootstrap:
+    return replicate_models(test_rows, REPLICATES, seed=0)
+
+
+@pytest.fixture(scope="module")
+def table(bootstrap: Bootstrap) -> pd.DataFrame:
+    return differences(bootstrap)
+
+
+def of(table: pd.DataFrame, paradigm: str, reference: str, **more: str) -> pd.DataFrame:
+    wanted = {"paradigm": paradigm, "reference": reference, "strategy": "fedavg", **more}
+    mask = np.logical_and.reduce([table[name] == value for name, value in wanted.items()])
+    return table[mask]
+
+
+def test_what_was_observed_is_the_mean_over_seeds(
+    test_rows: pd.DataFrame, bootstrap: Bootstrap
+) -> None:
+    summary = summarize(score(test_rows))
+    estimates = estimate(summary, bootstrap)
+    assert estimates["value"].equals(summary["mean"])
+    for row in estimates.itertuples():
+        columns = bootstrap.models[row.paradigm, row.strategy].values.get(
+            (row.metric, row.scope, row.country)
+        )
+        if columns is None:
+            assert np.isnan(row.low)
+            unknown = row.metric == "calibration_error" or np.isnan(row.value)
+            assert unknown or row.scope == "country", row
+            continue
+        assert columns[0] == pytest.approx(row.value, rel=1e-6)
+        few = row.scope == "country" and bootstrap.patients[row.country] < MIN_PATIENTS
+        assert np.isnan(row.low) == few, row
+        if row.scope == "pooled":
+            assert row.low <= row.value <= row.high, row
+
+
+def test_countries_with_few_test_patients_get_no_interval(bootstrap: Bootstrap) -> None:
+    assert bootstrap.patients["Fiji"] < MIN_PATIENTS <= bootstrap.patients["Belgium"]
+
+
+def test_differences_are_paired_by_strategy_and_seed(
+    test_rows: pd.DataFrame, table: pd.DataFrame
+) -> None:
+    (row,) = of(table, "adaptive", "federated", metric="roc_auc", scope="pooled").itertuples()
+    means = {}
+    for paradigm in ("adaptive", "federated"):
+        own = test_rows[(test_rows.paradigm == paradigm) & (test_rows.strategy == "fedavg")]
+        means[paradigm] = np.mean(
+            [roc_auc_score(t.label, t.probability) for _, t in own.groupby("seed")]
+        )
+    assert row.difference == pytest.approx(means["adaptive"] - means["federated"])
+    assert row.reference_strategy == "fedavg"
+    local = of(table, "federated", "local", metric="roc_auc", scope="pooled")
+    assert local["reference_strategy"].tolist() == ["none"]
+    pairs = table[["paradigm", "reference"]].drop_duplicates()
+    assert {("local", "centralized"), ("fine_tuned", "recalibrated")} <= set(
+        pairs.itertuples(index=False, name=None)
+    )
+    assert ("recalibrated", "local") not in set(pairs.itertuples(index=False, name=None))
+
+
+def test_a_difference_is_narrower_than_its_parts(bootstrap: Bootstrap, table: pd.DataFrame) -> None:
+    """Both models on the same drawn patients: what they share cancels."""
+    key = ("brier", "pooled", "")
+    parts = [bootstrap.models[p, "fedavg"].values[key] for p in ("fine_tuned", "federated")]
+    (row,) = of(table, "fine_tuned", "federated", metric="brier", scope="pooled").itertuples()
+    apart = np.percentile(parts[0][1:], 97.5) - np.percentile(parts[0][1:], 2.5)
+    assert 0 < row.high - row.low < 1.5 * apart
+    np.testing.assert_allclose(
+        [row.low, row.high], np.percentile((parts[0] - parts[1])[1:], [2.5, 97.5])
+    )
+
+
+def test_wilcoxon_is_scipys_over_countries(table: pd.DataFrame) -> None:
+    rows = of(table, "fine_tuned", "federated", metric="roc_auc")
+    (macro,) = rows[rows["scope"] == "macro"].itertuples()
+    gained = rows.loc[rows["scope"] == "country", "difference"].dropna()
+    assert macro.n_countries == len(gained) == 6  # Fiji has no positive episode
+    assert macro.n_better == (gained > 0).sum()
+    assert macro.wilcoxon_p == pytest.approx(wilcoxon(gained).pvalue)
+    losses = of(table, "fine_tuned", "federated", metric="brier")
+    (macro,) = losses[losses["scope"] == "macro"].itertuples()
+    gained = losses.loc[losses["scope"] == "country", "difference"]
+    assert macro.n_better == (gained < 0).sum()
+
+
+def test_holm_over_one_question(table: pd.DataFrame) -> None:
+    rows = table[(table.reference == "federated") & (table.metric == "pr_auc")]
+    rows = rows[rows.scope == "pooled"]
+    for recalibrated in (True, False):
+        own = rows[rows.paradigm.str.startswith("recalibrated") == recalibrated]
+        assert len(own) == 4
+        order = own["p"].sort_values(kind="stable").index
+        by_hand = np.maximum.accumulate(
+            [min(1, own["p"][i] * (4 - k)) for k, i in enumerate(order)]
+        )
+        np.testing.assert_allclose(own["p_holm"][order], by_hand)
+
+
+def test_identical_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
+    federated = predictions[predictions.paradigm == "federated"]
+    same = pd.concat([federated, federated.assign(paradigm="adaptive")], ignore_index=True)
+    table = differences(replicate_models(check_predictions(same), REPLICATES, 0))
+    assert len(table) > 0
+    assert (table["difference"] == 0).all()
+    assert (table[["low", "high"]].dropna() == 0).all(axis=None)
+    tested = table[table["scope"] != "country"]
+    assert (tested[["p", "p_holm"]] == 1).all(axis=None)
+    assert (tested.loc[tested["scope"] == "macro", ["wilcoxon_p", "wilcoxon_p_holm"]] == 1).all(
+        axis=None
+    )
+
+
+def test_a_ranking_that_is_the_same_differs_by_nothing(predictions: pd.DataFrame) -> None:
+    """A monotone change of the probabilities leaves ROC-AUC as it is, in every replicate."""
+    federated = predictions[predictions.paradigm == "federated"]
+    squared = federated.assign(paradigm="adaptive", probability=federated["probability"] ** 2)
+    both = check_predictions(pd.concat([federated, squared], ignore_index=True))
+    table = differences(replicate_models(both, REPLICATES, 0))
+    rows = table[(table["metric"] == "roc_auc") & (table["scope"] != "country")]
+    assert (rows[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (rows["p"] == 1).all()
+    assert (table.loc[table["metric"] == "brier", "difference"] != 0).all()
+
+
+def test_the_order_of_models_and_rows_changes_no_bit(
+    test_rows: pd.DataFrame, table: pd.DataFrame
+) -> None:
+    shuffled = check_predictions(test_rows.sample(frac=1, random_state=1))
+    again = differences(replicate_models(shuffled, REPLICATES, 0))
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
+
+
+def test_one_model_alone_is_the_same_as_among_others(
+    test_rows: pd.DataFrame, bootstrap: Bootstrap
+) -> None:
+    own = test_rows[test_rows["paradigm"] == "local"].reset_index(drop=True)
+    alone = replicate_models(own, REPLICATES, 0).models["local", "none"].values
+    for key, columns in bootstrap.models["local", "none"].values.items():
+        np.testing.assert_array_equal(alone[key], columns)
+
+
+def test_p_by_hand() -> None:
+    # of 9 replicates 1 is at or below 0: 2 (1 + 1) / (9 + 1)
+    assert bootstrap_p(np.r_[-0.1, np.full(8, 0.2)]) == pytest.approx(0.4)
+    assert bootstrap_p(np.r_[np.full(999, 0.2)]) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.array([0.1, np.nan, -0.1])) == 1
+    assert holm(pd.Series([np.nan, np.nan])).isna().all()
