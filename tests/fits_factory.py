@@ -125,4 +125,9 @@ def make_importance(countries: dict[str, int] = COUNTRIES) -> pd.DataFrame:
                             (paradigm, "fedavg", seed, country, repeat, group, value + noise, size)
                         )
     columns = ["paradigm", "strategy", "seed", "country", "repeat", "group", "increase"]
-    return pd.DataFrame(rows, columns=[*columns, "n_episodes"])
+    table = pd.DataFrame(rows, columns=[*columns, "n_episodes"])
+    keys = ["paradigm", "strategy", "seed", "repeat", "group"]
+    weighted = table.assign(increase=table["increase"] * table["n_episodes"])
+    together = weighted.groupby(keys, sort=False)[["increase", "n_episodes"]].sum().reset_index()
+    together["increase"] /= together["n_episodes"]
+    return pd.concat([table, together.assign(country="")], ignore_index=True)

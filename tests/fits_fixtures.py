@@ -39,7 +39,7 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
     """All tables of the comparison, with a short bootstrap."""
-    from ms_pfl.evaluation.attribution import compare_profiles
+    from ms_pfl.evaluation.attribution import compare_by_country
     from ms_pfl.evaluation.checks import check_predictions
     from ms_pfl.evaluation.comparison import summarize
     from ms_pfl.evaluation.fairness import fairness
@@ -74,6 +74,6 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
         operating_curves=operating_curves(test),
         reliability=reliability_bins(test),
         importance=importance,
-        feature_profiles=compare_profiles(importance),
+        attribution_by_country=compare_by_country(importance),
         history=history,
     )

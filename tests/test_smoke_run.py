@@ -103,15 +103,63 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
     assert parents[0].data.params["federated.rounds"] == "6"
-    assert len(children) == 17 * 2
+    recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
+    assert len(recalibrated) == 5 * 2 * 2
+    assert len(children) == 17 * 2 + len(recalibrated)
     fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
             for r in children}  # fmt: skip
-    assert len(fits) == 34
+    assert len(fits) == len(children)
     one = next(r for r in children if r.data.params["paradigm"] == "federated")
     assert {"roc_auc/pooled", "roc_auc/macro", "roc_auc/weighted"} <= set(one.data.metrics)
     assert len(client.get_metric_history(one.info.run_id, "validation_log_loss")) >= 3
     assert any(name.startswith("roc_auc_by_country/") for name in one.data.metrics)
-    assert [f.path for f in client.list_artifacts(parents[0].info.run_id)]
+    found = {f.path for f in client.list_artifacts(parents[0].info.run_id)}
+    assert found == {"figures", "report.html", "tables"}
+    assert [used.dataset.name for used in parents[0].inputs.dataset_inputs] == ["episodes"]
+
+
+def test_mlflow_keeps_models_that_predict_the_same(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    import mlflow.pyfunc
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("ms_pfl")
+    models = client.search_logged_models([experiment.experiment_id])
+    assert len(models) == 17
+    (child,) = client.search_runs(
+        [experiment.experiment_id],
+        "params.paradigm = 'adaptive' and params.strategy = 'fedyogi' and params.seed = '0'",
+    )
+    own = next(m for m in models if m.source_run_id == child.info.run_id)
+    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    predictions = pd.read_parquet(
+        project.folder / "data/07_model_output/adaptive/fedyogi/predictions.parquet"
+    )
+    rows = predictions[(predictions["seed"] == 0) & (predictions["split"] == "test")]
+    features = episodes.drop(columns=["patient_id", "t0", "label"]).set_index("episode_id")
+    table = features.loc[rows["episode_id"]].reset_index(drop=True)
+    numbers = table.columns.drop("country")
+    table[numbers] = table[numbers].astype("float64")
+    found = mlflow.pyfunc.load_model(own.artifact_location).predict(table)
+    np.testing.assert_allclose(found, rows["probability"], rtol=1e-5)
+
+
+def test_the_comparison_has_its_tables_and_figures(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    folder = project.folder / "data/08_reporting"
+    differences = pd.read_parquet(folder / "differences.parquet")
+    tested = differences[differences["scope"] != "country"]
+    assert tested["p_holm"].between(0, 1).all()
+    assert (tested["p_holm"] >= tested["p"] - 1e-12).all()
+    page = (folder / "report.html").read_text()
+    for words in ("Synthetic data", "Which paradigm serves which country", "TRIPOD+AI", "Women"):
+        assert words in page
+    for name in ("gain_by_country", "roc_and_pr", "reliability", "net_benefit", "importance"):
+        assert (folder / f"{name}.png").stat().st_size > 5000
+    assert "told apart" in run.stdout or "plain federated training" in run.stdout
 
 
 def test_one_worker_gives_the_same_bits(

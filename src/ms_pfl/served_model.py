@@ -1,13 +1,11 @@
 """A training as an MLflow model: a table with a country and the features -> probabilities.
 
 MLflow runs this file when it loads such a model. The arrays lie beside it as safetensors, so that
-nothing is unpickled; network, seed and features are in a JSON file.
+nothing is unpickled; network, seed and features are in the model's configuration.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -25,15 +23,14 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         """Read the arrays and what they are to be put into."""
         from safetensors.numpy import load_file
 
-        from ms_pfl.learning.parameters import ModelParameters
+        from ms_pfl.paradigms.parameters import ParadigmParameters
         from ms_pfl.paradigms.saved_models import SavedModels
 
-        told = json.loads(Path(context.artifacts["configuration"]).read_text())
+        told = context.model_config
         self._seed, self._features = int(told["seed"]), list(told["features"])
         self._models = SavedModels(
             load_file(context.artifacts["arrays"]),
-            ModelParameters.model_validate(told["model"]),
-            told["scaling"],
+            ParadigmParameters.model_validate(told["parameters"]),
         )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:

@@ -12,7 +12,6 @@ import pytest
 
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.reporting import curve_figures, figures
-from ms_pfl.reporting.attribution import importance_figure
 from ms_pfl.reporting.report import Findings
 from ms_pfl.reporting.tables import country_table
 
@@ -85,23 +84,6 @@ def test_curves_reliability_and_net_benefit_draw_their_tables(findings: Findings
     (axes,) = curve_figures.decision_curve(findings.net_benefit, "fedavg").axes
     names = [line.get_label() for line in axes.lines]
     assert {"Act on everybody", "Act on nobody", "Federated", "Recalibrated"} <= set(names)
-
-
-def test_importance_figure_subtracts_the_global_profile(
-    findings: Findings, countries: pd.DataFrame
-) -> None:
-    figure = importance_figure(findings.importance, countries)
-    bars, fine_tuned, adaptive = figure.axes[:3]
-    assert [text.get_text() for text in bars.get_yticklabels()] == [
-        "EDSS level", "Treatment", "Sex",
-    ]  # fmt: skip
-    assert fine_tuned.get_title() == "Fine-tuned minus federated"
-    shown = [text.get_text() for text in fine_tuned.get_yticklabels()]
-    mesh = adaptive.collections[0].get_array().reshape(len(shown), 3)
-    belgium = mesh[shown.index("Belgium")]
-    # from shares of about .73 and .24 to .24 and .73
-    np.testing.assert_allclose(belgium, [-49, 49, 0], atol=4)
-    assert np.abs(np.delete(mesh, shown.index("Belgium"), axis=0)).max() < 10
 
 
 def test_svg_takes_the_color_of_the_page_and_repeats(countries: pd.DataFrame) -> None:

@@ -6,8 +6,6 @@ and the four treatment flags. docs/labels.md describes each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -71,51 +69,6 @@ FEATURES: tuple[str, ...] = (
     "RELAPSES_LAST_YEAR",
     "DAYS_SINCE_RELAPSE",
 )
-
-#: Features that tell much the same thing, by a name for it; each feature is in one group.
-FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
-    "Sex": ("SEX_FEMALE",),
-    "Age and disease duration": ("AGE_AT_0", "AGE_AT_ONSET", "DISEASE_DURATION_AT_0"),
-    "Course": tuple(f"COURSE_AT_0_{name}" for name in ("RR", "SP", "PP", "OTHER")),
-    "Site of onset": ONSET_SITES,
-    "Education": ("EDUCATION", "EDUCATION_MISSING"),
-    "EDSS level": (
-        "EDSS_at_0",
-        "EDSS_PREVIOUS_1",
-        "EDSS_PREVIOUS_2",
-        "EDSS_MEAN_IN_WINDOW",
-        "EDSS_MIN_IN_WINDOW",
-        "EDSS_MAX_IN_WINDOW",
-    ),
-    "EDSS change": ("EDSS_SD_IN_WINDOW", "EDSS_CHANGE_IN_WINDOW"),
-    "Functional systems": tuple(f"{system}_AT_0" for system in FUNCTIONAL_SYSTEMS),
-    "Treatment": (*_DMT_FLAGS.values(), "YEARS_ON_DMT_AT_0", "EARLIER_DMTS"),
-    "Frequency of visits": (
-        "DAYS_SINCE_PREVIOUS_1",
-        "DAYS_SINCE_PREVIOUS_2",
-        "VISITS_IN_WINDOW",
-    ),
-    "Relapses": ("RELAPSES_IN_WINDOW", "RELAPSES_LAST_YEAR", "DAYS_SINCE_RELAPSE"),
-}
-
-
-def feature_groups(columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Group the feature columns of an episodes table.
-
-    Args:
-        columns: of the features. Those of :data:`FEATURES` come in :data:`FEATURE_GROUPS`; of a
-            table of one's own each column is a group, with its levels and its indicator.
-
-    >>> feature_groups(["chol", "chol missing", "sex=f", "sex=m"])
-    {'chol': ('chol', 'chol missing'), 'sex': ('sex=f', 'sex=m')}
-    """
-    if set(columns) == set(FEATURES):
-        return FEATURE_GROUPS
-    groups: dict[str, tuple[str, ...]] = {}
-    for name in columns:
-        origin = name.removesuffix(" missing").partition("=")[0]
-        groups[origin] = (*groups.get(origin, ()), name)
-    return groups
 
 
 def build_features(

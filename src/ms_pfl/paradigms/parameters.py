@@ -47,9 +47,9 @@ class AuditParameters(Parameters):
 
 
 class AttributionParameters(Parameters):
-    """How often features are permuted to see what a model makes of them."""
+    """Permutation importance of the models."""
 
-    repeats: int = Field(ge=2, description="permutations of each group of features")
+    repeats: int = Field(ge=1, description="permutations of each group of features")
     seed: int = Field(ge=0, description="of the permutations")
 
 

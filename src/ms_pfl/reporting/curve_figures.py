@@ -52,7 +52,8 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     )
     panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
     position = {country: i for i, country in enumerate(shown["country"])}
-    reach = max(known[["low", "high"]].abs().max().max(), 0.02) if len(known) else 0.1
+    shown_values = known[["difference", "low", "high"]].to_numpy(dtype=np.float64)
+    reach = max(0.02, float(np.nanmax(np.abs(shown_values), initial=0.0)))
     limit = min(1.05 * float(reach), _WIDEST)
     for axes, strategy in zip(panels, strategies, strict=True):
         axes.axvline(0, color=INK, linewidth=0.8)

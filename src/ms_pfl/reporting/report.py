@@ -16,9 +16,9 @@ from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting import attrition, curve_figures, figures
 from ms_pfl.reporting.attribution import (
-    importance_figure,
-    profiles_sentence,
-    profiles_table,
+    attribution_sentences,
+    draw_importance,
+    standing_out_table,
 )
 from ms_pfl.reporting.comparison_tables import (
     calibration_table,
@@ -70,7 +70,7 @@ class Findings:
     operating_curves: pd.DataFrame
     reliability: pd.DataFrame
     importance: pd.DataFrame
-    feature_profiles: pd.DataFrame
+    attribution_by_country: pd.DataFrame
     history: pd.DataFrame
 
 
@@ -136,10 +136,10 @@ def build_report(
         fairness=_table(fairness_table(findings.fairness)),
         subgroups=_subgroups(findings.subgroup_metrics),
         attribution={
-            "sentence": profiles_sentence(
-                findings.importance, findings.feature_profiles, (site, sites)
+            "sentences": attribution_sentences(
+                findings.importance, findings.attribution_by_country, (site, sites)
             ),
-            "table": _table(profiles_table(findings.feature_profiles, site)),
+            "table": _table(standing_out_table(findings.attribution_by_country, site)),
         },
         pictures=_pictures(findings, countries, (site, sites), strategy),
         flow=None if cohort["attrition"] is None else _flow(cohort),
@@ -173,7 +173,7 @@ def _pictures(
         "curves": figures.learning_curves(learning_curves(findings.history)),
         "reliability": curve_figures.reliability_diagrams(findings.reliability, strategy),
         "benefit": curve_figures.decision_curve(findings.net_benefit, strategy),
-        "importance": importance_figure(findings.importance, countries),
+        "importance": draw_importance(findings.importance, findings.attribution_by_country),
     }
     by_country = findings.differences[findings.differences["scope"] == "country"]
     if (by_country["reference"] == "federated").any():

@@ -1,29 +1,38 @@
-"""Trained models in MLflow, with signature and input example."""
+"""Trained models in MLflow: one that predicts for every country, a training."""
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.tracking.store import open_client, quietly, tracking_uri
+import ms_pfl
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.tracking import MlflowClient
 
 
 @dataclass(frozen=True)
 class ModelToLog:
     """A training of one seed, to be kept with the child run of that fit.
 
-    ``code``: the file that MLflow runs to load it; it finds ``arrays`` (safetensors) and
-    ``configuration`` (JSON) among the artifacts of its context.
+    Attributes:
+        paradigm: as in the tables.
+        strategy: as in the tables.
+        seed: the seed.
+        code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
+        arrays: the trained arrays by name; the code finds them as the artifact ``arrays``, a
+            safetensors file, so that nothing is unpickled.
+        configuration: what the code needs besides, as JSON has it.
     """
 
     paradigm: str
@@ -34,65 +43,112 @@ class ModelToLog:
     configuration: Mapping[str, Any]
 
 
-def log_models(
-    project_path: Path,
-    children: Mapping[tuple[str, str, int], str],
-    models: list[ModelToLog],
-    example: pd.DataFrame,
-) -> None:
-    """Log each model with the child run of its fit, under the name ``model``.
+def example_rows(episodes: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return two made-up rows: the medians of all episodes, in the first and the last country.
+
+    They go where the models go, so no row of a patient may be among them.
 
     Args:
-        project_path: the folder that holds the store.
-        children: (paradigm, strategy, seed) -> run id.
-        models: those to log.
-        example: some rows of the table that a model predicts from; its columns are the signature.
+        episodes: the episodes table.
+        features: its feature columns, in the order of the models.
+
+    Returns:
+        ``country`` and the features, float64; NaN where a feature has no value at all.
     """
-    if not models:
-        return
-    import mlflow.pyfunc
+    countries = sorted(map(str, episodes["country"].unique()))
+    ends = list(dict.fromkeys([countries[0], countries[-1]]))
+    medians = episodes[list(features)].astype("float64").median()
+    rows = pd.DataFrame([medians] * len(ends)).reset_index(drop=True)
+    rows.insert(0, "country", pd.Series(ends, dtype="object"))
+    return rows
+
+
+@contextmanager
+def logged_model(
+    client: MlflowClient,
+    experiment: str,
+    run_id: str,
+    name: str,
+    model: ModelToLog,
+    example: pd.DataFrame,
+) -> Iterator[str]:
+    """Keep a model with a run; it is ready when the body of the ``with`` statement went well.
+
+    Args:
+        client: of the store.
+        experiment: id of the experiment.
+        run_id: the run that trained it.
+        name: what MLflow lists it under.
+        model: the model.
+        example: rows of the table that it predicts from, such as :func:`example_rows`; its columns
+            are the signature.
+
+    Yields:
+        The model's id in MLflow, for the metrics that belong to it.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    # MLflow's log_model would need its global address, which may be somebody's notebook's
+    entry = client.create_logged_model(
+        experiment,
+        name=name,
+        source_run_id=run_id,
+        params={"paradigm": model.paradigm, "strategy": model.strategy, "seed": str(model.seed)},
+        model_type="probability of the outcome by country",
+    )
+    status = "FAILED"
+    try:
+        _upload(client, entry, model, example)
+        client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
+        yield str(entry.model_id)
+        status = "READY"
+    finally:
+        client.finalize_logged_model(entry.model_id, status)
+
+
+def _upload(
+    client: MlflowClient, entry: LoggedModel, model: ModelToLog, example: pd.DataFrame
+) -> None:
     from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, Schema
     from safetensors.numpy import save_file
 
     kinds = {name: "string" if name == "country" else "double" for name in example.columns}
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]),
-        outputs=Schema([ColSpec("double")]),
-    )
-    open_client(project_path)  # sets what MLflow reads at import
-    with _global_store(project_path), quietly(), tempfile.TemporaryDirectory() as folder:
-        for model in models:
-            arrays, told = Path(folder) / "arrays.safetensors", Path(folder) / "configuration.json"
-            save_file({k: np.ascontiguousarray(a) for k, a in model.arrays.items()}, str(arrays))
-            # in a file: MLflow would write a model_config among the run's params
-            told.write_text(json.dumps(dict(model.configuration)))
-            Model.log(
-                artifact_path=None,
-                name="model",
-                flavor=mlflow.pyfunc,
-                run_id=children[model.paradigm, model.strategy, model.seed],
-                python_model=str(model.code),
-                artifacts={"arrays": str(arrays), "configuration": str(told)},
-                signature=signature,
-                input_example=example,
-                pip_requirements=[f"ms_pfl=={version('ms_pfl')}"],
-            )
+    with tempfile.TemporaryDirectory() as parent, _quiet():
+        arrays, folder = Path(parent) / "arrays.safetensors", Path(parent) / "model"
+        save_file({name: np.ascontiguousarray(a) for name, a in model.arrays.items()}, str(arrays))
+        save_model(
+            str(folder),
+            python_model=str(model.code),
+            artifacts={"arrays": str(arrays)},
+            model_config=dict(model.configuration),
+            mlflow_model=Model(
+                artifact_path=entry.artifact_location,
+                model_uuid=entry.model_id,
+                run_id=entry.source_run_id,
+                model_id=entry.model_id,
+            ),
+            signature=ModelSignature(
+                inputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]),
+                outputs=Schema([ColSpec("double")]),
+            ),
+            input_example=example,
+            # without them MLflow runs the model in a process of its own to find out
+            pip_requirements=[f"ms_pfl=={ms_pfl.__version__}"],
+        )
+        client.log_model_artifacts(entry.model_id, str(folder))
 
 
 @contextmanager
-def _global_store(project_path: Path) -> Iterator[None]:
-    """Point MLflow's global address at the project's store; models are logged no other way."""
-    import mlflow
-
-    name = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(name)
-    earlier = mlflow.get_tracking_uri() if mlflow.tracking.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(tracking_uri(project_path))
+def _quiet() -> Iterator[None]:
+    """Without MLflow's advice on type hints, which a table of one's own features cannot have."""
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        mlflow.set_tracking_uri(earlier)
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
+        logger.setLevel(before)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +14,32 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import METRICS, model_name, models_in_order
+from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.tracking.alive import hold, orphans, release
-from ms_pfl.tracking.models import ModelToLog, log_models
+from ms_pfl.tracking.data import RunData
+from ms_pfl.tracking.models import ModelToLog, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.store import experiment_id, open_client, quietly
+from ms_pfl.tracking.points import (
+    Point,
+    cost_points,
+    country_points,
+    curve_points,
+    overall_points,
+    parent_points,
+)
+from ms_pfl.tracking.store import experiment_id, open_client
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
     from mlflow.tracking import MlflowClient
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
-_METRICS_A_BATCH = 1000
+_METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
-_HEADLINE_SCOPES = ("pooled", "macro", "weighted")
-# (name, value, step)
-_Point = tuple[str, float, int]
+_NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
+_ROWS_OF_A_TABLE = 10_000  # MLflow's page loads a table whole
 
 
 def open_parent(
@@ -104,31 +111,35 @@ def log_comparison(
     *,
     project_path: Path,
     note: str = "",
+    estimates: pd.DataFrame | None = None,
     gains: pd.DataFrame | None = None,
-    data: DataToLog | None = None,
+    data: RunData | None = None,
     models: Sequence[ModelToLog] = (),
     example: pd.DataFrame | None = None,
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
-    The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on, because MLflow's chart view
-    is empty while parents are collapsed and only children carry metrics. A child has params
+    The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on
+    (:func:`ms_pfl.tracking.points.parent_points`), because MLflow's chart view is empty while
+    parents are collapsed and only children carry metrics. A child has params
     and tags ``paradigm``, ``strategy`` and ``seed``; ``roc_auc/pooled`` and the other headline
     metrics, named alike in all children; ``roc_auc_by_country/Belgium``;
-    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. What is before
-    the slash is a section of the chart view. Undefined values are not written.
+    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. Undefined values
+    are not written.
 
     Args:
         run_id: the parent, from :func:`open_parent`.
         metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
         history: the concatenated history tables of all fits.
-        tables: name -> table, kept as ``tables/<name>.json``, which MLflow shows as a table.
+        tables: name -> table, kept as ``tables/<name>.json`` with the parent, which MLflow shows
+            as a table and lays beside that of other runs; one of more than 10,000 rows as
+            ``tables/<name>.csv``.
         files: folder ("" for none) -> files, kept with the parent under their own names.
         project_path: as for :func:`open_parent`.
         note: Markdown that the parent's page shows as its description, such as Table 1.
-        gains: the table of :func:`ms_pfl.evaluation.uncertainty.differences`; what each model gains
-            in pooled ROC-AUC over federated training goes to the parent, with its interval.
-        data: the episodes, as an entry under *Datasets used*; no row is kept.
+        estimates: intervals of the metrics, for the parent.
+        gains: differences between models with their intervals, for the parent.
+        data: the episodes, an input of all runs; no row is kept.
         models: each kept with the child of its fit.
         example: rows that a model predicts from; needed with ``models``.
 
@@ -139,12 +150,15 @@ def log_comparison(
         InputError: the history is malformed.
     """
     client = open_client(project_path)
-    _log(client, run_id, points=[*_parent_points(metrics), *_gain_points(gains)])
-    if data is not None:
-        _log_data(client, run_id, data)
+    _log(client, run_id, points=parent_points(metrics, estimates, gains))
     if note:
         client.set_tag(run_id, "mlflow.note.content", note)
-    _log_files(client, run_id, tables, files)
+    if data is not None:
+        client.log_inputs(run_id, data.inputs())
+    _log_tables(client, run_id, tables)
+    for folder, paths in files.items():
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder or None)
     experiment = client.get_run(run_id).info.experiment_id
     curves = learning_curves(history)
     keys = ["paradigm", "strategy", "seed"]
@@ -152,170 +166,106 @@ def log_comparison(
     fits_of_history = dict(iter(history.groupby(keys)))
     fits_of_metrics = dict(iter(metrics.groupby(keys)))
     countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    children: dict[tuple[str, str, int], str] = {}
+    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in models}
+    children = []
     for paradigm, strategy in models_in_order(metrics):
         for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
-            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(fit[2])}
-            points = list(_metric_points(fits_of_metrics[fit], countries))
+            rows, seed = fits_of_metrics[fit], int(str(fit[2]))
+            points = country_points(rows, countries)
             if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
-                points += _curve_points(fits_of_curves[fit])
-                points += _cost_points(fits_of_history[fit])
-            key = (paradigm, strategy, int(str(fit[2])))
-            children[key] = _log_child(client, experiment, run_id, labels, points)
-    if example is not None:
-        log_models(project_path, children, list(models), example)
-    return list(children.values())
-
-
-def _gain_points(differences: pd.DataFrame | None) -> Iterator[_Point]:
-    """What each model gains over federated training, with the ends of its interval."""
-    if differences is None:
-        return
-    own = differences[
-        (differences["metric"] == "roc_auc")
-        & (differences["scope"] == "pooled")
-        & (differences["reference"] == "federated")
-    ]
-    for row in own.to_dict("records"):
-        model = metric_part(model_name(row["paradigm"], row["strategy"]))
-        for column, end in (("difference", ""), ("low", " - low"), ("high", " - high")):
-            yield f"gain_over_federated/{model}{end}", float(row[column]), 0
+                points += curve_points(fits_of_curves[fit])
+                points += cost_points(fits_of_history[fit])
+            child = _Child(
+                labels={"paradigm": paradigm, "strategy": strategy, "seed": str(seed)},
+                overall=overall_points(rows),
+                points=points,
+                inputs=data.inputs(seed) if data is not None else [],
+                model=models_of_fits.get((paradigm, strategy, seed)),
+            )
+            children.append(_log_child(client, experiment, run_id, child, example))
+    return children
 
 
 @dataclass(frozen=True)
-class DataToLog:
-    """The episodes as MLflow lists them: what they are, and a digest of 32 digits at most."""
+class _Child:
+    """A fit: its labels, its metrics over all countries, its other points, inputs and model."""
 
-    episodes: pd.DataFrame
-    name: str
-    source: str
-    digest: str
-
-
-def _log_data(client: MlflowClient, run_id: str, data: DataToLog) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.types.utils import _infer_schema
-
-    episodes = data.episodes
-    profile = {
-        "episodes": len(episodes),
-        "patients": len(episodes[["country", "patient_id"]].drop_duplicates()),
-        "countries": int(episodes["country"].nunique()),
-        "with the outcome": int(episodes["label"].sum()),
-    }
-    with quietly():
-        schema = _infer_schema(episodes.head(100))
-    dataset = Dataset(
-        name=data.name,
-        digest=data.digest,
-        source_type="local",
-        source=json.dumps({"description": data.source}),
-        schema=json.dumps({"mlflow_colspec": schema.to_dict()}),
-        profile=json.dumps(profile),
-    )
-    tags = [InputTag("mlflow.data.context", "training, validation and test")]
-    client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+    labels: Mapping[str, str]
+    overall: list[Point]
+    points: list[Point]
+    inputs: list[DatasetInput]
+    model: ModelToLog | None
 
 
 def _log_child(
-    client: MlflowClient,
-    experiment: str,
-    parent: str,
-    labels: Mapping[str, str],
-    points: list[_Point],
+    client: MlflowClient, experiment: str, parent: str, child: _Child, example: pd.DataFrame | None
 ) -> str:
+    labels = child.labels
     model = model_name(labels["paradigm"], labels["strategy"])
     run = client.create_run(
         experiment,
         run_name=f"{model}, seed {labels['seed']}",
         tags={**labels, "model": model, "mlflow.parentRunId": parent},
     )
+    run_id = str(run.info.run_id)
     status = "FAILED"
     try:
+        if child.inputs:
+            client.log_inputs(run_id, child.inputs)
+        points = child.points
+        if child.model is not None and example is not None:
+            # named as the metrics are, so that the list of models shows them
+            name = metric_part(model).translate(_NOT_IN_MODELS)
+            with logged_model(client, experiment, run_id, name, child.model, example) as model_id:
+                _log(client, run_id, points=child.overall, model_id=model_id)
+        else:
+            points = child.overall + points
         # params besides tags: the compare page reads params only
-        _log(client, run.info.run_id, points=points, params=labels)
+        _log(client, run_id, points=points, params=labels)
         status = "FINISHED"
     finally:
-        client.set_terminated(run.info.run_id, status=status)
-    return str(run.info.run_id)
-
-
-def _parent_points(metrics: pd.DataFrame) -> list[_Point]:
-    summary = summarize(metrics)
-    headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
-    points = []
-    for row in headline.to_dict("records"):
-        model = metric_part(model_name(row["paradigm"], row["strategy"]))
-        points.append((f"{row['metric']}_{row['scope']}/{model}", float(row["mean"]), 0))
-    return points
-
-
-def _metric_points(rows: pd.DataFrame, countries: Mapping[str, str]) -> Iterator[_Point]:
-    for row in rows.to_dict("records"):
-        if row["scope"] == "country":
-            country = countries[row["country"]]
-            yield f"{row['metric']}_by_country/{country}", float(row["value"]), 0
-        else:
-            yield f"{row['metric']}/{row['scope']}", float(row["value"]), 0
-    behind = rows[(rows["metric"] == next(iter(METRICS))) & (rows["scope"] == "macro")]
-    if len(behind):
-        yield "test/countries_behind_macro_roc_auc", float(behind["n_countries"].iloc[0]), 0
-        yield "test/single_class_countries", float(behind["n_left_out"].iloc[0]), 0
-
-
-def _curve_points(curve: pd.DataFrame) -> Iterator[_Point]:
-    for row in curve.to_dict("records"):
-        for name in ("validation_log_loss", "validation_roc_auc"):
-            yield name, float(row[name]), int(row["round"])
-    used = curve.loc[curve["selected"].astype(bool), "round"]
-    if len(used):
-        yield "cost/selected_round", float(used.iloc[0]), 0
-
-
-def _cost_points(rows: pd.DataFrame) -> Iterator[_Point]:
-    yield "cost/rounds", float(rows["round"].max()), 0
-    for column, name in (
-        ("seconds", "client_seconds"),
-        ("bytes_up", "bytes_up"),
-        ("bytes_down", "bytes_down"),
-    ):
-        if column in rows:
-            yield f"cost/{name}", float(rows[column].sum()), 0
+        client.set_terminated(run_id, status=status)
+    return run_id
 
 
 def _log(
     client: MlflowClient,
     run_id: str,
-    points: Sequence[_Point] = (),
+    points: Sequence[Point] = (),
     params: Mapping[str, str] | None = None,
+    model_id: str | None = None,
 ) -> None:
     """Write in as few requests as the store allows: one log_metric a value takes 17 ms."""
     from mlflow.entities import Param
 
     entries = [Param(key, value) for key, value in (params or {}).items()]
-    for start in range(0, len(entries), _PARAMS_A_BATCH):
-        client.log_batch(run_id, params=entries[start : start + _PARAMS_A_BATCH])
-    values = _as_metrics(points)
-    for start in range(0, len(values), _METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=values[start : start + _METRICS_A_BATCH])
+    values = _as_metrics(points, model_id)
+    while entries or values:
+        client.log_batch(
+            run_id, metrics=values[:_METRICS_A_BATCH], params=entries[:_PARAMS_A_BATCH]
+        )
+        values, entries = values[_METRICS_A_BATCH:], entries[_PARAMS_A_BATCH:]
 
 
-def _as_metrics(points: Sequence[_Point]) -> list[Metric]:
+def _as_metrics(points: Sequence[Point], model_id: str | None) -> list[Metric]:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    return [Metric(name, value, now, step) for name, value, step in points if math.isfinite(value)]
+    return [
+        Metric(name, value, now, step, model_id=model_id)
+        for name, value, step in points
+        if math.isfinite(value)
+    ]
 
 
-def _log_files(
-    client: MlflowClient,
-    run_id: str,
-    tables: Mapping[str, pd.DataFrame],
-    files: Mapping[str, Sequence[Path]],
-) -> None:
-    with quietly():
+def _log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
         for name, table in tables.items():
-            client.log_table(run_id, table, f"tables/{name}.json")
-    for folder, paths in files.items():
-        for path in paths:
-            client.log_artifact(run_id, str(path), folder or None)
+            if len(table) <= _ROWS_OF_A_TABLE:
+                # as objects: MLflow 3.17 asks pandas 3 for its text columns in a deprecated way
+                text = {str(n): "object" for n, kind in table.dtypes.items() if kind == "str"}
+                client.log_table(run_id, table.astype(text), f"tables/{name}.json")
+            else:
+                path = Path(folder) / f"{name}.csv"
+                table.to_csv(path, index=False)
+                client.log_artifact(run_id, str(path), "tables")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -90,17 +88,3 @@ def runs_page(project_path: Path, experiment: str) -> str:
     found = open_client(project_path).get_experiment_by_name(experiment)
     page = f"/experiments/{found.experiment_id}/runs" if found else "/experiments"
     return f"{server}/#{page}?workflowType=machine_learning"
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without MLflow's remarks on what it infers and validates; nobody here can mend them."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

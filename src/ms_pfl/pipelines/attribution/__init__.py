@@ -1,1 +1,1 @@
-"""What the models make of the features."""
+"""What the models use, country by country."""

@@ -6,44 +6,82 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.federation.parameters import ProtocolParameters
-from ms_pfl.learning.parameters import ModelParameters
-from ms_pfl.paradigms.parameters import AttributionParameters
+from ms_pfl.federation.parameters import (
+    ProtocolParameters,
+    RoundsParameters,
+    StrategiesParameters,
+)
+from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
+from ms_pfl.paradigms.parameters import (
+    AttributionParameters,
+    CentralizedParameters,
+    FineTunedParameters,
+    LocalParameters,
+    ParadigmParameters,
+)
 
 
 def measure_importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
     attribution: AttributionParameters,
+    device: Device,
     model: ModelParameters,
+    training: TrainingParameters,
     protocol: ProtocolParameters,
-    federated: dict[str, Any],
-    fine_tuned: dict[str, Any],
-    adaptive: dict[str, Any],
+    strategies: StrategiesParameters,
+    centralized: CentralizedParameters,
+    local: LocalParameters,
+    federated: RoundsParameters,
+    fine_tuned: FineTunedParameters,
+    **models: dict[str, Any],
 ) -> pd.DataFrame:
-    """Permute groups of features, country by country, for the global and the personal models."""
-    from ms_pfl.cohort.features import feature_groups
+    """Shuffle each group of features among the test episodes of each country.
+
+    Args:
+        episodes: the episodes table; what its ``attrs`` say of a table of one's own sets the
+            groups, else they are those of the registry cohort.
+        splits: the splits table.
+        attribution: permutations.
+        device: as in the training, like all that follows but the last.
+        model: the network.
+        training: of one client.
+        protocol: splits, scaling and so on.
+        strategies: of the federations.
+        centralized: of its paradigm, as the next three.
+        local: see above.
+        federated: see above.
+        fine_tuned: see above.
+        models: saved models by ``<paradigm>_<strategy>_models``.
+
+    Returns:
+        ``importance``: a row a model, seed, country, group and permutation.
+    """
+    from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.paradigms.attribution import importance
-    from ms_pfl.paradigms.saved_models import SavedModels
-    from ms_pfl.pipelines.attribution.pipeline import STRATEGY
 
-    arrays = {"federated": federated, "fine_tuned": fine_tuned, "adaptive": adaptive}
-    return importance(
-        {
-            (paradigm, STRATEGY): SavedModels(own, model, protocol.scaling)
-            for paradigm, own in arrays.items()
-        },
-        episodes,
-        splits,
-        feature_groups(feature_columns(episodes)),
-        attribution.repeats,
-        attribution.seed,
+    parameters = ParadigmParameters(
+        device=device,
+        model=model,
+        training=training,
+        protocol=protocol,
+        strategies=strategies,
+        centralized=centralized,
+        local=local,
+        federated=federated,
+        fine_tuned=fine_tuned,
     )
+    by_key = {}
+    for name, arrays in models.items():
+        paradigm, strategy = name.removesuffix("_models").rsplit("_", 1)
+        by_key[paradigm, strategy] = arrays
+    groups = feature_groups(feature_columns(episodes), episodes.attrs.get("vocabulary"))
+    return importance(episodes, splits, by_key, groups, parameters, attribution)
 
 
-def compare_profiles(importance: pd.DataFrame) -> pd.DataFrame:
-    """Set each country's personal models beside the global one."""
-    from ms_pfl.evaluation.attribution import compare_profiles as compare
+def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
+    """How far each country's personal model is from the federated one in what it uses."""
+    from ms_pfl.evaluation.attribution import compare_by_country
 
-    return compare(importance)
+    return compare_by_country(importance)

@@ -1,38 +1,58 @@
-"""Saved models and the test episodes -> which features they use, country by country."""
+"""What the global and the personal models use.
+
+::
+
+    episodes, splits, <paradigm>.fedavg.models ──► measure_importance ──► importance
+                                     attribution_by_country ◄── compare_countries ◄┘
+
+One strategy is asked, as there are datasets for what is known when the pipelines are registered,
+and as the strategies of a paradigm differ little in what their models use: FedAvg, which every
+configuration trains.
+"""
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.pipelines.attribution.nodes import compare_profiles, measure_importance
+from ms_pfl.pipelines.attribution.nodes import compare_countries, measure_importance
 
-#: One strategy is enough to see what personal layers do; it is the first of Table 1.
 STRATEGY = "fedavg"
+# The global model, then the personal ones that are compared with it.
+PARADIGMS = ("federated", "fine_tuned", "adaptive")
+_PARAMETERS = (
+    "attribution",
+    "device",
+    "model",
+    "training",
+    "protocol",
+    "strategies",
+    "centralized",
+    "local",
+    "federated",
+    "fine_tuned",
+)
 
 
 def create_pipeline() -> Pipeline:
-    """``*.fedavg.models``, ``episodes``, ``splits`` -> ``importance``, ``feature_profiles``."""
+    """``*.fedavg.models`` -> ``importance``, ``attribution_by_country``."""
     return Pipeline(
         [
             Node(
                 func=measure_importance,
-                inputs={
-                    "episodes": "episodes",
-                    "splits": "splits",
-                    **{name: f"params:{name}" for name in ("attribution", "model", "protocol")},
-                    **{
-                        paradigm: f"{paradigm}.{STRATEGY}.models"
-                        for paradigm in ("federated", "fine_tuned", "adaptive")
-                    },
+                inputs={"episodes": "episodes", "splits": "splits"}
+                | {name: f"params:{name}" for name in _PARAMETERS}
+                | {
+                    f"{paradigm}_{STRATEGY}_models": f"{paradigm}.{STRATEGY}.models"
+                    for paradigm in PARADIGMS
                 },
                 outputs="importance",
                 name="measure_importance",
             ),
             Node(
-                func=compare_profiles,
+                func=compare_countries,
                 inputs="importance",
-                outputs="feature_profiles",
-                name="compare_profiles",
+                outputs="attribution_by_country",
+                name="compare_countries",
             ),
         ]
     )

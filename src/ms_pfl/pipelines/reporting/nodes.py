@@ -9,7 +9,6 @@ import pandas as pd
 
 import ms_pfl
 from ms_pfl.federation.parameters import ProtocolParameters
-from ms_pfl.learning.parameters import ModelParameters
 
 
 def make_tables(
@@ -53,7 +52,7 @@ def draw_figures(
     """Draw the figures of the report as files of their own; the names of all are the last."""
     from ms_pfl.evaluation.curves import learning_curves
     from ms_pfl.reporting import curve_figures, figures
-    from ms_pfl.reporting.attribution import importance_figure
+    from ms_pfl.reporting.attribution import draw_importance
     from ms_pfl.reporting.report import shown_strategy
     from ms_pfl.reporting.tables import site_words
 
@@ -69,7 +68,7 @@ def draw_figures(
         "roc_and_pr": curve_figures.roc_and_pr(findings["operating_curves"], prevalence, strategy),
         "reliability": curve_figures.reliability_diagrams(findings["reliability"], strategy),
         "net_benefit": curve_figures.decision_curve(findings["net_benefit"], strategy),
-        "importance": importance_figure(findings["importance"], countries),
+        "importance": draw_importance(findings["importance"], findings["attribution_by_country"]),
     }
     flow = ["attrition", "attrition_by_country"] if cohort["attrition"] is not None else []
     return (*(drawn[name] for name in FIGURES), [*FIGURES, *flow])
@@ -84,23 +83,27 @@ def write_report(
     **histories: pd.DataFrame,
 ) -> str:
     """Write the report as one HTML page."""
-    from pydantic import BaseModel
-
     from ms_pfl.provenance import data_digest, source_digest
     from ms_pfl.reporting.report import Findings, build_report
 
-    plain = {
-        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for name, value in configuration.items()
-    }
     history = pd.concat(histories.values(), ignore_index=True)
     return build_report(
         Findings(history=history, **findings),
         cohort,
         split_counts,
-        plain,
+        _plain(configuration),
         {"data": data_digest(episodes), "code": source_digest()},
     )
+
+
+def _plain(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without its types, as YAML has it."""
+    from pydantic import BaseModel
+
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in configuration.items()
+    }
 
 
 def gather_findings(
@@ -115,7 +118,7 @@ def gather_findings(
     operating_curves: pd.DataFrame,
     reliability: pd.DataFrame,
     importance: pd.DataFrame,
-    feature_profiles: pd.DataFrame,
+    attribution_by_country: pd.DataFrame,
 ) -> dict[str, Any]:
     """Bring together the tables that report and MLflow are made from."""
     return dict(locals())
@@ -130,9 +133,9 @@ def collect_for_mlflow(
     report: str,
     figures: list[str],
     episodes: pd.DataFrame,
+    splits: pd.DataFrame,
     cohort: dict[str, Any],
-    model: ModelParameters,
-    protocol: ProtocolParameters,
+    configuration: dict[str, Any],
     **trained: Any,
 ) -> dict[str, Any]:
     """Bring together what MLflow keeps.
@@ -146,17 +149,18 @@ def collect_for_mlflow(
         report: the HTML page; its file is kept with the run, so it has to be there first.
         figures: names of the figures, whose files have to be there first too.
         episodes: the episodes table.
+        splits: the splits table.
         cohort: ``source`` says where it is from.
-        model: the network.
-        protocol: how rows were scaled.
+        configuration: the parameters of the run.
         trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.pipelines.training.pipeline import PARADIGMS
-    from ms_pfl.provenance import data_digest
     from ms_pfl.reporting.tables import to_markdown
-    from ms_pfl.tracking.runs import DataToLog
+    from ms_pfl.tracking.data import describe_data
+    from ms_pfl.tracking.models import example_rows
 
+    told = _plain(configuration)
     seed = int(metrics["seed"].min())
     features = feature_columns(episodes)
     tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
@@ -173,16 +177,16 @@ def collect_for_mlflow(
         },
         "figures": figures,
         "note": "\n\n".join([*findings["headline"], to_markdown(table1), *notes]),
+        "estimates": findings["estimates"],
         "gains": findings["differences"],
-        "data": DataToLog(episodes, "episodes", source, data_digest(episodes)),
+        "data": describe_data(episodes, splits, source),
         # a model that is scaled by its country's training rows cannot be kept without them
         "models": []
-        if protocol.scaling == "country"
+        if told["protocol"]["scaling"] == "country"
         else [
-            _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, model, protocol)
-            for p, s in fits
+            _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, told) for p, s in fits
         ],
-        "example": episodes.iloc[:2][["country", *features]].reset_index(drop=True),
+        "example": example_rows(episodes, features),
     }
 
 
@@ -192,10 +196,14 @@ def _model_to_log(
     seed: int,
     arrays: dict[str, Any],
     features: list[str],
-    model: ModelParameters,
-    protocol: ProtocolParameters,
+    configuration: dict[str, Any],
 ) -> Any:
+    from ms_pfl.paradigms.parameters import ParadigmParameters
     from ms_pfl.tracking.models import ModelToLog
+
+    told = {name: configuration[name] for name in ParadigmParameters.model_fields}
+    # wherever it is loaded
+    parameters = ParadigmParameters.model_validate(told | {"device": "auto"})
 
     return ModelToLog(
         paradigm,
@@ -206,7 +214,6 @@ def _model_to_log(
         {
             "seed": seed,
             "features": features,
-            "scaling": protocol.scaling,
-            "model": model.model_dump(mode="json"),
+            "parameters": parameters.model_dump(mode="json"),
         },
     )

@@ -26,7 +26,7 @@ _FINDINGS = (
     "operating_curves",
     "reliability",
     "importance",
-    "feature_profiles",
+    "attribution_by_country",
 )
 
 
@@ -85,9 +85,9 @@ def create_pipeline() -> Pipeline:
                     "report": "report",
                     "figures": "figures",
                     "episodes": "episodes",
+                    "splits": "splits",
                     "cohort": "cohort_description",
-                    "model": "params:model",
-                    "protocol": "params:protocol",
+                    "configuration": "parameters",
                     **{
                         f"{name}_{kind}": dataset
                         for kind in ("history", "models")

@@ -1,0 +1,135 @@
+"""The values of a comparison as points of MLflow's charts.
+
+What is before the slash of a name is a section of the chart view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER, METRICS, model_name
+from ms_pfl.tracking.naming import metric_part
+
+# (name, value, step)
+Point = tuple[str, float, int]
+
+_HEADLINE_SCOPES = ("pooled", "macro", "weighted")
+_HEADLINE_METRIC = next(iter(METRICS))
+_SURE_SCOPES = ("pooled", "macro")
+
+
+def parent_points(
+    metrics: pd.DataFrame,
+    estimates: pd.DataFrame | None = None,
+    gains: pd.DataFrame | None = None,
+) -> list[Point]:
+    """Return the headline of a run, a value a model.
+
+    ``<metric>_<scope>/<model>`` are means over seeds. With intervals given, there are also
+    ``roc_auc_pooled_low/<model>`` and ``_high``, and the gain of each personalized model over the
+    federated one of the same strategy, ``gain_roc_auc_pooled/<model>``, with its ``_low`` and
+    ``_high``; the same for ``macro``. The other metrics have their intervals in the tables: one
+    section each would bury those that the page is opened for.
+
+    Args:
+        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
+        estimates: paradigm, strategy, scope, metric, low, high.
+        gains: paradigm, strategy, reference, reference_strategy, scope, metric, difference,
+            low, high.
+    """
+    summary = summarize(metrics)
+    headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
+    points = [
+        (f"{row['metric']}_{row['scope']}/{_model(row)}", float(row["mean"]), 0)
+        for row in headline.to_dict("records")
+    ]
+    if estimates is not None:
+        for row in _of_headline(estimates).to_dict("records"):
+            for bound in ("low", "high"):
+                name = f"{row['metric']}_{row['scope']}_{bound}/{_model(row)}"
+                points.append((name, float(row[bound]), 0))
+    if gains is not None:
+        same = (gains["reference"] == "federated") & (
+            gains["reference_strategy"] == gains["strategy"]
+        )
+        for row in _of_headline(gains[same]).to_dict("records"):
+            for column, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
+                name = f"gain_{row['metric']}_{row['scope']}{suffix}/{_model(row)}"
+                points.append((name, float(row[column]), 0))
+    return points
+
+
+def _of_headline(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["metric"] == _HEADLINE_METRIC) & rows["scope"].isin(_SURE_SCOPES)]
+
+
+def _model(row: Mapping[Any, Any]) -> str:
+    return metric_part(model_name(str(row["paradigm"]), str(row["strategy"])))
+
+
+def overall_points(rows: pd.DataFrame) -> list[Point]:
+    """Return the test metrics of one fit over all countries, and what stands behind them.
+
+    Args:
+        rows: those of one fit, of the table of :func:`ms_pfl.evaluation.scoring.score`.
+    """
+    overall = rows[rows["scope"] != "country"]
+    points = [
+        (f"{row['metric']}/{row['scope']}", float(row["value"]), 0)
+        for row in overall.to_dict("records")
+    ]
+    behind = overall[(overall["metric"] == _HEADLINE_METRIC) & (overall["scope"] == "macro")]
+    if len(behind):
+        points += [
+            ("test/countries_behind_macro_roc_auc", float(behind["n_countries"].iloc[0]), 0),
+            ("test/single_class_countries", float(behind["n_left_out"].iloc[0]), 0),
+        ]
+    return points
+
+
+def country_points(rows: pd.DataFrame, countries: Mapping[str, str]) -> list[Point]:
+    """Return the test metrics of one fit country by country.
+
+    Those of calibration are left out: of one country they are mostly noise, and they would double
+    the time that it takes to log a run.
+
+    Args:
+        rows: those of one fit, of the table of :func:`ms_pfl.evaluation.scoring.score`.
+        countries: country -> its part of the metric's name.
+    """
+    return [
+        (f"{row['metric']}_by_country/{countries[row['country']]}", float(row["value"]), 0)
+        for row in rows[
+            (rows["scope"] == "country") & rows["metric"].isin(HIGHER_IS_BETTER)
+        ].to_dict("records")
+    ]
+
+
+def curve_points(curve: pd.DataFrame) -> Iterator[Point]:
+    """Yield the validation curves of one fit by round, and the round that was used.
+
+    Args:
+        curve: rows of one fit, of the table of :func:`ms_pfl.evaluation.curves.learning_curves`.
+    """
+    for row in curve.to_dict("records"):
+        for name in ("validation_log_loss", "validation_roc_auc"):
+            yield name, float(row[name]), int(row["round"])
+    used = curve.loc[curve["selected"].astype(bool), "round"]
+    if len(used):
+        yield "cost/selected_round", float(used.iloc[0]), 0
+
+
+def cost_points(rows: pd.DataFrame) -> Iterator[Point]:
+    """Yield what one fit has cost, from its rows of the history."""
+    yield "cost/rounds", float(rows["round"].max()), 0
+    for column, name in (
+        ("seconds", "client_seconds"),
+        ("bytes_up", "bytes_up"),
+        ("bytes_down", "bytes_down"),
+    ):
+        if column in rows:
+            yield f"cost/{name}", float(rows[column].sum()), 0
