@@ -12,6 +12,7 @@ import pytest
 
 from kedro_project import KedroProject, make_project, predictions_digests
 from ms_pfl.pipelines.training.pipeline import PARADIGMS
+from notebook_runs import run_notebook
 
 MODELS = [
     "Centralized",
@@ -160,6 +161,12 @@ def test_the_comparison_has_its_tables_and_figures(
     for name in ("gain_by_country", "roc_and_pr", "reliability", "net_benefit", "importance"):
         assert (folder / f"{name}.png").stat().st_size > 5000
     assert "told apart" in run.stdout or "plain federated training" in run.stdout
+
+
+def test_the_notebook_makes_table_1_and_the_forest_plot_again(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    run_notebook("02_compare_paradigms.ipynb", project)
 
 
 def test_one_worker_gives_the_same_bits(

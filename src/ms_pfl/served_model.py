@@ -1,11 +1,13 @@
 """A training as an MLflow model: a table with a country and the features -> probabilities.
 
 MLflow runs this file when it loads such a model. The arrays lie beside it as safetensors, so that
-nothing is unpickled; network, seed and features are in the model's configuration.
+nothing is unpickled; parameters, seed and features are in a JSON file.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -26,7 +28,7 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         from ms_pfl.paradigms.parameters import ParadigmParameters
         from ms_pfl.paradigms.saved_models import SavedModels
 
-        told = context.model_config
+        told = json.loads(Path(context.artifacts["configuration"]).read_text())
         self._seed, self._features = int(told["seed"]), list(told["features"])
         self._models = SavedModels(
             load_file(context.artifacts["arrays"]),

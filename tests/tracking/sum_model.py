@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -14,7 +16,8 @@ from safetensors.numpy import load_file
 class SumModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         self.factors = load_file(context.artifacts["arrays"])
-        self.features = list(context.model_config["features"])
+        told = json.loads(Path(context.artifacts["configuration"]).read_text())
+        self.features = list(told["features"])
 
     def predict(self, context: Any, model_input: pd.DataFrame) -> np.ndarray:
         factors = model_input["country"].map(lambda country: float(self.factors[country][0]))

@@ -62,7 +62,7 @@ def test_parent_has_interval_and_gain_of_the_headline_metric_alone() -> None:
             )
         ]
     )
-    found = parent_points(rows([("roc_auc", "", 0.5)]), estimates, gains)
+    found = parent_points(rows([("brier", "", 0.0), ("roc_auc", "", 0.5)]), estimates, gains)
     assert found == [
         ("roc_auc_pooled/Fine-tuned FedAvg", 0.625, 0),
         ("roc_auc_pooled_low/Fine-tuned FedAvg", 0.25, 0),
@@ -70,6 +70,7 @@ def test_parent_has_interval_and_gain_of_the_headline_metric_alone() -> None:
         ("gain_roc_auc_macro/Fine-tuned FedAvg", 0.5, 0),
         ("gain_roc_auc_macro_low/Fine-tuned FedAvg", -0.125, 0),
         ("gain_roc_auc_macro_high/Fine-tuned FedAvg", 1.0, 0),
+        ("brier_pooled/Fine-tuned FedAvg", 0.125, 0),
     ]
 
 

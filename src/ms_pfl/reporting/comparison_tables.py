@@ -16,7 +16,6 @@ _MISSING = "–"
 _GAINS = (
     ("roc_auc", "pooled", 3),
     ("roc_auc", "macro", 3),
-    ("pr_auc", "pooled", 3),
     ("brier", "pooled", 4),
 )
 
@@ -30,8 +29,8 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
 
     Returns:
         Text cells, a row a model: ``Model``, difference and ``p`` (Holm) of pooled and macro
-        ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then pooled PR-AUC and
-        Brier score. Several columns are called ``p``.
+        ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then the pooled Brier
+        score. Several columns are called ``p``.
     """
     rows = differences[(differences["reference"] == reference) & (differences["country"] == "")]
     found = {
@@ -150,7 +149,10 @@ def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
         Text cells, a row a level: ``Subgroup``, ``Level``, ``Episodes``, ``With outcome``, then a
         column a model.
     """
-    own = subgroups[subgroups["metric"] == metric]
+    # of the two recalibrations the plain one is enough to see
+    own = subgroups[
+        (subgroups["metric"] == metric) & (subgroups["paradigm"] != "recalibrated_slope")
+    ]
     digits = 2 if metric == "observed_expected" else 3
     models = sorted(
         set(zip(own["paradigm"], own["strategy"], strict=True)), key=lambda model: model_key(*model)

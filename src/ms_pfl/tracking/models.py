@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import warnings
@@ -32,7 +33,7 @@ class ModelToLog:
         code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
         arrays: the trained arrays by name; the code finds them as the artifact ``arrays``, a
             safetensors file, so that nothing is unpickled.
-        configuration: what the code needs besides, as JSON has it.
+        configuration: what the code needs besides; the artifact ``configuration``, a JSON file.
     """
 
     paradigm: str
@@ -117,12 +118,13 @@ def _upload(
     kinds = {name: "string" if name == "country" else "double" for name in example.columns}
     with tempfile.TemporaryDirectory() as parent, _quiet():
         arrays, folder = Path(parent) / "arrays.safetensors", Path(parent) / "model"
+        told = Path(parent) / "configuration.json"
+        told.write_text(json.dumps(dict(model.configuration)))
         save_file({name: np.ascontiguousarray(a) for name, a in model.arrays.items()}, str(arrays))
         save_model(
             str(folder),
             python_model=str(model.code),
-            artifacts={"arrays": str(arrays)},
-            model_config=dict(model.configuration),
+            artifacts={"arrays": str(arrays), "configuration": str(told)},
             mlflow_model=Model(
                 artifact_path=entry.artifact_location,
                 model_uuid=entry.model_id,

@@ -29,6 +29,7 @@ def parent_points(
 ) -> list[Point]:
     """Return the headline of a run, a value a model.
 
+    The run's page lists them in this order, so what it is opened for comes first.
     ``<metric>_<scope>/<model>`` are means over seeds. With intervals given, there are also
     ``roc_auc_pooled_low/<model>`` and ``_high``, and the gain of each personalized model over the
     federated one of the same strategy, ``gain_roc_auc_pooled/<model>``, with its ``_low`` and
@@ -43,15 +44,14 @@ def parent_points(
     """
     summary = summarize(metrics)
     headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
-    points = [
-        (f"{row['metric']}_{row['scope']}/{_model(row)}", float(row["mean"]), 0)
-        for row in headline.to_dict("records")
-    ]
-    if estimates is not None:
-        for row in _of_headline(estimates).to_dict("records"):
-            for bound in ("low", "high"):
-                name = f"{row['metric']}_{row['scope']}_{bound}/{_model(row)}"
-                points.append((name, float(row[bound]), 0))
+    first = _of_headline(headline)
+    intervals = {} if estimates is None else _intervals(_of_headline(estimates))
+    points: list[Point] = []
+    for row in first.to_dict("records"):
+        section, model = f"{row['metric']}_{row['scope']}", _model(row)
+        points.append((f"{section}/{model}", float(row["mean"]), 0))
+        for bound, value in intervals.get((section, model), {}).items():
+            points.append((f"{section}_{bound}/{model}", value, 0))
     if gains is not None:
         same = (gains["reference"] == "federated") & (
             gains["reference_strategy"] == gains["strategy"]
@@ -60,11 +60,24 @@ def parent_points(
             for column, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
                 name = f"gain_{row['metric']}_{row['scope']}{suffix}/{_model(row)}"
                 points.append((name, float(row[column]), 0))
+    for row in headline.drop(first.index).to_dict("records"):
+        name = f"{row['metric']}_{row['scope']}/{_model(row)}"
+        points.append((name, float(row["mean"]), 0))
     return points
 
 
+def _intervals(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    return {
+        (f"{row['metric']}_{row['scope']}", _model(row)): {
+            bound: float(row[bound]) for bound in ("low", "high")
+        }
+        for row in rows.to_dict("records")
+    }
+
+
 def _of_headline(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[(rows["metric"] == _HEADLINE_METRIC) & rows["scope"].isin(_SURE_SCOPES)]
+    own = rows[(rows["metric"] == _HEADLINE_METRIC) & rows["scope"].isin(_SURE_SCOPES)]
+    return own.sort_values("scope", key=lambda names: names.map(_SURE_SCOPES.index), kind="stable")
 
 
 def _model(row: Mapping[Any, Any]) -> str:
