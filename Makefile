@@ -8,7 +8,7 @@ LOCK := requirements.lock
 OPTIONS := $(if $(ENV), --env=$(ENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment pfl test lint clean
+.PHONY: help environment pfl test docs lint clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ pfl: environment  ## the main job: kedro run --pipeline=pfl (make pfl ENV=smoke 
 test: environment  ## the test suite
 	@echo "Running: python -m pytest -n 2 --dist loadfile"
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
+
+# With the tables and figures of the last run as previews.
+docs: environment  ## the pipelines as a static site in build
+	@.venv/bin/kedro viz build --include-previews
+	@echo "Look at it with: .venv/bin/python -m http.server --directory build"
 
 lint: environment  ## ruff, mypy and the arrows between the packages
 	@.venv/bin/ruff check .
