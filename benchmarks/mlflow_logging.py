@@ -25,6 +25,7 @@ from measure import machine, table
 
 import ms_pfl
 from ms_pfl.federation.partitions import feature_columns
+from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.train import PARADIGMS
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
@@ -131,12 +132,11 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
     splits = pd.read_parquet(data / "05_model_input" / "splits.parquet")
     features = feature_columns(episodes)
     seed = int(splits["seed"].min())
-    parameters = read_parameters(env)
+    parameters = read_parameters(env).model_dump(mode="json")
     configuration = {
         "seed": seed,
         "features": features,
-        "scaling": parameters.protocol.scaling,
-        "model": parameters.model.model_dump(mode="json"),
+        "parameters": {name: parameters[name] for name in ParadigmParameters.model_fields},
     }
     histories, models = [], []
     for paradigm in PARADIGMS:

@@ -94,7 +94,8 @@ def test_parent_has_params_tags_and_an_end(recorded: Recorded) -> None:
 def test_parent_has_the_headline_metrics(recorded: Recorded, metrics: pd.DataFrame) -> None:
     summary = summarize(metrics).set_index(["paradigm", "strategy", "metric", "scope", "country"])
     found = recorded.parent.data.metrics
-    assert len(found) == 8 * 4 * 3
+    means = summary.query("scope != 'country'")["mean"]
+    assert len(found) == np.isfinite(means).sum() >= 8 * 4 * 3
     expected = summary.loc[("fine_tuned", "fedavg", "roc_auc", "pooled", ""), "mean"]
     assert found["roc_auc_pooled/Fine-tuned FedAvg"] == pytest.approx(expected)
     expected = summary.loc[("centralized", "pooled", "brier", "macro", ""), "mean"]
