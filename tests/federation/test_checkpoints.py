@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from federation_examples import data_of, initial, nodes_of, prepared, settings
+from federation_examples import STRATEGIES, data_of, initial, nodes_of, prepared, settings
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from ms_pfl.federation.checkpoints import (
@@ -19,7 +20,12 @@ from ms_pfl.federation.checkpoints import (
     write_arrays,
 )
 from ms_pfl.federation.grid import LocalGrid
-from ms_pfl.federation.parameters import FedAvgParameters, RoundsParameters
+from ms_pfl.federation.parameters import (
+    FedAvgParameters,
+    RoundsParameters,
+    StrategiesParameters,
+    StrategyParameters,
+)
 from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.strategies import make_strategy
@@ -31,15 +37,21 @@ class Cut(Exception):
     """Stands for whatever ends a process."""
 
 
+FEDAVG = FedAvgParameters(epochs=2)
+
+
 def federate(
-    resume: RoundState | None = None, keep: Callable[[RoundState], None] = lambda _: None
+    resume: RoundState | None = None,
+    keep: Callable[[RoundState], None] = lambda _: None,
+    strategy: StrategyParameters = FEDAVG,
+    fraction: float = 1.0,
 ) -> Federation:
     data, told = data_of(), settings("adaptive", optimizer="adam", learning_rate=0.05, batch_size=8)
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         return run_rounds(
-            grid, make_strategy(FedAvgParameters(epochs=2)), initial(told), seed=0, epochs=2,
-            parameters=RoundsParameters(rounds=ROUNDS, patience=4, client_fraction=1.0),
+            grid, make_strategy(strategy, fraction=fraction), initial(told), seed=0, epochs=2,
+            parameters=RoundsParameters(rounds=ROUNDS, patience=4, client_fraction=fraction),
             report=lambda *_: None, resume=resume, keep=keep,
         )  # fmt: skip
 
@@ -77,13 +89,43 @@ def test_a_federation_goes_on_from_any_round_with_the_same_bits(
     assert same(federate(resume), whole)
 
 
-def test_an_error_writes_the_last_round_and_the_end_of_a_fit_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["fedadam", "fedyogi", "fedadagrad"])
+def test_moments_and_arrays_of_who_sits_out_survive_cut_after_cut(
+    name: str, tmp_path: Path
+) -> None:
+    """Cut after each round in turn, in one chain; two of three train in a round."""
+    strategy = StrategiesParameters.model_validate(STRATEGIES).of(name)
+    checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=1)
+    expected: list[RoundState] = []
+    whole = federate(keep=expected.append, strategy=strategy, fraction=0.7)
+
+    def keep(state: RoundState) -> None:
+        checkpoints.keep(state)
+        raise Cut
+
+    for uncut in expected:
+        with pytest.raises(Cut):
+            federate(checkpoints.latest(), keep, strategy, fraction=0.7)
+        state = checkpoints.latest()
+        assert state is not None
+        assert state.round == uncut.round
+        for country, record in uncut.personal.items():
+            found, own = to_arrays(state.personal[country]), to_arrays(record)
+            assert list(found) == list(own), "the same versions"
+            assert all(np.array_equal(found[key], own[key]) for key in own)
+    assert same(federate(checkpoints.latest(), strategy=strategy, fraction=0.7), whole)
+
+
+@pytest.mark.parametrize("error", [Cut, KeyboardInterrupt])
+def test_an_error_writes_the_last_round_and_the_end_of_a_fit_does_not(
+    error: type[BaseException], tmp_path: Path
+) -> None:
     def cut(state: RoundState) -> None:
         checkpoints.keep(state)
         if state.round == 4:
-            raise Cut
+            raise error
 
-    with pytest.raises(Cut), Checkpoints(tmp_path / "a", "seed=0", every_rounds=3) as checkpoints:
+    with pytest.raises(error), Checkpoints(tmp_path / "a", "seed=0", every_rounds=3) as checkpoints:
         federate(keep=cut)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == [f"seed=0.round=00000{n}.safetensors" for n in (3, 4)]
@@ -125,6 +167,29 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     save_file(load_file(path), path)
     with pytest.raises(DamagedFileError, match="cannot be read"):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [(np.int32, (4,)), (np.float32, (2, 2))])
+def test_the_same_bytes_in_another_type_or_shape_are_noticed(
+    dtype: type, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    path, w = tmp_path / "a.safetensors", np.arange(4, dtype=np.float32)
+    write_arrays(path, {"w": w}, None)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file({"w": w.view(dtype).reshape(shape)}, path, metadata=metadata)
+    with pytest.raises(DamagedFileError, match="does not match its digest"):
+        read_arrays(path)
+
+
+def test_seed_1_knows_nothing_of_seed_10(tmp_path: Path) -> None:
+    states: list[RoundState] = []
+    federate(keep=states.append)
+    first, tenth = (Checkpoints(tmp_path, f"seed={seed}", every_rounds=1) for seed in (1, 10))
+    tenth.keep(states[0])
+    assert first.latest() is None
+    first.remove()
+    assert tenth.latest() is not None
 
 
 def test_a_file_that_cannot_be_finished_leaves_the_one_before(

@@ -110,6 +110,28 @@ def test_how_many_are_drawn(fraction: float, sizes: list[int]) -> None:
         assert len(draw(names, fraction, 0, 1)) == size
 
 
+def test_a_fraction_that_binary_numbers_miss_is_not_rounded_down() -> None:
+    """0.29 x 100 is 28.999999999999996 to a machine, and 0.57 x 100 is 56.99999999999999."""
+    names = {i: f"country {i}" for i in range(100)}
+    assert [len(draw(names, fraction, 0, 1)) for fraction in (0.29, 0.57)] == [29, 57]
+
+
+def test_each_seed_and_each_round_has_a_draw_of_its_own(grid: LocalGrid) -> None:
+    """One of two trains: over 20 rounds the same ones by chance once in 2^20."""
+
+    def drawn(seed: int) -> list[int]:
+        strategy = make_strategy(FEDAVG, fraction=0.5, seed=seed)
+        sent = [
+            strategy.configure_train(number, to_record(START), ConfigRecord(), grid)
+            for number in range(1, 21)
+        ]
+        return [message.metadata.dst_node_id for (message,) in sent]
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+    assert set(drawn(0)) == {1, 2}
+
+
 @given(
     names=st.lists(st.text(min_size=1), min_size=2, max_size=12, unique=True),
     seed=st.integers(0, 9),

@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from federation_examples import tables
+from kedro.io import DataCatalog
+from kedro.pipeline import Node, Pipeline
 from paradigm_examples import Study, parameters
 
+from ms_pfl.datasets import Unfinished
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.hooks import FinishedRun
 from ms_pfl.paradigms import unfinished as module
 from ms_pfl.paradigms.outcome import Outcome, ProgressReport
 from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.train import train
 from ms_pfl.paradigms.unfinished import UnfinishedTrainings, training_key
+from ms_pfl.settings import HOOKS
 
 HERE = RayParameters(num_workers=0, address=None)
 TRAININGS = [
@@ -130,6 +135,41 @@ def test_other_code_begins_anew(cut_off: Path, monkeypatch: pytest.MonkeyPatch) 
     assert notes(cutter) == []
 
 
+def test_fine_tuning_begins_anew_with_its_own_settings_or_start_changed(tmp_path: Path) -> None:
+    """Both seeds were finished, the run was not; the stamp of the models does not tell a bit."""
+    key, models = ("fine_tuned", "fedavg"), Study().outcome("federated", "fedavg").models
+    run(tmp_path, key, Cutter(99), models=models)
+    same = Cutter(99)
+    run(tmp_path, key, same, models=models)
+    assert notes(same) == ["taken over from a run that was cut off"] * 2
+    settings = parameters().fine_tuned.model_dump() | {"epochs": 3}
+    name = "seed=1/shared/core.0.bias"
+    for told, start in (
+        (parameters(fine_tuned=settings), models),
+        (parameters(), models | {name: models[name] + np.float32(1)}),
+    ):
+        cutter = Cutter(99)
+        run(tmp_path, key, cutter, told, models=start)
+        assert notes(cutter) == []
+
+
+def test_the_hook_of_a_finished_run_removes_what_its_trainings_kept(tmp_path: Path) -> None:
+    """And leaves it where another pipeline ends, which trains nothing."""
+    assert any(isinstance(hook, FinishedRun) for hook in HOOKS)
+    dataset = Unfinished(str(tmp_path / "unfinished"))
+    catalog = DataCatalog({"unfinished": dataset})
+    folder = tmp_path / "unfinished" / "local.none.key"
+    folder.mkdir(parents=True)
+    dataset.load().training("local.none", "key", 1)
+    training, report = (
+        Pipeline([Node(len, name, "n", name="count")]) for name in ("unfinished", "table1")
+    )
+    FinishedRun().after_pipeline_run(report, catalog)
+    assert folder.exists()
+    FinishedRun().after_pipeline_run(training, catalog)
+    assert not (tmp_path / "unfinished").exists()
+
+
 def test_the_key_knows_the_models_a_training_starts_from() -> None:
     stamp = np.zeros(16, np.uint8)
     start = {"w": np.zeros(3, np.float32)}
@@ -137,10 +177,13 @@ def test_the_key_knows_the_models_a_training_starts_from() -> None:
         training_key(stamp, None, "cpu"),
         training_key(stamp, start, "cpu"),
         training_key(stamp, {"w": np.ones(3, np.float32)}, "cpu"),
+        training_key(stamp, {"v": np.zeros(3, np.float32)}, "cpu"),
+        training_key(stamp, {"w": np.zeros((3, 1), np.float32)}, "cpu"),
+        training_key(stamp, {"w": np.zeros(3, np.int32)}, "cpu"),
         training_key(stamp + 1, None, "cpu"),
         training_key(stamp, None, "auto"),
     }
-    assert len(keys) == 5
+    assert len(keys) == 8
     assert training_key(stamp, dict(start), "cpu") in keys
 
 

@@ -7,21 +7,27 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import ray
-from federation_examples import data_of, nodes_of, prepared, settings, tables
+from federation_examples import data_of, initial, nodes_of, prepared, settings, tables
 from paradigm_examples import Study, parameters
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation import ray_grid
 from ms_pfl.federation.engine import ClientApp
-from ms_pfl.federation.grid import ClientError, LocalGrid
-from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.grid import ClientError, LocalGrid, SimulationGrid
+from ms_pfl.federation.parameters import FedAvgParameters, RayParameters, RoundsParameters
 from ms_pfl.federation.ray_grid import RayGrid, WorkerPool, worker_pool
+from ms_pfl.federation.rounds import run_rounds
+from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.paradigms.outcome import ProgressReport
 from ms_pfl.paradigms.train import train
+from ms_pfl.paradigms.unfinished import UnfinishedTrainings
 
 TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]
 
@@ -111,6 +117,80 @@ def test_a_dead_worker_is_replaced_and_its_round_repeated(
     assert caplog.text.count("a new one takes its place") == 3
     assert worker_pool(asked(2), "cpu") is pool
     assert not {ray.get(worker.pid.remote()) for worker in pool.workers} & set(pids)
+
+
+def test_what_was_cut_off_here_goes_on_there(here: Study, tmp_path: Path) -> None:
+    """Two rounds in this process, the other two on workers: their personal arrays go along."""
+
+    class Cut(BaseException):
+        pass
+
+    def cut(report: ProgressReport) -> None:
+        if report.round == 2:
+            raise Cut
+
+    key, expected = ("adaptive", "fedprox"), here.outcome("adaptive", "fedprox")
+    kept = UnfinishedTrainings(tmp_path)
+    with pytest.raises(Cut):
+        train(*key, *here.tables, None, here.told, asked(0), None, cut, kept)
+    reports: list[ProgressReport] = []
+    there = train(*key, *here.tables, None, here.told, asked(2), None, reports.append, kept)
+    assert reports[0].note == "goes on after round 2"
+    pd.testing.assert_frame_equal(there.predictions, expected.predictions, check_exact=True)
+    assert all((there.models[name] == expected.models[name]).all() for name in expected.models)
+
+
+def test_a_new_worker_takes_up_all_open_runs() -> None:
+    """Two runs on two workers, of which one dies: each goes on from its own state."""
+    data, told = data_of(), settings("adaptive")
+    pool = worker_pool(asked(2), "cpu")
+    with RayGrid(pool, data, nodes_of(data)) as a, RayGrid(pool, data, nodes_of(data)) as b:
+        prepared(a, told)
+        prepared(b, told)
+        os.kill(ray.get(pool.workers[0].pid.remote()), signal.SIGKILL)
+        found = [trained_arrays(grid) for grid in (a, b)]
+    with LocalGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        expected = trained_arrays(grid)
+    for arrays in found:
+        assert arrays.keys() == expected.keys()
+        assert all((arrays[name] == expected[name]).all() for name in expected)
+
+
+def test_a_worker_that_ray_kills_for_memory_is_replaced_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray's memory monitor has an error of its own, which is no RayActorError."""
+    get = ray.get
+
+    def get_as_for_memory(*arguments: Any, **options: Any) -> Any:
+        try:
+            return get(*arguments, **options)
+        except ray.exceptions.RayActorError as error:
+            raise ray.exceptions.OutOfMemoryError("1 worker was killed, memory is low") from error
+
+    data, told = data_of(), settings("adaptive")
+    pool = worker_pool(asked(2), "cpu")
+    with RayGrid(pool, data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        os.kill(ray.get(pool.workers[0].pid.remote()), signal.SIGKILL)
+        monkeypatch.setattr(ray, "get", get_as_for_memory)
+        found = trained_arrays(grid)
+    assert caplog.text.count("a new one takes its place") == 1
+    with LocalGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        expected = trained_arrays(grid)
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def trained_arrays(grid: SimulationGrid) -> dict[str, np.ndarray]:
+    """The shared arrays after a round of FedAvg."""
+    done = run_rounds(
+        grid, make_strategy(FedAvgParameters(epochs=1)), initial(settings("adaptive")), seed=0,
+        epochs=1, parameters=RoundsParameters(rounds=1, patience=None, client_fraction=1.0),
+        report=lambda *_: None,
+    )  # fmt: skip
+    return done.arrays
 
 
 def test_workers_that_die_again_and_again_are_reported() -> None:

@@ -72,6 +72,8 @@ class WorkerPool:
         import ray
 
         self._ray = ray
+        # Ray's memory monitor has an error of its own for a worker that it killed
+        self._death = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
         self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
         self._make_app = make_app
@@ -210,7 +212,7 @@ class WorkerPool:
                     )
                     self._replace(number)
             return done
-        except (self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError) as error:
+        except (*self._death, self._ray.exceptions.GetTimeoutError) as error:
             self.give_up()
             raise ClientError(
                 "a worker process died or did not answer (out of memory?); fewer workers need "
@@ -238,7 +240,7 @@ class WorkerPool:
             left = None if until is None else max(0.0, until - time.monotonic())
             try:
                 done[number] = self._ray.get(reference, timeout=left)
-            except self._ray.exceptions.RayActorError as error:
+            except self._death as error:
                 dead[number] = error
         return done, dead
 
@@ -257,7 +259,7 @@ class WorkerPool:
         answered = [number for number, reference in asked.items() if reference not in late]
         news: dict[int, FitProgress] = {}
         for number in answered:
-            with suppress(self._ray.exceptions.RayActorError):  # it is replaced, once it is missed
+            with suppress(*self._death):  # it is replaced, once it is missed
                 news |= self._ray.get(asked.pop(number))
         return news
 
