@@ -63,7 +63,7 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
     )
     importance = factory.make_importance()
     return Findings(
-        headline=headline(estimates, table, ("country", "countries"), 3),
+        headline=headline(estimates, table, ("country", "countries"), 3, 100),
         summary=summary,
         coverage=coverage(test),
         estimates=estimates,

@@ -18,7 +18,13 @@ from ms_pfl.evaluation.bootstrap import (
     stand_ins,
     weighted_rank_metrics,
 )
-from ms_pfl.evaluation.replicates import HeldOutRows, intervals, replicate_fit
+from ms_pfl.evaluation.replicates import (
+    FitReplicates,
+    HeldOutRows,
+    ModelReplicates,
+    intervals,
+    replicate_fit,
+)
 from ms_pfl.reporting.audit import audit_table
 
 EPSILON = np.finfo(float).eps
@@ -290,3 +296,26 @@ def test_a_macro_that_is_defined_nowhere_is_undefined_and_the_pooled_one_is_not(
     shown = audit_table(audit.reset_index()).set_index("ROC-AUC")["Federated FedAvg"]
     assert shown["macro"].tolist() == ["undefined", "undefined"]
     assert shown["pooled"].tolist() == [f"{pooled:.3f}", "+0.000 [+0.000, +0.000]"]
+
+
+def test_who_borrows_does_so_in_replicates_of_its_own() -> None:
+    # in the lender's own replicates a mean over both would vary as if they were one country
+    known = np.ones(501, dtype=bool)
+    found = stand_ins({"A": known, "B": known, "C": known}, {"A": 40, "B": 3, "C": 3}, seed=0)
+    assert [found[name].donor for name in "ABC"] == [None, "A", "A"]
+    columns = {name: found[name].columns for name in "ABC"}
+    for name in "BC":
+        assert columns[name][0] == 0
+        assert sorted(columns[name]) == list(range(501))
+    for one, other in ("AB", "AC", "BC"):
+        assert (columns[one][1:] == columns[other][1:]).mean() < 0.02
+
+
+def test_a_seed_without_a_value_is_left_out_of_the_mean() -> None:
+    one = FitReplicates({"roc_auc": np.full(3, np.nan)}, {"roc_auc": {}}, {"roc_auc": {}})
+    own = np.array([0.7, 0.6, 0.8])
+    other = FitReplicates({"roc_auc": own}, {"roc_auc": {"A": own}}, {"roc_auc": {"A": own}})
+    values = ModelReplicates.over_seeds([one, other]).values
+    assert values["roc_auc", "pooled", ""].tolist() == own.tolist()
+    assert values["roc_auc", "macro", ""].tolist() == own.tolist()
+    assert not ModelReplicates.over_seeds([one]).values, "defined in no seed: no estimand"

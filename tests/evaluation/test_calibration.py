@@ -67,6 +67,38 @@ def test_weighted_recalibration_is_that_of_repeated_rows() -> None:
         assert intercept[column] == pytest.approx(calibration_intercept(y, q), abs=2e-4)
 
 
+@pytest.mark.parametrize("shift", [-9.0, -5.0, -3.0, 3.0, 7.0])
+def test_however_wrong_the_risks_the_intercept_is_found(shift: float) -> None:
+    random = np.random.default_rng(0)
+    x, labels = random.normal(shift, 0.5, 400), (random.random(400) < 0.5).astype(int)
+    p = 1 / (1 + np.exp(-x))
+    offset = sm.GLM(labels, np.ones(400), family=sm.families.Binomial(), offset=x)
+    expected = offset.fit(start_params=[-shift]).params[0]
+    both = sm.Logit(labels, sm.add_constant(x)).fit(disp=0).params
+    assert calibration_intercept(labels, p) == pytest.approx(expected, rel=1e-5)
+    assert calibration_slope(labels, p) == pytest.approx(both[1], rel=1e-5)
+    weights = np.ones((400, 2), dtype=np.float32)
+    intercept, slope = weighted_recalibration(labels, logit(p), weights, np.arange(400))
+    assert intercept == pytest.approx([expected] * 2, abs=2e-4)
+    assert slope == pytest.approx([both[1]] * 2, abs=2e-4)
+
+
+def test_certain_risks_that_err() -> None:
+    # one of the three that are certain is wrong: sum of sigmoid(36.04 + a) over them is 2
+    labels, p = np.array([0, 1, 0, 1]), np.array([0.0, 1.0, 1.0, 1.0])
+    certain = -np.log(np.finfo(float).eps)
+    assert calibration_intercept(labels, p) == pytest.approx(np.log(2) - certain, abs=1e-3)
+
+
+def test_a_draw_of_one_class_has_no_intercept() -> None:
+    labels, p = np.array([0, 1, 1]), np.array([0.2, 0.5, 0.6])
+    weights = np.array([[1, 0], [1, 2], [1, 1]], dtype=np.float32)
+    intercept, slope = weighted_recalibration(labels, logit(p), weights, np.arange(3))
+    assert np.isfinite(intercept[0])
+    assert np.isnan(intercept[1])
+    assert np.isnan(slope[1])
+
+
 def test_what_does_not_exist_is_nan() -> None:
     p = np.array([0.1, 0.3, 0.7, 0.9])
     one_class, apart = np.zeros(4, dtype=int), np.array([0, 0, 1, 1])

@@ -32,6 +32,17 @@ CASES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         lambda t: changed(t, 0, "probability", -0.1, "validation"),
         "probability is -0.1",
     ),
+    "no country": (
+        lambda t: changed(t, 0, "country", None),
+        r"Centralized, seed 0, episode .*: country is missing \(1 such rows\)",
+    ),
+    # in every fit, so that the fits still agree with each other
+    "no country anywhere": (
+        lambda t: t.assign(country=t.country.mask(t.country == "Australia")),
+        "country is missing",
+    ),
+    "no patient": (lambda t: t.assign(patient_id=None), "patient_id is missing"),
+    "no episode": (lambda t: changed(t, 2, "episode_id", None), "episode_id is missing"),
     "label 2": (lambda t: changed(t, 0, "label", 2), "label is 2, must be 0 or 1"),
     "training row": (lambda t: changed(t, 0, "split", "train"), "split is train"),
     "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "occurs more than once in this fit"),

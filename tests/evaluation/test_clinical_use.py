@@ -103,6 +103,18 @@ def test_subgroups_are_scored_on_their_own_rows(
     assert score_subgroups(test_rows, groups[["episode_id"]], 100, 0).empty
 
 
+def test_a_subgroup_of_few_patients_gets_no_interval(test_rows: pd.DataFrame) -> None:
+    first = test_rows["patient_id"].drop_duplicates().iloc[:9]
+    groups = test_rows.drop_duplicates("episode_id")[["episode_id", "patient_id"]]
+    rare = groups["patient_id"].isin(first)
+    groups = groups[["episode_id"]].assign(Size=np.where(rare, "Rare", "Common"))
+    table = score_subgroups(test_rows, groups, 100, 0).set_index("level")
+    brier = table[table["metric"] == "brier"]
+    assert brier.loc["Rare", "value"].notna().all()
+    assert brier.loc["Rare", ["low", "high"]].isna().all(axis=None)
+    assert brier.loc["Common", ["low", "high"]].notna().all(axis=None)
+
+
 def test_subgroups_of_an_episode() -> None:
     nothing = np.nan
     episodes = pd.DataFrame(

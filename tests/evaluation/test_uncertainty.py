@@ -73,6 +73,29 @@ def test_countries_with_few_test_patients_get_no_interval(bootstrap: Bootstrap) 
     assert bootstrap.patients["Fiji"] < MIN_PATIENTS <= bootstrap.patients["Belgium"]
 
 
+@pytest.mark.parametrize(
+    ("patients", "few"),
+    [
+        ({"A": 6, "B": 4}, False),
+        ({"A": 6, "B": 3}, True),
+        ({"A": 9, **dict.fromkeys("BCDE", 1)}, True),
+    ],
+)
+def test_few_patients_in_all_tell_nothing_apart(patients: dict[str, int], few: bool) -> None:
+    bootstrap = Bootstrap({}, patients)
+    assert bootstrap.few("pooled", "") == bootstrap.few("macro", "") == few
+    drawn = np.zeros((1, 11))
+    assert np.isnan(bootstrap.intervals([("brier", "pooled", "")], drawn)).all() == few
+
+
+def test_one_test_patient_gives_no_interval_and_no_p(test_rows: pd.DataFrame) -> None:
+    country, patient = test_rows.loc[0, ["country", "patient_id"]]
+    alone = test_rows[(test_rows.country == country) & (test_rows.patient_id == patient)]
+    found = replicate_models(alone, REPLICATES, seed=0)
+    assert estimate(summarize(score(alone)), found)[["low", "high"]].isna().all(axis=None)
+    assert differences(found)[["low", "high", "p", "p_holm"]].isna().all(axis=None)
+
+
 def test_differences_are_paired_by_strategy_and_seed(
     test_rows: pd.DataFrame, table: pd.DataFrame
 ) -> None:

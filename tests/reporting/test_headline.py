@@ -23,13 +23,13 @@ def pooled(paradigm: str, strategy: str, difference: float, p: float, **more: ob
     }  # fmt: skip
 
 
-def lines(*rows: dict, n_seeds: int = 3) -> list[str]:
+def lines(*rows: dict, n_seeds: int = 3, replicates: int = 1000) -> list[str]:
     estimates = pd.DataFrame(
         [("federated", "fedavg", "pooled", "", "roc_auc", 0.7, 0.68, 0.72)],
         columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
     )
     table = pd.DataFrame(rows, columns=DIFFERENCES_COLUMNS)
-    return headline(estimates, table, SITES, n_seeds)
+    return headline(estimates, table, SITES, n_seeds, replicates)
 
 
 def test_no_difference_is_said_to_be_none() -> None:
@@ -97,9 +97,56 @@ def test_recalibration_and_what_is_beyond_it() -> None:
     )
     assert said[0] == (
         "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
-        "score (lower is better) by -0.0020 [-0.0120, +0.0080]; beyond that: adaptive +0.0010 "
-        "[-0.0090, +0.0110]."
+        "score (lower is better) by -0.0020 [-0.0120, +0.0080]; against that recalibrated model: "
+        "adaptive +0.0010 [-0.0090, +0.0110]."
     )
+
+
+def test_recalibration_that_does_harm_is_not_the_only_one_to_beat() -> None:
+    brier = {"metric": "brier"}
+    said = lines(
+        pooled("recalibrated", "fedavg", 0.004, 0.02, **brier),
+        pooled("recalibrated_slope", "fedavg", 0.009, 0.02, **brier),
+        pooled("adaptive", "fedavg", -0.003, 0.02, **brier, reference="recalibrated"),
+        pooled("adaptive", "fedavg", 0.001, 0.5, **brier),
+    )
+    assert said[0] == (
+        "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
+        "score (lower is better) by +0.0040 [-0.0060, +0.0140]; against that recalibrated model: "
+        "adaptive -0.0030 [-0.0130, +0.0070]; against the federated model itself: adaptive "
+        "+0.0010 [-0.0090, +0.0110]."
+    )
+
+
+def test_too_few_draws_to_tell_anything_apart_are_owned_up_to() -> None:
+    rows = [pooled("adaptive", f"s{i}", 0.1, 0.1) for i in range(10)]
+    rows.append(pooled("recalibrated", "s0", 0.1, 0.1))  # a family of its own
+    said = " ".join(lines(*rows, replicates=200))
+    # 10 * 2 / 201
+    assert (
+        "with 200 draws, where 10 models are compared with the same one, no adjusted p can be "
+        in said
+    )
+    assert "below 0.100; set comparison.replicates to at least 400." in said
+    assert "Too few draws" in " ".join(lines(*rows, replicates=399))  # 20 / 400 is LEVEL
+    assert "Too few draws" not in " ".join(lines(*rows, replicates=400))
+
+
+def test_one_country_alone() -> None:
+    said = lines(
+        pooled("fine_tuned", "fedavg", 0.0, 1.0),
+        pooled("fine_tuned", "fedavg", 0.05, math.nan, scope="country", country="A"),
+    )
+    assert said[1].startswith("Of the one country with at least 10 test patients, the interval of")
+
+
+def test_without_an_interval_none_is_shown() -> None:
+    estimates = pd.DataFrame(
+        [("federated", "fedavg", "pooled", "", "roc_auc", 0.7, math.nan, math.nan)],
+        columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
+    )
+    said = headline(estimates, pd.DataFrame(columns=DIFFERENCES_COLUMNS), SITES, 1)
+    assert said[0].startswith("The highest pooled ROC-AUC is Federated FedAvg's, 0.700; no model")
 
 
 def test_the_highest_and_the_meaning_of_it_all() -> None:

@@ -10,7 +10,10 @@ import pytest
 from rich.console import Console
 
 from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.fairness import fairness
 from ms_pfl.evaluation.scoring import coverage
+from ms_pfl.evaluation.uncertainty import DIFFERENCES_COLUMNS
+from ms_pfl.reporting.comparison_tables import choice_table, fairness_table
 from ms_pfl.reporting.tables import (
     country_table,
     format_value,
@@ -183,3 +186,35 @@ def test_traffic_is_a_mean_a_message_and_a_sum_a_seed(history: pd.DataFrame) -> 
     one = (longer["paradigm"] == "federated") & (longer["seed"] == 1) & (longer["round"] > 9)
     shown = traffic_table(longer[~one]).set_index("Model")
     assert shown.loc["Federated FedProx", "Rounds"] == "9 to 12"
+
+
+def test_a_country_without_a_value_is_not_said_to_have_one_class() -> None:
+    known = {
+        "paradigm": "adaptive", "strategy": "fedavg", "reference": "federated",
+        "reference_strategy": "fedavg", "scope": "country", "metric": "roc_auc",
+    }  # fmt: skip
+    gains = [
+        known | {"country": "A", "difference": 0.1, "low": 0.05, "high": 0.15},
+        known | {"country": "B", "difference": 0.1, "low": math.nan, "high": math.nan},
+    ]
+    countries = pd.DataFrame({"country": ["A", "B", "C"], "n_patients": 9, "n_episodes": 20})
+    table = choice_table(
+        pd.DataFrame(gains, columns=DIFFERENCES_COLUMNS), countries, "country", "fedavg"
+    )
+    assert table["Than federated"].tolist() == [
+        "Adaptive better",
+        "fewer than 10 test patients",
+        "not both classes in the test split of any seed",  # or nobody in it
+    ]
+
+
+def test_one_country_has_no_spread() -> None:
+    rows = pd.DataFrame(
+        {
+            "paradigm": "local", "strategy": "none", "scope": "country", "country": ["A"],
+            "metric": "roc_auc", "mean": [0.7],
+        }
+    )  # fmt: skip
+    table = fairness_table(fairness(rows))
+    assert table["ROC-AUC sd"].tolist() == ["–"]
+    assert "nan" not in table.to_string()

@@ -13,6 +13,9 @@ _EPSILON = float(np.finfo(np.float64).eps)
 _NEWTON_STEPS = 30
 _LAST_STEP = 3e-3  # in logits
 _SINGULAR = 1e12
+# Newton's step in logits at most: far from the answer the likelihood is flat, and a full step
+# passes over it. So the intercept gets there from as far as _NEWTON_STEPS times this.
+_LARGEST_STEP = 2.0
 # Columns worked on at once, so that a chunk stays in the cache.
 _CELLS_A_CHUNK = 400_000
 
@@ -207,8 +210,8 @@ def weighted_recalibration(
     if not labels.size or labels.min() == labels.max():
         return intercepts, slopes
     y, x = labels.astype(np.float32), logits.astype(np.float32)
-    in_the_large = np.nan_to_num(_solve_once(labels, logits, free_slope=False), nan=0.0)
-    free = np.nan_to_num(_solve_once(labels, logits, free_slope=True), nan=0.0)
+    in_the_large = _start(_solve_once(labels, logits, free_slope=False), slope=1.0)
+    free = _start(_solve_once(labels, logits, free_slope=True), slope=0.0)
     step = max(1, _CELLS_A_CHUNK // len(y))
     for first in range(0, columns, step):
         chunk = slice(first, first + step)
@@ -218,6 +221,11 @@ def weighted_recalibration(
     return intercepts, slopes
 
 
+def _start(theta: NDArray[np.float64], slope: float) -> NDArray[np.float64]:
+    """Where the columns start; intercept 0 and the slope where equal weights end nowhere."""
+    return np.array([0.0, slope]) if np.isnan(theta).any() else theta
+
+
 def _solve_once(
     labels: NDArray[np.integer], logits: NDArray[np.float64], *, free_slope: bool
 ) -> NDArray[np.float64]:
@@ -225,20 +233,36 @@ def _solve_once(
     nothing = np.full(2, np.nan)
     if not labels.size or labels.min() == labels.max():
         return nothing
-    theta = np.array([0.0, 1.0])
+    # equal risks for all: there the likelihood bends, however wrong the risks are
+    share = labels.mean()
+    theta = np.array([np.log(share / (1 - share)), 0.0]) if free_slope else np.array([0.0, 1.0])
     design = np.stack([np.ones_like(logits), logits])
     free = slice(0, 1 + free_slope)
     with np.errstate(over="ignore"):
         for _ in range(_NEWTON_STEPS):
             p = 1 / (1 + np.exp(-(theta @ design)))
             bend = (design[free] * (p * (1 - p))) @ design[free].T
-            if np.linalg.cond(bend) > _SINGULAR:
-                return nothing
-            step = np.linalg.solve(bend, design[free] @ (labels - p))
+            score = design[free] @ (labels - p)
+            if free_slope:
+                if np.linalg.cond(bend) > _SINGULAR:
+                    return nothing
+                step = np.linalg.solve(bend, score)
+            else:
+                step = _bounded(score, bend[0])
             theta[free] += step
             if np.abs(step).max() < 1e-8:
                 return theta
     return nothing
+
+
+def _bounded(score: NDArray[np.float64], bend: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Newton's step of the intercept; where nothing bends, the largest one uphill.
+
+    NaN where all is flat: one class only, and the intercept on its way to infinity.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        step = score / bend
+    return np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
 
 
 def _solve(
@@ -273,7 +297,7 @@ def _solve(
                 da = (bend[2] * score[0] - bend[1] * score[1]) / determinant
                 db = (bend[0] * score[1] - bend[1] * score[0]) / determinant
             else:
-                da, db = score[0] / bend[0], np.zeros_like(b)
+                da, db = _bounded(score[0], bend[0]), np.zeros_like(b)
             a, b = a + da, b + db
             settled = (np.abs(da) < _LAST_STEP) & (np.abs(db) < _LAST_STEP)
             if settled.all():

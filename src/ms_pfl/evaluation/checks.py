@@ -30,10 +30,10 @@ def check_predictions(predictions: pd.DataFrame, same_rows: bool = True) -> pd.D
         paradigm, strategy, seed, country and episode.
 
     Raises:
-        InputError: a column is missing; a value is out of range; an episode occurs twice in a
-            fit; a patient has both validation and test episodes; there is no test episode; or
-            two fits of one seed were not scored on identical test rows. A comparison between
-            models that saw different patients would say nothing.
+        InputError: a column or a value is missing; a value is out of range; an episode occurs
+            twice in a fit; a patient has both validation and test episodes; there is no test
+            episode; or two fits of one seed were not scored on identical test rows. A comparison
+            between models that saw different patients would say nothing.
     """
     missing = [name for name in COLUMNS if name not in predictions.columns]
     if missing:
@@ -54,6 +54,14 @@ def check_predictions(predictions: pd.DataFrame, same_rows: bool = True) -> pd.D
 
 
 def _check_values(predictions: pd.DataFrame) -> None:
+    for name in ("country", "patient_id", "episode_id", *FIT):
+        absent = predictions[name].isna().to_numpy()
+        if absent.any():
+            row = predictions.iloc[int(np.flatnonzero(absent)[0])]
+            raise InputError(
+                f"predictions: {_where(row)}: {name} is missing ({int(absent.sum()):,} such rows); "
+                f"give every row its {name}"
+            )
     numeric = {
         name: pd.to_numeric(predictions[name], errors="coerce").to_numpy(dtype=np.float64)
         for name in ("label", "probability")

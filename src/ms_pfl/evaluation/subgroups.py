@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.bootstrap import weighted_rank_metrics
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, weighted_rank_metrics
 from ms_pfl.evaluation.replicates import HeldOutRows, intervals
 from ms_pfl.evaluation.uncertainty import map_fits
 
@@ -33,8 +33,9 @@ def score_subgroups(
     Returns:
         subgroup, level, paradigm, strategy, metric (``roc_auc``, ``brier``,
         ``observed_expected``), value (mean over the seeds in which it is defined), low, high (95 %
-        percentile interval), n_episodes and n_positive (means over seeds of test episodes). Levels
-        keep the order of the table's categories, or of the alphabet.
+        percentile interval; NaN with fewer than ``MIN_PATIENTS`` test patients), n_episodes and
+        n_positive (means over seeds of test episodes). Levels keep the order of the table's
+        categories, or of the alphabet.
 
     Raises:
         InputError: a test episode has no row in ``subgroups``.
@@ -65,20 +66,23 @@ def score_subgroups(
         return found
 
     fits = map_fits(test, replicates, seed, scores, same_rows)
+    people = test[["episode_id", "country", "patient_id"]].drop_duplicates()
+    groups = by_episode.reindex(people["episode_id"].to_numpy())
     records = []
     for name in names:
         for level in map(str, levels[name]):
+            own_people = people[(groups[name].astype("str") == level).to_numpy()]
+            few = len(own_people[["country", "patient_id"]].drop_duplicates()) < MIN_PATIENTS
             for (paradigm, strategy), seeds in fits.items():
                 own = [found[name, level] for found in seeds if (name, level) in found]
                 for metric in METRICS if own else ():
                     defined = [o[metric] for o in own if not np.isnan(o[metric][0])]
                     mean = np.mean(defined, axis=0) if defined else np.array([np.nan])
                     counts = [float(np.mean([o[n] for o in own])) for n in ("n", "positive")]
+                    bounds = (np.nan, np.nan) if few else intervals(mean[None])[0]
                     records.append(
-                        (name, level, paradigm, strategy, metric, float(mean[0]),
-                         *intervals(mean[None])[0],
-                         *counts)
-                    )  # fmt: skip
+                        (name, level, paradigm, strategy, metric, float(mean[0]), *bounds, *counts)
+                    )
     return _table(records)
 
 

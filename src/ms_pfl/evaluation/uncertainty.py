@@ -49,13 +49,19 @@ class Bootstrap:
     models: dict[Model, ModelReplicates]
     patients: dict[str, int]
 
+    def few(self, scope: str, country: str) -> bool:
+        """Whether an estimand rests on too few patients to tell how much it varies.
+
+        A country's only patient is drawn in every replicate, and tells nothing.
+        """
+        if scope == "country":
+            return self.patients[country] < MIN_PATIENTS
+        return sum(n for n in self.patients.values() if n > 1) < MIN_PATIENTS
+
     def intervals(self, estimands: Sequence[Estimand], drawn: np.ndarray) -> np.ndarray:
-        """95 % intervals, shape (estimands, 2); NaN for countries with too few patients."""
+        """95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
         bounds = intervals(drawn)
-        few = [
-            scope == "country" and self.patients[country] < MIN_PATIENTS
-            for _, scope, country in estimands
-        ]
+        few = [self.few(scope, country) for _, scope, country in estimands]
         bounds[np.array(few, dtype=bool)] = np.nan
         return bounds
 
@@ -135,7 +141,7 @@ def estimate(summary: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         paradigm, strategy, scope, country, metric, value (mean over seeds), low and high
         (percentile interval of the patient bootstrap; NaN for what resampling would bias, such as
         the expected calibration error, for calibration by country, and for countries with fewer
-        than ``MIN_PATIENTS`` test patients).
+        than ``MIN_PATIENTS`` test patients, or all values if that few can be drawn in all).
     """
     keys = ["paradigm", "strategy", "scope", "country", "metric"]
     table = summary[[*keys, "mean"]].rename(columns={"mean": "value"})
@@ -184,7 +190,8 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
     Returns:
         A row a pair (:func:`planned_pairs`), metric, scope and country; ``DIFFERENCES_COLUMNS``.
         Differences are model minus reference. By country there are intervals (from
-        ``MIN_PATIENTS`` test patients on) and no tests.
+        ``MIN_PATIENTS`` test patients on) and no tests; nor are there any where that few patients
+        can be drawn in all.
     """
     records = []
     for model, other in planned_pairs(list(bootstrap.models)):
@@ -208,7 +215,7 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
                 "low": low,
                 "high": high,
             }
-            if scope != "country":
+            if scope != "country" and not bootstrap.few(scope, country):
                 record["p"] = bootstrap_p(drawn[1:])
             if scope == "macro":
                 of_countries = [

@@ -127,11 +127,12 @@ def fairness_table(fairness: pd.DataFrame) -> pd.DataFrame:
         for metric in ("roc_auc", "brier"):
             row = rows.get((*model, metric))
             name = METRICS[metric]
+            spread = math.nan if row is None else row["sd"]  # of one country there is none
             share = math.nan if row is None else row["share_above_local"]
             cells |= {
                 f"{name} worst": f"{row['worst']:.3f} ({row['worst_country']})" if row else "–",
                 f"{name} bottom decile": f"{row['bottom_decile']:.3f}" if row else "–",
-                f"{name} sd": f"{row['sd']:.3f}" if row else "–",
+                f"{name} sd": "–" if math.isnan(spread) else f"{spread:.3f}",
                 f"{name} better than local": "–" if math.isnan(share) else f"{100 * share:.0f} %",
             }
         table.append(cells)
@@ -221,7 +222,7 @@ def choice_table(
         parts += [f"{' and '.join(worse)} worse"] if worse else []
         rows = [found[key] for p in paradigms if (key := (country.country, p)) in found]
         if not rows:
-            said = "one class in the test split"
+            said = "not both classes in the test split of any seed"
         elif all(math.isnan(row["low"]) for row in rows):
             said = f"fewer than {MIN_PATIENTS} test patients"
         else:

@@ -24,7 +24,11 @@ _NAMED = 6  # so many countries are named; more are counted
 
 
 def headline(
-    estimates: pd.DataFrame, differences: pd.DataFrame, sites: tuple[str, str], n_seeds: int
+    estimates: pd.DataFrame,
+    differences: pd.DataFrame,
+    sites: tuple[str, str],
+    n_seeds: int,
+    replicates: int | None = None,
 ) -> list[str]:
     """Say which models do best, and what personalization adds to federated training, how surely.
 
@@ -35,6 +39,7 @@ def headline(
         differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
         sites: what the data call a country, and several.
         n_seeds: how many seeds the values are means of.
+        replicates: of the bootstrap; where they are too few to tell models apart, it says so.
 
     Returns:
         One paragraph an entry, the personalization first; the last says what the numbers mean.
@@ -45,6 +50,8 @@ def headline(
     lines += [_against(pooled, reference) for reference in ("local", "centralized")]
     lines.append(_recalibrated(differences, sites[0]))
     lines.append(_highest(estimates))
+    if replicates is not None:
+        lines.append(_too_few_draws(pooled, replicates))
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
     lines.append(
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
@@ -115,6 +122,25 @@ def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     return f"{text}."
 
 
+def _too_few_draws(pooled: pd.DataFrame, replicates: int) -> str:
+    """Whether Holm's method leaves p below ``LEVEL`` within reach of so many replicates.
+
+    The smallest p of a bootstrap is 2 / (replicates + 1), and the smallest of a family's p is
+    multiplied by the size of the family.
+    """
+    rows = pooled[~pooled["paradigm"].isin(RECALIBRATED)].dropna(subset=["p"])
+    family = int(rows.groupby("reference").size().max()) if len(rows) else 0
+    lowest = 2 * family / (replicates + 1)
+    if lowest < LEVEL:
+        return ""
+    needed = math.floor(2 * family / LEVEL + 1e-9)  # of which one more gives LEVEL itself
+    return (
+        f"Too few draws to tell models apart: with {replicates:,} draws, where {family} models are "
+        f"compared with the same one, no adjusted p can be below {lowest:.3f}; set "
+        f"comparison.replicates to at least {needed:,}."
+    )
+
+
 def _in_so_many(some: int, n: int) -> str:
     return "" if some == n else f" in {some} of {n} strategies"
 
@@ -138,8 +164,9 @@ def _by_country(differences: pd.DataFrame, paradigm: str, sites: tuple[str, str]
         for direction, found in (("above", above), ("below", below))
     ]
     chance = LEVEL * len(rows)
+    whose = f"{len(rows)} {sites[1]}" if len(rows) > 1 else f"one {sites[0]}"
     return (
-        f"Of the {len(rows)} {sites[1]} with at least {MIN_PATIENTS} test patients, the interval "
+        f"Of the {whose} with at least {MIN_PATIENTS} test patients, the interval "
         f"of {name}'s gain in ROC-AUC over the federated model lies {' and '.join(parts)}; about "
         f"{chance:.1f} would by chance."
     )
@@ -184,13 +211,22 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
         f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
         f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
     )
-    beyond = rows[
-        (rows["reference"] == "recalibrated") & (rows["strategy"] == first["strategy"])
-    ].dropna(subset=["difference"])
-    parts = [
-        f"{paradigm_name(row['paradigm']).lower()} {signed(row, 4)}" for _, row in beyond.iterrows()
-    ]
-    return f"{text}; beyond that: {', '.join(parts)}." if parts else f"{text}."
+    # where recalibration does harm, what is better than it may yet be no better than nothing
+    references = ["recalibrated", "federated"] if first["difference"] > 0 else ["recalibrated"]
+    names = {"recalibrated": "that recalibrated model", "federated": "the federated model itself"}
+    for reference in references:
+        others = rows[
+            (rows["reference"] == reference)
+            & (rows["strategy"] == first["strategy"])
+            & ~rows["paradigm"].isin(RECALIBRATED)
+        ].dropna(subset=["difference"])
+        parts = [
+            f"{paradigm_name(row['paradigm']).lower()} {signed(row, 4)}"
+            for _, row in others.iterrows()
+        ]
+        if parts:
+            text += f"; against {names[reference]}: {', '.join(parts)}"
+    return f"{text}."
 
 
 def _highest(estimates: pd.DataFrame) -> str:
@@ -205,8 +241,8 @@ def _highest(estimates: pd.DataFrame) -> str:
         best = rows.iloc[int(rows["value"].argmax())]
         name = model_name(best["paradigm"], best["strategy"])
         parts.append(
-            f"the highest {SCOPES[scope]} {METRICS['roc_auc']} is {name}'s, {best['value']:.3f} "
-            f"[{best['low']:.3f}, {best['high']:.3f}]"
+            f"the highest {SCOPES[scope]} {METRICS['roc_auc']} is {name}'s, {best['value']:.3f}"
+            + ("" if math.isnan(best["low"]) else f" [{best['low']:.3f}, {best['high']:.3f}]")
         )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

@@ -33,6 +33,10 @@ def tripod_items(
     splits, cohort = configuration.get("splits", {}), configuration.get("cohort", {})
     comparison = configuration.get("comparison", {})
     strategies = ", ".join(configuration.get("strategies", {}))
+    # a published protocol may part the episodes of a patient (docs/audit.md)
+    by_episode = configuration.get("protocol", {}).get("split_unit") == "episode"
+    split_unit = "episode, so patients are on both sides," if by_episode else "patient"
+    others = "other episodes, some of the same patients," if by_episode else "other patients"
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in splits.items())
     n_patients, n_episodes = int(countries["n_patients"].sum()), int(countries["n_episodes"].sum())
     n_positive = int(countries["n_positive"].sum())
@@ -86,7 +90,7 @@ def tripod_items(
         (
             "12a",
             "Use of data",
-            f"split by patient within each site, for each seed anew: {shares}",
+            f"split by {split_unit} within each site, for each seed anew: {shares}",
         ),
         (
             "12c",
@@ -125,7 +129,7 @@ def tripod_items(
         (
             "16",
             "Difference between development and evaluation data",
-            "other patients of the same sites and years; no external site",
+            f"{others} of the same sites and years; no external site",
         ),
         (
             "18f",

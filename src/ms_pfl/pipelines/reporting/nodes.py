@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 import ms_pfl
+from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
 
 
@@ -19,6 +20,7 @@ def make_tables(
     cohort: dict[str, Any],
     split_counts: pd.DataFrame,
     protocol: ProtocolParameters,
+    comparison: ComparisonParameters,
 ) -> tuple[pd.DataFrame, list[str], list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences above and below it, and ROC-AUC country by country."""
     from ms_pfl.reporting.headline import headline
@@ -29,7 +31,7 @@ def make_tables(
     return (
         table1(summary),
         notes(coverage, cohort["source"], split_counts, protocol.model_dump()),
-        headline(estimates, differences, sites, len(coverage)),
+        headline(estimates, differences, sites, len(coverage), comparison.replicates),
         per_country_table(summary, countries, site=sites[0]),
     )
 

@@ -45,6 +45,7 @@ def create_pipeline() -> Pipeline:
                     "cohort_description",
                     "split_counts",
                     "params:protocol",
+                    "params:comparison",
                 ],
                 outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
                 name="make_tables",
