@@ -308,7 +308,7 @@ def test_the_same_rows_are_insisted_on_with_the_sound_protocol_alone() -> None:
                          "split": ["test", "test", "validation"], "label": [0, 1, 1]})  # fmt: skip
     with pytest.raises(InputError, match="split by patient"):
         score_predictions(protocol_of("sound"), table=rows)
-    metrics, _ = score_predictions(protocol_of("split_unit"), table=rows)
+    metrics, _, _ = score_predictions(protocol_of("split_unit"), table=rows)
     assert len(metrics) > 0
 
 
