@@ -14,6 +14,7 @@ from ms_pfl.evaluation.audit import measure
 from ms_pfl.evaluation.bootstrap import (
     MIN_PATIENTS,
     Resamples,
+    StandIn,
     draw_patients,
     stand_ins,
     weighted_rank_metrics,
@@ -22,6 +23,7 @@ from ms_pfl.evaluation.replicates import (
     FitReplicates,
     HeldOutRows,
     ModelReplicates,
+    _sizes,
     intervals,
     replicate_fit,
 )
@@ -319,3 +321,10 @@ def test_a_seed_without_a_value_is_left_out_of_the_mean() -> None:
     assert values["roc_auc", "pooled", ""].tolist() == own.tolist()
     assert values["roc_auc", "macro", ""].tolist() == own.tolist()
     assert not ModelReplicates.over_seeds([one]).values, "defined in no seed: no estimand"
+
+
+def test_a_country_weighs_as_in_the_replicate_that_stands_in() -> None:
+    sources = {"A": StandIn(np.array([0, 2, 2])), "B": StandIn(np.array([0, 2, 1]), "A", 2.0)}
+    sizes = _sizes(sources, {"A": np.array([10.0, 0.0, 12.0]), "B": np.array([4.0, 3.0, 0.0])})
+    assert sizes["A"].tolist() == [10.0, 12.0, 12.0]
+    assert sizes["B"].tolist() == [4.0, 4.0, 4.0], "who borrows weighs as observed"
