@@ -60,7 +60,8 @@ def test_it_ends_with_a_table_in_the_words_of_the_data(
         assert word in run.stdout
     report = (project.folder / "data/08_reporting/report.html").read_text()
     assert "Outcome: worse by the next day." in report
-    assert "ROC-AUC by hospital" in report
+    assert "ROC-AUC of every model by hospital" in report
+    assert "Which paradigm serves which hospital" in report
     shown = re.sub(r"<pre>.*?</pre>", "", report, flags=re.DOTALL)
     assert "countr" not in re.sub(r"<[^>]*>", "", shown).lower()
 
