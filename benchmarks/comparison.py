@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from configuration import read_parameters
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     rows: list[list[object]] = []
 
-    def timed(name: str, function, *arguments, **named):  # type: ignore[no-untyped-def]
+    def timed(name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         wall, processor = time.perf_counter(), time.process_time()
         result = function(*arguments, **named)
         rows.append([name, time.perf_counter() - wall, time.process_time() - processor])

@@ -14,6 +14,8 @@ from kedro_project import KedroProject, make_project, predictions_digests
 from ms_pfl.pipelines.training.pipeline import PARADIGMS
 from notebook_runs import run_notebook
 
+# a whole run through Kedro takes over five minutes on a busy machine
+pytestmark = pytest.mark.timeout(1200)
 MODELS = [
     "Centralized",
     "Local",

@@ -62,7 +62,7 @@ def test_what_was_observed_is_the_mean_over_seeds(
             unknown = row.metric == "calibration_error" or np.isnan(row.value)
             assert unknown or row.scope == "country", row
             continue
-        assert columns[0] == pytest.approx(row.value, rel=1e-6)
+        assert columns[0] == pytest.approx(row.value, rel=1e-9)
         few = row.scope == "country" and bootstrap.patients[row.country] < MIN_PATIENTS
         assert np.isnan(row.low) == few, row
         if row.scope == "pooled":

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from federation_examples import tables
+from paradigm_examples import Study
 
-for _folder in ("federation", "paradigms"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / _folder))
-
-from federation_examples import tables  # noqa: E402
-from paradigm_examples import Study  # noqa: E402
-
-from ms_pfl.paradigms.parameters import AttributionParameters, ParadigmParameters  # noqa: E402
-from ms_pfl.pipeline_registry import register_pipelines  # noqa: E402
-from ms_pfl.pipelines.attribution.nodes import (  # noqa: E402
+from ms_pfl.paradigms.parameters import AttributionParameters, ParadigmParameters
+from ms_pfl.pipeline_registry import register_pipelines
+from ms_pfl.pipelines.attribution.nodes import (
     compare_countries,
     measure_importance,
 )
-from ms_pfl.pipelines.attribution.pipeline import PARADIGMS, create_pipeline  # noqa: E402
+from ms_pfl.pipelines.attribution.pipeline import PARADIGMS, create_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,13 @@ from ms_pfl.evaluation.bootstrap import (
     stand_ins,
     weighted_rank_metrics,
 )
-from ms_pfl.evaluation.calibration import log_losses, logit, weighted_recalibration
+from ms_pfl.evaluation.calibration import (
+    calibration_intercept,
+    calibration_slope,
+    log_losses,
+    logit,
+    weighted_recalibration,
+)
 
 Columns = NDArray[np.float64]
 #: Ranking metrics need both classes; the others need an episode.
@@ -174,6 +180,8 @@ def replicate_fit(
             sizes[metric] = _sizes(test.some, test.sizes)
     if wanted & set(CALIBRATION):
         intercept, slope = weighted_recalibration(labels, logit(p), test.weights, test.patients)
+        # replicates are worked out in float32; what was observed is not
+        intercept[0], slope[0] = calibration_intercept(labels, p), calibration_slope(labels, p)
         observed, expected = test.sums(np.stack([labels, p]))
         pooled |= {
             "calibration_intercept": intercept,
