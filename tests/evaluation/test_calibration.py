@@ -171,6 +171,14 @@ def test_recalibration_without_a_class_or_an_episode() -> None:
     assert fit_recalibration(np.zeros(0, dtype=int), np.zeros(0), slope=True) == (0.0, 1.0)
 
 
+def test_risks_that_are_all_alike_have_no_slope() -> None:
+    labels = np.array([0, 1, 1, 0, 1])
+    alike = np.full(5, -0.4)
+    intercept, slope = fit_recalibration(labels, alike, slope=True)
+    assert slope == 1
+    assert intercept == pytest.approx(fit_recalibration(labels, alike, slope=False)[0])
+
+
 def test_each_country_is_corrected_by_its_own_validation_rows() -> None:
     labels, p = risks(400, 2)
     rows = pd.DataFrame(

@@ -142,6 +142,23 @@ def test_wilcoxon_is_scipys_over_countries(table: pd.DataFrame) -> None:
     assert macro.n_better == (gained < 0).sum()
 
 
+def test_a_country_without_a_difference_gains_nothing(table: pd.DataFrame) -> None:
+    """An intercept a country leaves the ranking within each country as it is."""
+    rows = of(table, "recalibrated", "federated", metric="roc_auc", scope="macro")
+    assert rows[["n_countries", "n_better"]].to_numpy().tolist() == [[6, 0]]
+
+
+def test_p_counts_replicates_and_not_what_was_observed(
+    bootstrap: Bootstrap, table: pd.DataFrame
+) -> None:
+    key = ("roc_auc", "pooled", "")
+    ours, theirs = (bootstrap.models[p, "fedavg"].values[key] for p in ("adaptive", "federated"))
+    drawn = (ours - theirs)[1:]
+    smaller = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    (row,) = of(table, "adaptive", "federated", metric="roc_auc", scope="pooled").itertuples()
+    assert row.p == pytest.approx(min(1, 2 * (smaller + 1) / (REPLICATES + 1)), rel=1e-12)
+
+
 def test_holm_over_one_question(table: pd.DataFrame) -> None:
     rows = table[(table.reference == "federated") & (table.metric == "pr_auc")]
     rows = rows[rows.scope == "pooled"]
@@ -179,6 +196,24 @@ def test_a_ranking_that_is_the_same_differs_by_nothing(predictions: pd.DataFrame
     assert (rows[["difference", "low", "high"]] == 0).all(axis=None)
     assert (rows["p"] == 1).all()
     assert (table.loc[table["metric"] == "brier", "difference"] != 0).all()
+
+
+def test_rounding_makes_no_difference(predictions: pd.DataFrame) -> None:
+    """Both models are without error, by other rankings within each class: sums round otherwise."""
+    federated = predictions[predictions.paradigm == "federated"]
+    random = np.random.default_rng(0)
+    one, other = (
+        federated.assign(
+            paradigm=name,
+            probability=0.5 * federated["label"] + 0.4 * random.random(len(federated)),
+        )
+        for name in ("federated", "adaptive")
+    )
+    both = check_predictions(pd.concat([one, other], ignore_index=True))
+    table = differences(replicate_models(both, REPLICATES, 0))
+    rows = table[(table["metric"] == "roc_auc") & (table["scope"] != "country")]
+    assert (rows[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (rows["p"] == 1).all()
 
 
 def test_the_order_of_models_and_rows_changes_no_bit(
