@@ -3,7 +3,8 @@
 What it answers (message type: what comes in -> what goes out):
 
 * ``query.scaler_sums``: the seed -> n, sum x, sum x^2 of the training rows.
-* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``.
+* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``. To go on from a
+  round, the personal arrays that the client has kept stay.
 * ``train``: shared arrays, round, epochs, best round -> log-loss sum, n and ROC-AUC of what it
   received on its validation rows, then the shared arrays after the local epochs.
 * ``train.personalize``: start arrays (or none) -> the epochs of a fit to the client's own best
@@ -23,12 +24,13 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from ms_pfl.errors import InputError
 from ms_pfl.federation.engine import (
     Array,
     ArrayRecord,
@@ -37,6 +39,7 @@ from ms_pfl.federation.engine import (
     Context,
     Message,
     MetricRecord,
+    Mod,
     RecordDict,
 )
 from ms_pfl.federation.parameters import ClientSettings
@@ -69,7 +72,9 @@ OnProgress = Callable[[Context, FitProgress], None]
 
 
 def make_client_app(
-    load_partition: LoadPartition, on_progress: OnProgress = lambda *_: None
+    load_partition: LoadPartition,
+    on_progress: OnProgress = lambda *_: None,
+    mods: Sequence[Mod] = (),
 ) -> ClientApp:
     """The ClientApp over a loader of partitions.
 
@@ -77,8 +82,9 @@ def make_client_app(
         load_partition: from the client's context and a seed to its rows; called for each message,
             so it should keep what it has read.
         on_progress: told the epochs of a fit in this process; a deployment needs none.
+        mods: Flower's: each stands between a message and what answers it.
     """
-    app = ClientApp()
+    app = ClientApp(mods=list(mods))
     prepared = _PreparedRows()
 
     @app.query("scaler_sums")
@@ -89,10 +95,12 @@ def make_client_app(
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        context.state["settings"] = message.content["config"]
+        told = message.content["config"]
+        before = context.state.get("settings")
+        same = before is not None and all(before[k] == told[k] for k in ("seed", "settings"))
+        context.state["settings"] = told
         context.state["scaler"] = message.content["scaler"]
-        client = _Client(load_partition, prepared, context)
-        client.begin()
+        _Client(load_partition, prepared, context).begin(int(told["after-round"]), same)
         return _reply(message)
 
     @app.train()
@@ -195,7 +203,7 @@ def make_client_app(
             model = client.model(to_arrays(context.state["own"]), {})
         else:
             best_round = int(message.content["config"]["best-round"])
-            selected = client.personal("predict", best_round, best=True)
+            selected = client.personal("predict", best_round)
             model = client.model(to_arrays(arrays), selected)
             context.state["selected"] = to_record(selected)
         # with the sound protocol the one place that reads the test rows
@@ -208,6 +216,10 @@ def make_client_app(
         return _reply(message, arrays=to_record(probabilities))
 
     return app
+
+
+class NotKeptError(InputError):
+    """A client is to go on with personal arrays that it does not hold."""
 
 
 class _PreparedRows:
@@ -289,10 +301,25 @@ class _Client:
         """
         return self.data.test if self.protocol.selection == "test" else self.data.validation
 
-    def begin(self) -> None:
-        """Set the personal arrays to their initial values (round 0)."""
+    def begin(self, after_round: int, same: bool) -> None:
+        """Set the personal arrays to their initial values, or see that those of a round are there.
+
+        Args:
+            after_round: the round to go on from; 0: from the beginning.
+            same: whether what the client holds is of this seed, with these settings.
+
+        Raises:
+            NotKeptError: the client is to go on after a round of which it has kept nothing.
+        """
         seed = derive_seed(self.data.seed, self.data.country, "initial")
-        self._store({0: _arrays(get_arrays(self._build(seed), personal=True))})
+        initial = get_arrays(self._build(seed), personal=True)
+        if not after_round or not initial:
+            self._store({0: _arrays(initial)})
+        elif not same or "personal" not in self._state:
+            raise NotKeptError(
+                f"the training is to go on after round {after_round}, but its personal arrays "
+                "are not kept here any more; begin the training anew"
+            )
 
     def model(self, arrays: dict[str, np.ndarray], personal: dict[str, np.ndarray]) -> Network:
         """The network with these arrays; those not given have the seed's initial values."""
@@ -315,10 +342,8 @@ class _Client:
             "roc-auc": scored.roc_auc,
         }
 
-    def personal(
-        self, purpose: str, server_round: int, *, best: bool = False
-    ) -> dict[str, np.ndarray]:
-        """The personal arrays now, or those that were in use when the best round was scored.
+    def personal(self, purpose: str, server_round: int) -> dict[str, np.ndarray]:
+        """The personal arrays as they were when this round was over.
 
         The published code draws them anew for whatever it does in a round
         (``protocol.personal_arrays: reset``), so that the trained ones are never used.
@@ -329,18 +354,18 @@ class _Client:
         versions = self._versions()
         if not versions:
             return {}
-        number = _in_use(versions, server_round) if best else max(versions)
-        return to_arrays(ArrayRecord(versions[number]))
+        return to_arrays(ArrayRecord(versions[_in_use(versions, server_round)]))
 
     def keep_personal(self, model: Network, server_round: int, best_round: int) -> None:
         """Add the model's personal arrays as those of this round.
 
         Of the earlier ones stay those in use in the best round, and the latest, which may be. That
-        is right also for a client that sat out some rounds.
+        is right also for a client that sat out some rounds, and for one that trains a round again
+        because its reply was lost.
         """
         versions = self._versions()
         if versions:
-            kept = {_in_use(versions, best_round), max(versions)}
+            kept = {_in_use(versions, best_round), _in_use(versions, server_round - 1)}
             self._store(
                 {number: versions[number] for number in sorted(kept)}
                 | {server_round: _arrays(get_arrays(model, personal=True))}
@@ -389,9 +414,16 @@ def initial_seed(seed: int) -> int:
     return derive_seed(seed, "initial")
 
 
-def prepare_content(settings: ClientSettings, seed: int, scaler: Scaler) -> RecordDict:
-    """The content of a ``query.prepare`` message."""
-    config = ConfigRecord({"seed": seed, "settings": settings.model_dump_json()})
+def prepare_content(
+    settings: ClientSettings, seed: int, scaler: Scaler, after_round: int = 0
+) -> RecordDict:
+    """The content of a ``query.prepare`` message.
+
+    ``after_round``: the round to go on from, where the clients keep their personal arrays.
+    """
+    config = ConfigRecord(
+        {"seed": seed, "settings": settings.model_dump_json(), "after-round": after_round}
+    )
     return RecordDict({"config": config, "scaler": scaler_to_record(scaler)})
 
 

@@ -36,7 +36,8 @@ from flwr.app import (  # noqa: E402
     RecordDict,
 )
 from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp import Grid  # noqa: E402
+from flwr.clientapp.typing import Mod  # noqa: E402
+from flwr.serverapp import Grid, ServerApp  # noqa: E402
 from flwr.serverapp.strategy import (  # noqa: E402
     FedAdagrad,
     FedAdam,
@@ -63,10 +64,13 @@ __all__ = [
     "Grid",
     "Message",
     "MetricRecord",
+    "Mod",
     "RecordDict",
     "Run",
+    "ServerApp",
     "Strategy",
     "name_message",
+    "name_sender",
     "take_identity",
 ]
 
@@ -96,3 +100,8 @@ def name_message(message: Message, message_id: str) -> None:
     public way. A grid of our own has to do the same.
     """
     message.metadata.__dict__["_message_id"] = message_id
+
+
+def name_sender(message: Message, node_id: int) -> None:
+    """Have a reply come from this node: a grid may number its nodes otherwise than Flower does."""
+    message.metadata.__dict__["_src_node_id"] = node_id

@@ -1,4 +1,4 @@
-"""Grids for simulation: Flower's Grid over clients in this process or elsewhere."""
+"""Grids: Flower's Grid whose nodes have names, over clients in this process or elsewhere."""
 
 from __future__ import annotations
 
@@ -171,33 +171,17 @@ class ClientHost:
         self._on_epoch()
 
 
-class SimulationGrid(Grid):
-    """A Flower Grid whose nodes are known from the start; used in a ``with`` statement.
+class NamedGrid(Grid):
+    """A Flower Grid whose nodes are known from the start, by name.
 
     Node ids count the nodes in the order of their countries' names (then seeds) from 1; replies
     come back in that order, whatever the order of the messages or of the work.
-
-    The grid knows every client's state as of the last exchange that succeeded. A simulation can
-    look into its clients; a deployment cannot, and nothing that is trained depends on it.
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         """Number the nodes in the order of their names."""
-        take_identity()
         self.nodes: dict[int, Node] = dict(enumerate(sorted(set(nodes)), start=1))
         self._run = Run.create_empty(run_id=1)
-        self._replies: dict[str, Message] = {}
-        self._message_ids = itertools.count(1)
-        self._listener: ProgressListener | None = None
-        self._states: States = {}
-
-    def __enter__(self) -> SimulationGrid:
-        """The grid itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the run."""
-        self.close()
 
     def node_ids(self, seed: int) -> list[int]:
         """The nodes of one seed, in the order of the countries' names."""
@@ -207,17 +191,14 @@ class SimulationGrid(Grid):
         """The country of a node, and its seed."""
         return str(self.nodes[node_id])
 
-    @contextmanager
-    def watched_by(self, listener: ProgressListener) -> Iterator[None]:
-        """Tell the listener how far fits are while messages are out, a few times a second or more.
+    def personal(self) -> dict[str, ArrayRecord]:
+        """The personal arrays by country, where the grid can see them; else nothing."""
+        return {}
 
-        A simulation can; a deployment cannot, and nothing that is trained depends on it.
-        """
-        self._listener = listener
-        try:
-            yield
-        finally:
-            self._listener = None
+    def restore_personal(self, personal: Mapping[str, ArrayRecord]) -> None:
+        """Give the clients back what :meth:`personal` told."""
+        if personal:
+            raise ValueError("these clients keep their personal arrays themselves")
 
     def set_run(self, run: Run) -> None:
         """Flower's hook: the run that this grid serves."""
@@ -248,6 +229,43 @@ class SimulationGrid(Grid):
     def get_node_ids(self) -> list[int]:
         """All nodes, in the order of the countries' names."""
         return list(self.nodes)
+
+
+class SimulationGrid(NamedGrid):
+    """The grid of a simulation; used in a ``with`` statement.
+
+    The grid knows every client's state as of the last exchange that succeeded. A simulation can
+    look into its clients; a deployment cannot, and nothing that is trained depends on it.
+    """
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        """Number the nodes in the order of their names."""
+        super().__init__(nodes)
+        take_identity()
+        self._replies: dict[str, Message] = {}
+        self._message_ids = itertools.count(1)
+        self._listener: ProgressListener | None = None
+        self._states: States = {}
+
+    def __enter__(self) -> SimulationGrid:
+        """The grid itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the run."""
+        self.close()
+
+    @contextmanager
+    def watched_by(self, listener: ProgressListener) -> Iterator[None]:
+        """Tell the listener how far fits are while messages are out, a few times a second or more.
+
+        A simulation can; a deployment cannot, and nothing that is trained depends on it.
+        """
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Have the messages answered; the ids fetch the replies with ``pull_messages``."""
@@ -299,6 +317,15 @@ class SimulationGrid(Grid):
                 name = self.name_of(node_id)
                 raise ClientError(f"the client {name} holds no {record!r}: it was not prepared")
         return {node: self._states[node_id][record] for node_id, node in self.nodes.items()}
+
+    def personal(self) -> dict[str, ArrayRecord]:
+        """The personal arrays by country."""
+        return {node.country: record for node, record in self.states("personal").items()}
+
+    def restore_personal(self, personal: Mapping[str, ArrayRecord]) -> None:
+        """Give the clients back what :meth:`personal` told; all nodes are of one seed."""
+        nodes = {node.country: node for node in self.nodes.values()}
+        self.import_state("personal", {nodes[name]: kept for name, kept in personal.items()})
 
     def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
         """The same as arrays."""

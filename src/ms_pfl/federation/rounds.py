@@ -23,7 +23,7 @@ from ms_pfl.federation.engine import (
     Strategy,
 )
 from ms_pfl.federation.exchange import ask, check_replies
-from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.grid import NamedGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, RoundsParameters
 from ms_pfl.federation.records import payload_bytes, record_to_sums, to_arrays, to_record
@@ -40,7 +40,8 @@ class RoundState:
 
     ``arrays`` are the averaged ones, not yet scored; ``trained`` are the rows of this round, whose
     validation is still open; ``history`` those of the rounds before, of which ``roc_auc`` is the
-    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state;
+    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state, in a
+    simulation;
     ``best_value`` is what rounds are judged by, lower being better.
     Random numbers need no state: each derives from (seed, country, round).
     """
@@ -68,21 +69,31 @@ class Federation:
     history: list[HistoryRow]
 
 
-def federated_scaler(grid: SimulationGrid, seed: int) -> Scaler:
+def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:
     """The scaler of all countries' training rows, from the sums that each country sends."""
     question = RecordDict({"config": ConfigRecord({"seed": seed})})
     answers = ask(grid, "query.scaler_sums", dict.fromkeys(grid.node_ids(seed), question))
     return Scaler.from_sums(record_to_sums(content["arrays"]) for content in answers.values())
 
 
-def prepare(grid: SimulationGrid, seed: int, settings: ClientSettings, scaler: Scaler) -> None:
-    """Give every client of the seed its settings and the scaler."""
-    content = prepare_content(settings, seed, scaler)
+def prepare(
+    grid: NamedGrid,
+    seed: int,
+    settings: ClientSettings,
+    scaler: Scaler,
+    resume: RoundState | None = None,
+) -> None:
+    """Give every client of the seed its settings and the scaler.
+
+    ``resume``: rounds go on from there; clients whose personal arrays are not in it have kept them.
+    """
+    after_round = resume.round if resume is not None and not resume.personal else 0
+    content = prepare_content(settings, seed, scaler, after_round)
     ask(grid, "query.prepare", dict.fromkeys(grid.node_ids(seed), content))
 
 
 def run_rounds(
-    grid: SimulationGrid,
+    grid: NamedGrid,
     strategy: Strategy,
     initial: dict[str, np.ndarray],
     *,
@@ -136,26 +147,21 @@ def run_rounds(
     )
 
 
-def _start(grid: SimulationGrid, initial: dict[str, np.ndarray]) -> RoundState:
+def _start(grid: NamedGrid, initial: dict[str, np.ndarray]) -> RoundState:
     arrays = to_record(initial)
     none, nan = (), math.nan
-    return RoundState(0, arrays, {}, _personal(grid), none, none, nan, 0, math.inf, nan, arrays)
+    return RoundState(0, arrays, {}, grid.personal(), none, none, nan, 0, math.inf, nan, arrays)
 
 
-def _personal(grid: SimulationGrid) -> dict[str, ArrayRecord]:
-    return {node.country: record for node, record in grid.states("personal").items()}
-
-
-def _go_on(grid: SimulationGrid, strategy: Strategy, state: RoundState) -> None:
+def _go_on(grid: NamedGrid, strategy: Strategy, state: RoundState) -> None:
     """Put the strategy and the clients where they were."""
     for name, arrays in state.moments.items():
         setattr(strategy, name, arrays)
-    nodes = {node.country: node for node in grid.nodes.values()}
-    grid.import_state("personal", {nodes[name]: kept for name, kept in state.personal.items()})
+    grid.restore_personal(state.personal)
 
 
 def _play(
-    grid: SimulationGrid,
+    grid: NamedGrid,
     strategy: Strategy,
     state: RoundState,
     seed: int,
@@ -184,7 +190,7 @@ def _play(
         round=number,
         arrays=arrays,
         moments=moments,
-        personal=_personal(grid),
+        personal=grid.personal(),
         trained=trained,
     )
 
@@ -199,7 +205,7 @@ def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
 
 
 def _exchange(
-    grid: SimulationGrid, messages: list[Message]
+    grid: NamedGrid, messages: list[Message]
 ) -> tuple[dict[int, Message], dict[int, Message]]:
     """The messages and their replies by node, in the order of the nodes."""
     asked = {message.metadata.dst_node_id: message for message in messages}
@@ -295,7 +301,7 @@ def _out_of_patience(state: RoundState, patience: int | None) -> bool:
 
 
 def predict(
-    grid: SimulationGrid, seed: int, arrays: ArrayRecord | None, best_round: int
+    grid: NamedGrid, seed: int, arrays: ArrayRecord | None, best_round: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """Every country's probabilities of its validation and test rows, in the order of its rows.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ms_pfl.federation.engine import ConfigRecord, RecordDict
 from ms_pfl.federation.exchange import ask
-from ms_pfl.federation.grid import SimulationGrid
+from ms_pfl.federation.grid import NamedGrid, SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.records import payload_bytes, to_record
@@ -32,6 +32,25 @@ class FitPlan:
     start_is_candidate: bool
     reply_with_arrays: bool
 
+    def contents(self, starts: Mapping[int, Start], grid: NamedGrid) -> dict[int, RecordDict]:
+        """The ``train.personalize`` messages: by node, of the seeds of the starts."""
+        config = ConfigRecord(
+            {
+                "epochs": self.epochs,
+                "patience": self.patience,
+                "epochs-without-validation": self.epochs_without_validation,
+                "start-is-candidate": self.start_is_candidate,
+                "reply-with-arrays": self.reply_with_arrays,
+            }
+        )
+        contents: dict[int, RecordDict] = {}
+        for seed, start in starts.items():
+            content = RecordDict({"config": config})
+            if start.arrays:
+                content["arrays"] = to_record(start.arrays)
+            contents |= dict.fromkeys(grid.node_ids(seed), content)
+        return contents
+
 
 def train_alone(
     task: Task, grid: SimulationGrid, starts: Mapping[int, Start], plan: FitPlan
@@ -48,21 +67,7 @@ def train_alone(
         A result a seed. The models are ``shared`` where nodes reply with their arrays (there is
         one node then), else personal.
     """
-    config = ConfigRecord(
-        {
-            "epochs": plan.epochs,
-            "patience": plan.patience,
-            "epochs-without-validation": plan.epochs_without_validation,
-            "start-is-candidate": plan.start_is_candidate,
-            "reply-with-arrays": plan.reply_with_arrays,
-        }
-    )
-    contents: dict[int, RecordDict] = {}
-    for seed, start in starts.items():
-        content = RecordDict({"config": config})
-        if start.arrays:
-            content["arrays"] = to_record(start.arrays)
-        contents |= dict.fromkeys(grid.node_ids(seed), content)
+    contents = plan.contents(starts, grid)
     watch = _Watch(task, grid, starts, plan.epochs)
     with grid.watched_by(watch):
         replies = ask(grid, "train.personalize", contents)
@@ -70,11 +75,7 @@ def train_alone(
     results = []
     for seed, start in starts.items():
         nodes = {node_id: grid.nodes[node_id] for node_id in grid.node_ids(seed)}
-        history = [
-            row
-            for node_id, node in nodes.items()
-            for row in _history(seed, node.country, replies[node_id], contents[node_id])
-        ]
+        history = history_alone(grid, seed, replies, contents)
         probabilities = predict(grid, seed, None, 0)
         own = {node.country: models[node] for node in nodes.values()}
         shared = own.popitem()[1] if plan.reply_with_arrays else {}
@@ -126,6 +127,20 @@ def _mean_auc(scores: Iterable[tuple[float, int]]) -> float:
     """Mean of ROC-AUCs weighted by validation rows, over those that are defined."""
     values = np.array(list(scores), dtype=np.float64).reshape(-1, 2)
     return weighted_mean(values[:, 0], values[:, 1])
+
+
+def history_alone(
+    grid: NamedGrid,
+    seed: int,
+    replies: Mapping[int, RecordDict],
+    contents: Mapping[int, RecordDict],
+) -> list[HistoryRow]:
+    """The epochs of a seed's nodes, from what each was sent and replied."""
+    return [
+        row
+        for node_id in grid.node_ids(seed)
+        for row in _history(seed, grid.nodes[node_id].country, replies[node_id], contents[node_id])
+    ]
 
 
 def _history(seed: int, country: str, reply: RecordDict, sent: RecordDict) -> list[HistoryRow]:

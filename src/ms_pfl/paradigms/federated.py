@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from ms_pfl.federation.checkpoints import Checkpoints
+from ms_pfl.federation.grid import NamedGrid
+from ms_pfl.federation.parameters import ClientSettings, RoundsParameters, StrategyParameters
 from ms_pfl.federation.records import to_record
-from ms_pfl.federation.rounds import federated_scaler, predict, prepare, run_rounds
+from ms_pfl.federation.rounds import Federation, federated_scaler, predict, prepare, run_rounds
+from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.parameters import ModelKind
 from ms_pfl.paradigms.outcome import ProgressReport
-from ms_pfl.paradigms.task import SeedResult, Task
+from ms_pfl.paradigms.task import SeedResult, Task, initial_arrays
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
@@ -21,39 +25,67 @@ def federated(task: Task) -> Iterator[SeedResult]:
 def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
     """One seed's federation of a model, from initial weights to predictions."""
     assert task.strategy is not None, "the table of paradigms says which need a strategy"
-    limits = task.parameters.federated
-
-    def report(number: int, auc: float) -> None:
-        task.report(ProgressReport(seed, number, limits.rounds, auc, finished=False))
-
     with task.open_grid(task.countries, [seed]) as grid, task.checkpoints(seed) as checkpoints:
-        resume = checkpoints.latest()
-        began, note = (resume.round, f"goes on after round {resume.round}") if resume else (0, "")
-        task.report(ProgressReport(seed, began, limits.rounds, math.nan, False, note=note))
-        scaler = federated_scaler(grid, seed)
-        prepare(grid, seed, task.settings(kind), scaler)
-        done = run_rounds(
+        done, scaler = federate(
             grid,
-            make_strategy(task.strategy, fraction=limits.client_fraction, seed=seed),
-            task.initial_arrays(kind, seed),
-            seed=seed,
-            epochs=task.strategy.epochs,
-            parameters=limits,
-            report=report,
-            by_roc_auc=task.parameters.protocol.selection == "test",
-            resume=resume,
-            keep=checkpoints.keep,
+            seed,
+            task.settings(kind),
+            task.strategy,
+            task.parameters.federated,
+            len(task.data.features),
+            checkpoints,
+            task.report,
         )
         probabilities = predict(grid, seed, to_record(done.arrays), done.best_round)
         kept = grid.export_state("selected")
     personal = {node.country: arrays for node, arrays in kept.items() if arrays}
-    task.report(
-        ProgressReport(
-            seed,
-            max(row.round for row in done.history),
-            limits.rounds,
-            done.validation_roc_auc,
-            finished=True,
-        )
-    )
     return SeedResult(seed, probabilities, done.history, done.arrays, personal, scaler)
+
+
+def federate(
+    grid: NamedGrid,
+    seed: int,
+    settings: ClientSettings,
+    strategy: StrategyParameters,
+    limits: RoundsParameters,
+    n_features: int,
+    checkpoints: Checkpoints,
+    report: Callable[[ProgressReport], None],
+) -> tuple[Federation, Scaler]:
+    """One seed's rounds over a grid, in simulation and in deployment: scaler, rounds, best round.
+
+    Args:
+        grid: the clients.
+        seed: of splits and initial weights.
+        settings: what the clients are told.
+        strategy: and its settings.
+        limits: rounds, patience, share of clients.
+        n_features: of an episode.
+        checkpoints: what an earlier process left of this fit, and where this one keeps its rounds.
+        report: called as the fit begins, after every round and at the end.
+    """
+
+    def tell(number: int, auc: float, note: str = "", *, finished: bool = False) -> None:
+        report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
+
+    resume = checkpoints.latest()
+    if resume is None:
+        tell(0, math.nan)
+    else:
+        tell(resume.round, math.nan, f"goes on after round {resume.round}")
+    scaler = federated_scaler(grid, seed)
+    prepare(grid, seed, settings, scaler, resume)
+    done = run_rounds(
+        grid,
+        make_strategy(strategy, fraction=limits.client_fraction, seed=seed),
+        initial_arrays(settings, n_features, seed),
+        seed=seed,
+        epochs=strategy.epochs,
+        parameters=limits,
+        report=tell,
+        by_roc_auc=settings.protocol.selection == "test",
+        resume=resume,
+        keep=checkpoints.keep,
+    )
+    tell(max(row.round for row in done.history), done.validation_roc_auc, finished=True)
+    return done, scaler

@@ -6,21 +6,26 @@ from collections.abc import Iterator
 
 from ms_pfl.federation.rounds import federated_scaler, prepare
 from ms_pfl.paradigms.alone import FitPlan, train_alone
+from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.task import SeedResult, Start, Task
 
 
 def local(task: Task) -> Iterator[SeedResult]:
     """Every country trains to its own best validation epoch; nothing but scaler sums is shared."""
-    own = task.parameters.local
-    plan = FitPlan(
+    for seed in task.seeds:
+        with task.open_grid(task.countries, [seed]) as grid:
+            start = Start({}, federated_scaler(grid, seed))
+            prepare(grid, seed, task.settings("mlp"), start.scaler)
+            yield from train_alone(task, grid, {seed: start}, plan_of(task.parameters))
+
+
+def plan_of(parameters: ParadigmParameters) -> FitPlan:
+    """How each country trains."""
+    own = parameters.local
+    return FitPlan(
         own.epochs,
         own.patience,
         own.epochs_without_validation,
         start_is_candidate=False,
         reply_with_arrays=False,
     )
-    for seed in task.seeds:
-        with task.open_grid(task.countries, [seed]) as grid:
-            start = Start({}, federated_scaler(grid, seed))
-            prepare(grid, seed, task.settings("mlp"), start.scaler)
-            yield from train_alone(task, grid, {seed: start}, plan)

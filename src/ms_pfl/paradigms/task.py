@@ -66,11 +66,11 @@ class Task:
             device=self.parameters.device,
         )
 
-    def initial_arrays(self, kind: ModelKind, seed: int) -> dict[str, np.ndarray]:
-        """The shared arrays before training, the same in every paradigm."""
-        n_features = len(self.data.features)
-        model = build_model(kind, n_features, self.parameters.model, 0, initial_seed(seed))
-        return get_arrays(model, personal=False)
+
+def initial_arrays(settings: ClientSettings, n_features: int, seed: int) -> dict[str, np.ndarray]:
+    """The shared arrays before training, the same in every paradigm."""
+    model = build_model(settings.kind, n_features, settings.model, 0, initial_seed(seed))
+    return get_arrays(model, personal=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,367 @@
+"""A federation of three sites on this machine, and whether it comes to what the simulation does.
+
+A SuperLink with TLS, three SuperNodes with keys, each reading only the folder of its own tables
+(synthetic), started by the scripts beside this file as docs/deployment.md tells. They train the
+adaptive and the fine-tuned paradigm; then the same three countries are trained on Ray, and
+predictions, personal models and shared models are compared. Only this demonstration may do so: it
+owns all three sites. Everything that was started is stopped; exit code 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.apps.settings import read_parameters
+from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.splits import split_patients
+from ms_pfl.federation.checkpoints import read_arrays
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms.outcome import Outcome
+from ms_pfl.paradigms.train import train
+from ms_pfl.parameters import Parameters
+from ms_pfl.registry.synthetic import simulate
+from ms_pfl.registry.tables import read_folder
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEPLOY = PROJECT / "deploy"
+ENV = "deploy_demo"
+SITES = 3
+TOLERANCE = 1e-6
+TABLES = ("patients", "visits", "relapses", "treatments")
+
+
+class Demo:
+    """The folder of a demonstration, its processes and its commands."""
+
+    def __init__(self, folder: Path, env: str = ENV) -> None:
+        """Prepare nothing yet.
+
+        Args:
+            folder: for everything that is made.
+            env: the folder of conf/ that server and simulation use.
+        """
+        self.folder, self.env = folder, env
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.parameters: Parameters = read_parameters(str(PROJECT), env)
+        self.countries: list[str] = []
+        self._processes = ExitStack()
+        self._environment = {
+            **os.environ,
+            "MS_PFL_BIN": str(Path(sys.executable).parent),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "FLWR_HOME": str(folder / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+        }
+
+    def __enter__(self) -> Demo:
+        """The demonstration itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop all that was started."""
+        self._processes.close()
+
+    def make_registries(self) -> None:
+        """Write the tables of the largest countries of a synthetic registry, a folder a site."""
+        tables = simulate(self.parameters.synthetic_registry)
+        people = tables.patients.set_index("PATIENT_ID")["country"]
+        self.countries = sorted(people.value_counts().index[:SITES])
+        for country in [*self.countries, "all"]:
+            folder = self.registry(country)
+            folder.mkdir(parents=True)
+            wanted = self.countries if country == "all" else [country]
+            for name in TABLES:
+                table: pd.DataFrame = getattr(tables, name)
+                rows = table[table["PATIENT_ID"].map(people).isin(wanted)]
+                rows.to_csv(folder / f"{name}.csv", index=False)
+
+    def registry(self, country: str) -> Path:
+        """A site's tables; ``all``: those of the simulation."""
+        return self.folder / "registries" / country
+
+    def site(self, country: str) -> Path:
+        """The folder in which a site keeps what it makes."""
+        return self.folder / "sites" / country
+
+    def make_keys(self) -> None:
+        """Certificates of the SuperLink, and a key pair a site."""
+        self.command(DEPLOY / "make_certificates.sh", self.folder / "certificates", "127.0.0.1")
+        for country in self.countries:
+            self.command(DEPLOY / "make_key.sh", self.folder / "keys", country)
+
+    def start_superlink(self) -> subprocess.Popen[bytes]:
+        """Start the SuperLink and wait until it listens."""
+        process = self.start(
+            "superlink",
+            DEPLOY / "start_superlink.sh",
+            self.folder / "certificates",
+            self.folder / "superlink",
+            "127.0.0.1",
+            self.port,
+        )
+        wait_for_port(self.port, process)
+        return process
+
+    def register(self) -> None:
+        """Tell the SuperLink the public keys of the sites."""
+        home = self.folder / "flwr"
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text(
+            f'[superlink]\ndefault = "hospitals"\n\n[superlink.hospitals]\n'
+            f'address = "{self.address}"\n'
+            f'root-certificates = "{self.folder / "certificates" / "ca.crt"}"\n'
+        )
+        for country in self.countries:
+            public = self.folder / "keys" / f"{country}.pub"
+            self.command("flwr", "supernode", "register", public, "hospitals")
+
+    def start_site(
+        self,
+        country: str,
+        *,
+        key: str | None = None,
+        certificate: Path | None = None,
+        registry: Path | None = None,
+        more: Sequence[str] = (),
+    ) -> subprocess.Popen[bytes]:
+        """Start a site's SuperNode."""
+        return self.start(
+            f"site-{country}",
+            DEPLOY / "start_site.sh",
+            self.address,
+            certificate or self.folder / "certificates" / "ca.crt",
+            self.folder / "keys" / (key or country),
+            country,
+            registry or self.registry(country),
+            self.site(country),
+            free_port(),
+            *more,
+        )
+
+    def flwr_run(
+        self, paradigm: str, strategy: str = "fedavg", **settings: str | float | bool
+    ) -> subprocess.CompletedProcess[str]:
+        """`flwr run` of one paradigm, which ends when the run has ended."""
+        told: dict[str, str | float | bool] = {
+            "project": str(PROJECT),
+            "env": self.env,
+            "sites": ",".join(self.countries),
+            "paradigm": paradigm,
+            "strategy": strategy,
+            "output": str(self.folder / "server"),
+            **{name.replace("_", "-"): value for name, value in settings.items()},
+        }
+        config = " ".join(f"{name}={_toml(value)}" for name, value in told.items())
+        command = ["flwr", "run", str(PROJECT), "hospitals", "--stream", "--run-config", config]
+        lines = []
+        with subprocess.Popen(
+            command, env=self._environment, cwd=self.folder, text=True, bufsize=1,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            for line in process.stdout or ():
+                lines.append(line)
+                print(f"    {line}", end="", flush=True)
+        return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
+
+    def start(self, name: str, *command: object) -> subprocess.Popen[bytes]:
+        """Start a process that is stopped with the demonstration; its output goes to a log."""
+        return self._processes.enter_context(
+            running([str(part) for part in command], self.folder / f"{name}.log", self._environment)
+        )
+
+    def command(self, *command: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, and return what it printed."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=self._environment,
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}")
+        return done
+
+    def simulate(self) -> dict[str, Outcome]:
+        """The same countries, splits and settings on Ray: the outcomes by paradigm."""
+        own = self.parameters
+        episodes = build_episodes(read_folder(self.registry("all")), own.cohort).episodes
+        splits = split_patients(episodes, own.seeds, own.splits)
+        outcomes: dict[str, Outcome] = {}
+        for paradigm in ("adaptive", "federated", "fine_tuned"):
+            start = outcomes["federated"].models if paradigm == "fine_tuned" else None
+            outcomes[paradigm] = train(
+                paradigm, "fedavg", episodes, splits, None, own,
+                RayParameters(num_workers=2, address=None), start, lambda _: None,
+            )  # fmt: skip
+        return outcomes
+
+    def differences(self, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+        """The greatest difference of each kind between the sites and the simulation."""
+        found: dict[str, float] = {}
+        keys = ["seed", "country", "patient_id", "episode_id", "split", "label"]
+        for paradigm, outcome in outcomes.items():
+            name = f"{paradigm}.fedavg"
+            paths = [
+                path
+                for country in self.countries
+                for path in sorted((self.site(country) / name).glob("predictions.*.parquet"))
+            ]
+            there = pd.concat([pd.read_parquet(path) for path in paths]).sort_values(keys)
+            here = outcome.predictions.sort_values(keys)
+            if not np.array_equal(there[keys].astype(str), here[keys].astype(str)):
+                raise AssertionError(f"{name}: the sites predicted for other episodes")
+            gap = there["probability"].to_numpy() - here["probability"].to_numpy()
+            found[f"{name}: {len(here)} predictions"] = float(np.abs(gap).max())
+            arrays: dict[str, np.ndarray] = {}
+            for country in self.countries:
+                for path in (self.site(country) / name).glob("models.*.safetensors"):
+                    arrays |= read_arrays(path)[0]
+            server = self.folder / "server" / name / "models.safetensors"
+            if server.exists():
+                sent = read_arrays(server)[0]
+                if any("/personal/" in key for key in sent):
+                    raise AssertionError(f"{name}: the server has personal arrays")
+                arrays |= {k: a for k, a in sent.items() if paradigm != "fine_tuned"}
+            wanted = {key: a for key, a in outcome.models.items() if key != "stamp"}
+            if arrays.keys() != wanted.keys():
+                raise AssertionError(f"{name}: other arrays: {arrays.keys() ^ wanted.keys()}")
+            found[f"{name}: {len(wanted)} arrays of the models"] = max(
+                float(np.abs(arrays[key] - wanted[key]).max()) for key in wanted
+            )
+        return found
+
+
+def _toml(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(float(value))
+
+
+@contextmanager
+def running(
+    command: list[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with its children, which are stopped at the end: asked first, then ended."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=dict(environment),
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes], patience: float = 15.0) -> None:
+    """Stop a process that leads a group, and whatever it has started."""
+    for kind, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+        if not alive(process):
+            return
+        with_group(process, kind)
+        until = time.monotonic() + wait
+        while alive(process) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process or one of its group still runs."""
+    process.poll()
+    return with_group(process, 0)
+
+
+def with_group(process: subprocess.Popen[bytes], kind: int) -> bool:
+    """Send a signal to a process and its group; False if nobody is left."""
+    try:
+        os.killpg(process.pid, kind)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], patience: float = 60.0) -> None:
+    """Wait until somebody listens at a port."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"the SuperLink ended at once, with code {process.returncode}")
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise RuntimeError("the SuperLink does not listen")
+
+
+def main() -> int:
+    """Run the demonstration; 0 if the federation comes to what the simulation does."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--keep", type=Path, help="a new folder in which everything stays")
+    chosen = parser.parse_args().keep
+    folder = chosen.resolve() if chosen else Path(tempfile.mkdtemp(prefix="ms_pfl-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        parser.error(f"{folder} is not empty")
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is stopped
+    try:
+        with Demo(folder) as demo:
+            demo.make_registries()
+            print(
+                f"Three sites with synthetic tables (no real people): {', '.join(demo.countries)}"
+            )
+            demo.make_keys()
+            demo.start_superlink()
+            demo.register()
+            print(f"SuperLink with TLS at {demo.address}; the keys of the sites are registered")
+            for country in demo.countries:
+                demo.start_site(country)
+            for paradigm in ("adaptive", "fine_tuned"):
+                print(f"flwr run: {paradigm}", flush=True)
+                demo.flwr_run(paradigm)
+                if not (demo.folder / "server" / f"{paradigm}.fedavg" / "run.json").exists():
+                    print(f"{paradigm} has not come to an end; the logs are in {folder}")
+                    chosen = folder
+                    return 1
+        print(f"All processes are stopped, after {time.monotonic() - began:.0f} s")
+        found = demo.differences(demo.simulate())
+        for name, value in found.items():
+            print(f"Greatest difference from the simulation, {name}: {value:.1e}")
+        same = all(value <= TOLERANCE for value in found.values())
+        print(
+            "The sites came to what the simulation comes to"
+            if same
+            else f"The sites did NOT come to what the simulation comes to (tolerance {TOLERANCE})"
+        )
+        return 0 if same else 1
+    finally:
+        if chosen is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

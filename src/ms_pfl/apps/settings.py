@@ -1,0 +1,125 @@
+"""What a person sets: the server by `--run-config`, a site by `--node-config`, both by conf/."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from pydantic import ValidationError
+
+from ms_pfl.errors import InputError
+from ms_pfl.hooks import describe
+from ms_pfl.parameters import Parameters
+from ms_pfl.settings import CONFIG_LOADER_ARGS
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The keys of `--run-config`.
+
+    Attributes:
+        project: folder with conf/, at the server.
+        sites: the countries that take part, comma-separated.
+        paradigm: adaptive, fine_tuned, federated or local.
+        strategy: of the rounds, such as fedavg.
+        env: a folder of conf/ beside base; empty: none.
+        output: folder for what the server learns; empty: data/06_models/federation of the project.
+        wait_for_sites: seconds that a site may be away.
+        answer_within: seconds that a site may take to answer one message.
+        anew: begin from the first round although an unfinished run has left something.
+    """
+
+    project: str
+    sites: str
+    paradigm: str = "adaptive"
+    strategy: str = "fedavg"
+    env: str = ""
+    output: str = ""
+    wait_for_sites: float = 600.0
+    answer_within: float = 43200.0
+    anew: bool = False
+
+    @property
+    def countries(self) -> tuple[str, ...]:
+        """The countries, sorted."""
+        named = tuple(sorted({name.strip() for name in self.sites.split(",")} - {""}))
+        if not named:
+            raise InputError(
+                "no site is named: give the countries that take part, e.g. --run-config "
+                "'sites=\"AU,CZ,TR\"'"
+            )
+        return named
+
+
+@dataclass(frozen=True)
+class SiteSettings:
+    """The keys of `--node-config`.
+
+    Attributes:
+        country: what the site is called; all its patients are of it.
+        registry_folder: its tables; read, never written to.
+        site_folder: where it keeps its episodes, its personal models and its log.
+        project: folder with conf/, of which the site's own spelling of the tables (ingest) is read;
+            empty: the tables are spelled as in docs/ingest.md.
+        env: a folder of conf/ beside base; empty: none.
+        minimum_patients: with fewer training patients the site takes no part.
+    """
+
+    country: str
+    registry_folder: str
+    site_folder: str
+    project: str = ""
+    env: str = ""
+    minimum_patients: int = 20
+
+
+def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
+    """Settings from Flower's configuration, whose keys have hyphens.
+
+    Args:
+        kind: :class:`ServerSettings` or :class:`SiteSettings`.
+        given: keys and values.
+        where: the option they come from, for the error.
+
+    Raises:
+        InputError: a key is unknown, missing or of another type.
+    """
+    known = {field.name.replace("_", "-"): field for field in fields(kind)}
+    # Flower puts keys of its own beside them, such as partition-id
+    for name in given:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if name not in known and close:
+            raise InputError(f"{where}: {name!r} is unknown; did you mean {close[0]!r}?")
+    values: dict[str, Any] = {}
+    for name, field in known.items():
+        if name not in given or given[name] == "":
+            if field.default is MISSING:
+                raise InputError(f"{where}: {name!r} is missing")
+            continue
+        value = given[name]
+        wanted = {"str": str, "float": float, "int": int, "bool": bool}[str(field.type)]
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise InputError(f"{where}: {name} = {value!r} must be a {wanted.__name__}")
+        values[field.name] = value
+    return kind(**values)
+
+
+def read_parameters(project: str, env: str) -> Parameters:
+    """The parameters of a project folder's conf/, checked.
+
+    Raises:
+        InputError: there are none, or one cannot be used.
+    """
+    folder = Path(project).expanduser().resolve() / "conf"
+    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **CONFIG_LOADER_ARGS)
+    try:
+        return Parameters.model_validate(loader["parameters"])
+    except (MissingConfigException, ValueError) as error:
+        told = describe(error, Parameters) if isinstance(error, ValidationError) else error
+        raise InputError(f"the parameters in {folder} cannot be used: {told}") from error
