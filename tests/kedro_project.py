@@ -21,7 +21,7 @@ class KedroProject:
 
     folder: Path
 
-    def kedro(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def kedro(self, *arguments: str, timeout: float = 1100) -> subprocess.CompletedProcess[str]:
         """`kedro <arguments>` in a process of its own, with what it printed."""
         return subprocess.run(
             [sys.executable, "-m", "kedro", *arguments],

@@ -24,7 +24,7 @@ def run_notebook(name: str, project: KedroProject) -> None:
     folder.mkdir(exist_ok=True)
     shutil.copy(NOTEBOOKS / name, folder)
     resources = {"metadata": {"path": str(Path(folder))}}
-    NotebookClient(notebook, timeout=200, resources=resources).execute()
+    NotebookClient(notebook, timeout=600, resources=resources).execute()
     outputs = [output for cell in codes for output in cell.outputs]
     said = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "SYNTHETIC DATA" in said

@@ -128,10 +128,15 @@ def test_an_interrupt_ends_the_work_that_nobody_waits_for() -> None:
     with RayGrid(pool, data, nodes_of(data)) as grid:
         prepared(grid, settings())
         messages = dict.fromkeys(grid.node_ids(0), fit_for(10_000_000))
+        # a shell starts its background jobs with interrupts ignored
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            ask(grid, "train.personalize", messages)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                ask(grid, "train.personalize", messages)
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < 30
     for worker in pool.workers:
         with pytest.raises(ray.exceptions.RayActorError):
