@@ -245,8 +245,8 @@ def test_personal_arrays_are_in_no_message() -> None:
     with RecordingGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         secrets: set[bytes] = set()
-        for _ in range(3):
-            done = federate(grid, told, rounds=1)
+        for rounds in (1, 2, 3):
+            done = federate(grid, told, rounds=rounds)
             secrets |= {a.tobytes() for state in personal_of(grid).values() for a in state.values()}
         predict(grid, 0, to_record(done.arrays), done.best_round)
         traffic = grid.traffic
