@@ -18,10 +18,14 @@ import ms_pfl
 from kedro_project import make_project
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import latest_visits
+from ms_pfl.datasets import PredictorFolder
 from ms_pfl.errors import InputError
+from ms_pfl.pipelines.prediction.nodes import predict_new_patients
+from ms_pfl.prediction.making import Made
 from ms_pfl.prediction.new_patients import notes
-from ms_pfl.prediction.predictor import Predictor, write_predictor
+from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
 from ms_pfl.prediction.schemas import NewPatients
+from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestError
 from ms_pfl.registry.tables import read_folder
 from ms_pfl.tracking.models import FolderToLog, log_folder
@@ -35,8 +39,8 @@ RISKS = ["risk", "risk_low", "risk_high"]
 def tables(tmp_path: Path) -> Path:
     """Thirty patients of four countries, one of which trained nothing; one without a visit."""
     made = random_registry(5, n_patients=30, n_countries=4)
-    people = made.patients.copy()
-    people.loc[len(people)] = {"PATIENT_ID": "never", "country": "Country 0"}
+    never = made.patients.head(1).assign(PATIENT_ID="never", country="Country 0")
+    people = pd.concat([made.patients, never], ignore_index=True)
     return write_tables(type(made)(**vars(made) | {"patients": people}), tmp_path / "new")
 
 
@@ -107,19 +111,32 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, folder: Path, tables: Path)
         ms_pfl.predict(tables, logistic_predictor())
 
 
+def test_the_node_says_what_is_missing(tmp_path: Path, folder: Path, tables: Path) -> None:
+    told = IngestParameters()
+    with pytest.raises(InputError, match="--params=registry_folder=DIR"):
+        predict_new_patients(None, folder, told)
+    with pytest.raises(InputError, match="kedro run --pipeline=pfl"):
+        predict_new_patients(str(tables), tmp_path / "nowhere", told)
+
+
+def test_a_protocol_without_a_predictor_removes_the_old_one(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    dataset = PredictorFolder(str(tmp_path / "predictor"))
+    assert not dataset.exists()
+    dataset.save(Made(predictor))
+    assert dataset.exists()
+    assert read_predictor(dataset.load()).description.seeds == (0, 1)
+    dataset.save(Made(None))
+    assert not dataset.load().exists()
+
+
 def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predictor) -> None:
     place = tmp_path / "project"
     place.mkdir()
     project = make_project(place)
-    command = ["run", "--pipeline=prediction"]
-    without = project.kedro(*command)
-    assert without.returncode != 0
-    assert "There is no predictor in" in without.stdout + without.stderr
     write_predictor(predictor, place / "data/06_models/predictor")
-    nobody = project.kedro(*command)
-    assert nobody.returncode != 0
-    assert "--params=registry_folder=DIR" in " ".join((nobody.stdout + nobody.stderr).split())
-    done = project.kedro(*command, f"--params=registry_folder={tables}")
+    done = project.kedro("run", "--pipeline=prediction", f"--params=registry_folder={tables}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of 31 patients scored at their latest visit" in done.stdout
     assert "new_patients.csv" in done.stdout

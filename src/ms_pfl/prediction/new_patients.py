@@ -125,11 +125,18 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     told = predictor.description
     personal = scored["model"].str.startswith("personal of ")
     kind = {"local": "local", "fine_tuned": "fine-tuned", "adaptive": "adaptive"}
-    lines = [
-        f"{len(scored):,} of {len(table):,} patients scored at their latest visit: "
+    by = [
         f"{personal.sum():,} with the {kind[told.prediction.paradigm]} model of their country "
-        f"({scored.loc[personal, 'country'].nunique()} countries), {(~personal).sum():,} with the "
-        f"global model, as their country took no part in training."
+        f"({scored.loc[personal, 'country'].nunique()} countries)"
+    ]
+    if not personal.all():
+        far = ", ".join(sorted(scored.loc[~personal, "country"].unique()))
+        by.append(
+            f"{(~personal).sum():,} with the global model, as their country ({far}) took no part "
+            "in training"
+        )
+    lines = [
+        f"{len(scored):,} of {len(table):,} patients scored at their latest visit: {', '.join(by)}."
     ]
     reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
     if reasons:

@@ -192,11 +192,11 @@ def collect_for_mlflow(
             _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, told) for p, s in fits
         ],
         "example": example,
-        "predictor": _predictor_to_log(predictor, example),
+        "predictor": predictor_to_log(predictor, example),
     }
 
 
-def _predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
+def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
     """The predictor as an MLflow model; None where the run has left none."""
     from ms_pfl.tracking.models import FolderToLog
 
