@@ -26,10 +26,14 @@ def training_tables() -> RegistryTables:
     return random_registry(11, n_patients=45, n_countries=3)
 
 
-def trained_predictor(paradigm: str, **protocol: Any) -> Predictor:
-    """A predictor of one short round, over two seeds."""
+def trained_predictor(paradigm: str) -> Predictor:
+    """A predictor of two short rounds, over two seeds."""
     episodes = build_episodes(training_tables(), cohort_parameters()).episodes
-    splits = split_patients(episodes, (0, 1), FRACTIONS)
+    return predictor_of(paradigm, episodes, split_patients(episodes, (0, 1), FRACTIONS))
+
+
+def predictor_of(paradigm: str, episodes: pd.DataFrame, splits: pd.DataFrame) -> Predictor:
+    """A predictor of the real trainings of these tables."""
     told = parameters(federated={"rounds": 2, "patience": 1, "client_fraction": 1.0})
     chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": "fedavg"})
     done: dict[str, Any] = {}

@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from prediction_examples import logistic_predictor, trained_predictor
+from cohort_examples import parameters as cohort_parameters
+from federation_examples import tables
+from paradigm_examples import parameters
+from prediction_examples import logistic_predictor, predictor_of, trained_predictor
 from safetensors.numpy import load_file, save_file
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.errors import InputError
 from ms_pfl.prediction import predictor as module
+from ms_pfl.prediction.making import make_predictor
+from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
+from ms_pfl.prediction.risks import risks
 
 ARRAYS = "predictor.safetensors"
 
@@ -192,3 +199,36 @@ def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
         made = trained_predictor(paradigm)
         write_predictor(made, tmp_path / paradigm)
         assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
+
+
+def test_a_table_of_ones_own_is_asked_by_its_features(tmp_path: Path) -> None:
+    episodes, splits = tables()
+    names = ("age", "edss", "relapses")
+    vocabulary = {"columns": names, "levels": {}, "numbers": names, "missing": ()}
+    episodes.attrs = {"vocabulary": vocabulary, "source": {"kind": "own", "description": "three"}}
+    write_predictor(predictor_of("adaptive", episodes, splits), tmp_path / "own")
+    found = read_predictor(tmp_path / "own")
+    assert found.description.features == names
+    assert found.description.cohort is None
+    assert set(found.groups) == set(names)
+    x = episodes[list(names)].to_numpy(np.float32)
+    asked = risks(found, episodes["country"], x, drivers=True)
+    assert (asked["model"] == "personal of " + episodes["country"]).all()
+    assert asked["risk"].between(0, 1).all()
+    rewrite(tmp_path / "own", lambda told: told["vocabulary"]["missing"].append("age"))
+    with pytest.raises(InputError, match="not those that ms_pfl"):
+        read_predictor(tmp_path / "own")
+
+
+def test_models_of_other_data_are_refused() -> None:
+    episodes, splits = tables()
+    told = parameters()
+    arrays = {f"seed={seed}/scaler/mean": np.zeros(3) for seed in (0, 1)}
+    chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
+    nothing = (arrays, pd.DataFrame())
+    with pytest.raises(InputError, match=r"saved models of adaptive .* trained on other data"):
+        make_predictor(episodes, splits, nothing, nothing, chosen, told, cohort_parameters())
+    protocol = told.protocol.model_copy(update={"scaling": "country"})
+    by_country = told.model_copy(update={"protocol": protocol})
+    with pytest.raises(InputError, match=r"protocol\.scaling: federated"):
+        make_predictor(episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters())

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 import ms_pfl
+from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import treatment_recorded_since
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
-from ms_pfl.federation.partitions import feature_columns, federation_data, redrawn
+from ms_pfl.federation.partitions import federation_data, redrawn
 from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.saved_models import SavedModels
 from ms_pfl.paradigms.train import PARADIGMS
@@ -69,7 +70,7 @@ def make_predictor(
         saved = SavedModels(models, parameters, trained_on)
         saved.check(paradigm, strategy, trained_on, parameters)
     vocabulary = episodes.attrs.get("vocabulary")
-    of_registry = vocabulary is None and "YEARS_ON_DMT_AT_0" in episodes and "t0" in episodes
+    of_registry = vocabulary is None and data.features == FEATURES and "t0" in episodes
     source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
     own, common = (_validation(predictions) for _, predictions in (personal, shared))
     intercepts = {}
@@ -88,7 +89,7 @@ def make_predictor(
         parameters=parameters.model_copy(update={"device": "auto"}),
         seeds=data.seeds,
         countries=tuple(data.countries),
-        features=tuple(feature_columns(episodes)),
+        features=data.features,
         vocabulary=None if vocabulary is None else Vocabulary.model_validate(vocabulary),
         cohort=cohort if of_registry else None,
         treatment_recorded_since=treatment_recorded_since(episodes) if of_registry else {},
