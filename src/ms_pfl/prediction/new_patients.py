@@ -140,7 +140,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     ]
     reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
     if reasons:
-        each = (f"{n:,} {reason[0].lower()}{reason[1:]}" for reason, n in reasons.most_common())
+        each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
         lines.append(f"{reasons.total():,} not scored: {'; '.join(each)}.")
     if told.synthetic:
         lines.append(
