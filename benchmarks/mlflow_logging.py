@@ -2,7 +2,8 @@
 
 ``python benchmarks/mlflow_logging.py`` reads what ``kedro run`` left in ``data`` (another folder
 with ``--data``) and logs it into a new store in a temporary folder: a parent, a child a training
-and seed, tables, figures, the report, the data's digest and the models of the first seed. Opening
+and seed, tables, figures, the report, the data's digest, the models of the first seed and the
+predictor. Opening
 the store, which a run does before it trains, is told apart. It prints the seconds of each kind of
 call; wall and processor time tell whether something else was running.
 """
@@ -27,6 +28,7 @@ import ms_pfl
 from ms_pfl.federation.partitions import feature_columns
 from ms_pfl.paradigms.parameters import ParadigmParameters
 from ms_pfl.paradigms.train import PARADIGMS
+from ms_pfl.pipelines.reporting.nodes import predictor_to_log
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -164,6 +166,9 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
         "gains": tables["differences"],
         "models": models,
         "example": example_rows(episodes, features),
+        "predictor": predictor_to_log(
+            data / "06_models" / "predictor", example_rows(episodes, features)
+        ),
         "episodes": episodes,
         "splits": splits,
     }

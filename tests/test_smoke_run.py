@@ -130,7 +130,7 @@ def test_mlflow_keeps_models_that_predict_the_same(
     client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("ms_pfl")
     models = client.search_logged_models([experiment.experiment_id])
-    assert len(models) == 17
+    assert len(models) == 17 + 1  # and the predictor for new patients, with the parent
     (child,) = client.search_runs(
         [experiment.experiment_id],
         "params.paradigm = 'adaptive' and params.strategy = 'fedyogi' and params.seed = '0'",
@@ -147,6 +147,11 @@ def test_mlflow_keeps_models_that_predict_the_same(
     table[numbers] = table[numbers].astype("float64")
     found = mlflow.pyfunc.load_model(own.artifact_location).predict(table)
     np.testing.assert_allclose(found, rows["probability"], rtol=1e-5)
+    (risks,) = (m for m in models if m.name == "Predictor for new patients")
+    assert "mlflow.parentRunId" not in client.get_run(risks.source_run_id).data.tags
+    of_visits = mlflow.pyfunc.load_model(risks.artifact_location).predict(table)
+    assert set(of_visits["model"]) == {f"personal of {name}" for name in table["country"]}
+    assert of_visits[["risk_low", "risk", "risk_high"]].apply(np.diff, axis=1).map(min).min() >= 0
 
 
 def test_the_comparison_has_its_tables_and_figures(

@@ -1,3 +1,15 @@
 """Personalized federated learning for multi-centre multiple sclerosis registries."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """``ms_pfl.predict``, imported when it is asked for, with the heavy libraries behind it."""
+    if name == "predict":
+        return import_module("ms_pfl.prediction.new_patients").predict
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

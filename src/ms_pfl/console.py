@@ -180,6 +180,14 @@ def show_audit(table: pd.DataFrame, project: Path) -> None:
     )
 
 
+def show_predictions(notes: list[str], project: Path) -> None:
+    """Print what was predicted for new patients, and where the table is."""
+    for line in notes:
+        get_console().print(line, highlight=False)
+    place = project / "data/07_model_output/new_patients.csv"
+    get_console().print(f"Risks     {place}", soft_wrap=True, highlight=False)
+
+
 def show_attrition(attrition: pd.DataFrame) -> None:
     """Print how many patients and episodes each stage of the cohort kept."""
     from rich.table import Table

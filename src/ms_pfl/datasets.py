@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,44 @@ class EarlierEpisodes(AbstractDataset[Path, Path]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}
+
+
+class PredictorFolder(AbstractDataset[Any, Path]):
+    """The folder of a predictor.
+
+    Loading gives its path and reads nothing: :func:`ms_pfl.prediction.predictor.read_predictor`
+    checks what is there. Saving a :class:`ms_pfl.prediction.making.Made` without a predictor
+    removes the folder, so that none of an earlier run stays.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Name the folder.
+
+        Args:
+            filepath: the folder; made anew at each save.
+            metadata: for Kedro-Viz; unused here.
+        """
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """The folder's path, whether or not it exists."""
+        return self._filepath
+
+    def save(self, data: Any) -> None:
+        """Write ``data.predictor``, or remove what is there where it is None."""
+        from ms_pfl.prediction.predictor import write_predictor
+
+        if data.predictor is None:
+            shutil.rmtree(self._filepath, ignore_errors=True)
+        else:
+            write_predictor(data.predictor, self._filepath)
+
+    def _exists(self) -> bool:
+        return (self._filepath / "predictor.json").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
 
 
 class Unfinished(AbstractDataset[Any, Any]):

@@ -282,6 +282,8 @@ class RunSummary:
             console.show_places(self._project, logged, report="report" in outputs)
         elif "audit_table" in outputs:
             console.show_audit(catalog.load("audit_table"), self._project)
+        elif "new_patients" in outputs:
+            console.show_predictions(catalog.load("new_patients_notes"), self._project)
         elif "attrition" in outputs:
             console.show_attrition(catalog.load("attrition"))
             console.show_prevalence(catalog.load("prevalence"))

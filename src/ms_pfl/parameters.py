@@ -17,6 +17,7 @@ from ms_pfl.paradigms.parameters import (
     AuditParameters,
     ParadigmParameters,
 )
+from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -50,6 +51,7 @@ class Parameters(ParadigmParameters):
     comparison: ComparisonParameters
     attribution: AttributionParameters
     audit: AuditParameters
+    prediction: PredictionParameters
     tracking: TrackingParameters
 
     @model_validator(mode="after")

@@ -8,6 +8,8 @@ from ms_pfl.pipelines.attribution.pipeline import create_pipeline as create_attr
 from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
 from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
+from ms_pfl.pipelines.prediction.pipeline import create_pipeline as create_prediction
+from ms_pfl.pipelines.prediction.pipeline import create_predictor_pipeline
 from ms_pfl.pipelines.preprocessing.pipeline import (
     create_partition_pipeline,
 )
@@ -35,7 +37,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     evaluation = create_evaluation()
     attribution = create_attribution()
     reporting = create_reporting()
-    after_cohort = training + evaluation + attribution + reporting
+    predictor = create_predictor_pipeline()
+    after_cohort = training + predictor + evaluation + attribution + reporting
     own_data = create_own_data() + create_partition_pipeline()
     modelling = own_data + after_cohort
     pfl = synthetic_registry + preprocessing + after_cohort
@@ -49,6 +52,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "audit": synthetic_registry + preprocessing + create_audit(),
         "training": training,
         **paradigms,
+        "predictor": predictor,
+        "prediction": create_prediction(),
         "evaluation": evaluation,
         "attribution": attribution,
         "reporting": reporting,

@@ -46,3 +46,12 @@ def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:
     node = next(n for n in pipelines["fine_tuned"].nodes if n.name.endswith("fedprox"))
     assert "federated.fedprox.models" in node.inputs
     assert "federated.fedavg.models" not in node.inputs
+
+
+def test_a_run_leaves_a_predictor_and_scores_nobody(pipelines: dict) -> None:
+    for name in ("pfl", "modelling"):
+        assert "predictor" in pipelines[name].all_outputs()
+        assert "new_patients" not in pipelines[name].all_outputs()
+    assert pipelines["prediction"].inputs() == {
+        "predictor", "params:registry_folder", "params:ingest",
+    }  # fmt: skip

@@ -17,7 +17,14 @@ from ms_pfl.cohort.outcomes import (
     relapse_association,
 )
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.timeline import VisitDays, code_of, date_of, event_keys, visit_days
+from ms_pfl.cohort.timeline import (
+    VisitDays,
+    code_of,
+    count_between,
+    date_of,
+    event_keys,
+    visit_days,
+)
 from ms_pfl.errors import InputError
 from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.contract import COURSES
@@ -146,36 +153,24 @@ def _pass_stages(
         The flow, which keeps the labelled episodes, and which of the days with an EDSS are
         eligible before the outcome is looked at (bool).
     """
-    row = person.iloc[days.code]
-
     future = future_days_by_country(
         tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0),
         tables.visits.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}),
         person["country"],
     )
     flow = Flow(days.code, person["country"].to_numpy(), future)
-    flow.keep("Visits", "Visit without an EDSS score", days.scored)
-    if not parameters.include_cis:
-        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
-        flow.keep("Course", "Clinically isolated syndrome at the visit", course != _CIS)
-    flow.keep(
-        "Age",
-        f"Younger than {parameters.minimum_age_years} years at the visit",
-        ~(_age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years),
-    )
+    *at_visit, history = known_at_visit(tables, person, days, parameters)
+    for stage, text, passed in at_visit:
+        flow.keep(stage, text, passed)
     first, last = _record(days.key, days.code, len(person))
-    # A missing onset compares as no.
-    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
-    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
-    flow.keep("Era", f"Onset or first visit before {parameters.earliest_year}", ~early)
     flow.keep(
         "Time in the registry",
         f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
         (last - first)[days.code] >= parameters.minimum_registry_days,
     )
+    flow.keep(*history)
     reason = np.full(len(days.key), "", dtype=object)
     reason[days.scored] = why.fillna("").to_numpy(dtype=object)
-    flow.keep("History", _history_text(parameters), reason != "history")
     if parameters.minimum_gap_days > 0:
         flow.keep(
             "Distance of episodes",
@@ -189,11 +184,43 @@ def _pass_stages(
     return flow, eligible
 
 
-def _history_text(parameters: CohortParameters) -> str:
-    return (
+def known_at_visit(
+    tables: RegistryTables, person: pd.DataFrame, days: VisitDays, parameters: CohortParameters
+) -> list[tuple[str, str, np.ndarray]]:
+    """The stages that a visit day passes by what is known on that day, in their order.
+
+    Args:
+        tables: canonical tables.
+        person: the patients table by patient code.
+        days: visit days.
+        parameters: eligibility.
+
+    Returns:
+        Of each stage its name, the reason for which it drops, and which days pass it (bool); the
+        last is ``History``, the number of EDSS in the observation window.
+    """
+    row = person.iloc[days.code]
+    stages = [("Visits", "Visit without an EDSS score", days.scored)]
+    if not parameters.include_cis:
+        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
+        stages.append(("Course", "Clinically isolated syndrome at the visit", course != _CIS))
+    minor = _age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years
+    stages.append(
+        ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor)
+    )
+    first, _ = _record(days.key, days.code, len(person))
+    # A missing onset compares as no.
+    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
+    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
+    stages.append(("Era", f"Onset or first visit before {parameters.earliest_year}", ~early))
+    scores = days.key[days.scored]
+    n_edss = count_between(scores, days.key - parameters.observation_window_days, days.key)
+    text = (
         f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
         f"{parameters.observation_window_days} days up to the visit"
     )
+    stages.append(("History", text, n_edss >= parameters.minimum_edss))
+    return stages
 
 
 def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:

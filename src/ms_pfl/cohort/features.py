@@ -6,6 +6,8 @@ and the four treatment flags. docs/labels.md describes each.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -72,7 +74,10 @@ FEATURES: tuple[str, ...] = (
 
 
 def build_features(
-    tables: RegistryTables, anchors: pd.DataFrame, parameters: CohortParameters
+    tables: RegistryTables,
+    anchors: pd.DataFrame,
+    parameters: CohortParameters,
+    recorded_since: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Features of each anchor from what is dated on or before its t0.
 
@@ -80,6 +85,8 @@ def build_features(
         tables: canonical tables.
         anchors: patient_id and t0, each a day with an EDSS of that patient, in any order.
         parameters: observation window (days) and treatment classes.
+        recorded_since: by country a year in which it is known to have recorded treatment already,
+            whatever these tables hold: it counts as recorded from the next year on.
 
     Returns:
         One row an anchor, in the order and with the index of `anchors`; the columns are
@@ -112,7 +119,7 @@ def build_features(
         **_relapses(tables.relapses, patients, anchor_key, parameters.observation_window_days),
         **_where_recorded(
             _treatments(tables.treatments, patients, anchor_key, parameters),
-            _treatment_recorded(tables, patients, anchor_key),
+            _treatment_recorded(tables, patients, anchor_key, recorded_since or {}),
         ),
     }
     return pd.DataFrame(
@@ -221,13 +228,18 @@ def _relapses(
 
 
 def _treatment_recorded(
-    tables: RegistryTables, patients: pd.Index, anchor_key: np.ndarray
+    tables: RegistryTables,
+    patients: pd.Index,
+    anchor_key: np.ndarray,
+    recorded_since: Mapping[str, int],
 ) -> np.ndarray:
     """Whether the anchor's country had recorded any treatment of anybody by t0."""
-    country = pd.Categorical(
-        tables.patients.set_index("PATIENT_ID")["country"].reindex(patients)
-    ).codes.astype(np.int64)
+    named = pd.Categorical(tables.patients.set_index("PATIENT_ID")["country"].reindex(patients))
+    country = named.codes.astype(np.int64)
     first = np.full(int(country.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    for code, name in enumerate(named.categories):
+        if name in recorded_since:
+            first[code] = np.datetime64(f"{recorded_since[name] + 1}", "D").astype(np.int64)
     rows = patient_codes(tables.treatments["PATIENT_ID"], patients)
     np.minimum.at(first, country[rows], day_number(tables.treatments["START_DATE"]))
     return first[country[code_of(anchor_key)]] <= day_of(anchor_key)

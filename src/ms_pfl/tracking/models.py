@@ -44,6 +44,27 @@ class ModelToLog:
     configuration: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class FolderToLog:
+    """A folder of files that its code predicts from, to be kept with the parent run.
+
+    Attributes:
+        name: what MLflow lists it under.
+        code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
+        artifact: what the code finds the folder as.
+        folder: the files.
+        example: rows of the table that it predicts from; its columns are the signature.
+        outputs: columns of the table that it gives, with their MLflow types.
+    """
+
+    name: str
+    code: Path
+    artifact: str
+    folder: Path
+    example: pd.DataFrame
+    outputs: Mapping[str, str]
+
+
 def example_rows(episodes: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return two made-up rows: the medians of all episodes, in the first and the last country.
 
@@ -107,24 +128,60 @@ def logged_model(
         client.finalize_logged_model(entry.model_id, status)
 
 
+def log_folder(client: MlflowClient, experiment: str, run_id: str, model: FolderToLog) -> str:
+    """Keep a model that is a folder with a run; returns the model's id in MLflow."""
+    from mlflow.entities import LoggedModelOutput
+
+    entry = client.create_logged_model(
+        experiment,
+        name=model.name,
+        source_run_id=run_id,
+        model_type="risk of a new patient by country",
+    )
+    status = "FAILED"
+    try:
+        artifacts = {model.artifact: model.folder}
+        _save(client, entry, model.code, artifacts, model.example, model.outputs)
+        client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
+        status = "READY"
+    finally:
+        client.finalize_logged_model(entry.model_id, status)
+    return str(entry.model_id)
+
+
 def _upload(
     client: MlflowClient, entry: LoggedModel, model: ModelToLog, example: pd.DataFrame
 ) -> None:
+    from safetensors.numpy import save_file
+
+    with tempfile.TemporaryDirectory() as parent:
+        arrays, told = Path(parent) / "arrays.safetensors", Path(parent) / "configuration.json"
+        told.write_text(json.dumps(dict(model.configuration)))
+        save_file({name: np.ascontiguousarray(a) for name, a in model.arrays.items()}, str(arrays))
+        _save(client, entry, model.code, {"arrays": arrays, "configuration": told}, example, {})
+
+
+def _save(
+    client: MlflowClient,
+    entry: LoggedModel,
+    code: Path,
+    artifacts: Mapping[str, Path],
+    example: pd.DataFrame,
+    outputs: Mapping[str, str],
+) -> None:
+    """Write a model and put it into the store; ``outputs`` empty: one number a row."""
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, Schema
-    from safetensors.numpy import save_file
 
     kinds = {name: "string" if name == "country" else "double" for name in example.columns}
+    given = [ColSpec(kind, name) for name, kind in outputs.items()] or [ColSpec("double")]
     with tempfile.TemporaryDirectory() as parent, _quiet():
-        arrays, folder = Path(parent) / "arrays.safetensors", Path(parent) / "model"
-        told = Path(parent) / "configuration.json"
-        told.write_text(json.dumps(dict(model.configuration)))
-        save_file({name: np.ascontiguousarray(a) for name, a in model.arrays.items()}, str(arrays))
+        folder = Path(parent) / "model"
         save_model(
             str(folder),
-            python_model=str(model.code),
-            artifacts={"arrays": str(arrays), "configuration": str(told)},
+            python_model=str(code),
+            artifacts={name: str(path) for name, path in artifacts.items()},
             mlflow_model=Model(
                 artifact_path=entry.artifact_location,
                 model_uuid=entry.model_id,
@@ -133,7 +190,7 @@ def _upload(
             ),
             signature=ModelSignature(
                 inputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]),
-                outputs=Schema([ColSpec("double")]),
+                outputs=Schema(given),
             ),
             input_example=example,
             # without them MLflow runs the model in a process of its own to find out

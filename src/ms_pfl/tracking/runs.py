@@ -18,7 +18,7 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.tracking.alive import hold, orphans, release
 from ms_pfl.tracking.data import RunData
-from ms_pfl.tracking.models import ModelToLog, logged_model
+from ms_pfl.tracking.models import FolderToLog, ModelToLog, log_folder, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
@@ -116,6 +116,7 @@ def log_comparison(
     data: RunData | None = None,
     models: Sequence[ModelToLog] = (),
     example: pd.DataFrame | None = None,
+    predictor: FolderToLog | None = None,
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
@@ -142,6 +143,7 @@ def log_comparison(
         data: the episodes, an input of all runs; no row is kept.
         models: each kept with the child of its fit.
         example: rows that a model predicts from; needed with ``models``.
+        predictor: of new patients, kept with the parent.
 
     Returns:
         The ids of the children.
@@ -160,6 +162,8 @@ def log_comparison(
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
     experiment = client.get_run(run_id).info.experiment_id
+    if predictor is not None:
+        log_folder(client, experiment, run_id, predictor)
     curves = learning_curves(history)
     keys = ["paradigm", "strategy", "seed"]
     fits_of_curves = dict(iter(curves.groupby(keys)))

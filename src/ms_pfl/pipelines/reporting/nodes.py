@@ -138,6 +138,7 @@ def collect_for_mlflow(
     splits: pd.DataFrame,
     cohort: dict[str, Any],
     configuration: dict[str, Any],
+    predictor: Path,
     **trained: Any,
 ) -> dict[str, Any]:
     """Bring together what MLflow keeps.
@@ -154,6 +155,7 @@ def collect_for_mlflow(
         splits: the splits table.
         cohort: ``source`` says where it is from.
         configuration: the parameters of the run.
+        predictor: its folder, where there is one.
         trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
     from ms_pfl.federation.partitions import feature_columns
@@ -168,6 +170,7 @@ def collect_for_mlflow(
     tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
     fits = [(p, s) for p, strategies in PARADIGMS.items() for s in strategies]
     source = cohort["source"]["description"]
+    example = example_rows(episodes, features)
     return {
         "metrics": metrics,
         "history": pd.concat([trained[f"{p}_{s}_history"] for p, s in fits], ignore_index=True),
@@ -188,8 +191,25 @@ def collect_for_mlflow(
         else [
             _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, told) for p, s in fits
         ],
-        "example": example_rows(episodes, features),
+        "example": example,
+        "predictor": predictor_to_log(predictor, example),
     }
+
+
+def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
+    """The predictor as an MLflow model; None where the run has left none."""
+    from ms_pfl.tracking.models import FolderToLog
+
+    if not folder.is_dir():
+        return None
+    return FolderToLog(
+        "Predictor for new patients",
+        Path(ms_pfl.__path__[0]) / "served_predictor.py",
+        "predictor",
+        folder,
+        example,
+        {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"},
+    )
 
 
 def _model_to_log(

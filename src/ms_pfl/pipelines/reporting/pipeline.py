@@ -89,6 +89,7 @@ def create_pipeline() -> Pipeline:
                     "splits": "splits",
                     "cohort": "cohort_description",
                     "configuration": "parameters",
+                    "predictor": "predictor",
                     **{
                         f"{name}_{kind}": dataset
                         for kind in ("history", "models")

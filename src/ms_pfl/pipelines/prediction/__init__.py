@@ -1,0 +1,1 @@
+"""A predictor of the trained models, and predictions for new patients with it."""

@@ -1,0 +1,162 @@
+"""Risks of new patients from the tables of a registry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.cohort.latest_visits import latest_visits
+from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.treatments import unread
+from ms_pfl.errors import InputError
+from ms_pfl.prediction.predictor import Predictor, read_predictor
+from ms_pfl.prediction.risks import risks
+from ms_pfl.prediction.schemas import NewPatients
+from ms_pfl.registry.ingest_parameters import IngestParameters
+from ms_pfl.registry.tables import RegistryTables, ingest
+
+#: Where a run leaves its predictor.
+FOLDER = "data/06_models/predictor"
+
+
+def read_new_patients(
+    registry_folder: str | Path | None, predictor: Predictor, parameters: IngestParameters
+) -> tuple[RegistryTables, pd.DataFrame]:
+    """The tables of new patients, read as those of a registry are.
+
+    Args:
+        registry_folder: holds patients, visits, relapses and treatments (.csv or .parquet).
+        predictor: knows the treatments.
+        parameters: how the tables are spelled.
+
+    Returns:
+        The tables and the ingest report.
+
+    Raises:
+        InputError: no folder is named; the predictor is of another kind of table; an
+            :class:`~ms_pfl.registry.ingest_report.IngestError`: the tables cannot be used.
+    """
+    if registry_folder is None:
+        raise InputError(
+            "No new patients are named: give the folder of their four tables (docs/ingest.md) "
+            "with --params=registry_folder=DIR"
+        )
+    classes = _cohort(predictor).treatments
+    return ingest(
+        Path(registry_folder).expanduser(),
+        parameters,
+        unread_treatments=lambda dmt: unread(dmt, classes),
+    )
+
+
+def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame:
+    """The risk of each patient at the latest visit.
+
+    Args:
+        tables: canonical tables; nothing after the latest visit is needed.
+        predictor: as read.
+
+    Returns:
+        As :class:`ms_pfl.prediction.schemas.NewPatients` has it, one row a patient, sorted by
+        country and patient_id: patient_id, country, visit_date (missing without a visit), model,
+        risk, risk_low, risk_high (probabilities), n_seeds, drivers, not_scored_because (``""``
+        where there is a risk); see :func:`ms_pfl.prediction.risks.risks`.
+
+    Raises:
+        InputError: the predictor is not of a registry's features.
+    """
+    told = predictor.description
+    visits = latest_visits(tables, _cohort(predictor), told.treatment_recorded_since)
+    scored = (visits["not_scored_because"] == "").to_numpy()
+    x = visits.loc[scored, list(told.features)].to_numpy(dtype=np.float32)
+    found = risks(predictor, visits.loc[scored, "country"], x, drivers=True)
+    found.index = visits.index[scored]
+    found = found.reindex(visits.index)
+    for name in ("model", "drivers"):
+        found[name] = found[name].fillna("").astype("str")
+    table = pd.concat(
+        [
+            visits[["patient_id", "country", "visit_date"]],
+            found[["model", "risk", "risk_low", "risk_high"]],
+            pd.Series(np.where(scored, len(told.seeds), 0), visits.index, name="n_seeds"),
+            found["drivers"],
+            visits["not_scored_because"],
+        ],
+        axis=1,
+    )
+    return NewPatients.validate(table)
+
+
+def predict(
+    registry_folder: str | Path,
+    predictor: str | Path | Predictor = FOLDER,
+    ingest: IngestParameters | None = None,
+) -> pd.DataFrame:
+    """Risks of the patients of a folder at their latest visits.
+
+    Args:
+        registry_folder: holds patients, visits, relapses and treatments (.csv or .parquet) in the
+            ingest contract; it is only read.
+        predictor: its folder (relative to the working directory), or one that was read.
+        ingest: how the tables are spelled; as the contract does where not given.
+
+    Returns:
+        One row a patient, as :func:`score_patients` gives it.
+
+    Raises:
+        InputError: the predictor or the tables cannot be used; the message says why.
+    """
+    opened = predictor if isinstance(predictor, Predictor) else read_predictor(predictor)
+    tables, _ = read_new_patients(registry_folder, opened, ingest or IngestParameters())
+    return score_patients(tables, opened)
+
+
+def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
+    """Plain sentences on a table of :func:`score_patients`: how many, by what, and who not.
+
+    Args:
+        table: the risks.
+        predictor: that gave them.
+    """
+    scored = table[table["not_scored_because"] == ""]
+    told = predictor.description
+    personal = scored["model"].str.startswith("personal of ")
+    kind = {"local": "local", "fine_tuned": "fine-tuned", "adaptive": "adaptive"}
+    by = [
+        f"{personal.sum():,} with the {kind[told.prediction.paradigm]} model of their country "
+        f"({scored.loc[personal, 'country'].nunique()} countries)"
+    ]
+    if not personal.all():
+        far = ", ".join(sorted(scored.loc[~personal, "country"].unique()))
+        by.append(
+            f"{(~personal).sum():,} with the global model, as their country ({far}) took no part "
+            "in training"
+        )
+    lines = [
+        f"{len(scored):,} of {len(table):,} patients scored at their latest visit: {', '.join(by)}."
+    ]
+    reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
+    if reasons:
+        each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
+        lines.append(f"{reasons.total():,} not scored: {'; '.join(each)}.")
+    if told.synthetic:
+        lines.append(
+            "The models were trained on a SYNTHETIC registry: these risks say nothing of real "
+            "patients."
+        )
+    return lines
+
+
+def _cohort(predictor: Predictor) -> CohortParameters:
+    cohort = predictor.description.cohort
+    if cohort is None:
+        raise InputError(
+            "The predictor was made from an episodes table of one's own "
+            f"({predictor.description.source.get('description', '')}), so it does not build "
+            "features from registry tables; make one with `kedro run --pipeline=pfl`, or give "
+            "rows of its features to its MLflow model"
+        )
+    return cohort

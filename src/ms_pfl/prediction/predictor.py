@@ -1,0 +1,302 @@
+"""A predictor: a folder of two files from which new patients' risks are computed.
+
+``predictor.json`` says what it is, ``predictor.safetensors`` holds the arrays. Nothing is pickled,
+and no patient's row is in it. It is read only if both files are what was written, the arrays fit
+the network, and the features are those that this version builds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from ms_pfl.cohort.feature_groups import feature_groups
+from ms_pfl.cohort.features import FEATURES
+from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.vocabulary import Vocabulary, feature_names
+from ms_pfl.errors import InputError
+from ms_pfl.learning.parameters import Parameters
+from ms_pfl.paradigms.assembly import STAMP
+from ms_pfl.paradigms.parameters import ParadigmParameters
+from ms_pfl.paradigms.saved_models import SavedModel, SavedModels
+from ms_pfl.prediction.calibration import ALL
+from ms_pfl.prediction.parameters import PredictionParameters
+
+FORMAT: Literal[1] = 1
+JSON_FILE = "predictor.json"
+ARRAYS_FILE = "predictor.safetensors"
+_SCALER = ("mean", "sd")
+_AGAIN = "make it anew with `kedro run --pipeline=pfl`"
+
+
+class Description(Parameters):
+    """What ``predictor.json`` holds, without the digests of the two files."""
+
+    format: Literal[1] = Field(description="of this file; another one is refused")
+    package_version: str = Field(description="of ms_pfl, when it was made")
+    prediction: PredictionParameters
+    parameters: ParadigmParameters = Field(description="of the trainings: network, protocol")
+    seeds: tuple[int, ...] = Field(min_length=1)
+    countries: tuple[str, ...] = Field(min_length=1, description="that trained")
+    features: tuple[str, ...] = Field(min_length=1, description="in the order of the network")
+    vocabulary: Vocabulary | None = Field(description="of a table of one's own, else null")
+    cohort: CohortParameters | None = Field(
+        description="how features are built from a registry; null: they are not"
+    )
+    treatment_recorded_since: dict[str, int] = Field(
+        description="by country a year by whose end it recorded treatment"
+    )
+    intercepts: dict[int, dict[str, float]] = Field(
+        description="by seed and country, added to the log-odds; of the global model under ''"
+    )
+    validation_episodes: dict[str, int] = Field(
+        description="by country, of the first seed: what its intercept was fitted on"
+    )
+    source: dict[str, str] = Field(description="what the models were trained on: kind, description")
+    source_digest: str = Field(description="of the code that made it")
+    data_digest: str = Field(description="of the episodes that it was trained on")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("a feature is named twice")
+        if set(self.intercepts) != set(self.seeds):
+            raise ValueError("the intercepts are not those of the seeds")
+        names = {ALL, *self.countries}
+        if any(set(of_seed) != names for of_seed in self.intercepts.values()):
+            raise ValueError("the intercepts are not those of the countries")
+        if not all(
+            np.isfinite(value) for own in self.intercepts.values() for value in own.values()
+        ):
+            raise ValueError("an intercept is not finite")
+        return self
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the models were trained on a synthetic registry."""
+        return self.source.get("kind") == "synthetic"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A description and the arrays that go with it.
+
+    ``arrays``: ``personal/<name>`` and ``global/<name>`` with the names of
+    :class:`ms_pfl.paradigms.outcome.Outcome`.
+    """
+
+    description: Description
+    arrays: Mapping[str, np.ndarray]
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Feature columns by the group's name."""
+        vocabulary = self.description.vocabulary
+        told = None if vocabulary is None else vocabulary.model_dump(mode="json")
+        return feature_groups(self.description.features, told)
+
+    @cached_property
+    def personal(self) -> dict[str, dict[int, SavedModel]]:
+        """The models of each country that trained, by seed."""
+        saved = self._saved("personal")
+        return {
+            country: {seed: saved.model(seed, country) for seed in self.description.seeds}
+            for country in self.description.countries
+        }
+
+    @cached_property
+    def shared(self) -> dict[int, SavedModel]:
+        """The global model of each seed."""
+        saved = self._saved("global")
+        return {seed: saved.model(seed, "") for seed in self.description.seeds}
+
+    def _saved(self, part: str) -> SavedModels:
+        prefix = f"{part}/"
+        own = {
+            name.removeprefix(prefix): array
+            for name, array in self.arrays.items()
+            if name.startswith(prefix)
+        }
+        return SavedModels(own, self.description.parameters)
+
+    def check(self) -> None:
+        """See to it that description, arrays and this version of the package fit together.
+
+        Raises:
+            InputError: they do not.
+        """
+        told = self.description
+        known: tuple[str, ...] | list[str] = FEATURES
+        if told.vocabulary is not None:
+            known = feature_names(told.vocabulary)
+        if told.cohort is None and told.vocabulary is None:
+            known = told.features  # named by the episodes that it was trained on, and free
+        if tuple(known) != told.features:
+            differ = sorted(set(known) ^ set(told.features)) or ["their order"]
+            raise InputError(
+                f"its features are not those that ms_pfl {_version()} builds: {differ[0]} "
+                f"({len(differ)} differ); it was made with ms_pfl {told.package_version}"
+            )
+        for name, array in self.arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InputError(f"its array {name!r} holds a value that is no finite number")
+        for part in ("personal", "global"):
+            for name in (f"{part}/seed={seed}/scaler/{a}" for seed in told.seeds for a in _SCALER):
+                if name not in self.arrays:
+                    raise InputError(f"its array {name!r} is missing")
+        shapes = {model.scaler.mean.shape for model in self._models()}
+        if shapes != {(len(told.features),)}:
+            raise InputError(
+                f"its scalers are of {sorted(shapes)}, and there are {len(told.features)} features"
+            )
+        if any((model.scaler.sd <= 0).any() for model in self._models()):
+            raise InputError("a standard deviation of its scaler is not above 0")
+        expected = self._array_names()
+        if stray := sorted(set(self.arrays) - expected):
+            raise InputError(f"its array {stray[0]!r} belongs to no seed and country of its own")
+
+    def _models(self) -> list[SavedModel]:
+        own = [model for of_country in self.personal.values() for model in of_country.values()]
+        return [*own, *self.shared.values()]
+
+    def _array_names(self) -> set[str]:
+        """Names of arrays that belong to its seeds and countries."""
+        told = self.description
+        heads = {f"{part}/seed={seed}/" for part in ("personal", "global") for seed in told.seeds}
+        wanted = {f"{part}/{STAMP}" for part in ("personal", "global")}
+        for name in self.arrays:
+            head = next((head for head in heads if name.startswith(head)), None)
+            if head is None:
+                continue
+            part, _, rest = name.removeprefix(head).partition("/")
+            own = part == "personal" and rest.rpartition("/")[0] in told.countries
+            if own or part in ("shared", "scaler"):
+                wanted.add(name)
+        return wanted
+
+
+def write_predictor(predictor: Predictor, folder: Path) -> None:
+    """Write a predictor as a whole: to a folder beside it, which then takes its place.
+
+    Raises:
+        InputError: it is not one that :func:`read_predictor` would take.
+    """
+    from safetensors.numpy import save
+
+    predictor.check()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        temporary.chmod(0o777 & ~_umask())
+        arrays = save({n: np.ascontiguousarray(a) for n, a in predictor.arrays.items()})
+        (temporary / ARRAYS_FILE).write_bytes(arrays)
+        told = json.loads(predictor.description.model_dump_json())
+        told |= {"arrays_sha256": hashlib.sha256(arrays).hexdigest()}
+        told |= {"digest": _digest(told)}
+        (temporary / JSON_FILE).write_text(
+            json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+        before = temporary.with_suffix(".before")
+        with suppress(FileNotFoundError):
+            os.replace(folder, before)
+        os.replace(temporary, folder)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_predictor(folder: str | Path) -> Predictor:
+    """Read a predictor and check that it is whole and fits this version.
+
+    Args:
+        folder: as :func:`write_predictor` left it.
+
+    Raises:
+        InputError: it is not there, not whole, was changed, or is of another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    folder = Path(folder)
+    try:
+        text = (folder / JSON_FILE).read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            f"There is no predictor in {folder} ({JSON_FILE} is absent); `kedro run "
+            "--pipeline=pfl` makes one at the end of its training (not with protocol.scaling: "
+            "country)"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{folder / JSON_FILE} cannot be read ({error.strerror})") from None
+    description, sha256 = _read_description(folder / JSON_FILE, text)
+    path = folder / ARRAYS_FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {_AGAIN}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise InputError(
+            f"{path} is not the file that {JSON_FILE} was written with ({len(data)} bytes, and "
+            f"another SHA-256): it was cut off, changed or exchanged; {_AGAIN}"
+        )
+    try:
+        predictor = Predictor(description, load(data))
+        predictor.check()
+    except (InputError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{folder} is no predictor for this version: {error}; {_AGAIN}") from None
+    return predictor
+
+
+def _read_description(path: Path, text: bytes) -> tuple[Description, str]:
+    """The description, and the SHA-256 of the arrays' file."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise InputError(f"{path} is no JSON object: it was cut off or damaged; {_AGAIN}")
+    if told.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {told.get('format')!r}, and ms_pfl {_version()} reads format "
+            f"{FORMAT}; {_AGAIN}"
+        )
+    if told.pop("digest", None) != _digest(told):
+        raise InputError(f"{path} was changed after it was written (its digest differs); {_AGAIN}")
+    sha256 = told.pop("arrays_sha256", None)
+    try:
+        return Description.model_validate(told), str(sha256)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError(f"{path}, {place}: {first['msg']}; {_AGAIN}") from None
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    """SHA-256 of all that the JSON file says besides."""
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _umask() -> int:
+    """What this process withholds from a new folder; ``mkdtemp`` gives its owner alone access."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _version() -> str:
+    import ms_pfl
+
+    return ms_pfl.__version__

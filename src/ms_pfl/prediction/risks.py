@@ -1,0 +1,96 @@
+"""What a predictor says of rows of features: risks over its seeds, and what drove them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ms_pfl.paradigms.saved_models import SavedModel
+from ms_pfl.prediction.calibration import ALL
+from ms_pfl.prediction.predictor import Predictor
+
+_DRIVERS = 3
+_SMALLEST = 0.005  # of a change of the log-odds; a smaller one reads as +0.00
+
+
+def risks(
+    predictor: Predictor, countries: pd.Series, x: NDArray[np.float32], *, drivers: bool
+) -> pd.DataFrame:
+    """Risks of the outcome, each row by the model of its country.
+
+    A seed's risk is the sigmoid of its model's log-odds plus the intercept of
+    :mod:`ms_pfl.prediction.calibration`. A group of features drives a row by what the log-odds
+    lose when its columns are set to their training means, on average over the seeds.
+
+    Args:
+        predictor: as read.
+        countries: of each row; one that did not train gets the global model.
+        x: float32, shape ``(rows, features)``, in the predictor's order; NaN = missing.
+        drivers: whether to look for what drove them, which takes a pass over the rows a group.
+
+    Returns:
+        In the order of the rows, indexed from 0: model (``personal of <country>`` or ``global:
+        <country> took no part in training``), risk (mean over the seeds), risk_low and risk_high
+        (lowest and highest of the seeds); with ``drivers`` also drivers, up to three groups by the
+        size of their effect, such as ``EDSS level +0.82; Treatment -0.10`` (``""``: none).
+    """
+    n, told = len(x), predictor.description
+    model = np.full(n, "", dtype=object)
+    found = np.full((3, n), np.nan)
+    named = np.full(n, "", dtype=object)
+    position = {name: i for i, name in enumerate(told.features)}
+    columns = {
+        group: np.array([position[name] for name in names], dtype=np.intp)
+        for group, names in predictor.groups.items()
+    }
+    for key, rows in sorted(pd.Series(range(n)).groupby(countries.to_numpy()).indices.items()):
+        country = str(key)
+        trained = country in predictor.personal
+        model[rows] = (
+            f"personal of {country}" if trained else f"global: {country} took no part in training"
+        )
+        models = predictor.personal[country] if trained else predictor.shared
+        logits = {seed: own.logits(x[rows]) for seed, own in models.items()}
+        added = {seed: told.intercepts[seed][country if trained else ALL] for seed in models}
+        p = np.array([1 / (1 + np.exp(-(added[seed] + logits[seed]))) for seed in models])
+        low, high = p.min(axis=0), p.max(axis=0)
+        found[:, rows] = np.clip(p.mean(axis=0), low, high), low, high
+        if drivers:
+            named[rows] = _drivers(_effects(models, logits, x[rows], columns), list(columns))
+    table = pd.DataFrame(
+        {"model": pd.Series(model, dtype="str")}
+        | dict(zip(("risk", "risk_low", "risk_high"), found, strict=True))
+    )
+    return table.assign(drivers=pd.Series(named, dtype="str")) if drivers else table
+
+
+def _effects(
+    models: Mapping[int, SavedModel],
+    logits: Mapping[int, NDArray[np.float64]],
+    x: NDArray[np.float32],
+    columns: Mapping[str, NDArray[np.intp]],
+) -> NDArray[np.float64]:
+    """What each group adds to the log-odds; shape ``(groups, rows)``."""
+    effects = np.empty((len(columns), len(x)))
+    for i, of_group in enumerate(columns.values()):
+        without = x.copy()
+        without[:, of_group] = np.nan  # which a model fills with its training mean
+        changes = [logits[seed] - model.logits(without) for seed, model in models.items()]
+        effects[i] = np.mean(changes, axis=0)
+    return effects
+
+
+def _drivers(effects: NDArray[np.float64], groups: list[str]) -> list[str]:
+    """The strongest groups of each row in words."""
+    order = np.argsort(-np.abs(effects), axis=0, kind="stable")[:_DRIVERS]
+    return [
+        "; ".join(
+            f"{groups[i]} {effects[i, row]:+.2f}"
+            for i in order[:, row]
+            if abs(effects[i, row]) >= _SMALLEST
+        )
+        for row in range(effects.shape[1])
+    ]
