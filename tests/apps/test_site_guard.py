@@ -16,9 +16,10 @@ from ms_pfl.apps import agreement
 from ms_pfl.apps.agreement import CohortAgreement, RefusalError, Software
 from ms_pfl.apps.server import gather
 from ms_pfl.errors import InputError
+from ms_pfl.federation import client_app
 from ms_pfl.federation.engine import ConfigRecord, Message, RecordDict
 from ms_pfl.federation.grid import ClientError
-from ms_pfl.federation.records import to_record
+from ms_pfl.learning.models import Network
 
 TURKEY = 405
 
@@ -78,30 +79,24 @@ def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
     assert "Turkey does not send its whole model" in reply.error.reason
 
 
-def test_a_server_that_passes_off_personal_arrays_as_shared_is_refused(sites: Sites) -> None:
-    """The rounds' reply may name what the server sent, and nothing of the extension."""
-    flower = sites.flower()
+def test_personal_arrays_do_not_leave_even_where_the_app_would_send_them(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the server passes them off as shared: its message names all arrays."""
+    everything = client_app.get_arrays
+
+    def get_arrays(model: Network, personal: bool | None = None) -> dict[str, np.ndarray]:
+        return everything(model, personal=None if personal is False else personal)
 
     def happening(flower: Flower, node: int, message: Message) -> None:
-        if message.metadata.message_type == "train" and node == TURKEY:
-            held = flower.sites[TURKEY].context.state["personal"]  # type: ignore[union-attr]
-            names = {key.partition("/")[2]: array.numpy() for key, array in held.items()}
-            arrays = dict(message.content["arrays"].items()) | dict(to_record(names).items())
-            message.content["arrays"] = type(message.content["arrays"])(arrays)
-            # and has the site's app answer with all arrays of its model
-            app = flower.sites[TURKEY].app
-            answer = app._registered_funcs["train.default"]
+        if message.metadata.message_type == "train":
+            held = flower.sites[node].context.state["personal"]  # type: ignore[union-attr]
+            for key, array in held.items():
+                message.content["arrays"][key.partition("/")[2]] = array
 
-            def with_personal(message: Message, context: object) -> Message:
-                reply = answer(message, context)
-                for name, array in to_record(names).items():
-                    reply.content["arrays"][name] = array
-                return reply
-
-            app._registered_funcs["train.default"] = with_personal  # type: ignore[attr-defined]
-
-    flower.happening = happening
-    with pytest.raises(ClientError, match=r"Turkey does not send .*extension"):
+    flower = sites.flower(happening)
+    monkeypatch.setattr(client_app, "get_arrays", get_arrays)
+    with pytest.raises(ClientError, match=r"does not send extension\.0\.bias, .* to train"):
         sites.run(flower, "adaptive")
 
 

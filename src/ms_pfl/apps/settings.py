@@ -117,7 +117,8 @@ def read_parameters(project: str, env: str) -> Parameters:
         InputError: there are none, or one cannot be used.
     """
     folder = Path(project).expanduser().resolve() / "conf"
-    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **CONFIG_LOADER_ARGS)
+    how: Any = CONFIG_LOADER_ARGS
+    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **how)
     try:
         return Parameters.model_validate(loader["parameters"])
     except (MissingConfigException, ValueError) as error:
