@@ -27,7 +27,7 @@ from typing import Any
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
+from ms_pfl.federation.engine import ENVIRONMENT, ArrayRecord, Message, RecordDict
 from ms_pfl.federation.grid import Answers, ClientError, MakeApp, Node, SimulationGrid, States
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
@@ -438,6 +438,8 @@ def _start(parameters: RayParameters) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
         options |= {"include_dashboard": False, "num_cpus": wanted}
+    else:  # workers of Ray that is started here inherit this process's environment
+        options["runtime_env"] = {"env_vars": ENVIRONMENT}
     try:
         if parameters.address is not None:
             _knock(parameters.address)
