@@ -93,7 +93,12 @@ def cluster(cores: list[int]) -> Iterator[StartedCluster]:
     try:
         for number, count in enumerate(cores):
             place = (
-                ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
+                [
+                    "--head",
+                    f"--port={address.rpartition(':')[2]}",
+                    "--include-dashboard=false",
+                    f"--ray-client-server-port={_free_port()}",
+                ]
                 if number == 0
                 else [f"--address={address}"]
             )
