@@ -8,6 +8,7 @@ that reaches it, and takes no core of the cluster.
 from __future__ import annotations
 
 import argparse
+import socket
 import time
 from dataclasses import dataclass
 
@@ -67,6 +68,8 @@ def await_nodes(address: str, count: int, seconds: float) -> list[RayNode]:
     nodes: list[RayNode] = []
     while True:
         try:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray's own try is long
             nodes = RayCluster(address).nodes()
         except Exception as error:  # the head has not started to listen
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
