@@ -439,7 +439,7 @@ def _start(parameters: RayParameters) -> None:
         wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
         options |= {"include_dashboard": False, "num_cpus": wanted}
     else:  # workers of Ray that is started here inherit this process's environment
-        options["runtime_env"] = {"env_vars": ENVIRONMENT}
+        options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     try:
         if parameters.address is not None:
             _knock(parameters.address)
