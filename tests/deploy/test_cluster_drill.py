@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,11 @@ def test_a_cluster_that_nobody_started_is_told_within_the_time(
 @pytest.mark.slow
 def test_workers_of_a_cluster_are_on_both_nodes_with_the_environment_of_the_driver() -> None:
     """glibc's settings are read as a process starts: too late for a worker to set them itself."""
-    with cluster([1, 1]) as made:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as elsewhere:
+            for name in ENVIRONMENT:  # which this process has set, and the nodes' own have not
+                elsewhere.delenv(name)
+            made = stack.enter_context(cluster([1, 1]))
         nodes = [node.node_id for node in await_nodes(made.address, 2, 10)]
         parameters = RayParameters(num_workers=2, address=made.address)
         try:
