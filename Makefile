@@ -8,10 +8,10 @@ LOCK := requirements.lock
 OPTIONS := $(if $(ENV), --env=$(ENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment pfl test docs lint clean
+.PHONY: help environment pfl test docs lint cluster-drill clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment is as good as new exactly when the digest in it equals the digest of what it was
 # made from; the digest is written last, so an installation that was cut off is made again.
@@ -45,6 +45,9 @@ lint: environment  ## ruff, mypy and the arrows between the packages
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+cluster-drill: environment  ## the job on two Ray nodes of this machine and without: the same bits? (ENV=smoke: a quick look)
+	@.venv/bin/python deploy/cluster/drill.py $(OPTIONS)
 
 clean:  ## remove what runs have made (not the environment)
 	@rm -rf mlruns mlflow.db .viz .pytest_cache .mypy_cache .ruff_cache .hypothesis build

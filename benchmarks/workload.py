@@ -104,24 +104,25 @@ def settings_of(hidden_layers: int, width: int) -> ClientSettings:
 
 
 class Rounds:
-    """A federation of one network, played some rounds at a time: FedAvg, one local epoch."""
+    """A federation of one network, played some rounds at a time: FedAvg, some local epochs."""
 
-    def __init__(self, grid: SimulationGrid, settings: ClientSettings) -> None:
+    def __init__(self, grid: SimulationGrid, settings: ClientSettings, epochs: int = 1) -> None:
         """Prepare the clients: scaler, settings, scaled rows."""
         self._grid = grid
+        self._epochs = epochs
         prepare(grid, SEED, settings, federated_scaler(grid, SEED))
         model = build_model(settings.kind, N_FEATURES, settings.model, 0, initial_seed(SEED))
-        self._initial = get_arrays(model)
+        self._initial = get_arrays(model, personal=False)
 
     def seconds(self, rounds: int) -> list[float]:
         """The seconds of each round: every client scores what it receives, trains, is averaged."""
         moments = [time.perf_counter()]
         run_rounds(
             self._grid,
-            make_strategy(FedAvgParameters(epochs=1)),
+            make_strategy(FedAvgParameters(epochs=self._epochs)),
             self._initial,
             seed=SEED,
-            epochs=1,
+            epochs=self._epochs,
             parameters=RoundsParameters(rounds=rounds, patience=None, client_fraction=1.0),
             report=lambda *_: moments.append(time.perf_counter()),
         )

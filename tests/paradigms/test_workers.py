@@ -212,6 +212,25 @@ def test_workers_that_die_again_and_again_are_reported() -> None:
     former.give_up()
 
 
+@pytest.mark.slow
+def test_a_lost_node_may_have_had_more_workers_than_one_may_die_times() -> None:
+    """Four workers die at once: all are replaced, and the bits stay."""
+    data = data_of({"AU": 15, "BE": 15, "CA": 15, "DK": 15})
+    with LocalGrid(data, nodes_of(data)) as grid:
+        prepared(grid, settings("adaptive"))
+        expected = trained_arrays(grid)
+    ray_grid.shutdown()
+    pool = worker_pool(asked(4), "cpu")
+    pids = [ray.get(worker.pid.remote()) for worker in pool.workers]
+    with RayGrid(pool, data, nodes_of(data)) as grid:
+        prepared(grid, settings("adaptive"))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        found = trained_arrays(grid)
+    assert all((found[name] == array).all() for name, array in expected.items())
+    assert not {ray.get(worker.pid.remote()) for worker in pool.workers} & {*pids}
+
+
 def test_a_new_pool_of_one_worker_gives_the_same_bits(here: Study) -> None:
     assert_same_bits(1, here)
 

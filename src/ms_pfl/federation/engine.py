@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 
-_ENVIRONMENT = {
+# of this process and of every Ray worker
+ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -17,12 +18,12 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # cuBLAS repeats its results bit by bit only with a fixed workspace
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    # glibc gives the memory of each training step back to the system and asks for it again; read
-    # by the Ray workers, as they start with this environment
+    # glibc gives the memory of each training step back to the system and asks for it again; a
+    # process reads this as it starts
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }
-for _name, _value in _ENVIRONMENT.items():
+for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 from flwr.app import (  # noqa: E402
@@ -50,6 +51,7 @@ from flwr.supercore.run import Run  # noqa: E402
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 
 __all__ = [
+    "ENVIRONMENT",
     "Array",
     "ArrayRecord",
     "ClientApp",

@@ -27,7 +27,7 @@ from typing import Any
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
+from ms_pfl.federation.engine import ENVIRONMENT, ArrayRecord, Message, RecordDict
 from ms_pfl.federation.grid import Answers, ClientError, MakeApp, Node, SimulationGrid, States
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
@@ -38,7 +38,7 @@ from ms_pfl.learning.parameters import Device
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.5
-_DEATHS = 3  # of workers in one exchange, after which it is not tried again
+_DEATHS = 3  # of one worker in one exchange, after which it is not tried again
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class WorkerPool:
             raise InputError(
                 f"ray.num_workers: {ready} of {len(started)} worker processes started within "
                 f"{_START_SECONDS:.0f} s; other work holds the other cores (or GPUs) of the Ray "
-                "cluster; lower ray.num_workers, or wait"
+                "cluster, or a node of it is gone; lower ray.num_workers, or wait"
             )
         self._ray.get(started)
 
@@ -191,11 +191,11 @@ class WorkerPool:
             meanwhile: called about twice a second while they compute.
 
         Raises:
-            ClientError: workers died again and again, or did not answer in time.
+            ClientError: a worker died again and again, or did not answer in time.
         """
         until = None if timeout is None else time.monotonic() + timeout
         done: dict[int, Any] = {}
-        deaths = 0
+        deaths: Counter[int] = Counter()  # a lost node takes all its workers at once
         references: dict[int, Any] = {}
         try:
             while len(done) < len(calls):
@@ -203,8 +203,8 @@ class WorkerPool:
                 answered, dead = self._gather(references, until, meanwhile)
                 done |= answered
                 for number, error in dead.items():
-                    deaths += 1
-                    if deaths > _DEATHS:
+                    deaths[number] += 1
+                    if deaths[number] > _DEATHS:
                         raise error
                     _log.warning(
                         "A worker process died (out of memory?); a new one takes its place and "
@@ -438,6 +438,8 @@ def _start(parameters: RayParameters) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
         options |= {"include_dashboard": False, "num_cpus": wanted}
+    else:  # workers of Ray that is started here inherit this process's environment
+        options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     try:
         if parameters.address is not None:
             _knock(parameters.address)
