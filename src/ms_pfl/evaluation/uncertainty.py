@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -257,7 +258,11 @@ def holm(p: pd.Series) -> pd.Series:
     known = p.notna()
     adjusted = p.astype("float64").copy()
     if known.any():
-        adjusted[known] = multipletests(p[known].to_numpy(), method="holm")[1]
+        gc.freeze()  # multipletests collects garbage, among all that a run holds by now
+        try:
+            adjusted[known] = multipletests(p[known].to_numpy(), method="holm")[1]
+        finally:
+            gc.unfreeze()
     return adjusted
 
 
