@@ -49,6 +49,9 @@ lint: environment  ## ruff, mypy and the arrows between the packages
 cluster-drill: environment  ## the job on two Ray nodes of this machine and without: the same bits? (ENV=smoke: a quick look)
 	@.venv/bin/python deploy/cluster/drill.py $(OPTIONS)
 
+deploy-demo: environment  ## three sites on this machine, over TLS: do they come to what the simulation does?
+	@.venv/bin/python deploy/demo.py
+
 clean:  ## remove what runs have made (not the environment)
 	@rm -rf mlruns mlflow.db .viz .pytest_cache .mypy_cache .ruff_cache .hypothesis build
 	@find data -type f ! -name .gitkeep ! -path 'data/01_raw/*' -delete

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -155,9 +155,13 @@ class Demo:
         )
 
     def flwr_run(
-        self, paradigm: str, strategy: str = "fedavg", **settings: str | float | bool
+        self,
+        paradigm: str,
+        strategy: str = "fedavg",
+        tell: Callable[[str], None] = lambda line: print(f"    {line}", end="", flush=True),
+        **settings: str | float | bool,
     ) -> subprocess.CompletedProcess[str]:
-        """`flwr run` of one paradigm, which ends when the run has ended."""
+        """`flwr run` of one paradigm, which ends when the run has ended; each line is told."""
         told: dict[str, str | float | bool] = {
             "project": str(PROJECT),
             "env": self.env,
@@ -176,7 +180,7 @@ class Demo:
         ) as process:  # fmt: skip
             for line in process.stdout or ():
                 lines.append(line)
-                print(f"    {line}", end="", flush=True)
+                tell(line)
         return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
     def start(self, name: str, *command: object) -> subprocess.Popen[bytes]:
@@ -199,13 +203,15 @@ class Demo:
             raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}")
         return done
 
-    def simulate(self) -> dict[str, Outcome]:
+    def simulate(
+        self, paradigms: Sequence[str] = ("adaptive", "federated", "fine_tuned")
+    ) -> dict[str, Outcome]:
         """The same countries, splits and settings on Ray: the outcomes by paradigm."""
         own = self.parameters
         episodes = build_episodes(read_folder(self.registry("all")), own.cohort).episodes
         splits = split_patients(episodes, own.seeds, own.splits)
         outcomes: dict[str, Outcome] = {}
-        for paradigm in ("adaptive", "federated", "fine_tuned"):
+        for paradigm in paradigms:
             start = outcomes["federated"].models if paradigm == "fine_tuned" else None
             outcomes[paradigm] = train(
                 paradigm, "fedavg", episodes, splits, None, own,
