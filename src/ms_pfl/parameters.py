@@ -15,6 +15,7 @@ from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.paradigms.parameters import (
     AttributionParameters,
     AuditParameters,
+    NewCountryParameters,
     ParadigmParameters,
 )
 from ms_pfl.prediction.parameters import PredictionParameters
@@ -51,6 +52,7 @@ class Parameters(ParadigmParameters):
     comparison: ComparisonParameters
     attribution: AttributionParameters
     audit: AuditParameters
+    new_country: NewCountryParameters
     prediction: PredictionParameters
     tracking: TrackingParameters
 

@@ -7,6 +7,7 @@ from kedro.pipeline import Pipeline
 from ms_pfl.pipelines.attribution.pipeline import create_pipeline as create_attribution
 from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
+from ms_pfl.pipelines.new_country.pipeline import create_pipeline as create_new_country
 from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
 from ms_pfl.pipelines.prediction.pipeline import create_pipeline as create_prediction
 from ms_pfl.pipelines.prediction.pipeline import create_predictor_pipeline
@@ -50,6 +51,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "preprocessing": preprocessing,
         "own_data": own_data,
         "audit": synthetic_registry + preprocessing + create_audit(),
+        "new_country": create_new_country(),
         "training": training,
         **paradigms,
         "predictor": predictor,

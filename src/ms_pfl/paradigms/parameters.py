@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
@@ -51,6 +53,34 @@ class AttributionParameters(Parameters):
 
     repeats: int = Field(ge=1, description="permutations of each group of features")
     seed: int = Field(ge=0, description="of the permutations")
+
+
+class NewCountryParameters(Parameters):
+    """Countries that are left out of a federation and arrive later."""
+
+    strategy: str = Field(description="of the federations, a key of strategies")
+    countries: Annotated[int, Field(ge=1)] | Literal["all"] | tuple[str, ...] = Field(
+        description="to leave out, one after the other: names, so many of the largest, or all"
+    )
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="training patients that a country comes with, rising; all it has comes last"
+    )
+
+    @model_validator(mode="after")
+    def _are_known_and_rise(self) -> Self:
+        if self.strategy not in (known := StrategiesParameters.model_fields):
+            raise ValueError(
+                f"Parameter 'new_country.strategy': there is no strategy {self.strategy!r}; there "
+                f"are: {', '.join(known)}"
+            )
+        if self.countries == ():
+            raise ValueError("Parameter 'new_country.countries': name at least one")
+        if list(self.sizes) != sorted(set(self.sizes)):
+            raise ValueError(
+                f"Parameter 'new_country.sizes' = {list(self.sizes)}: each must be larger than "
+                "the one before it"
+            )
+        return self
 
 
 class ParadigmParameters(Parameters):

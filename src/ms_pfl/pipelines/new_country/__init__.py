@@ -1,0 +1,1 @@
+"""Countries that never took part, left out one after the other."""

@@ -1,0 +1,53 @@
+"""How well is a country served that never took part, and what do its own patients add?
+
+::
+
+    episodes, splits ──► leave_countries_out ──► new_country_predictions ──► measure_new_countries
+    test_predictions (of a pfl run) ──────────────────────────────────────────────┘
+      ┌───────────────────────────────────────────────────────────────────────────┘
+      └► new_country_estimates, new_country_differences
+"""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from ms_pfl.pipelines.new_country.nodes import leave_countries_out, measure_new_countries
+from ms_pfl.pipelines.training.pipeline import STRATEGIES
+
+_PARAMETERS = (
+    "new_country",
+    "device",
+    "ray",
+    "checkpoints",
+    "model",
+    "training",
+    "protocol",
+    "strategies",
+    "centralized",
+    "local",
+    "federated",
+    "fine_tuned",
+)
+
+
+def create_pipeline() -> Pipeline:
+    """From what a run of ``pfl`` left to ``new_country_estimates`` and ``_differences``."""
+    return Pipeline(
+        [
+            Node(
+                func=leave_countries_out,
+                inputs={name: name for name in ("episodes", "splits", "unfinished")}
+                | {name: f"params:{name}" for name in _PARAMETERS}
+                | {f"federated_{name}": f"federated.{name}.models" for name in STRATEGIES},
+                outputs="new_country_predictions",
+                name="leave_countries_out",
+            ),
+            Node(
+                func=measure_new_countries,
+                inputs=["new_country_predictions", "test_predictions", "params:comparison"],
+                outputs=["new_country_estimates", "new_country_differences"],
+                name="measure_new_countries",
+            ),
+        ]
+    )
