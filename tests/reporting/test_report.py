@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from test_new_country_section import tables
 
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.reporting.report import Findings, build_report, installed_versions
@@ -175,3 +176,13 @@ def test_data_of_ones_own_without_attrition_or_subgroups(
     assert "Which paradigm serves which hospital" in page
     text = re.sub("<[^>]+>", " ", page.split("<h2>What travelled")[0])
     assert "each country" not in text.replace("draws the test patients of each country", "")
+
+
+def test_countries_that_were_left_out_have_a_section_where_there_are_any(
+    arguments: dict[str, object], page: str
+) -> None:
+    left_out = dataclasses.replace(arguments["findings"], new_country=tables(0.05, 0.01, 0.09))
+    with_section = build_report(**{**arguments, "findings": left_out})  # type: ignore[arg-type]
+    for text in ("A country that never took part", "one after the other: the model of the others"):
+        assert text in with_section
+        assert text not in page

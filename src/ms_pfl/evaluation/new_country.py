@@ -135,10 +135,8 @@ def pays_from(
     }  # fmt: skip
     own = differences[np.all([differences[name] == value for name, value in asked.items()], axis=0)]
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    good = {
-        str(row.size_): bool(min(sign * row.low, sign * row.high) > 0)
-        for row in own.rename(columns={"size": "size_"}).itertuples(index=False)
-    }
+    bounds = sign * own[["low", "high"]].to_numpy(dtype=np.float64)
+    good = dict(zip(own["size"], bounds.min(axis=1) > 0, strict=True))
     found = None
     for size in reversed(sizes_in_order(own)):
         if not good[size]:
@@ -203,7 +201,7 @@ def _estimates(
             value = float(model.values[metric, scope, country][0])
             n_countries = {"pooled": len(n) - 1, "country": 1}.get(scope, (behind == metric).sum())
             yield (kind, size, n[country], scope, country, metric, value, low, high, n_countries)
-        for country, rows in of_size[kind].groupby(level="country"):
+        for name, rows in of_size[kind].groupby(level="country"):
             for metric, function in _BY_COUNTRY.items():
                 values = [
                     function(own["label"].to_numpy(), own["probability"].to_numpy())
@@ -211,9 +209,8 @@ def _estimates(
                 ]
                 finite = [value for value in values if np.isfinite(value)]
                 if finite:
-                    name = str(country)
-                    value = float(np.mean(finite))
-                    yield (kind, size, n[name], "country", name, metric, value, *[np.nan] * 2, 1)
+                    place, mean = str(name), float(np.mean(finite))
+                    yield (kind, size, n[place], "country", place, metric, mean, np.nan, np.nan, 1)
 
 
 def _differences(
@@ -224,9 +221,7 @@ def _differences(
             continue
         own, base = (bootstrap.models[name, ""].values for name in (kind, reference))
         names = [
-            name
-            for name in own
-            if name in base and name[0] in _DIFFERENCES and name[1] in _SCOPES
+            name for name in own if name in base and name[0] in _DIFFERENCES and name[1] in _SCOPES
         ]
         gained = np.array([own[name] - base[name] for name in names])
         gained[np.abs(gained) < _ROUNDING] = 0.0

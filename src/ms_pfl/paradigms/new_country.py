@@ -87,7 +87,8 @@ def leave_one_out(
 
     Raises:
         InputError: a country that is not there, or has no test patient; fewer than two countries;
-            models of other data or settings; a protocol with which nobody is held out or no model knows an unseen country.
+            models of other data or settings; a protocol with which nobody is held out, or with
+            which a model knows no unseen country.
     """
     _check(parameters.protocol)
     countries = countries_to_leave_out(splits, new_country.countries)
@@ -97,11 +98,11 @@ def leave_one_out(
     )
     parts = []
     for country in countries:
-        others = [table[table["country"] != country] for table in (episodes, splits)]
         outcome = train(
             "federated",
             new_country.strategy,
-            *others,
+            episodes[episodes["country"] != country],
+            splits[splits["country"] != country],
             None,
             parameters,
             grid_parameters,
@@ -110,8 +111,8 @@ def leave_one_out(
             unfinished,
             every_rounds,
         )
-        own = [table[table["country"] == country] for table in (episodes, splits)]
-        data = federation_data(*own)
+        own = episodes["country"] == country
+        data = federation_data(episodes[own], splits[splits["country"] == country])
         saved = SavedModels(outcome.models, parameters)
         for seed in data.seeds:
             start = saved.model(seed, country)
@@ -210,27 +211,28 @@ def _predictions(
     models = {"global": start}
     if arrival.n_patients:
         # as the ClientApp has them before the first message
-        blank = build_model(
-            "mlp", len(data.features), parameters.model, 0, initial_seed(seed)
-        ).to(start.device)
+        blank = build_model("mlp", len(data.features), parameters.model, 0, initial_seed(seed)).to(
+            start.device
+        )
         further = build_model("mlp", len(data.features), parameters.model, 0, 0).to(start.device)
         further.load_state_dict(start.network.state_dict())
         fits: Mapping[str, tuple[Network, FitPlan, TrainingParameters]] = {
             "personal": (further, plan_to_fine_tune(parameters), training_of(parameters)),
             "local": (blank, plan_to_train_alone(parameters), parameters.training),
         }
-        scaled = [
+        to_train, to_select = (
             Rows(
                 torch.tensor(start.scaler.apply(rows.x[index]), device=start.device),
                 torch.tensor(rows.y[index], device=start.device),
             )
             for index in (arrival.train, arrival.validation)
-        ]
+        )
         models = {}
         for kind, (network, plan, training) in fits.items():
             fit(
                 network,
-                *scaled,
+                to_train,
+                to_select,
                 training,
                 epochs=plan.epochs,
                 patience=plan.patience,

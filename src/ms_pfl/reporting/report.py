@@ -27,6 +27,11 @@ from ms_pfl.reporting.comparison_tables import (
     gains_table,
     subgroup_table,
 )
+from ms_pfl.reporting.new_country import (
+    learning_curve,
+    new_country_sentences,
+    new_country_table,
+)
 from ms_pfl.reporting.tables import (
     notes,
     per_country_table,
@@ -72,6 +77,8 @@ class Findings:
     importance: pd.DataFrame
     attribution_by_country: pd.DataFrame
     history: pd.DataFrame
+    new_country: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """What :func:`ms_pfl.evaluation.new_country.measure` gives, where it has been asked."""
 
 
 def build_report(
@@ -141,6 +148,12 @@ def build_report(
             ),
             "table": _table(standing_out_table(findings.attribution_by_country, site)),
         },
+        new_country=None
+        if findings.new_country is None
+        else {
+            "sentences": new_country_sentences(*findings.new_country, (site, sites)),
+            "table": _table(new_country_table(*findings.new_country)),
+        },
         pictures=_pictures(findings, countries, (site, sites), strategy),
         flow=None if cohort["attrition"] is None else _flow(cohort),
         traffic=_table(traffic_table(findings.history, site)),
@@ -175,6 +188,8 @@ def _pictures(
         "benefit": curve_figures.decision_curve(findings.net_benefit, strategy),
         "importance": draw_importance(findings.importance, findings.attribution_by_country),
     }
+    if findings.new_country is not None:
+        drawn["new_country"] = learning_curve(findings.new_country[0])
     by_country = findings.differences[findings.differences["scope"] == "country"]
     if (by_country["reference"] == "federated").any():
         drawn["forest"] = curve_figures.forest(findings.differences, countries)

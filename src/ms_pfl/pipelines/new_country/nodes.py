@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,8 @@ from ms_pfl.paradigms.parameters import (
     NewCountryParameters,
     ParadigmParameters,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def leave_countries_out(
@@ -82,3 +85,19 @@ def measure_new_countries(
     from ms_pfl.evaluation.new_country import measure
 
     return measure(predictions, test_predictions, comparison.replicates, comparison.seed)
+
+
+def show_new_countries(
+    estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
+) -> tuple[Any, pd.DataFrame]:
+    """Draw the learning curve, lay out the table, and say what they came to."""
+    from ms_pfl.reporting.new_country import (
+        learning_curve,
+        new_country_sentences,
+        new_country_table,
+    )
+    from ms_pfl.reporting.tables import site_words
+
+    for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
+        _log.info("%s", line)
+    return learning_curve(estimates), new_country_table(estimates, differences)

@@ -5,14 +5,19 @@
     episodes, splits ──► leave_countries_out ──► new_country_predictions ──► measure_new_countries
     test_predictions (of a pfl run) ──────────────────────────────────────────────┘
       ┌───────────────────────────────────────────────────────────────────────────┘
-      └► new_country_estimates, new_country_differences
+      └► new_country_estimates, new_country_differences ──► figure, table, and the report anew
 """
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.pipelines.new_country.nodes import leave_countries_out, measure_new_countries
+from ms_pfl.pipelines.new_country.nodes import (
+    leave_countries_out,
+    measure_new_countries,
+    show_new_countries,
+)
+from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
 from ms_pfl.pipelines.training.pipeline import STRATEGIES
 
 _PARAMETERS = (
@@ -32,8 +37,9 @@ _PARAMETERS = (
 
 
 def create_pipeline() -> Pipeline:
-    """From what a run of ``pfl`` left to ``new_country_estimates`` and ``_differences``."""
-    return Pipeline(
+    """From what a run of ``pfl`` left to a report with the section on countries left out."""
+    tables = ["new_country_estimates", "new_country_differences"]
+    return create_report_pipeline(*tables) + Pipeline(
         [
             Node(
                 func=leave_countries_out,
@@ -46,8 +52,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 func=measure_new_countries,
                 inputs=["new_country_predictions", "test_predictions", "params:comparison"],
-                outputs=["new_country_estimates", "new_country_differences"],
+                outputs=tables,
                 name="measure_new_countries",
+            ),
+            Node(
+                func=show_new_countries,
+                inputs=[*tables, "cohort_description"],
+                outputs=["figure_new_country", "new_country_table"],
+                name="show_new_countries",
             ),
         ]
     )

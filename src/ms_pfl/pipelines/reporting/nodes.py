@@ -82,15 +82,20 @@ def write_report(
     split_counts: pd.DataFrame,
     episodes: pd.DataFrame,
     configuration: dict[str, Any],
+    new_country_estimates: pd.DataFrame | None = None,
+    new_country_differences: pd.DataFrame | None = None,
     **histories: pd.DataFrame,
 ) -> str:
-    """Write the report as one HTML page."""
+    """Write the report as one HTML page, with countries left out where they have been."""
     from ms_pfl.provenance import data_digest, source_digest
     from ms_pfl.reporting.report import Findings, build_report
 
     history = pd.concat(histories.values(), ignore_index=True)
+    left_out = None
+    if new_country_estimates is not None and new_country_differences is not None:
+        left_out = (new_country_estimates, new_country_differences)
     return build_report(
-        Findings(history=history, **findings),
+        Findings(history=history, new_country=left_out, **findings),
         cohort,
         split_counts,
         _plain(configuration),

@@ -33,7 +33,7 @@ _FINDINGS = (
 def create_pipeline() -> Pipeline:
     """What the evaluation found, and ``*.history``, -> what a person reads."""
     histories = outputs_of("history")
-    return Pipeline(
+    return create_report_pipeline() + Pipeline(
         [
             Node(
                 func=make_tables,
@@ -51,29 +51,10 @@ def create_pipeline() -> Pipeline:
                 name="make_tables",
             ),
             Node(
-                func=gather_findings,
-                inputs={name: name for name in _FINDINGS},
-                outputs="findings",
-                name="gather_findings",
-            ),
-            Node(
                 func=draw_figures,
                 inputs={"cohort": "cohort_description", "findings": "findings", **histories},
                 outputs=[*(f"figure_{name}" for name in FIGURES), "figures"],
                 name="draw_figures",
-            ),
-            Node(
-                func=write_report,
-                inputs={
-                    "findings": "findings",
-                    "cohort": "cohort_description",
-                    "split_counts": "split_counts",
-                    "episodes": "episodes",
-                    "configuration": "parameters",
-                    **histories,
-                },
-                outputs="report",
-                name="write_report",
             ),
             Node(
                 func=collect_for_mlflow,
@@ -98,6 +79,34 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="mlflow_run",
                 name="log_to_mlflow",
+            ),
+        ]
+    )
+
+
+def create_report_pipeline(*further: str) -> Pipeline:
+    """What the evaluation found -> ``report.html``; ``further``: datasets of further sections."""
+    return Pipeline(
+        [
+            Node(
+                func=gather_findings,
+                inputs={name: name for name in _FINDINGS},
+                outputs="findings",
+                name="gather_findings",
+            ),
+            Node(
+                func=write_report,
+                inputs={
+                    "findings": "findings",
+                    "cohort": "cohort_description",
+                    "split_counts": "split_counts",
+                    "episodes": "episodes",
+                    "configuration": "parameters",
+                    **{name: name for name in further},
+                    **outputs_of("history"),
+                },
+                outputs="report",
+                name="write_report",
             ),
         ]
     )
