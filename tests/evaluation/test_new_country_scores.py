@@ -21,7 +21,9 @@ def table_of(predictions: pd.DataFrame) -> pd.DataFrame:
     by = {paradigm: test[test["paradigm"] == paradigm] for paradigm in ("local", "adaptive")}
     tuned = test[(test["paradigm"] == "fine_tuned") & (test["strategy"] == "fedavg")]
     alone = by["adaptive"][by["adaptive"]["strategy"] == "fedavg"]
+    federated = test[(test["paradigm"] == "federated") & (test["strategy"] == "fedavg")]
     parts = [alone.assign(kind="global", size="0", n_patients=0)]
+    parts.append(federated.assign(kind="took_part", size="0", n_patients=0))
     for size in ("10", "33", "all"):
         for kind, rows in (("personal", tuned), ("local", by["local"])):
             n = (
@@ -90,11 +92,11 @@ def test_numbers_beside_the_scores(measured) -> None:  # type: ignore[no-untyped
 
 def test_equal_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
     table = table_of(predictions)
-    same = table[table["kind"].isin(["global", "personal"]) & table["size"].isin(["0", "10"])]
+    same = table[(table["kind"] != "local") & table["size"].isin(["0", "10"])]
     alone = same[same["kind"] == "global"].set_index(["seed", "episode_id"])["probability"]
-    same = same.assign(
-        probability=alone.loc[list(zip(same["seed"], same["episode_id"], strict=True))].to_numpy()
-    )
+    of_rows = alone.loc[pd.MultiIndex.from_frame(same[["seed", "episode_id"]])].to_numpy()
+    personal = same["kind"] == "personal"
+    same = same.assign(probability=np.where(personal, of_rows, same["probability"]))
     differences = measure(same, predictions[predictions["split"] == "test"], 200, 0)[1]
     own = differences[(differences["kind"] == "personal") & (differences["reference"] == "global")]
     assert len(own)
@@ -103,10 +105,15 @@ def test_equal_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
     assert pays_from(differences) is None
 
 
-def test_other_test_rows_are_refused(predictions: pd.DataFrame) -> None:
+def test_a_report_of_another_run_is_refused(predictions: pd.DataFrame) -> None:
     test = predictions[predictions["split"] == "test"]
-    with pytest.raises(InputError, match=r"other test rows of the federated model \(fedavg\)"):
-        measure(table_of(predictions), test[test["country"] != "Australia"], 200, 0)
+    table = table_of(predictions)
+    told = r"are not those of the federated model \(fedavg\)"
+    with pytest.raises(InputError, match=told):
+        measure(table, test[test["country"] != "Australia"], 200, 0)
+    moved = test["probability"].where(test["paradigm"] != "federated", test["probability"] * 0.99)
+    with pytest.raises(InputError, match=told):
+        measure(table, test.assign(probability=moved), 200, 0)
 
 
 def gains(**bounds: tuple[float, float]) -> pd.DataFrame:

@@ -70,6 +70,11 @@ def test_what_a_country_has_on_its_arrival(table: pd.DataFrame) -> None:
             assert set(own["episode_id"]) == wanted
             assert len(own) == len(wanted)
     assert not table.duplicated(KEY).any()
+    federated = Study().outcome("federated", "fedavg").predictions
+    mine = (federated["split"] == "test") & (federated["country"] == "BE")
+    there = table[table["kind"] == "took_part"].sort_values(["seed", "episode_id"])
+    here = federated[mine].sort_values(["seed", "episode_id"])
+    np.testing.assert_allclose(there["probability"], here["probability"], rtol=0, atol=1e-6)
     assert table["probability"].between(0, 1).all()
 
 

@@ -8,7 +8,7 @@ with them (personal), and a model is trained on them from scratch (local).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -79,9 +79,9 @@ def leave_one_out(
         every_rounds: see there.
 
     Returns:
-        A row a test episode, seed and model: kind (``global``: the others' model; ``personal``;
-        ``local``), size (``0`` for the global model, else a number of ``sizes`` that is below the
-        country's training patients, or ``all``), strategy, seed, country, n_patients (training
+        A row a test episode, seed and model: kind (``took_part``: the model of all; ``global``: the
+        others'; ``personal``; ``local``), size (``0`` for the first two, else a number of ``sizes``
+        that is below the country's training patients, or ``all``), strategy, seed, country, n_patients (training
         patients of the country that were used), n_validation_patients (used beside them to choose
         the epoch), patient_id, episode_id, label, probability.
 
@@ -93,9 +93,8 @@ def leave_one_out(
     _check(parameters.protocol)
     countries = countries_to_leave_out(splits, new_country.countries)
     everybody = federation_data(episodes, splits)
-    SavedModels(with_all, parameters).check(
-        "federated", new_country.strategy, everybody, parameters
-    )
+    took_part = SavedModels(with_all, parameters)
+    took_part.check("federated", new_country.strategy, everybody, parameters)
     parts = []
     for country in countries:
         outcome = train(
@@ -116,8 +115,14 @@ def leave_one_out(
         saved = SavedModels(outcome.models, parameters)
         for seed in data.seeds:
             start = saved.model(seed, country)
+            parts += _predictions(
+                data, country, seed, _Arrival(), {"took_part": took_part.model(seed, country)}
+            )
             for arrival in _arrivals(data, country, seed, new_country.sizes):
-                parts += _predictions(data, country, seed, start, arrival, parameters)
+                models = {"global": start}
+                if arrival.n_patients:
+                    models = _fits(data, country, seed, start, arrival, parameters)
+                parts += _predictions(data, country, seed, arrival, models)
     table = pd.concat(parts, ignore_index=True).assign(strategy=new_country.strategy)
     return table.astype({"strategy": "str"})[list(COLUMNS)]
 
@@ -159,11 +164,11 @@ def countries_to_leave_out(splits: pd.DataFrame, chosen: int | str | Sequence[st
 class _Arrival:
     """The patients that a new country comes with: rows to train on and to choose the epoch by."""
 
-    size: str
-    n_patients: int
-    n_validation_patients: int
-    train: NDArray[np.intp]
-    validation: NDArray[np.intp]
+    size: str = "0"
+    n_patients: int = 0
+    n_validation_patients: int = 0
+    train: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    validation: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
 
 def _arrivals(
@@ -184,63 +189,74 @@ def _arrivals(
     n, n_validation = len(order["train"]), len(order["validation"])
 
     def arrival(size: str, count: int) -> _Arrival:
-        share = min(n_validation, max(1, round(n_validation * count / n))) if count else 0
+        share = min(n_validation, max(1, round(n_validation * count / n)))
         train = (codes == 0) & np.isin(patients, order["train"][:count])
         validation = (codes == 1) & np.isin(patients, order["validation"][:share])
         return _Arrival(size, count, share, np.flatnonzero(train), np.flatnonzero(validation))
 
-    yield arrival("0", 0)
+    yield _Arrival()
     for count in sizes:
         if count < n:
             yield arrival(str(count), count)
     yield arrival(ALL, n)
 
 
-def _predictions(
+def _fits(
     data: FederationData,
     country: str,
     seed: int,
     start: SavedModel,
     arrival: _Arrival,
     parameters: ParadigmParameters,
+) -> dict[str, SavedModel]:
+    """The models of a country's own patients: trained on from the others', and from scratch."""
+    rows, n_features = data.rows(country), len(data.features)
+    # as the ClientApp has them before the first message
+    blank, further = (
+        build_model("mlp", n_features, parameters.model, 0, own).to(start.device)
+        for own in (initial_seed(seed), 0)
+    )
+    further.load_state_dict(start.network.state_dict())
+    fits: Mapping[str, tuple[Network, FitPlan, TrainingParameters]] = {
+        "personal": (further, plan_to_fine_tune(parameters), training_of(parameters)),
+        "local": (blank, plan_to_train_alone(parameters), parameters.training),
+    }
+    to_train, to_select = (
+        Rows(
+            torch.tensor(start.scaler.apply(rows.x[index]), device=start.device),
+            torch.tensor(rows.y[index], device=start.device),
+        )
+        for index in (arrival.train, arrival.validation)
+    )
+    for network, plan, training in fits.values():
+        fit(
+            network,
+            to_train,
+            to_select,
+            training,
+            epochs=plan.epochs,
+            patience=plan.patience,
+            epochs_without_validation=plan.epochs_without_validation,
+            start_is_candidate=plan.start_is_candidate,
+            seed=derive_seed(seed, country, "personalize"),
+        )
+    return {
+        kind: SavedModel(network, start.scaler, start.scaled, start.device)
+        for kind, (network, _, _) in fits.items()
+    }
+
+
+def _predictions(
+    data: FederationData,
+    country: str,
+    seed: int,
+    arrival: _Arrival,
+    models: Mapping[str, SavedModel],
 ) -> list[pd.DataFrame]:
-    """The country's test rows as the models see them that it has on its arrival."""
+    """The country's test rows as some models see them, by kind."""
     rows = data.rows(country)
     test = rows.splits[seed] == SPLITS.index("test")
     told = data.ids[country].loc[test].astype({"label": "int8"})
-    models = {"global": start}
-    if arrival.n_patients:
-        # as the ClientApp has them before the first message
-        blank = build_model("mlp", len(data.features), parameters.model, 0, initial_seed(seed)).to(
-            start.device
-        )
-        further = build_model("mlp", len(data.features), parameters.model, 0, 0).to(start.device)
-        further.load_state_dict(start.network.state_dict())
-        fits: Mapping[str, tuple[Network, FitPlan, TrainingParameters]] = {
-            "personal": (further, plan_to_fine_tune(parameters), training_of(parameters)),
-            "local": (blank, plan_to_train_alone(parameters), parameters.training),
-        }
-        to_train, to_select = (
-            Rows(
-                torch.tensor(start.scaler.apply(rows.x[index]), device=start.device),
-                torch.tensor(rows.y[index], device=start.device),
-            )
-            for index in (arrival.train, arrival.validation)
-        )
-        models = {}
-        for kind, (network, plan, training) in fits.items():
-            fit(
-                network,
-                to_train,
-                to_select,
-                training,
-                epochs=plan.epochs,
-                patience=plan.patience,
-                epochs_without_validation=plan.epochs_without_validation,
-                start_is_candidate=plan.start_is_candidate,
-                seed=derive_seed(seed, country, "personalize"),
-            )
-            models[kind] = SavedModel(network, start.scaler, start.scaled, start.device)
     texts = ("kind", "size", "country", "patient_id", "episode_id")
     return [
         told.assign(
