@@ -54,8 +54,8 @@ def measure(
 
     Args:
         predictions: kind (``took_part``, ``global``, ``personal``, ``local``), size (``0``, numbers
-            of patients, ``all``), strategy, seed, country, n_patients, patient_id, episode_id, label,
-            probability; test rows of the countries that were left out.
+            of patients, ``all``), strategy, seed, country, n_patients, patient_id, episode_id,
+            label, probability; test rows of the countries that were left out.
         test_predictions: of the run in which all countries took part; its federated model of the
             same strategy is seen to be ``took_part``.
         replicates: of the bootstrap.
