@@ -82,8 +82,8 @@ def leave_one_out(
         A row a test episode, seed and model: kind (``took_part``: the model of all; ``global``: the
         others'; ``personal``; ``local``), size (``0`` for the first two, else a number of ``sizes``
         that is below the country's training patients, or ``all``), strategy, seed, country,
-        n_patients (training patients of the country that were used), n_validation_patients (used beside them to choose
-        the epoch), patient_id, episode_id, label, probability.
+        n_patients (training patients of the country that were used), n_validation_patients (used
+        beside them to choose the epoch), patient_id, episode_id, label, probability.
 
     Raises:
         InputError: a country that is not there, or has no test patient; fewer than two countries;
