@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ DEPLOY = PROJECT / "deploy"
 ENV = "deploy_demo"
 SITES = 3
 TOLERANCE = 1e-6
+MARK = "MS_PFL_DEMO"
 TABLES = ("patients", "visits", "relapses", "treatments")
 
 
@@ -65,6 +66,7 @@ class Demo:
             "MS_PFL_BIN": str(Path(sys.executable).parent),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "FLWR_HOME": str(folder / "flwr"),
+            MARK: str(folder),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
         }
@@ -74,8 +76,24 @@ class Demo:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop all that was started."""
+        """Stop all that was started, and what that has started in sessions of its own."""
         self._processes.close()
+        until = time.monotonic() + 10
+        while self.processes() and time.monotonic() < until:
+            time.sleep(0.2)
+        for number in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+    def processes(self) -> list[int]:
+        """Whatever runs by this demonstration: all of it inherits a mark."""
+        mark = f"{MARK}={self.folder}\0".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in path.read_bytes() + b"\0":
+                    found.append(int(path.parent.name))
+        return found
 
     def make_registries(self) -> None:
         """Write the tables of the largest countries of a synthetic registry, a folder a site."""
