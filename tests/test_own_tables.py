@@ -245,6 +245,7 @@ def test_an_empty_folder_name_is_not_the_synthetic_registry(project: KedroProjec
     assert "'registry_folder' is empty" in done.stderr
 
 
+@pytest.mark.timeout(1200)
 def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
     project: KedroProject, tmp_path: Path
 ) -> None:
@@ -256,7 +257,7 @@ def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
         table = pd.read_parquet(path)
         table.to_csv(folder / f"{path.stem}.csv", index=False, date_format="%Y-%m-%d")
     before = digests(folder)
-    few = "federated.rounds=1,centralized.epochs=1,local.epochs=1,fine_tuned.epochs=1"
+    few = "seeds=[0],federated.rounds=1,centralized.epochs=1,local.epochs=1,fine_tuned.epochs=1"
     done = project.kedro(
         "run", "--pipeline=pfl", "--env=smoke",
         f"--params=registry_folder={folder},ray.num_workers=0,{few}",

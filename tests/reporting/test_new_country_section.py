@@ -78,7 +78,8 @@ def test_the_table_has_a_row_a_number_of_patients() -> None:
 def test_the_figure_shows_every_size_and_kind() -> None:
     figure = learning_curve(tables(0.05, 0.01, 0.09)[0])
     for axes in figure.axes:
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "50", "all"]
+        ticks = [label.get_text() for label in axes.get_xticklabels()]
+        assert ticks == ["0\n(2)", "50\n(2)", "all\n(2)"]
         assert "training patients" in axes.get_xlabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "The others' model",

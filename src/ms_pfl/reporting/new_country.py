@@ -44,6 +44,12 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
 
     sizes = sizes_in_order(estimates)
     place = {size: i for i, size in enumerate(sizes)}
+    counted = estimates[
+        (estimates["scope"] == "macro")
+        & (estimates["metric"] == "log_loss")
+        & (estimates["kind"] == "global")
+    ]
+    behind = dict(zip(counted["size"], counted["n_countries"], strict=True))
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), _PANELS, strict=True):
         own = estimates[estimates["metric"] == metric]
@@ -68,10 +74,13 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
                 x, value, "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
                 linestyle="--" if kind == "took_part" else "-",
             )  # fmt: skip
-        axes.set_xticks(range(len(sizes)), [size for size in sizes])
+        axes.set_xticks(range(len(sizes)), [f"{size}\n({behind[size]:.0f})" for size in sizes])
         title = _PANELS[metric]
         better = "higher is better" if metric == "roc_auc" else "lower is better"
-        axes.set(xlabel="training patients of the country", ylabel=f"{title} ({better})")
+        axes.set(
+            xlabel="training patients of the country (countries that have so many)",
+            ylabel=f"{title} ({better})",
+        )
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure
