@@ -10,7 +10,7 @@ folder=$1; shift
 umask 077
 mkdir -p "$folder"
 names=
-for name in "$@"; do
+for name in "$@" localhost 127.0.0.1; do  # the SuperLink's own processes reach it by the last
   case $name in
     *[!0-9.]*) [[ $name == *:* ]] && names+=,IP:$name || names+=,DNS:$name ;;
     *) names+=,IP:$name ;;
