@@ -14,7 +14,7 @@ from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.schemas import Episodes, Splits
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.errors import InputError
-from ms_pfl.hooks import readable
+from ms_pfl.hooks.errors import readable
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
-from ms_pfl.hooks import describe
+from ms_pfl.hooks.parameters import describe
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
 

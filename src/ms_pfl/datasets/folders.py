@@ -1,4 +1,4 @@
-"""Kedro datasets of this project: each a thin door to a domain package."""
+"""Folders as Kedro datasets: each a thin door to a domain package."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 
+from ms_pfl.files import whole_file
+
 if TYPE_CHECKING:
     from ms_pfl.paradigms.unfinished import UnfinishedTrainings
 
 
 class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
-    """A folder of registry tables, one Parquet file a table.
+    """A folder of registry tables, one Parquet file per table.
 
-    Saving writes the tables of the mapping (each to a temporary file that is then renamed) and
+    Saving writes the tables of the mapping (each file whole or not at all) and
     nothing where the mapping is empty. Loading gives the folder's path and reads nothing, so that
     the step which chooses between this folder and somebody's own can run before anything is here.
     """
@@ -41,9 +43,8 @@ class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
         if data:
             self._filepath.mkdir(parents=True, exist_ok=True)
         for name, table in data.items():
-            temporary = self._filepath / f".{name}.parquet.part"
-            table.to_parquet(temporary, index=False)
-            temporary.replace(self._filepath / f"{name}.parquet")
+            with whole_file(self._filepath / f"{name}.parquet") as part:
+                table.to_parquet(part, index=False)
 
     def _exists(self) -> bool:
         return any(self._filepath.glob("*.parquet"))
@@ -162,51 +163,3 @@ class Unfinished(AbstractDataset[Any, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}
-
-
-class MlflowRun(AbstractDataset[dict[str, Any], Any]):
-    """The comparison in MLflow: saving writes the child runs below the open parent run."""
-
-    def __init__(
-        self, files: list[str], figures: str, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Make the dataset.
-
-        Args:
-            files: of the project, to be kept with the parent run.
-            figures: the folder of the figures (PNG), of which the data name those to keep.
-            metadata: for Kedro-Viz; unused here.
-        """
-        self._files = files
-        self._figures = figures
-        self._parent: tuple[Path, str] | None = None
-        self.metadata = metadata
-
-    def open(self, project: Path, run_id: str) -> None:
-        """Name the parent run; the hook that opened it calls this before the first node."""
-        self._parent = project, run_id
-
-    def save(self, data: dict[str, Any]) -> None:
-        """Log ``data``: arguments of :func:`ms_pfl.tracking.runs.log_comparison`, and ``figures``.
-
-        ``figures`` are names of files without their ending.
-        """
-        from ms_pfl.tracking.runs import log_comparison
-
-        if self._parent is None:
-            raise DatasetError("No MLflow parent run is open: run this inside `kedro run`.")
-        project, run_id = self._parent
-        told = dict(data)
-        figures = [project / self._figures / f"{name}.png" for name in told.pop("figures")]
-        files = {"": [project / name for name in self._files], "figures": figures}
-        log_comparison(run_id, files=files, project_path=project, **told)
-
-    def load(self) -> Any:
-        """Refuse: MLflow's own interface reads the store."""
-        raise DatasetError("The MLflow store is read with `mlflow ui`, not by a node.")
-
-    def _exists(self) -> bool:
-        return False  # each run of the pipeline is a run of its own in MLflow
-
-    def _describe(self) -> dict[str, Any]:
-        return {"files": self._files, "figures": self._figures}

@@ -1,8 +1,7 @@
-"""What happens around a `kedro run`: checked parameters, readable errors, MLflow, a last word."""
+"""Compare parameters with their typed models before anything is read or made."""
 
 from __future__ import annotations
 
-import atexit
 import difflib
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel, ValidationError
-
-from ms_pfl.errors import InputError
 
 
 class ParameterCheck:
@@ -140,150 +137,3 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
             return []
         model = found[0]
     return list(model.model_fields)
-
-
-class OneLineErrors:
-    """Turn what a person can mend into one line; a defect keeps its traceback."""
-
-    @hook_impl
-    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
-        """Raise the readable error in place of the one with the traceback."""
-        from ms_pfl.registry.ingest_report import IngestError
-
-        message = readable(error)
-        stopped = next((cause for cause in chain(error) if isinstance(cause, IngestError)), None)
-        if stopped is not None:
-            catalog.save("ingest_report", stopped.report)
-            path = getattr(catalog.get("ingest_report"), "_filepath", "the ingest report")
-            message = f"{message}. All are listed in {path}"
-        if message is not None:
-            raise click.ClickException(message) from None
-
-
-def chain(error: BaseException) -> list[BaseException]:
-    """An error and what lies behind it."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes
-
-
-def readable(error: BaseException) -> str | None:
-    """The one-line message behind ``error``, or None where it is a defect of the program."""
-    from kedro.validation.exceptions import DataValidationError
-
-    causes = chain(error)
-    for cause in causes:
-        if isinstance(cause, InputError):
-            return str(cause)
-    for cause in causes:
-        if isinstance(cause, DataValidationError):
-            return " ".join(str(cause).split())
-        if isinstance(cause, FileNotFoundError) and cause.filename:
-            return (
-                f"{cause.filename} does not exist. Run the pipeline that makes it first: "
-                "`kedro run --pipeline=pfl` runs them all in order."
-            )
-    return None
-
-
-class FinishedRun:
-    """A run that has ended well leaves nothing for a later one to go on from."""
-
-    @hook_impl
-    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Remove what its trainings kept."""
-        if "unfinished" in pipeline.inputs():
-            catalog.get("unfinished").finish()
-
-
-class MlflowParent:
-    """Open the parent run before the first node and close it as what the run has become.
-
-    Only where the pipeline logs to MLflow at all: other pipelines never import it.
-    """
-
-    def __init__(self) -> None:
-        """Start without an open run."""
-        self._project = Path.cwd()
-        self._parameters: dict[str, Any] = {}
-        self._env = "base"
-        self._run_id: str | None = None
-
-    @hook_impl
-    def after_context_created(self, context: Any) -> None:
-        """Remember where the project is and what the run is configured with."""
-        self._project = Path(context.project_path)
-        self._env = context.env or "base"
-        self._parameters = dict(context.config_loader["parameters"])
-
-    @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Open the parent run and tell the dataset that logs below it."""
-        if "mlflow_run" not in pipeline.outputs():
-            return
-        from ms_pfl.tracking.parameters import TrackingParameters
-        from ms_pfl.tracking.runs import open_parent
-
-        names = ",".join(run_params["pipeline_names"] or ["__default__"])
-        self._run_id = open_parent(
-            self._project,
-            TrackingParameters.model_validate(self._parameters["tracking"]),
-            run_name=f"{names} ({self._env})",
-            params=self._parameters,
-            tags={"pipeline": names, "env": self._env},
-        )
-        catalog["mlflow_run"].open(self._project, self._run_id)
-        atexit.register(self._close, "KILLED")
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """The run has done its work."""
-        self._close("FINISHED")
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """The run has failed; what it logged before stays."""
-        self._close("FAILED")
-
-    def _close(self, status: str) -> None:
-        if self._run_id is not None:
-            from ms_pfl.tracking.runs import close_parent
-
-            close_parent(self._run_id, status, project_path=self._project)
-            self._run_id = None
-
-
-class RunSummary:
-    """The last lines of a run: Table 1, and where the rest lies."""
-
-    def __init__(self) -> None:
-        """Start with the working directory as the project."""
-        self._project = Path.cwd()
-        self._experiment = ""
-
-    @hook_impl
-    def after_context_created(self, context: Any) -> None:
-        """Remember where the project is and what its experiment is called."""
-        self._project = Path(context.project_path)
-        self._experiment = context.config_loader["parameters"]["tracking"]["experiment"]
-
-    @hook_impl
-    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Print what the pipeline that ran is about."""
-        from ms_pfl import console
-
-        outputs = pipeline.all_outputs()
-        if "table1" in outputs:
-            console.show_results(
-                *(catalog.load(name) for name in ("table1", "table1_notes", "headline"))
-            )
-            logged = self._experiment if "mlflow_run" in outputs else None
-            console.show_places(self._project, logged, report="report" in outputs)
-        elif "audit_table" in outputs:
-            console.show_audit(catalog.load("audit_table"), self._project)
-        elif "new_patients" in outputs:
-            console.show_predictions(catalog.load("new_patients_notes"), self._project)
-        elif "attrition" in outputs:
-            console.show_attrition(catalog.load("attrition"))
-            console.show_prevalence(catalog.load("prevalence"))

@@ -1,0 +1,66 @@
+"""The parent run in MLflow of a `kedro run`."""
+
+from __future__ import annotations
+
+import atexit
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+
+class MlflowParent:
+    """Open the parent run before the first node and close it as what the run has become.
+
+    Only where the pipeline logs to MLflow at all: other pipelines never import it.
+    """
+
+    def __init__(self) -> None:
+        """Start without an open run."""
+        self._project = Path.cwd()
+        self._parameters: dict[str, Any] = {}
+        self._env = "base"
+        self._run_id: str | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Remember where the project is and what the run is configured with."""
+        self._project = Path(context.project_path)
+        self._env = context.env or "base"
+        self._parameters = dict(context.config_loader["parameters"])
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Open the parent run and tell the dataset that logs below it."""
+        if "mlflow_run" not in pipeline.outputs():
+            return
+        from ms_pfl.tracking.parameters import TrackingParameters
+        from ms_pfl.tracking.runs import open_parent
+
+        names = ",".join(run_params["pipeline_names"] or ["__default__"])
+        self._run_id = open_parent(
+            self._project,
+            TrackingParameters.model_validate(self._parameters["tracking"]),
+            run_name=f"{names} ({self._env})",
+            params=self._parameters,
+            tags={"pipeline": names, "env": self._env},
+        )
+        catalog["mlflow_run"].open(self._project, self._run_id)
+        atexit.register(self._close, "KILLED")
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """The run has done its work."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """The run has failed; what it logged before stays."""
+        self._close("FAILED")
+
+    def _close(self, status: str) -> None:
+        if self._run_id is not None:
+            from ms_pfl.tracking.runs import close_parent
+
+            close_parent(self._run_id, status, project_path=self._project)
+            self._run_id = None
