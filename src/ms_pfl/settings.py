@@ -3,7 +3,15 @@
 import warnings
 
 from ms_pfl.console import widen_pipes
-from ms_pfl.hooks import FinishedRun, MlflowParent, OneLineErrors, ParameterCheck, RunSummary
+from ms_pfl.hooks import (
+    FinishedRun,
+    Lineage,
+    MlflowParent,
+    OneLineErrors,
+    ParameterCheck,
+    RunLock,
+    RunSummary,
+)
 
 widen_pipes()
 
@@ -18,7 +26,15 @@ warnings.filterwarnings("ignore", message="One or more dataset names contain '.'
 warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 
 # Kedro calls hooks of one kind from last to first: MLflow sees an error before it is reworded.
-HOOKS = (OneLineErrors(), RunSummary(), FinishedRun(), MlflowParent(), ParameterCheck())
+HOOKS = (
+    OneLineErrors(),
+    RunSummary(),
+    FinishedRun(),
+    MlflowParent(),
+    Lineage(),
+    RunLock(),
+    ParameterCheck(),
+)
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 

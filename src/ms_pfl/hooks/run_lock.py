@@ -1,0 +1,57 @@
+"""One run at a time in the data folder of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+from ms_pfl.folder_lock import FolderLock, hold
+
+
+class RunLock:
+    """Hold the project's data folder from before the first node until the run has ended.
+
+    A process that ends in any other way gives the lock back with its end.
+    """
+
+    def __init__(self) -> None:
+        """Start without a lock."""
+        self._project = Path.cwd()
+        self._lock: FolderLock | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the project's folder."""
+        self._project = Path(context.project_path)
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Take the lock.
+
+        Raises:
+            InputError: another run has it; the message names its process and when it started.
+        """
+        self.release()  # of a run of this process that a later hook stopped before its first node
+        self._lock = hold(
+            self._project / "data",
+            "A kedro run",
+            "end that process, or run in a copy of the project",
+        )
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Give the lock back."""
+        self.release()
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self) -> None:
+        """Give the lock back before the error is reworded."""
+        self.release()
+
+    def release(self) -> None:
+        """Give the lock back, if it is held."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
