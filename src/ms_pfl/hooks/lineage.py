@@ -11,33 +11,18 @@ from kedro.framework.hooks import hook_impl
 from kedro.io.core import AbstractVersionedDataset
 
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.steps import step_to_run
-from ms_pfl.lineage import (
-    LEDGER,
-    Conflict,
-    Ledger,
-    Origin,
-    Record,
-    combine,
-    conflicts,
-    content_digest,
-    first_difference,
-    stamp,
+from ms_pfl.hooks.run_files import (
+    CONTENT,
+    NEUTRAL,
+    SOURCE,
+    RunFiles,
+    UnknownOriginError,
+    settings_among,
 )
+from ms_pfl.hooks.steps import step_to_run
+from ms_pfl.lineage import LEDGER, Conflict, Ledger, Origin, combine, conflicts, first_difference
 from ms_pfl.provenance import source_digest
 
-#: Settings that decide how a run computes, not what comes out.
-NEUTRAL = frozenset({"ray", "checkpoints", "device", "tracking"})
-#: Settings that name and spell the tables that a run begins with. A run that goes on from the
-#: episodes of an earlier one has theirs.
-SOURCE = frozenset(
-    {"registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder", "heart_rows"}
-)
-_TABLES = ("registry_folder", "episodes_file", "heart_folder")
-#: A dataset that reads the file of another one.
-_ALIASES = {"earlier_episodes": "episodes"}
-#: Files that a user may have put there.
-_MAY_BE_FOREIGN = frozenset({"episodes"})
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +33,7 @@ class Lineage:
         """Start outside a run."""
         self._project = Path.cwd()
         self._settings: dict[str, Any] = {}
-        self._run: _Run | None = None
+        self._run: _Checks | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -68,7 +53,9 @@ class Lineage:
                 than those of this run.
         """
         ledger = Ledger(self._project / "data" / LEDGER)
-        self._run = _Run(ledger, self._project, self._settings, run_params, pipeline, catalog)
+        explicit = run_params.get("runtime_params") or {}
+        files = RunFiles(ledger, self._project, self._settings, explicit, pipeline, catalog)
+        self._run = _Checks(files, run_params, pipeline, catalog)
         self._run.check_start()
 
     @hook_impl
@@ -81,13 +68,13 @@ class Lineage:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
         """Record what the file is made from."""
         if self._run is not None:
-            self._run.record(dataset_name, data, node)
+            self._run.files.record(dataset_name, data, node)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Tidy up the ledger."""
         if self._run is not None:
-            self._run.ledger.compact()
+            self._run.files.ledger.compact()
         self._run = None
 
     @hook_impl
@@ -96,28 +83,14 @@ class Lineage:
         self._run = None
 
 
-class _Run:
-    """A run: the settings, the files that it begins with, and what it has made so far."""
+class _Checks:
+    """The checks of one run; what is wrong is an InputError that names the step to run."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        project: Path,
-        settings: Mapping[str, Any],
-        run_params: Mapping[str, Any],
-        pipeline: Any,
-        catalog: Any,
+        self, files: RunFiles, run_params: Mapping[str, Any], pipeline: Any, catalog: Any
     ) -> None:
-        self.ledger = ledger
-        self._project, self._settings, self._pipeline = project, settings, pipeline
-        self._catalog, self._run_params = catalog, run_params
-        self._used = {name for node in pipeline.nodes for name in self._inputs(node)}
-        # from the episodes of an earlier run, and so from its tables
-        self._goes_on = "earlier_episodes" in self._used or "episodes" not in pipeline.all_outputs()
-        self._explicit = set(run_params.get("runtime_params") or {})
-        self._predicts = "new_patients" in pipeline.outputs()
-        self._made: dict[str, Origin] = {}
-        self._of_node: dict[str, Origin] = {}
+        self.files = files
+        self._run_params, self._pipeline, self._catalog = run_params, pipeline, catalog
 
     def check_start(self) -> None:
         """Check the files that the run begins with."""
@@ -126,96 +99,45 @@ class _Run:
                 "the ParallelRunner keeps no record of what files are made from; leave out "
                 "--runner: the clients of a federation train side by side anyway"
             )
-        begins_with = sorted(self._used & set(self._pipeline.inputs()))
-        self._check_there(begins_with)
-        origins = {_alias(name): self._origin(name) for name in begins_with}
+        self._check_there()
+        origins = self._origins(self.files.begins_with)
         self._check(origins)
         self._check_settings(origins)
         if self._run_params.get("only_missing_outputs"):
             self._check_existing()
         self._note_other_code(origins)
-        if "parameters" in self._used and self._goes_on:
+        if "parameters" in self.files.used and self.files.goes_on:
             # what is reported of the source is what the files were made from
             of_source = combine(origins.values()).settings
-            told = {n: self.ledger.value(of_source[n]) for n in sorted(SOURCE & set(of_source))}
+            value = self.files.ledger.value
+            told = {name: value(of_source[name]) for name in sorted(SOURCE & set(of_source))}
             parameters = self._catalog.get("parameters")
             parameters.save({**parameters.load(), **told})
 
     def check_node(self, node: Any) -> None:
         """Check that the inputs of a node fit together, whichever of them this run has made."""
-        self._check({_alias(name): self._origin(name) for name in self._inputs(node)})
+        self._check(self._origins(self.files.inputs(node)))
 
-    def record(self, dataset: str, data: Any, node: Any) -> None:
-        """Take down what a dataset that was just saved is made from."""
-        path = self._path(dataset)
-        if dataset == "synthetic_registry" and not data:
-            return  # nothing was simulated or written
-        if node.name not in self._of_node:
-            self._of_node[node.name] = self._origin_of_node(node)
-        origin = self._of_node[node.name]
-        now = None if path is None else stamp(path)
-        if path is None or now is None:
-            self._made[dataset] = origin
-            return
-        digest = content_digest(path)
-        self._made[dataset] = Origin({**origin.files, dataset: digest}, origin.settings)
-        self.ledger.add(dataset, Record(digest, now, node.name, source_digest(), origin))
-
-    def _origin_of_node(self, node: Any) -> Origin:
-        read = self._inputs(node)
-        origin = combine(self._origin(name) for name in read)
-        names = {name.removeprefix("params:").split(".")[0] for name in read if _is_setting(name)}
-        if "parameters" in read:
-            names |= set(self._settings)
-        if self._goes_on:
-            names -= SOURCE
-        files = {name: d for name, d in origin.files.items() if name not in node.outputs}
-        settings = {name: self.ledger.digest_of(self._settings[name]) for name in names - NEUTRAL}
-        settings |= {_content(name): self._content(name) for name in names & set(_TABLES)}
-        return Origin(files, {**origin.settings, **settings})
-
-    def _inputs(self, node: Any) -> list[str]:
-        """Return the inputs of a node that it uses with these settings."""
-        given = {name for name in _TABLES if self._settings[name] is not None}
-        unused = set()
-        if "registry_folder" in given:
-            unused.add("synthetic_registry")
-        if given & {"episodes_file", "heart_folder"}:
-            unused.add("earlier_episodes")
-        return [name for name in node.inputs if name not in unused]
-
-    def _origin(self, name: str) -> Origin:
-        name = _alias(name)
-        if name in self._made:
-            return self._made[name]
-        path = self._path(name)
-        now = None if path is None else stamp(path)
-        if path is None or now is None:  # a setting, or a file that may be absent
-            return Origin()
-        record = self.ledger[name]
-        if name == "predictor" and self._predicts:
-            return Origin()  # it checks itself, and serves whatever became of its data
-        if record is not None and now != record.stamp and record.digest != content_digest(path):
-            record = None
-        if record is not None:
-            origin = Origin({**record.origin.files, name: record.digest}, record.origin.settings)
-        elif name in _MAY_BE_FOREIGN:
-            origin = Origin({name: content_digest(path)})
-        else:
+    def _origins(self, names: Iterable[str]) -> dict[str, Origin]:
+        try:
+            return self.files.origins(names)
+        except UnknownOriginError as error:
+            name = str(error.args[0])
             raise InputError(
-                f"{self._shown(name)} has no record of what it was made from (it was changed, "
-                f"copied here, or made by an earlier version); {self._run_first([name])}"
-            )
-        return origin
+                f"{self.files.shown(name)} has no record of what it was made from (it was "
+                f"changed, copied here, or made by an earlier version); {self._run_first([name])}"
+            ) from None
 
-    def _check_there(self, names: Iterable[str]) -> None:
+    def _check_there(self) -> None:
         absent = []
-        for name in names:
-            path, dataset = self._path(name), self._catalog.get(name)
+        for name in self.files.begins_with:
+            path, dataset = self.files.path(name), self._catalog.get(name)
             if path is not None and isinstance(dataset, AbstractVersionedDataset):
                 absent += [] if path.exists() else [name]
         if absent:
-            raise InputError(f"{self._shown(absent[0])} does not exist; {self._run_first(absent)}")
+            raise InputError(
+                f"{self.files.shown(absent[0])} does not exist; {self._run_first(absent)}"
+            )
 
     def _check(self, origins: Mapping[str, Origin]) -> None:
         found = conflicts(origins)
@@ -223,164 +145,79 @@ class _Run:
             # the first cause is told by what the run reads itself, or else by the episodes
             known = [*origins, "episodes"]
             first = min(found, key=lambda conflict: conflict.name not in known)
-            raise InputError(self._describe(first, origins))
+            raise InputError(f"{self._describe(first)}; {self._run_first(origins)}")
 
-    def _describe(self, conflict: Conflict, origins: Mapping[str, Origin]) -> str:
+    def _describe(self, conflict: Conflict) -> str:
+        value, shown = self.files.ledger.value, self.files.shown
         (one, first), (other, second) = list(conflict.values.items())[:2]
-        a, b = self._shown(first[0]), self._shown(second[0])
-        if conflict.kind == "setting" and not conflict.name.startswith("content of "):
-            place, was, is_ = first_difference(
-                self.ledger.value(one), self.ledger.value(other), conflict.name
-            )
-            said = f"{a} was made with {place} = {was!r} and {b} with {is_!r}"
-        elif conflict.name in (first[0], second[0]):
+        a, b = shown(first[0]), shown(second[0])
+        if conflict.kind == "setting" and not conflict.name.startswith(CONTENT):
+            place, was, is_ = first_difference(value(one), value(other), conflict.name)
+            return f"{a} was made with {place} = {was!r} and {b} with {is_!r}"
+        if conflict.name in (first[0], second[0]):
             whole, part = (a, b) if conflict.name == first[0] else (b, a)
-            said = f"{part} was made from another version of {whole} than the one that is there"
-        else:
-            what = self._shown(conflict.name).removeprefix("content of ")
-            said = f"{a} and {b} were made from different versions of {what}"
-        return f"{said}; {self._run_first(origins)}"
+            return f"{part} was made from another version of {whole} than the one that is there"
+        what = shown(conflict.name).removeprefix(CONTENT)
+        return f"{a} and {b} were made from different versions of {what}"
 
     def _check_settings(self, origins: Mapping[str, Origin]) -> None:
         """Check that files were made with the settings that this run reads or was given."""
-        explicit = self._explicit
-        read = self._used
-        direct = {name.removeprefix("params:").split(".")[0] for name in read if _is_setting(name)}
-        names = direct | (set(self._settings) if "parameters" in read else set()) - SOURCE
-        names |= explicit - (direct & SOURCE)
+        files = self.files
+        read = settings_among(files.used)
+        names = read | (set(files.settings) if "parameters" in files.used else set())
+        # of its tables a run that goes on from episodes reads nothing, unless it was told so
+        names = (names - SOURCE) | (files.explicit - (read & SOURCE))
         names |= {"synthetic_registry"} & set(origins)
-        names -= SOURCE - (explicit - direct)
-        for name in sorted(names - NEUTRAL):
-            now = self.ledger.digest_of(self._settings[name]) if name in self._settings else ""
+        for name in sorted((names & set(files.settings)) - NEUTRAL):
+            now = files.ledger.digest_of(files.settings[name])
             for dataset, origin in origins.items():
                 if origin.settings.get(name, now) != now:
-                    raise InputError(self._other_setting(name, dataset, origin, origins))
-
-    def _other_setting(
-        self, name: str, dataset: str, origin: Origin, origins: Iterable[str]
-    ) -> str:
-        place, was, is_ = first_difference(
-            self.ledger.value(origin.settings[name]), self._settings[name], name
-        )
-        return (
-            f"{self._shown(dataset)} was made with {place} = {was!r}, and this run has {is_!r}; "
-            f"set it so here too, or {self._run_first(origins)}"
-        )
+                    before = files.ledger.value(origin.settings[name])
+                    place, was, is_ = first_difference(before, files.settings[name], name)
+                    raise InputError(
+                        f"{files.shown(dataset)} was made with {place} = {was!r}, and this run "
+                        f"has {is_!r}; set it so here too, or {self._run_first(origins)}"
+                    )
 
     def _check_existing(self) -> None:
         """Check that outputs which --only-missing-outputs passes over are those of this run."""
+        files = self.files
         for node in self._pipeline.nodes:
+            expected = files.digests(settings_among(files.inputs(node)))
             for name in node.outputs:
-                path = self._path(name)
-                if path is None or stamp(path) is None:
+                path, record = files.path(name), files.ledger[name]
+                if path is None or not path.exists():
                     continue
-                record = self.ledger[name]
-                if record is None or record.digest != content_digest(path):
+                if record is None or not files.is_as_recorded(name):
                     self._refuse_existing(name, "origin")
-                origin = self._origin(name)
-                for setting, digest in self._expected(node).settings.items():
-                    if origin.settings.get(setting, digest) != digest:
-                        self._refuse_existing(name, setting)
-                for file, digest in origin.files.items():
-                    other = self._path(file)
-                    there = file != name and other is not None and stamp(other) is not None
-                    if there and other is not None and content_digest(other) != digest:
-                        self._refuse_existing(name, self._shown(file))
+                else:
+                    of_now = record.origin.settings
+                    other = [key for key, d in expected.items() if of_now.get(key, d) != d]
+                    changed = files.changed_since(record.origin)
+                    for what in [*other, *map(files.shown, changed)]:
+                        self._refuse_existing(name, what)
 
     def _refuse_existing(self, name: str, what: str) -> None:
         raise InputError(
-            f"{self._shown(name)} is there, but was made with another {what} than this run has; "
-            "run the same command without --only-missing-outputs"
+            f"{self.files.shown(name)} is there, but was made with another {what} than this run "
+            "has; run the same command without --only-missing-outputs"
         )
 
-    def _expected(self, node: Any) -> Origin:
-        names = {
-            name.removeprefix("params:").split(".")[0]
-            for name in self._inputs(node)
-            if _is_setting(name)
-        }
-        settings = {name: self.ledger.digest_of(self._settings[name]) for name in names - NEUTRAL}
-        contents = {_content(name): self._content(name) for name in names & set(_TABLES)}
-        return Origin({}, settings | contents)
-
     def _note_other_code(self, origins: Mapping[str, Origin]) -> None:
-        records = {name: self.ledger[name] for name in origins}
-        other = [name for name, r in records.items() if r is not None and r.code != source_digest()]
-        if other:
-            _log.warning(
-                "%s was made by another version of ms_pfl than the one that runs now; a new "
-                "`kedro run` of everything gives results of one version", self._shown(other[0]),
-            )  # fmt: skip
+        for name in origins:
+            record = self.files.ledger[name]
+            if record is not None and record.code != source_digest():
+                _log.warning(
+                    "%s was made by another version of ms_pfl than the one that runs now; a new "
+                    "run of everything gives results of one version", self.files.shown(name),
+                )  # fmt: skip
+                return
 
     def _run_first(self, names: Iterable[str]) -> str:
         """Say which pipeline makes the files again that are not as this run needs them."""
-        given = self._settings
-        custom = given["episodes_file"] is not None or given["heart_folder"] is not None
-        if not custom and given["registry_folder"] is None:
-            episodes = self.ledger["episodes"]
-            made_with = {} if episodes is None else episodes.origin.settings
-            custom = any(
-                self.ledger.value(made_with.get(name, ""))
-                for name in ("episodes_file", "heart_folder")
-            )
-        step = step_to_run(names, self._is_stale, from_custom_table=custom)
+        files = self.files
+        step = step_to_run(names, files.is_stale, from_custom_table=files.from_custom_table())
         env = self._run_params.get("env")
         where = f" --env={env}" if env and env != "local" else ""
-        same = " and the same --params" if self._run_params.get("runtime_params") else ""
+        same = " and the same --params" if files.explicit else ""
         return f"run `kedro run --pipeline={step}{where}`{same} first"
-
-    def _is_stale(self, name: str) -> bool:
-        """Return whether a file is not what the files and settings of now would give."""
-        path, record = self._path(name), self.ledger[name]
-        if path is None or (name == "synthetic_registry" and self._settings["registry_folder"]):
-            return False
-        if record is None or stamp(path) is None or content_digest(path) != record.digest:
-            return name not in _MAY_BE_FOREIGN or stamp(path) is None
-        for setting, digest in record.origin.settings.items():
-            compared = setting not in NEUTRAL | (SOURCE - self._explicit)
-            if (
-                compared
-                and setting in self._settings
-                and self.ledger.digest_of(self._settings[setting]) != digest
-            ):
-                return True
-        for file, digest in record.origin.files.items():
-            other = self._path(file)
-            if other is not None and stamp(other) and content_digest(other) != digest:
-                return True
-        return False
-
-    def _path(self, name: str) -> Path | None:
-        if _is_setting(name) or name == "parameters":
-            return None
-        written = getattr(self._catalog.get(_alias(name)), "_filepath", None)
-        return None if written is None else Path(written)
-
-    def _content(self, name: str) -> str:
-        """Return a digest of the tables that a setting names."""
-        value = self._settings[name]
-        if value is None:
-            return ""
-        path = Path(value).expanduser()
-        if path.is_file():
-            return content_digest(path)
-        files = sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else []
-        return self.ledger.digest_of([[file.name, content_digest(file)] for file in files])
-
-    def _shown(self, name: str) -> str:
-        path = self._path(name)
-        if path is None:
-            return name
-        return str(path.relative_to(self._project) if path.is_relative_to(self._project) else path)
-
-
-def _alias(name: str) -> str:
-    return _ALIASES.get(name, name)
-
-
-def _is_setting(name: str) -> bool:
-    return name.startswith("params:")
-
-
-def _content(name: str) -> str:
-    return f"content of {name}"

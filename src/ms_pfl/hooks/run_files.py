@@ -1,0 +1,213 @@
+"""The files and settings of one run: what they are made from, by the ledger of the data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ms_pfl.lineage import Ledger, Origin, Record, combine, content_digest, stamp
+from ms_pfl.provenance import source_digest
+
+#: Settings that decide how a run computes, not what comes out.
+NEUTRAL = frozenset({"ray", "checkpoints", "device", "tracking"})
+#: Settings that name and spell the tables that a run begins with. A run that goes on from the
+#: episodes of an earlier one has theirs.
+SOURCE = frozenset(
+    {"registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder", "heart_rows"}
+)
+CONTENT = "content of "
+_TABLES = frozenset({"registry_folder", "episodes_file", "heart_folder"})
+_CUSTOM = ("episodes_file", "heart_folder")
+#: A dataset that reads the file of another one.
+_ALIASES = {"earlier_episodes": "episodes"}
+#: Files that a user may have put there.
+_MAY_BE_FOREIGN = frozenset({"episodes"})
+
+
+class UnknownOriginError(LookupError):
+    """A file of which nothing is recorded, or something else than is there."""
+
+
+class RunFiles:
+    """What the files of a run are made from: those it begins with and those it has made so far."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        project: Path,
+        settings: Mapping[str, Any],
+        explicit: Iterable[str],
+        pipeline: Any,
+        catalog: Any,
+    ) -> None:
+        """Look at a run before its first node.
+
+        Args:
+            ledger: of the data folder.
+            project: its folder.
+            settings: all parameters, as JSON has them.
+            explicit: names of those that were given for this run.
+            pipeline: that is to run.
+            catalog: of its datasets.
+        """
+        self.ledger, self.settings = ledger, settings
+        self.explicit = frozenset(explicit)
+        self._project, self._catalog = project, catalog
+        self.used = {name for node in pipeline.nodes for name in self.inputs(node)}
+        self.begins_with = sorted(self.used & set(pipeline.inputs()))
+        # from the episodes of an earlier run, and so from its tables
+        self.goes_on = "earlier_episodes" in self.used or "episodes" not in pipeline.all_outputs()
+        self._predicts = "new_patients" in pipeline.outputs()
+        self._made: dict[str, Origin] = {}
+        self._of_node: dict[str, Origin] = {}
+
+    def inputs(self, node: Any) -> list[str]:
+        """Return the inputs of a node that it uses with these settings."""
+        given = {name for name in _TABLES if self.settings[name] is not None}
+        unused = set()
+        if "registry_folder" in given:
+            unused.add("synthetic_registry")
+        if given & set(_CUSTOM):
+            unused.add("earlier_episodes")
+        return [name for name in node.inputs if name not in unused]
+
+    def origins(self, names: Iterable[str]) -> dict[str, Origin]:
+        """Return what some datasets are made from, each among its own files.
+
+        Raises:
+            UnknownOriginError: nothing is known of one, which it names.
+        """
+        return {_ALIASES.get(name, name): self._origin(name) for name in names}
+
+    def _origin(self, name: str) -> Origin:
+        name = _ALIASES.get(name, name)
+        if name in self._made:
+            return self._made[name]
+        path = self.path(name)
+        if path is None or stamp(path) is None:  # a setting, or a file that may be absent
+            return Origin()
+        if name == "predictor" and self._predicts:
+            return Origin()  # it checks itself, and serves whatever became of its data
+        record = self.ledger[name]
+        if record is not None and self.is_as_recorded(name):
+            return Origin({**record.origin.files, name: record.digest}, record.origin.settings)
+        if name in _MAY_BE_FOREIGN:
+            return Origin({name: content_digest(path)})
+        raise UnknownOriginError(name)
+
+    def record(self, dataset: str, data: Any, node: Any) -> None:
+        """Take down what a dataset that was just saved is made from."""
+        if dataset == "synthetic_registry" and not data:
+            return  # nothing was simulated or written
+        if node.name not in self._of_node:
+            self._of_node[node.name] = self._origin_of_outputs(node)
+        origin = self._of_node[node.name]
+        path = self.path(dataset)
+        now = None if path is None else stamp(path)
+        if path is None or now is None:
+            self._made[dataset] = origin
+            return
+        digest = content_digest(path)
+        self._made[dataset] = Origin({**origin.files, dataset: digest}, origin.settings)
+        self.ledger.add(dataset, Record(digest, now, node.name, source_digest(), origin))
+
+    def _origin_of_outputs(self, node: Any) -> Origin:
+        read = self.inputs(node)
+        origin = combine(self._origin(name) for name in read)
+        names = settings_among(read)
+        if "parameters" in read:
+            names |= set(self.settings)
+        if self.goes_on:
+            names -= SOURCE
+        files = {name: d for name, d in origin.files.items() if name not in node.outputs}
+        return Origin(files, {**origin.settings, **self.digests(names)})
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """Return digests of some settings, and of the tables that they name."""
+        wanted = set(names) - NEUTRAL
+        settings = {name: self.ledger.digest_of(self.settings[name]) for name in sorted(wanted)}
+        return settings | {CONTENT + name: self._content(name) for name in sorted(wanted & _TABLES)}
+
+    def _content(self, name: str) -> str:
+        """Return a digest of the tables that a setting names."""
+        from ms_pfl.registry.contract import CONTRACT
+        from ms_pfl.registry.heart_disease import HOSPITALS
+
+        value = self.settings[name]
+        path = Path(value or "").expanduser()
+        if value is None or not path.exists():
+            return ""
+        if path.is_file():
+            return content_digest(path)
+        files = [
+            file
+            for file in sorted(path.glob("*"))
+            if file.is_file() and (file.stem.lower() in CONTRACT or file.name in HOSPITALS.values())
+        ]
+        return self.ledger.digest_of([[file.name, content_digest(file)] for file in files])
+
+    def is_as_recorded(self, name: str) -> bool:
+        """Return whether a file is there and is the one that its record is of."""
+        path, record = self.path(name), self.ledger[name]
+        now = None if path is None else stamp(path)
+        if path is None or now is None or record is None:
+            return False
+        return now == record.stamp or content_digest(path) == record.digest
+
+    def changed_since(self, origin: Origin) -> list[str]:
+        """Return the files of an origin that are there and have become others."""
+        found = []
+        for name, digest in origin.files.items():
+            path = self.path(name)
+            if path is not None and stamp(path) is not None and content_digest(path) != digest:
+                found.append(name)
+        return found
+
+    def is_stale(self, name: str) -> bool:
+        """Return whether a file is not what the files and settings of now would give."""
+        path, record = self.path(name), self.ledger[name]
+        if path is None or (name == "synthetic_registry" and self.settings["registry_folder"]):
+            return False
+        if record is None or not self.is_as_recorded(name):
+            return name not in _MAY_BE_FOREIGN or stamp(path) is None
+        compared = set(self.settings) - NEUTRAL - (SOURCE - self.explicit)
+        return bool(self.changed_since(record.origin)) or any(
+            self.ledger.digest_of(self.settings[setting]) != digest
+            for setting, digest in record.origin.settings.items()
+            if setting in compared
+        )
+
+    def from_custom_table(self) -> bool:
+        """Return whether the episodes come, or came, from a custom table."""
+        if any(self.settings[name] is not None for name in _CUSTOM):
+            return True
+        episodes = self.ledger["episodes"]
+        if self.settings["registry_folder"] is not None or episodes is None:
+            return False
+        return any(self.ledger.value(episodes.origin.settings.get(name, "")) for name in _CUSTOM)
+
+    def path(self, name: str) -> Path | None:
+        """Return where a dataset is; None: in memory."""
+        if name.startswith("params:") or name == "parameters":
+            return None
+        written = getattr(self._catalog.get(_ALIASES.get(name, name)), "_filepath", None)
+        return None if written is None else Path(written)
+
+    def shown(self, name: str) -> str:
+        """Return a dataset's file as a user knows it."""
+        path = self.path(name)
+        if path is None:
+            return name
+        return str(path.relative_to(self._project) if path.is_relative_to(self._project) else path)
+
+
+def settings_among(inputs: Iterable[str]) -> set[str]:
+    """Return the top-level settings among the inputs of nodes.
+
+    >>> sorted(settings_among(["params:ray.num_workers", "params:seeds", "episodes"]))
+    ['ray', 'seeds']
+    """
+    return {
+        name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")
+    }
