@@ -249,3 +249,13 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     lines.append("Pipeline  kedro viz run")
     for line in lines:
         get_console().print(line, soft_wrap=True, highlight=False)
+
+
+def show_lost_record(reason: str, command: str) -> None:
+    """Print that the run is not recorded in MLflow, why, and the command that records it later."""
+    get_console().print(
+        f"MLflow    this run is not recorded ({reason}); record it later with: {command}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
