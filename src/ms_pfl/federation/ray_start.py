@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from ms_pfl.federation.parameters import RayParameters
 _LONGEST = 103 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 _PREFIX = "ms_pfl_"
 _FILES = 256  # Ray's processes do not start with fewer file handles
+# an error or worse in the logs of Ray's processes
+_SEVERE = re.compile(r"^\[\S+ \S+ [CFE] [^\]]*\] \(\w+\) \S+ (.*)", re.MULTILINE)
 _folders: list[Path] = []
 _WITHOUT = "or compute without Ray: --params=ray.num_workers=0 gives the same results"
 
@@ -41,6 +45,10 @@ def stop_ray() -> None:
     import ray
 
     ray.shutdown()
+    _remove_folders()
+
+
+def _remove_folders() -> None:
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)
 
@@ -52,7 +60,6 @@ def _start_here(parameters: RayParameters) -> None:
     wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
     _check_file_handles()
     folder = _session_folder()
-    _folders.append(folder)
     try:
         ray.init(
             address="local",
@@ -62,13 +69,24 @@ def _start_here(parameters: RayParameters) -> None:
             **_quiet(),
         )
     except BaseException as error:
+        logged = _logged(folder)
         stop_ray()
         if not isinstance(error, Exception):
             raise
         failure = failure_of(error)
-        cause = failure.cause if failure else one_line(str(error), 200).rstrip(".")
+        cause = failure.cause if failure else logged or one_line(str(error), 200).rstrip(".")
         remedy = f"{failure.remedy}, {_WITHOUT}" if failure else _WITHOUT.removeprefix("or ")
         raise InputError(f"Ray does not start on this machine: {cause}; {remedy}") from error
+
+
+def _logged(folder: Path) -> str:
+    """What Ray's processes have written last about an error that ended them."""
+    logs = folder / "session_latest" / "logs"
+    for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
+        with suppress(OSError):
+            if said := _SEVERE.findall((logs / name).read_text(errors="replace")):
+                return f"{name.partition('.')[0]}: {one_line(said[-1], 250)}"
+    return ""
 
 
 def _join(address: str) -> None:
@@ -123,11 +141,13 @@ def _session_folder() -> Path:
             continue
         try:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            _folders.append(folder)
             (folder / "probe").write_bytes(bytes(2**20))  # a full disk takes the folder alone
             (folder / "probe").unlink()
             return folder
         except OSError as error:
             reasons.append(f"{parent}: {error.strerror}")
+            _remove_folders()
     raise InputError(
         "Ray needs a writable folder whose path has at most "
         f"{_LONGEST - len(_PREFIX) - 9} bytes ({'; '.join(reasons)}); name one in the environment "
