@@ -21,6 +21,8 @@ from ms_pfl.federation.parameters import RayParameters
 # at most 107 bytes (103 on macOS).
 _LONGEST = 103 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 _PREFIX = "ms_pfl_"
+_INNER = "r"  # Ray opens its folder to everybody; the one around it is ours alone
+_NAME = len(f"/{_PREFIX}12345678/{_INNER}")
 _FILES = 256  # Ray's processes do not start with fewer file handles
 # an error or worse in the logs of Ray's processes
 _SEVERE = re.compile(r"^\[\S+ \S+ [CFE] [^\]]*\] \(\w+\) \S+ (.*)", re.MULTILINE)
@@ -65,7 +67,7 @@ def _start_here(parameters: RayParameters) -> None:
             address="local",
             include_dashboard=False,
             num_cpus=wanted,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / _INNER),
             **_quiet(),
         )
     except BaseException as error:
@@ -81,7 +83,7 @@ def _start_here(parameters: RayParameters) -> None:
 
 def _logged(folder: Path) -> str:
     """What Ray's processes have written last about an error that ended them."""
-    logs = folder / "session_latest" / "logs"
+    logs = folder / _INNER / "session_latest" / "logs"
     for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
         with suppress(OSError):
             if said := _SEVERE.findall((logs / name).read_text(errors="replace")):
@@ -136,7 +138,7 @@ def _session_folder() -> Path:
     for parent in dict.fromkeys(
         [*(name for name in named if name), "/tmp", "/var/tmp", "/dev/shm"]
     ):
-        if len(os.fsencode(parent)) + len(f"/{_PREFIX}12345678") > _LONGEST:
+        if len(os.fsencode(parent)) + _NAME > _LONGEST:
             reasons.append(f"{parent}: the path is too long")
             continue
         try:
@@ -150,7 +152,7 @@ def _session_folder() -> Path:
             _remove_folders()
     raise InputError(
         "Ray needs a writable folder whose path has at most "
-        f"{_LONGEST - len(_PREFIX) - 9} bytes ({'; '.join(reasons)}); name one in the environment "
+        f"{_LONGEST - _NAME} bytes ({'; '.join(reasons)}); name one in the environment "
         f"variable RAY_TMPDIR, {_WITHOUT}"
     )
 
