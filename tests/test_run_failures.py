@@ -101,17 +101,12 @@ def test_a_full_disk_is_named(tmp_path: Path, name: str) -> None:
     catalog = DataCatalog({"output": make(str(folder / name))})
     catalog.save("output", first)
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    with small_disk(folder, used // 1024 + 24):
+    with small_disk(folder, used // 1024 + 12):
         before = contents(folder)
         with pytest.raises(Exception, match=r".") as caught:
             catalog.save("output", second)
-            catalog.save("output", first)
-            (folder / "rest").write_bytes(bytes(10**6))
-        text = explain(caught.value)
-        assert text is not None
-        assert "is full: " in text
-        (folder / "rest").unlink(missing_ok=True)
-        assert set(contents(folder)) == set(before)
+        assert "MB free) is full: " in (explain(caught.value) or "")
+        assert contents(folder) == before
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +129,11 @@ def data(project: KedroProject) -> Iterator[Path]:
     kept.rename(folder)
 
 
+def timeless(files: dict[str, str]) -> dict[str, str]:
+    """Without the histories, which hold how long each round took."""
+    return {name: digest for name, digest in files.items() if "history" not in name}
+
+
 PREPROCESSING = "--pipelines=synthetic_registry,preprocessing"
 _OTHER_SEED = "--params=synthetic_registry.seed=3"
 
@@ -141,14 +141,18 @@ _OTHER_SEED = "--params=synthetic_registry.seed=3"
 @pytest.mark.parametrize(
     ("pipeline", "place"),
     [
-        (PREPROCESSING, "01_raw/synthetic_registry/visits.parquet"),
-        (PREPROCESSING, "02_intermediate/source.json"),
-        (PREPROCESSING, "03_primary/episodes.parquet"),
-        (PREPROCESSING, "05_model_input/splits.parquet"),
-        (PREPROCESSING, "08_reporting/attrition.png"),
-        (PREPROCESSING, "08_reporting/attrition.csv"),
         ("--pipeline=centralized", "06_models/centralized/pooled/models.safetensors"),
-        ("--pipeline=centralized", "07_model_output/centralized/pooled/history.parquet"),
+        *(
+            pytest.param(PREPROCESSING, place, marks=pytest.mark.slow)
+            for place in (
+                "01_raw/synthetic_registry/visits.parquet",
+                "02_intermediate/source.json",
+                "03_primary/episodes.parquet",
+                "05_model_input/splits.parquet",
+                "08_reporting/attrition.png",
+                "08_reporting/attrition.csv",
+            )
+        ),
     ],
 )
 def test_a_folder_in_the_place_of_an_output(
@@ -162,25 +166,28 @@ def test_a_folder_in_the_place_of_an_output(
     text = said(run_here(project, pipeline))
     assert text.startswith(f"{file} is a folder where a file belongs; move the folder away"), text
     kept = {name: digest for name, digest in contents(data).items() if "unfinished" not in name}
-    assert kept == before
+    assert timeless(kept) == timeless(before)
     file.rmdir()  # as the message says
     done = run_here(project, pipeline)
     assert done.exit_code == 0, done.output
-    assert contents(data) == expected
+    assert timeless(contents(data)) == timeless(expected)
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_full(project: KedroProject, data: Path) -> None:
     expected = contents(data)
-    with small_disk(data / "03_primary", 60):
+    used = sum(path.stat().st_size for path in (data / "03_primary").iterdir())
+    with small_disk(data / "03_primary", used // 1024 + 30):
         text = said(run_here(project, PREPROCESSING, _OTHER_SEED))
         assert "MB free) is full: " in text
         assert f"{data}/03_primary/" in text
         assert not list((data / "03_primary").glob(".*"))
     done = run_here(project, PREPROCESSING)
     assert done.exit_code == 0, done.output
-    assert {k: v for k, v in contents(data).items() if k in expected} == expected
+    assert contents(data) == expected
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_read_only(project: KedroProject, data: Path) -> None:
     before = contents(data)
     with small_disk(data / "08_reporting", 4000, "ro"):
@@ -190,6 +197,7 @@ def test_a_disk_that_is_read_only(project: KedroProject, data: Path) -> None:
     assert contents(data) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EDQUOT])
 def test_a_checkpoint_that_cannot_be_written(
     project: KedroProject, data: Path, number: int, monkeypatch: pytest.MonkeyPatch
@@ -217,20 +225,11 @@ def test_a_checkpoint_that_cannot_be_written(
     assert again[models] == made[models]
 
 
-@pytest.mark.parametrize(
-    ("place", "maker"),
-    [
-        ("03_primary/episodes.parquet", "`kedro run --pipeline=preprocessing` or `kedro run "
-                                        "--pipeline=own_data`"),
-        ("05_model_input/splits.parquet", "--pipeline=preprocessing` or "),
-    ],
-)  # fmt: skip
 @pytest.mark.parametrize("damage", ["cut short", "missing"])
 def test_a_file_of_an_earlier_step_that_is_damaged_or_missing(
-    project: KedroProject, data: Path, place: str, maker: str, damage: str
+    project: KedroProject, data: Path, damage: str
 ) -> None:
-    expected = contents(data)
-    file = data / place
+    file = data / "03_primary/episodes.parquet"
     if damage == "missing":
         file.unlink()
     else:
@@ -238,20 +237,17 @@ def test_a_file_of_an_earlier_step_that_is_damaged_or_missing(
     text = said(run_here(project, "--pipeline=centralized"))
     words = "does not exist" if damage == "missing" else "is damaged or incomplete ("
     assert text.startswith(f"{file} {words}")
-    assert maker in text
-    done = run_here(project, PREPROCESSING)  # as the message says, of a registry
-    assert done.exit_code == 0, done.output
-    assert contents(data) == expected
+    assert "`kedro run --pipeline=preprocessing` or `kedro run --pipeline=own_data`" in text
 
 
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
         ("conf/tiny/parameters.yml", "seeds: [0\nray: {", "/conf/tiny/parameters.yml, unable to"),
-        ("conf/tiny/parameters_x.yml", "- a\n- b\n", "parameters_x.yml"),
-        ("conf/tiny/catalog.yml", "metrics:\n  type: pandas.No", "metrics"),
+        ("conf/tiny/parameters_x.yml", "- a\n- b\n", "conf/base and of the environment: each"),
+        ("conf/tiny/catalog.yml", "splits:\n  type: pandas.No", "'splits'"),
         ("conf/tiny/catalog.yml", "metrics: [", "/conf/tiny/catalog.yml, unable to read"),
-        ("conf/tiny/parameters_x.yml", "seeds: ${nothing}", "nothing"),
+        ("conf/tiny/parameters.yml", "device: ${nothing}", "nothing"),
     ],
 )
 def test_a_broken_file_of_the_configuration(

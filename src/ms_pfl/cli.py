@@ -71,11 +71,17 @@ def defect(error: BaseException, log: Path | None) -> str:
 
 def _refused(error: BaseException) -> str | None:
     """What Kedro itself says of a command, a catalog or a pipeline that it cannot use."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    places = traceback.extract_tb(error.__traceback__)
+    if any(place.filename.endswith("omegaconf_config.py") for place in places):
+        return (
+            f"The configuration cannot be read ({one_line(str(error), 200)}); correct the files of "
+            "conf/base and of the environment: each has to hold names with their values"
+        )
     kedro = Path(kedro_commands.__file__).parents[2]
     text = one_line(str(error))
     of_a_dataset = text.startswith(("Failed while loading", "Failed while saving"))
-    return text if kedro in Path(place.filename).parents and not of_a_dataset else None
+    of_kedro = kedro in Path(places[-1].filename).parents
+    return text if of_kedro and not of_a_dataset else None
 
 
 def _read_parameters(context: click.Context, option: click.Parameter, value: Any) -> Any:

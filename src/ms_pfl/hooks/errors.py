@@ -80,11 +80,11 @@ def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
 
 def _makers(name: str) -> list[str]:
     """The smallest pipelines that write a dataset."""
-    from ms_pfl.pipeline_registry import register_pipelines
+    from kedro.framework.project import pipelines
 
     makers = {
         pipeline: {node.name for node in nodes.nodes}
-        for pipeline, nodes in register_pipelines().items()
+        for pipeline, nodes in dict(pipelines).items()
         if name in nodes.all_outputs()
     }
     return [
