@@ -53,5 +53,5 @@ deploy-demo: environment  ## three sites on this machine, over TLS: do they come
 	@.venv/bin/python deploy/demo.py
 
 clean:  ## remove what runs have made (not the environment)
-	@rm -rf mlruns mlflow.db .viz .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	@rm -rf mlruns mlflow.db failure.log .viz .pytest_cache .mypy_cache .ruff_cache .hypothesis build
 	@find data -type f ! -name .gitkeep ! -path 'data/01_raw/*' -delete

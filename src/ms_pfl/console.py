@@ -210,16 +210,16 @@ def show_prevalence(prevalence: pd.DataFrame) -> None:
     names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
     for name in names:
         table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
-    for row in prevalence.itertuples():
+    for row in prevalence.to_dict(orient="records"):
         table.add_row(
-            str(row.outcome).replace("_", " "),
-            str(row.rule).replace("_", " "),
-            f"{row.episodes:,}",
-            f"{row.worsened:,}",
-            _percent(row.prevalence),
-            _percent(row.agreement),
-            "–" if math.isnan(row.kappa) else f"{row.kappa:.2f}",
-            _percent(row.share_pira),
+            str(row["outcome"]).replace("_", " "),
+            str(row["rule"]).replace("_", " "),
+            f"{row['episodes']:,}",
+            f"{row['worsened']:,}",
+            _percent(row["prevalence"]),
+            _percent(row["agreement"]),
+            "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
+            _percent(row["share_pira"]),
         )
     get_console().print(table)
 
@@ -249,3 +249,13 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     lines.append("Pipeline  kedro viz run")
     for line in lines:
         get_console().print(line, soft_wrap=True, highlight=False)
+
+
+def show_lost_record(reason: str, command: str) -> None:
+    """Print that the run is not recorded in MLflow, why, and the command that records it later."""
+    get_console().print(
+        f"MLflow    this run is not recorded ({reason}); record it later with: {command}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )

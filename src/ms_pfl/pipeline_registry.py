@@ -18,6 +18,7 @@ from ms_pfl.pipelines.preprocessing.pipeline import (
     create_pipeline as create_preprocessing,
 )
 from ms_pfl.pipelines.reporting.pipeline import create_pipeline as create_reporting
+from ms_pfl.pipelines.reporting.pipeline import create_recording_pipeline
 from ms_pfl.pipelines.synthetic_registry.pipeline import (
     create_pipeline as create_synthetic_registry,
 )
@@ -59,4 +60,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluation": evaluation,
         "attribution": attribution,
         "reporting": reporting,
+        "recording": create_recording_pipeline(),
     }

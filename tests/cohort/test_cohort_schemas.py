@@ -14,7 +14,7 @@ from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.schemas import Episodes, Splits
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.errors import readable
+from ms_pfl.failures import explain
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_the_catalog_hands_on_the_readable_error(tmp_path):
     )
     with pytest.raises(Exception, match="column label") as caught:
         catalog.load("episodes")
-    said = readable(caught.value)
+    said = explain(caught.value)
     assert said is not None
     assert said.endswith(
         "episodes table, row 1, column label: '0.5' is neither 0 nor 1; correct it"

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from test_models import CODE, EXAMPLE, one_history, two_fits
 
+from mlflow_server import mlflow_server
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -29,38 +22,8 @@ from ms_pfl.tracking.store import runs_page
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path / "server"
-    folder.mkdir()
-    address = f"http://127.0.0.1:{port}"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-            *("--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", "sqlite:///server.db"),
-            *("--artifacts-destination", str(folder / "files")),
-        ],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "log").open("w"),
-        start_new_session=True,  # it has children, which are to end with it
-    )
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=1)
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+    with mlflow_server(tmp_path / "server") as one:
+        yield one.address
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
@@ -94,5 +95,13 @@ class FigureFile(_WholeFile, MatplotlibDataset):
     """A figure of matplotlib as a picture."""
 
 
-class ArraysFile(_WholeFile, SafetensorsDataset):
+class ArraysFile(SafetensorsDataset):
     """Arrays as a safetensors file."""
+
+    def save(self, data: dict[str, np.ndarray]) -> None:
+        """Write the file; where that fails, what was there before stays as it was."""
+        from safetensors.numpy import save
+
+        # safetensors' own writing reports a full disk as an error of its format
+        with whole_file(Path(self._filepath)) as part:
+            part.write_bytes(save(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
     """A folder of registry tables, one Parquet file per table.
 
-    Saving writes the tables of the mapping (each file whole or not at all) and
-    nothing where the mapping is empty. Loading gives the folder's path and reads nothing, so that
+    Saving writes the tables of the mapping (all of them or none) and nothing where the mapping is
+    empty. Loading gives the folder's path and reads nothing, so that
     the step which chooses between this folder and somebody's own can run before anything is here.
     """
 
@@ -40,14 +41,13 @@ class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
 
     def save(self, data: dict[str, pd.DataFrame]) -> None:
         """Write each table to ``<folder>/<name>.parquet``."""
-        if data:
-            self._filepath.mkdir(parents=True, exist_ok=True)
-        for name, table in data.items():
-            with whole_file(self._filepath / f"{name}.parquet") as part:
+        with ExitStack() as files:  # which take their places when all are written
+            for name, table in data.items():
+                part = files.enter_context(whole_file(self._filepath / f"{name}.parquet"))
                 table.to_parquet(part, index=False)
 
     def _exists(self) -> bool:
-        return any(self._filepath.glob("*.parquet"))
+        return any(self._filepath.glob("[!.]*.parquet"))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

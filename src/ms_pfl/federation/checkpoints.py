@@ -20,6 +20,7 @@ import numpy as np
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import RoundState
+from ms_pfl.files import whole_file
 
 _KEPT = 2
 _log = logging.getLogger(__name__)
@@ -35,16 +36,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
     The file appears under its name once it is complete and on the disk; until then whatever was
     there stays.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     text = json.dumps({"names": list(arrays), "told": told})
     whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file(whole, part, metadata={"text": text, "digest": _digest(whole, text)})
-    with part.open("rb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(save(whole, metadata={"text": text, "digest": _digest(whole, text)}))
+        file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
@@ -100,9 +99,13 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write the last round, if the fit did not come to its end."""
+        """Write the last round, if the fit did not reach its end.
+
+        Where that fails too (the disk is full), the error that ended the fit is the one to report.
+        """
         if kind is not None and self._unwritten is not None:
-            self._write(self._unwritten)
+            with suppress(OSError):
+                self._write(self._unwritten)
 
     def latest(self) -> RoundState | None:
         """The state to go on from: of the latest file that is whole; None: from the beginning."""

@@ -15,8 +15,6 @@ from __future__ import annotations
 import atexit
 import itertools
 import logging
-import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -27,12 +25,13 @@ from typing import Any
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.engine import ENVIRONMENT, ArrayRecord, Message, RecordDict
+from ms_pfl.federation.engine import ArrayRecord, Message, RecordDict
 from ms_pfl.federation.grid import Answers, ClientError, MakeApp, Node, SimulationGrid, States
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.ray_layout import assign, gpu_share, workers_on
+from ms_pfl.federation.ray_start import start_ray, stop_ray
 from ms_pfl.federation.ray_worker import Parcel, RayClientHost, Slot
 from ms_pfl.learning.parameters import Device
 
@@ -364,7 +363,8 @@ def worker_pool(
             pool that has fewer, though there are cores, is replaced.
 
     Raises:
-        InputError: no Ray cluster answers at the address, or it has no room for the workers.
+        InputError: Ray does not start, no cluster answers at the address, or it has no room for
+            the workers.
     """
     key = (parameters, device == "cpu")
     with _lock:
@@ -378,9 +378,9 @@ def worker_pool(
         import ray
 
         if not ray.is_initialized():
-            _start(parameters)
+            start_ray(parameters)
             _state.started_ray = True
-            atexit.register(shutdown)
+            atexit.register(_shutdown_at_exit)
         try:
             resources = ray.cluster_resources()
             _state.cores = cores = int(resources.get("CPU", 1))
@@ -417,35 +417,13 @@ def shutdown() -> None:
             pool.stopped = True
         if _state.started_ray:
             _state.started_ray = False
-            atexit.unregister(shutdown)
-            ray.shutdown()
+            atexit.unregister(_shutdown_at_exit)
+            stop_ray()
         elif pool is not None and ray.is_initialized():
             pool.stop()
 
 
-def _knock(address: str) -> None:
-    """Raise OSError if nobody listens there; Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-def _start(parameters: RayParameters) -> None:
-    import ray
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if parameters.address is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
-        options |= {"include_dashboard": False, "num_cpus": wanted}
-    else:  # workers of Ray that is started here inherit this process's environment
-        options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
-    try:
-        if parameters.address is not None:
-            _knock(parameters.address)
-        ray.init(address=parameters.address or "local", **options)
-    except (ConnectionError, OSError) as error:
-        raise InputError(
-            f"ray.address: no Ray cluster answers at {parameters.address!r}; "
-            "start one (ray start --head) or set it to null"
-        ) from error
+def _shutdown_at_exit() -> None:
+    """End Ray when the process ends, whatever happens: the run has its result already."""
+    with suppress(Exception):
+        shutdown()

@@ -1,55 +1,94 @@
-"""Turn an error that the user can fix into one line."""
+"""Turn a failure of a node or a dataset into one line."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
 
-from ms_pfl.errors import InputError
+from ms_pfl.failures import chain, explain, named, one_line
 
 
 class OneLineErrors:
-    """Turn what a person can mend into one line; a defect keeps its traceback."""
+    """Reword what the user can fix; a defect of the program stays as it is."""
+
+    def __init__(self) -> None:
+        """Start with no dataset being loaded."""
+        self._loading: str | None = None
+
+    @hook_impl
+    def before_dataset_loaded(self, dataset_name: str) -> None:
+        """Remember which file may turn out to be missing or damaged."""
+        self._loading = dataset_name
+
+    @hook_impl
+    def after_dataset_loaded(self) -> None:
+        """The file is as it should be."""
+        self._loading = None
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
-        """Raise the readable error in place of the one with the traceback."""
-        from ms_pfl.registry.ingest_report import IngestError
-
-        message = readable(error)
-        stopped = next((cause for cause in chain(error) if isinstance(cause, IngestError)), None)
-        if stopped is not None:
-            catalog.save("ingest_report", stopped.report)
-            path = getattr(catalog.get("ingest_report"), "_filepath", "the ingest report")
-            message = f"{message}. All are listed in {path}"
+        """Raise the readable error in place of the other one, which stays its cause."""
+        message = _damaged(self._loading, error, catalog) or explain(error)
         if message is not None:
-            raise click.ClickException(message) from None
+            raise click.ClickException(message + _ingest_report(error, catalog)) from error
 
 
-def chain(error: BaseException) -> list[BaseException]:
-    """An error and what lies behind it."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes
+def _ingest_report(error: Exception, catalog: Any) -> str:
+    """Save what reading the tables has found, where that is what stopped the run."""
+    from ms_pfl.registry.ingest_report import IngestError
+
+    stopped = next((cause for cause in chain(error) if isinstance(cause, IngestError)), None)
+    if stopped is None:
+        return ""
+    path = getattr(catalog.get("ingest_report"), "_filepath", "the ingest report")
+    try:
+        catalog.save("ingest_report", stopped.report)
+    except Exception as unsaved:
+        return f". The list of all could not be written: {explain(unsaved) or unsaved}"
+    return f". All are listed in {path}"
 
 
-def readable(error: BaseException) -> str | None:
-    """The one-line message behind ``error``, or None where it is a defect of the program."""
-    from kedro.validation.exceptions import DataValidationError
+def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
+    """One line on a file of an earlier step that is missing or damaged."""
+    from kedro.io.core import DatasetError
 
     causes = chain(error)
-    for cause in causes:
-        if isinstance(cause, InputError):
-            return str(cause)
-    for cause in causes:
-        if isinstance(cause, DataValidationError):
-            return " ".join(str(cause).split())
-        if isinstance(cause, FileNotFoundError) and cause.filename:
-            return (
-                f"{cause.filename} does not exist. Run the pipeline that makes it first: "
-                "`kedro run --pipeline=pfl` runs them all in order."
-            )
-    return None
+    if name is None or not any(
+        isinstance(one, DatasetError) and str(one).startswith("Failed while loading")
+        for one in causes
+    ):
+        return None
+    path = getattr(catalog.get(name), "_filepath", name)
+    makers = _makers(name)
+    if not makers:
+        return None
+    again = " or ".join(f"`kedro run --pipeline={maker}`" for maker in makers)
+    remedy = f"make it with {again} and the settings of this run, then give this command again"
+    reasons = [one for one in causes[1:] if not isinstance(one, DatasetError)]
+    if not Path(path).exists():
+        return f"{path} does not exist; {remedy}"
+    if any(isinstance(one, OSError) and one.errno for one in reasons):
+        return None  # the file may be sound: it cannot be reached
+    if any(isinstance(one, MemoryError) or named(one, "builtins.ImportError") for one in reasons):
+        return None
+    reason = one_line(str(reasons[0]), 120) if reasons else "it cannot be read"
+    return f"{path} is damaged or incomplete ({reason}); {remedy}"
+
+
+def _makers(name: str) -> list[str]:
+    """The smallest pipelines that write a dataset."""
+    from kedro.framework.project import pipelines
+
+    makers = {
+        pipeline: {node.name for node in nodes.nodes}
+        for pipeline, nodes in dict(pipelines).items()
+        if name in nodes.all_outputs()
+    }
+    return [
+        maker
+        for maker, nodes in makers.items()
+        if not any(other < nodes for other in makers.values())
+    ]

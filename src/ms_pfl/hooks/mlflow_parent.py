@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class MlflowParent:
         self._parameters: dict[str, Any] = {}
         self._env = "base"
         self._run_id: str | None = None
+        self._strict = True
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -45,22 +47,41 @@ class MlflowParent:
             params=self._parameters,
             tags={"pipeline": names, "env": self._env},
         )
-        catalog["mlflow_run"].open(self._project, self._run_id)
-        atexit.register(self._close, "KILLED")
+        # what the run is for is more than its record, unless it is nothing else
+        more = "table1" in pipeline.all_outputs()
+        catalog["mlflow_run"].open(self._project, self._run_id, needed=not more)
+        self._strict = not more
+        atexit.register(self._close_quietly, "KILLED")
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """The run has done its work."""
-        self._close("FINISHED")
+    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+        """The run has done its work, with its record or without."""
+        if self._run_id is None:
+            return
+        record = catalog.get("mlflow_run")
+        if record.lost is not None:
+            self._close_quietly("FAILED")
+            return
+        try:
+            self._close("FINISHED")
+        except Exception as error:
+            if self._strict:
+                raise
+            record.lose(error)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """The run has failed; what it logged before stays."""
-        self._close("FAILED")
+        self._close_quietly("FAILED")
+
+    def _close_quietly(self, status: str) -> None:
+        """Close the run; where that fails, the next run does it, and this one ends as it would."""
+        with suppress(Exception):
+            self._close(status)
 
     def _close(self, status: str) -> None:
         if self._run_id is not None:
             from ms_pfl.tracking.runs import close_parent
 
-            close_parent(self._run_id, status, project_path=self._project)
-            self._run_id = None
+            run_id, self._run_id = self._run_id, None
+            close_parent(run_id, status, project_path=self._project)

@@ -7,6 +7,8 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from ms_pfl.command_line import run_command
+
 
 class FinishedRun:
     """A run that has ended well leaves nothing for a later one to go on from."""
@@ -33,17 +35,24 @@ class RunSummary:
         self._experiment = context.config_loader["parameters"]["tracking"]["experiment"]
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Print what the pipeline that ran is about."""
         from ms_pfl import console
 
         outputs = pipeline.all_outputs()
+        logged = self._experiment if "mlflow_run" in outputs else None
+        lost = catalog.get("mlflow_run").lost if logged else None
         if "table1" in outputs:
             console.show_results(
                 *(catalog.load(name) for name in ("table1", "table1_notes", "headline"))
             )
-            logged = self._experiment if "mlflow_run" in outputs else None
+            if lost is not None:
+                logged = None
             console.show_places(self._project, logged, report="report" in outputs)
+            if lost is not None:
+                console.show_lost_record(lost, _recording(run_params))
+        elif logged is not None:
+            console.show_places(self._project, logged, report=False)
         elif "audit_table" in outputs:
             console.show_audit(catalog.load("audit_table"), self._project)
         elif "new_patients" in outputs:
@@ -51,3 +60,8 @@ class RunSummary:
         elif "attrition" in outputs:
             console.show_attrition(catalog.load("attrition"))
             console.show_prevalence(catalog.load("prevalence"))
+
+
+def _recording(run_params: dict[str, Any]) -> str:
+    """The command that records the run that has just ended."""
+    return run_command("recording", run_params["env"], run_params["runtime_params"] or {})

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +23,7 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, feature_names
 from ms_pfl.errors import InputError
+from ms_pfl.files import whole_folder
 from ms_pfl.learning.parameters import Parameters
 from ms_pfl.paradigms.assembly import STAMP
 from ms_pfl.paradigms.parameters import ParadigmParameters
@@ -196,25 +193,15 @@ def write_predictor(predictor: Predictor, folder: Path) -> None:
     from safetensors.numpy import save
 
     predictor.check()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        temporary.chmod(0o777 & ~_umask())
+    with whole_folder(folder) as part:
         arrays = save({n: np.ascontiguousarray(a) for n, a in predictor.arrays.items()})
-        (temporary / ARRAYS_FILE).write_bytes(arrays)
+        (part / ARRAYS_FILE).write_bytes(arrays)
         told = json.loads(predictor.description.model_dump_json())
         told |= {"arrays_sha256": hashlib.sha256(arrays).hexdigest()}
         told |= {"digest": _digest(told)}
-        (temporary / JSON_FILE).write_text(
+        (part / JSON_FILE).write_text(
             json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
-        before = temporary.with_suffix(".before")
-        with suppress(FileNotFoundError):
-            os.replace(folder, before)
-        os.replace(temporary, folder)
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_predictor(folder: str | Path) -> Predictor:
@@ -287,13 +274,6 @@ def _digest(told: Mapping[str, Any]) -> str:
     """SHA-256 of all that the JSON file says besides."""
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _umask() -> int:
-    """What this process withholds from a new folder; ``mkdtemp`` gives its owner alone access."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _version() -> str:

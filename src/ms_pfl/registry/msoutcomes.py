@@ -10,15 +10,15 @@ negative. Sex, dates of birth and onset, course and treatment are not in it.
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.files import whole_file
 from ms_pfl.registry.checks import check_table
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import (
@@ -115,8 +115,8 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
 def write_tables(tables: RegistryTables, folder: str | Path, *, overwrite: bool = False) -> None:
     """Write tables as CSV files that :func:`ms_pfl.registry.tables.read_folder` reads.
 
-    Columns in which nothing is known are left out unless the contract requires them. Each file
-    appears whole or not at all; files that hold the same already are left as they are.
+    Columns in which nothing is known are left out unless the contract requires them. All files
+    appear or none; those that hold the same already are left as they are.
 
     Args:
         tables: canonical tables.
@@ -140,9 +140,9 @@ def write_tables(tables: RegistryTables, folder: str | Path, *, overwrite: bool 
                 f"{standing[0]} exists with other content; "
                 "name another folder, or add --overwrite to replace the tables there"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in changed.items():
-            _write_whole(path, text)
+        with ExitStack() as files:  # which take their places when all are written
+            for path, text in changed.items():
+                files.enter_context(whole_file(path)).write_bytes(text)
     except OSError as error:
         raise InputError(
             f"cannot write to {folder}: {error.strerror}; name another folder"
@@ -181,22 +181,6 @@ def _as_csv(name: str, table: pd.DataFrame) -> bytes:
         index=False, date_format="%Y-%m-%d", float_format="%g", lineterminator="\n"
     )
     return str(text).encode()
-
-
-def _write_whole(path: Path, text: bytes) -> None:
-    """Write beside the target and rename, so that no half of a file is ever seen."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        # mkstemp makes private files; tables get the permissions that a plain open() gives.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def release(project_path: Path, run_id: str) -> None:
         file.close()
 
 
+def abandon(project_path: Path, run_id: str) -> None:
+    """Leave a run that could not be ended to the next one, as if its process were gone."""
+    if (file := _held.pop(_folder(project_path) / run_id, None)) is not None:
+        file.close()
+
+
 def orphans(project_path: Path) -> list[str]:
     """Runs of the project that nobody has ended and whose process is gone."""
     found = []

@@ -16,7 +16,7 @@ import pandas as pd
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import model_name, models_in_order
-from ms_pfl.tracking.alive import hold, orphans, release
+from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.data import RunData
 from ms_pfl.tracking.models import FolderToLog, ModelToLog, log_folder, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
@@ -29,7 +29,8 @@ from ms_pfl.tracking.points import (
     overall_points,
     parent_points,
 )
-from ms_pfl.tracking.store import experiment_id, open_client
+from ms_pfl.tracking.reach import store_errors
+from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -64,17 +65,31 @@ def open_parent(
         The run's id, for :func:`log_comparison` and :func:`close_parent`.
 
     Raises:
-        InputError: the experiment belongs to another folder.
+        InputError: the store cannot be used, or the experiment belongs to another folder.
     """
-    client = open_client(project_path)
-    experiment = experiment_id(client, project_path, settings.experiment)
-    for orphan in orphans(project_path):
-        _close_if_running(client, orphan)
-        release(project_path, orphan)
-    run = client.create_run(experiment, run_name=run_name, tags=dict(tags))
-    hold(project_path, str(run.info.run_id))
-    _log(client, run.info.run_id, params=flatten(params))
-    return str(run.info.run_id)
+    client = open_store(project_path)
+    with store_errors(tracking_uri(project_path)):
+        experiment = experiment_id(client, project_path, settings.experiment)
+        for orphan in orphans(project_path):
+            _close_if_running(client, orphan)
+            release(project_path, orphan)
+        run_id = str(client.create_run(experiment, run_name=run_name, tags=dict(tags)).info.run_id)
+        try:
+            hold(project_path, run_id)
+            _log(client, run_id, params=flatten(params))
+        except BaseException:
+            _fail(client, project_path, run_id)
+            raise
+    return run_id
+
+
+def _fail(client: MlflowClient, project_path: Path, run_id: str) -> None:
+    """Close a run that cannot be recorded, or leave that to the next run."""
+    try:
+        client.set_terminated(run_id, status="FAILED")
+        release(project_path, run_id)
+    except Exception:  # what has gone wrong before is what matters
+        abandon(project_path, run_id)
 
 
 def _close_if_running(client: MlflowClient, run_id: str) -> None:
@@ -94,12 +109,18 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
         project_path: as for :func:`open_parent`.
 
     Raises:
-        InputError: the status is none of the three.
+        InputError: the status is none of the three, or the store cannot be reached; the next run
+            closes it then.
     """
     if status not in STATUSES:
         raise InputError(f"MLflow status {status!r} is unknown; take one of {', '.join(STATUSES)}")
-    open_client(project_path).set_terminated(run_id, status=status)
-    release(project_path, run_id)
+    try:
+        with store_errors(tracking_uri(project_path)):
+            open_client(project_path).set_terminated(run_id, status=status)
+            release(project_path, run_id)
+    except BaseException:
+        abandon(project_path, run_id)
+        raise
 
 
 def log_comparison(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from ms_pfl.errors import InputError
+from ms_pfl.tracking.reach import PATIENCE, check_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -19,6 +21,7 @@ _ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",  # no warning where git is not installed
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    **PATIENCE,
 }
 
 # the web page then opens on training runs instead of traces of language models
@@ -32,22 +35,41 @@ def tracking_uri(project_path: Path) -> str:
     )
 
 
+def open_store(project_path: Path) -> MlflowClient:
+    """Return a client of the project's store, once it is sure that the store can be used.
+
+    Raises:
+        StoreError: it cannot be; the message says why.
+    """
+    _prepare_mlflow()
+    check_store(tracking_uri(project_path))
+    return open_client(project_path)
+
+
 def open_client(project_path: Path) -> MlflowClient:
-    """Return a client of the project's store; the first one creates the database.
+    """Return a client of the project's store, which :func:`open_store` has checked.
 
     MLflow's global tracking address is left as it is, so that two projects in one process (or
     a notebook with a store of its own) do not get in each other's way.
     """
+    _prepare_mlflow()
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_uri(project_path))
+
+
+def _prepare_mlflow() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
+    import mlflow.tracking  # noqa: F401  (which sets levels of its own)
 
     # MLflow 3.17 uses an option that SQLAlchemy 2.1 calls deprecated; nobody here can mend it.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
-    # MLflow sets its own levels when it is imported; "Creating initial tables" is no news.
+    # "Creating initial tables" is no news, and what a request says of its retries is said in
+    # one line by the run.
     for name in ("mlflow", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri(project_path))
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def experiment_id(client: MlflowClient, project_path: Path, name: str) -> str:
@@ -85,6 +107,8 @@ def runs_page(project_path: Path, experiment: str) -> str:
     """
     uri = tracking_uri(project_path)
     server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    found = open_client(project_path).get_experiment_by_name(experiment)
+    found = None
+    with suppress(Exception):  # the address without the number is of use, too
+        found = open_client(project_path).get_experiment_by_name(experiment)
     page = f"/experiments/{found.experiment_id}/runs" if found else "/experiments"
     return f"{server}/#{page}?workflowType=machine_learning"

@@ -84,6 +84,11 @@ def create_pipeline() -> Pipeline:
     )
 
 
+def create_recording_pipeline() -> Pipeline:
+    """What a finished run has left in ``data/`` -> a run in MLflow."""
+    return create_pipeline().only_nodes("gather_findings", "log_to_mlflow")
+
+
 def create_report_pipeline(*further: str) -> Pipeline:
     """What the evaluation found -> ``report.html``; ``further``: datasets of further sections."""
     return Pipeline(

@@ -1,0 +1,120 @@
+"""`kedro run` of this project: Kedro's own, whose failures are at most three lines."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli import project as kedro_commands
+from kedro.framework.cli.utils import _split_params
+from kedro.utils import find_kedro_project
+from omegaconf import OmegaConf
+
+from ms_pfl.command_line import split_parameters
+from ms_pfl.failure_log import TRACEBACK, keep_traceback
+from ms_pfl.failures import explain, one_line
+
+
+class RunCommand(click.Command):
+    """Kedro's run command in one error boundary, from its options to its last hook."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """Read the options."""
+        with at_most_three_lines():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the pipeline."""
+        with at_most_three_lines():
+            return super().invoke(context)
+
+
+@contextmanager
+def at_most_three_lines() -> Iterator[None]:
+    """Turn whatever fails into a few lines with cause and remedy, and keep the traceback.
+
+    Raises:
+        click.ClickException: with what the command line prints.
+    """
+    try:
+        yield
+    except (click.UsageError, click.exceptions.Exit, click.Abort):
+        raise
+    except click.ClickException as error:  # in words already, of one of our hooks
+        keep_traceback(error, _project())
+        raise
+    except Exception as error:
+        log = keep_traceback(error, _project())
+        message = explain(error) or _refused(error)
+        raise click.ClickException(message or defect(error, log)) from error
+
+
+def _project() -> Path:
+    return find_kedro_project(Path.cwd()) or Path.cwd()
+
+
+def defect(error: BaseException, log: Path | None) -> str:
+    """Return what is printed of an error that nobody has foreseen."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    kept = f"Traceback: {log}" if log else f"{TRACEBACK}=1 shows the traceback"
+    return (
+        f"{type(error).__name__}: {one_line(str(error), 300)} ({where})\n"
+        "This is a defect of the program. What earlier steps wrote is kept; please report it.\n"
+        f"{kept}"
+    )
+
+
+def _refused(error: BaseException) -> str | None:
+    """What Kedro itself says of a command, a catalog or a pipeline that it cannot use."""
+    places = traceback.extract_tb(error.__traceback__)
+    if any(place.filename.endswith("omegaconf_config.py") for place in places):
+        return (
+            f"The configuration cannot be read ({one_line(str(error), 200)}); correct the files of "
+            "conf/base and of the environment: each has to hold names with their values"
+        )
+    kedro = Path(kedro_commands.__file__).parents[2]
+    text = one_line(str(error))
+    of_a_dataset = text.startswith(("Failed while loading", "Failed while saving"))
+    of_kedro = kedro in Path(places[-1].filename).parents
+    return text if of_kedro and not of_a_dataset else None
+
+
+def _read_parameters(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    if isinstance(value, dict):  # of a file named with --config
+        return value
+    pairs = [item.partition("=") for item in split_parameters(value)]
+    for key, equals, after in pairs:
+        if not (key.strip() and equals):
+            _split_params(context, option, key + equals + after)  # which says what is wrong
+    items = [f"{key.strip()}={after}" for key, _, after in pairs]
+    return OmegaConf.to_container(OmegaConf.from_dotlist(items))
+
+
+def _run_command() -> RunCommand:
+    kedro_run = kedro_commands.run
+    parameters = []
+    for option in kedro_run.params:
+        if option.name == "params":
+            option = click.Option(
+                ["--params"],
+                type=click.UNPROCESSED,
+                default="",
+                help=f"{option.help} Values may be lists: seeds=[0,1].",  # type: ignore[attr-defined]
+                callback=_read_parameters,
+            )
+        parameters.append(option)
+    return RunCommand("run", callback=kedro_run.callback, params=parameters, help=kedro_run.help)
+
+
+@click.group(name="ms_pfl")
+def cli() -> None:
+    """Commands of this project."""
+
+
+run = _run_command()
+cli.add_command(run)

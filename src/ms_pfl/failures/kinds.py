@@ -1,0 +1,56 @@
+"""What an explanation of a failure is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+#: The end of a remedy: all that lies on the disk is kept.
+AGAIN = "then give the same command again"
+#: No message of another program is shown beyond so many characters.
+LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, and what to do about it; as text it is one line."""
+
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return cause and remedy."""
+        return f"{self.cause}; {self.remedy}"
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """Return an error and what lies behind it, the last one raised first.
+
+    What a library was handling when it raised another error belongs to it; what our own code or
+    Python was handling does not, unless the error was raised from it.
+    """
+    found: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or any(one is other for other in found):
+            continue
+        found.append(one)
+        waiting.append(one.__cause__)
+        # Ray, SQLAlchemy and urllib3 keep what they stand for
+        waiting += [getattr(one, name, None) for name in ("cause", "orig", "reason")]
+        if type(one).__module__ != "builtins" and not one.__suppress_context__:
+            waiting.append(one.__context__)
+    return found
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Return a text without line breaks, cut where it is longer than ``longest``."""
+    line = " ".join(text.split())
+    return line if longest is None or len(line) <= longest else line[: longest - 3] + "..."
+
+
+def named(error: BaseException, *names: str) -> bool:
+    """Return whether an error is of one of the classes, named as ``package.Class``."""
+    kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return not kinds.isdisjoint(names)
