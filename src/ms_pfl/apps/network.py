@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import email.utils
 import errno
 import os
@@ -11,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,8 +109,9 @@ def probe(address: Address, certificate: Path) -> str:
     """
     way = _Way(address, certificate)
     try:
-        # `verify` and the environment's proxies are what Flower's own client gets
-        client = httpx.Client(verify=str(certificate), timeout=_SECONDS)
+        # the certificate and the environment's proxies are what Flower's own client gets
+        context = ssl.create_default_context(cafile=str(certificate))
+        client = httpx.Client(verify=context, timeout=_SECONDS)
     except (OSError, ssl.SSLError) as error:
         raise InputError(
             f"{certificate} cannot be read as certificates of an authority ({error}); "
@@ -152,14 +153,15 @@ def _unusable_proxies(error: Exception) -> str:
 
 
 def _check_clock(address: Address, date: str | None) -> None:
-    if date is None:
+    parsed = email.utils.parsedate_tz(date) if date else None
+    if parsed is None:
         return
-    there = email.utils.parsedate_to_datetime(date)
-    here = datetime.datetime.now(datetime.UTC)
-    if abs((here - there).total_seconds()) > _CLOCK_SECONDS:
+    there, here = email.utils.mktime_tz(parsed), time.time()
+    if abs(here - there) > _CLOCK_SECONDS:
+        ours, theirs = (email.utils.formatdate(when, usegmt=True) for when in (here, there))
         raise InputError(
-            f"the clock of this machine says {here:%Y-%m-%d %H:%M:%S} UTC and that of {address} "
-            f"{there:%Y-%m-%d %H:%M:%S}; Flower refuses more than five minutes: set the wrong one"
+            f"the clock of this machine says {ours} and that of {address} {theirs}; Flower refuses "
+            "more than five minutes between them: set the wrong one right"
         )
 
 
@@ -170,6 +172,7 @@ class _Way:
         self._address, self._certificate = address, certificate
         self._proxy: Proxy | None = None
         self._reached = False  # the SuperLink, be it through a proxy
+        self._connected = False
 
     def trace(self, event: str, told: Mapping[str, Any]) -> None:
         """Take an event of httpcore."""
@@ -177,6 +180,8 @@ class _Way:
             peer = (str(told["host"]), int(told["port"]))
             if peer != (self._address.host, self._address.port):
                 self._proxy = Proxy.of_environment()
+        elif event == "connection.connect_tcp.complete":
+            self._connected = True
         elif event.endswith("start_tls.started"):
             self._reached = told["server_hostname"] == self._address.host
 
@@ -199,7 +204,13 @@ class _Way:
                 f"the host name {self._address.host!r} is unknown here ({root.strerror}); correct "
                 "the address, or ask the server's administrator"
             )
-        if isinstance(error, httpx.ConnectTimeout):
+        if isinstance(error, httpx.TimeoutException):
+            if self._connected:
+                return (
+                    f"{where} takes the connection and then says nothing for {_SECONDS:.0f} "
+                    "seconds: another program listens there, or the SuperLink hangs; correct the "
+                    "address, or tell the server's administrator"
+                )
             return (
                 f"{where} does not answer within {_SECONDS:.0f} seconds: a firewall here or at the "
                 "server drops the connection; ask both sides to admit it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ class ServerSettings:
     wait_for_sites: float = 600.0
     answer_within: float = 43200.0
     anew: bool = False
+
+    @property
+    def output_folder(self) -> Path:
+        """The folder for what the server learns."""
+        default = Path(self.project) / "data" / "06_models" / "federation"
+        return Path(self.output or default).expanduser().resolve()
 
     @property
     def countries(self) -> tuple[str, ...]:
@@ -127,6 +133,15 @@ def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
             raise InputError(f"{where}: {name} = {value!r} must be a {wanted.__name__}")
         values[field.name] = value
     return kind(**values)
+
+
+def in_quotes(names: Iterable[str]) -> str:
+    """Names in a message, so that each can be told from the next.
+
+    >>> print(in_quotes(["Korea, Republic of", "Turkey"]))
+    "Korea, Republic of", "Turkey"
+    """
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def toml_text(text: str) -> str:

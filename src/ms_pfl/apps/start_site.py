@@ -263,24 +263,30 @@ def _end_with_parent() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Start the site; the exit code."""
+    """Start the site and watch it; the exit code."""
     try:
-        environment = without_local_proxy(os.environ)
-        os.environ.update(environment)
         site = SiteStart.read(arguments)
         folder = Path(site.settings.site_folder)
         lock = hold(folder, "a site", "give each site a SITE_FOLDER of its own")
-        check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
-        way = probe(site.address, site.certificate)
-        print(f"The SuperLink at {site.address} is reached {way}", flush=True)
-        environment |= {"FLWR_HOME": environment.get("FLWR_HOME") or str(folder / "flwr")}
-        watch = Watch(site, lock, environment | {"PYTHONUNBUFFERED": "1"})
-        for kind in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(kind, watch.stop)
-        return watch.run()
+        try:
+            return _watch(site, lock, folder)
+        finally:
+            lock.release()
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _watch(site: SiteStart, lock: FolderLock, folder: Path) -> int:
+    check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+    os.environ.update(without_local_proxy(os.environ))  # which the probe's client reads
+    way = probe(site.address, site.certificate)
+    print(f"The SuperLink at {site.address} is reached {way}", flush=True)
+    home = os.environ.get("FLWR_HOME") or str(folder / "flwr")
+    watch = Watch(site, lock, {**os.environ, "FLWR_HOME": home, "PYTHONUNBUFFERED": "1"})
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, watch.stop)
+    return watch.run()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import RoundState
+from ms_pfl.files import whole_file
 
 _KEPT = 2
 _log = logging.getLogger(__name__)
@@ -34,17 +35,19 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
 
     The file appears under its name once it is complete and on the disk; until then whatever was
     there stays.
+
+    Raises:
+        OSError: the disk is full, or the folder is closed to this account.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     text = json.dumps({"names": list(arrays), "told": told})
     whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file(whole, part, metadata={"text": text, "digest": _digest(whole, text)})
-    with part.open("rb") as file:
+    content = save(whole, metadata={"text": text, "digest": _digest(whole, text)})
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
