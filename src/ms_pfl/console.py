@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
@@ -210,6 +211,7 @@ def show_prevalence(prevalence: pd.DataFrame) -> None:
     names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
     for name in names:
         table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
+    row: Any
     for row in prevalence.itertuples():
         table.add_row(
             str(row.outcome).replace("_", " "),
@@ -244,8 +246,8 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     if experiment is not None:
         uri = tracking_uri(project)
         if not uri.startswith("http"):
-            lines.append(f"MLflow    mlflow ui --backend-store-uri {uri}")
+            lines.append(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}")
         lines.append(f"          then open {runs_page(project, experiment)}")
     lines.append("Pipeline  kedro viz run")
     for line in lines:
-        get_console().print(line, soft_wrap=True, highlight=False)
+        get_console().print(line, soft_wrap=True, highlight=False, markup=False)
