@@ -14,13 +14,15 @@ help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment is as good as new exactly when the digest in it equals the digest of what it was
-# made from; the digest is written last, so an installation that was cut off is made again.
+# made from: the lock file, pyproject.toml, and this folder, whose path is in the environment's files
+# (a copy in another folder would run this one's code). The digest is written last, so an
+# installation that was interrupted is made again.
 environment:  ## create .venv from requirements.lock, or do nothing where it is up to date
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "ms_pfl needs Python 3.11 or later; say which one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@wanted=$$($(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(b"\0".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest())' $(LOCK) pyproject.toml); \
+	@wanted=$$($(PYTHON) -c 'import hashlib, os, sys; print(hashlib.sha256(b"\0".join([*(open(f, "rb").read() for f in sys.argv[1:]), os.fsencode(os.getcwd())])).hexdigest())' $(LOCK) pyproject.toml); \
 	if [ "$$(cat .venv/.made-from 2>/dev/null)" != "$$wanted" ]; then set -e; \
-	  echo "Creating the environment .venv from $(LOCK) (about 2.5 GB; some minutes, once)"; \
+	  echo "Creating the environment .venv from $(LOCK) (2.5 GB, on Linux with x86_64 about 6 GB; some minutes, once)"; \
 	  rm -rf .venv; $(PYTHON) -m venv .venv; \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOCK); \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \

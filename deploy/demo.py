@@ -10,6 +10,7 @@ owns all three sites. Everything that was started is stopped; exit code 1 if any
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -25,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ms_pfl.apps.settings import read_parameters
+from ms_pfl.apps.network import without_local_proxy
+from ms_pfl.apps.settings import read_parameters, toml_text
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.federation.checkpoints import read_arrays
@@ -62,7 +64,7 @@ class Demo:
         self.countries: list[str] = []
         self._processes = ExitStack()
         self._environment = {
-            **os.environ,
+            **without_local_proxy(os.environ),
             "MS_PFL_BIN": str(Path(sys.executable).parent),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "FLWR_HOME": str(folder / "flwr"),
@@ -143,7 +145,7 @@ class Demo:
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "hospitals"\n\n[superlink.hospitals]\n'
             f'address = "{self.address}"\n'
-            f'root-certificates = "{self.folder / "certificates" / "ca.crt"}"\n'
+            f"root-certificates = {toml_text(str(self.folder / 'certificates' / 'ca.crt'))}\n"
         )
         for country in self.countries:
             public = self.folder / "keys" / f"{country}.pub"
@@ -183,7 +185,7 @@ class Demo:
         told: dict[str, str | float | bool] = {
             "project": str(PROJECT),
             "env": self.env,
-            "sites": ",".join(self.countries),
+            "sites": json.dumps(self.countries),
             "paradigm": paradigm,
             "strategy": strategy,
             "output": str(self.folder / "server"),
@@ -276,7 +278,7 @@ class Demo:
 def _toml(value: str | float | bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(float(value))
+    return toml_text(value) if isinstance(value, str) else str(float(value))
 
 
 @contextmanager

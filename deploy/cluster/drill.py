@@ -220,7 +220,7 @@ def kill_in_a_federation(folder: Path, run: subprocess.Popen[bytes], node: Start
         SystemExit: the run ended before.
     """
     while run.poll() is None:
-        if any(folder.glob("data/06_models/unfinished/**/*.round=*.safetensors")):
+        if any(folder.glob("data/06_models/unfinished/**/seed=*.round=*.safetensors")):
             count = len(node.processes())
             node.kill()
             return f"killed the second node ({count} processes) after the first checkpoint"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
@@ -244,11 +245,11 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     if experiment is not None:
         uri = tracking_uri(project)
         if not uri.startswith("http"):
-            lines.append(f"MLflow    mlflow ui --backend-store-uri {uri}")
+            lines.append(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}")
         lines.append(f"          then open {runs_page(project, experiment)}")
     lines.append("Pipeline  kedro viz run")
     for line in lines:
-        get_console().print(line, soft_wrap=True, highlight=False)
+        get_console().print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def show_lost_record(reason: str, command: str) -> None:

@@ -27,20 +27,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class FolderLock:
-    """The lock of a folder, held by this process until ``release`` or until the process ends."""
+    """The lock of a folder, held by this process until ``release`` or until the process ends.
+
+    Attributes:
+        path: the file that is locked.
+        descriptor: of the file; a child that is to hold the lock too gets it passed on. None: there
+            is nothing to hold.
+    """
 
     path: Path
-    _descriptor: int | None
+    descriptor: int | None
 
     def release(self) -> None:
         """Let others work in the folder; a second call does nothing."""
-        if self._descriptor is None:
+        if self.descriptor is None:
             return
-        os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self.descriptor, 0)
         # a forked child may have the file open too: closing it here would not end the lock
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        os.close(self._descriptor)
-        self._descriptor = None
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+        self.descriptor = None
 
 
 def hold(folder: Path, what: str, remedy: str = "name another folder") -> FolderLock:

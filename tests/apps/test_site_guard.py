@@ -117,7 +117,9 @@ def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) ->
 def test_tables_of_another_country_are_refused(sites: Sites) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].config["registry-folder"] = str(sites.registries / "all")
-    with pytest.raises(RefusalError, match=r"configured as Turkey, but .* Australia, Czech Rep"):
+    with pytest.raises(
+        RefusalError, match=r'configured as "Turkey", but .* "Australia", "Czech Rep'
+    ):
         meet(sites, flower)
     assert not list(sites.site("Turkey").glob("snapshots/*"))
 
@@ -160,7 +162,7 @@ def test_a_site_that_is_not_named_takes_no_part(sites: Sites) -> None:
 def test_a_site_that_does_not_come_is_named(sites: Sites) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].online = False
-    with pytest.raises(InputError, match=r"^Turkey did not come within 0 seconds"):
+    with pytest.raises(InputError, match=r'^"Turkey" did not come within 0 seconds'):
         meet(sites, flower, wait_for_sites=0.1)
 
 
@@ -170,7 +172,7 @@ def test_two_sites_of_one_name_are_refused(sites: Sites) -> None:
         "country": "Australia",
         "registry-folder": str(sites.registries / "Australia"),
     }
-    with pytest.raises(RefusalError, match="two sites call themselves Australia"):
+    with pytest.raises(RefusalError, match='two sites call themselves "Australia"'):
         meet(sites, flower)
 
 
@@ -215,7 +217,7 @@ def test_other_software_is_refused_before_a_table_is_read(
 
 def test_other_features_are_refused(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     flower = sites.flower()
-    monkeypatch.setattr("ms_pfl.apps.server.FEATURES", ("age", "weight"))
+    monkeypatch.setattr("ms_pfl.apps.gathering.FEATURES", ("age", "weight"))
     with pytest.raises(RefusalError, match=r"cannot take part: .*it lacks age, weight and has \w+"):
         meet(sites, flower)
 

@@ -106,7 +106,8 @@ def test_who_is_not_let_in(demo) -> None:  # type: ignore[no-untyped-def]
     process = demo.start_site(country, key="Nobody")
     wait_for(demo.folder / f"site-{country}.log", "Nobody.pub is not registered there")
     text = Run(demo, "federated", wait_for_sites=10.0).join()
-    assert f"{', '.join(demo.countries)} did not come within 10 seconds" in text
+    named = ", ".join(f'"{country}"' for country in demo.countries)
+    assert f"{named} did not come within 10 seconds" in text
     assert process.wait(300) == 1
     assert "Given up" in (demo.folder / f"site-{country}.log").read_text()
 

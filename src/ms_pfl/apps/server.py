@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,13 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.apps import log_to_stdout
-from ms_pfl.apps.agreement import (
-    INTRODUCE,
-    CohortAgreement,
-    Introduction,
-    RefusalError,
-    Software,
-)
+from ms_pfl.apps.agreement import CohortAgreement, Software
+from ms_pfl.apps.gathering import Site, gather
 from ms_pfl.apps.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.errors import InputError
@@ -32,14 +27,16 @@ from ms_pfl.federation.checkpoints import (
     read_arrays,
     write_arrays,
 )
-from ms_pfl.federation.engine import ConfigRecord, Context, Grid, Message, RecordDict, ServerApp
+from ms_pfl.federation.engine import ConfigRecord, Context, Grid, RecordDict, ServerApp
 from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.grid import ClientError
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.records import to_record
 from ms_pfl.federation.rounds import federated_scaler, prepare
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.site_grid import Patience, SiteGrid
+from ms_pfl.folder_lock import hold
 from ms_pfl.learning.parameters import ModelKind, TrainingParameters
 from ms_pfl.paradigms import fine_tuned, local
 from ms_pfl.paradigms.alone import FitPlan, history_alone
@@ -50,7 +47,6 @@ from ms_pfl.parameters import Parameters
 
 PARADIGMS = ("adaptive", "fine_tuned", "federated", "local")
 METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
-_POLL = 1.0
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -61,7 +57,12 @@ def main(grid: Grid, context: Context) -> None:
     """Train the paradigm that `--run-config` names with the sites that it names."""
     log_to_stdout()
     settings: ServerSettings = read_settings(ServerSettings, context.run_config, "--run-config")
-    run(grid, settings)
+    try:
+        run(grid, settings)
+    except (InputError, ClientError) as error:
+        # Flower logs a traceback besides: as short as can be
+        _log.error("The run has ended: %s", error)
+        raise error.with_traceback(None) from None
 
 
 def run(grid: Grid, settings: ServerSettings) -> Path:
@@ -72,7 +73,8 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
         ``metrics.csv`` and ``run.json``.
 
     Raises:
-        InputError: a setting cannot be used, or a site is refused or stays away.
+        InputError: a setting cannot be used, another run writes into the same folder, that cannot
+            be written, or a site is refused or stays away.
     """
     if settings.paradigm not in PARADIGMS:
         raise InputError(
@@ -88,89 +90,24 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
         seeds=parameters.seeds,
         protocol=parameters.protocol,
     )
-    sites = gather(grid, settings, agreement)
-    federation = _Federation(grid, settings, parameters, sites)
-    for seed in parameters.seeds:
-        federation.train(seed)
-    return federation.finish(agreement)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A site that takes part: its node in Flower, and what it told of itself."""
-
-    node_id: int
-    introduction: Introduction
-
-
-def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> dict[str, Site]:
-    """Wait for the sites that are named, and see that they can take part; sorted by name.
-
-    Raises:
-        RefusalError: a site is not compatible, or two call themselves by one name.
-        InputError: a site has not come in time.
-    """
-    question = RecordDict(
-        {
-            "config": ConfigRecord(
-                {"software": Software.here().to_json(), "agreement": agreement.model_dump_json()}
-            )
-        }
-    )
-    expected = settings.countries
-    _log.info("Waiting for the sites %s", ", ".join(expected))
-    sites: dict[str, Site] = {}
-    asked: dict[str, int] = {}
-    seen: set[int] = set()
-    until = time.monotonic() + settings.wait_for_sites
-    while len(sites) < len(expected):
-        new = [node for node in grid.get_node_ids() if node not in seen]
-        messages = [
-            Message(
-                content=question,
-                message_type=INTRODUCE,
-                dst_node_id=node,
-                ttl=settings.answer_within,
-            )
-            for node in new
-        ]
-        if messages:
-            asked |= dict(zip(grid.push_messages(messages), new, strict=True))
-            seen |= set(new)
-        for reply in grid.pull_messages(list(asked)) if asked else ():
-            node = asked.pop(reply.metadata.reply_to_message_id)
-            if reply.has_error():
-                raise RefusalError(f"a site does not take part: {_reason(reply)}")
-            told = Introduction.from_config(reply.content["config"])
-            if told.country not in expected:
-                _log.warning(
-                    "%s is connected, but not among the sites of this run; it is not asked again",
-                    told.country,
-                )
-                continue
-            if told.country in sites:
-                raise RefusalError(f"two sites call themselves {told.country}; each needs its name")
-            told.check(FEATURES)
-            sites[told.country] = Site(node, told)
-            _log.info(
-                "%s takes part: %d patients to train on, %d to validate, %d to test",
-                told.country,
-                *told.patients,
-            )
-        if time.monotonic() > until and len(sites) < len(expected):
-            missing = ", ".join(name for name in expected if name not in sites)
-            raise InputError(
-                f"{missing} did not come within {settings.wait_for_sites:.0f} seconds: is the "
-                "SuperNode there running, is its key registered, and its country spelled so?"
-            )
-        time.sleep(_POLL)
-    return dict(sorted(sites.items()))
-
-
-def _reason(reply: Message) -> str:
-    reason = str(reply.error.reason)
-    # Flower tells an exception as <class '...'>:<'message'>
-    return reason.partition(">:<")[2].strip("'>\"") or reason
+    output = settings.output_folder
+    lock = hold(output, "flwr run", "name another folder by output=... in --run-config")
+    try:
+        sites = gather(grid, settings, agreement)
+        federation = _Federation(grid, settings, parameters, sites)
+        for seed in parameters.seeds:
+            federation.train(seed)
+        return federation.finish(agreement)
+    except OSError as error:
+        if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
+            raise
+        raise InputError(
+            f"{output} cannot be written at the server ({os.strerror(error.errno)}): free space on "
+            "that disk or correct the permissions there, and give the same flwr run again; it "
+            "resumes after the last whole round"
+        ) from error
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -198,10 +135,7 @@ class _Federation:
         strategy = "none" if settings.paradigm == "local" else settings.strategy
         self._strategy = strategy
         self._name = f"{settings.paradigm}.{strategy}"
-        output = settings.output or str(
-            Path(settings.project).expanduser() / "data" / "06_models" / "federation"
-        )
-        self._output = Path(output).expanduser().resolve()
+        self._output = settings.output_folder
         self._unfinished = self._output / "unfinished" / f"{self._name}.{self._key()}"
         if settings.anew:
             shutil.rmtree(self._unfinished, ignore_errors=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from ms_pfl.hooks.parameters import describe
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
 
+_NO_LIST = (
+    "sites = {} is no JSON list of names ({}); write names without commas as AU,CZ,TR, and others "
+    'as ["Korea, Republic of", "Turkey"]'
+)
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -23,7 +29,7 @@ class ServerSettings:
 
     Attributes:
         project: folder with conf/, at the server.
-        sites: the countries that take part, comma-separated.
+        sites: the countries that take part: comma-separated, or a JSON list of names with commas.
         paradigm: adaptive, fine_tuned, federated or local.
         strategy: of the rounds, such as fedavg.
         env: a folder of conf/ beside base; empty: none.
@@ -44,9 +50,28 @@ class ServerSettings:
     anew: bool = False
 
     @property
+    def output_folder(self) -> Path:
+        """The folder for what the server learns."""
+        default = Path(self.project) / "data" / "06_models" / "federation"
+        return Path(self.output or default).expanduser().resolve()
+
+    @property
     def countries(self) -> tuple[str, ...]:
-        """The countries, sorted."""
-        named = tuple(sorted({name.strip() for name in self.sites.split(",")} - {""}))
+        """The countries, sorted.
+
+        Raises:
+            InputError: none is named, or what looks like a JSON list is none.
+        """
+        text = self.sites.strip()
+        names: Any = text.split(",")
+        if text.startswith("["):
+            try:
+                names = json.loads(text)
+            except ValueError as error:
+                raise InputError(f"--run-config: {_NO_LIST.format(text, error)}") from None
+            if not all(isinstance(name, str) for name in names):
+                raise InputError(f"--run-config: {_NO_LIST.format(text, 'a name is no text')}")
+        named = tuple(sorted({name.strip() for name in names} - {""}))
         if not named:
             raise InputError(
                 "no site is named: give the countries that take part, e.g. --run-config "
@@ -108,6 +133,38 @@ def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
             raise InputError(f"{where}: {name} = {value!r} must be a {wanted.__name__}")
         values[field.name] = value
     return kind(**values)
+
+
+def in_quotes(names: Iterable[str]) -> str:
+    """Names in a message, so that each can be told from the next.
+
+    >>> print(in_quotes(["Korea, Republic of", "Turkey"]))
+    "Korea, Republic of", "Turkey"
+    """
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def toml_text(text: str) -> str:
+    r"""A text as Flower reads it in `--run-config` and `--node-config`, in its quotation marks.
+
+    Flower takes the pairs apart before it reads them as TOML, so that a quotation mark may stand in
+    a value as its number alone.
+
+    >>> print(toml_text('C:\\tables "of" Côte d\'Ivoire'))
+    "C:\u005ctables \u0022of\u0022 Côte d'Ivoire"
+
+    Raises:
+        InputError: the text is a path that is not UTF-8.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"{text!r} is not UTF-8; rename the folder, or name a link to it")
+    return '"' + "".join(_toml_letter(letter) for letter in text) + '"'
+
+
+def _toml_letter(letter: str) -> str:
+    if letter.isprintable() and letter not in '"\\':
+        return letter
+    return f"\\U{ord(letter):08x}" if ord(letter) > 0xFFFF else f"\\u{ord(letter):04x}"
 
 
 def read_parameters(project: str, env: str) -> Parameters:

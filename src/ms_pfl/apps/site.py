@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -119,6 +120,14 @@ def _guard(
     except (RefusalError, NotKeptError, TrainingDivergedError) as error:
         _log.exception("The site does not answer")
         raise RefusalError(str(error)) from None
+    except OSError as error:
+        _log.exception("The site cannot answer")
+        # the system's own words for it: the rest of the text may hold a path or a value
+        cause = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise RefusalError(
+            f"an error at the site: a file there cannot be read or written ({cause}); which one "
+            "stands in the log there. When that is corrected, the same flwr run resumes"
+        ) from None
     except Exception as error:
         # its text may tell of a patient: an error names the row and the value that it met
         _log.exception("The site cannot answer")

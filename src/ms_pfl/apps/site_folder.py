@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.apps.agreement import CohortAgreement, RefusalError
+from ms_pfl.apps.settings import in_quotes
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
 from ms_pfl.federation.engine import ArrayRecord, ConfigRecord, Context, Message
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.files import whole_file
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest_parameters import IngestParameters
 
@@ -69,19 +71,18 @@ class SiteFolder:
         countries = sorted(tables.patients["country"].astype(str).unique())
         if countries != [country]:
             raise RefusalError(
-                f"the site is configured as {country}, but its tables hold patients of "
-                f"{', '.join(countries)}; each site brings the tables of its own country"
+                f'the site is configured as "{country}", but its tables hold patients of '
+                f"{in_quotes(countries)}; each site brings the tables of its own country"
             )
         episodes = build_episodes(tables, agreement.cohort).episodes
         divide = split_patients if agreement.protocol.split_unit == "patient" else split_episodes
         splits = divide(episodes, agreement.seeds, agreement.splits)
-        folder.mkdir(parents=True, exist_ok=True)
-        report.to_csv(folder / "ingest_report.csv", index=False)
+        with whole_file(folder / "ingest_report.csv") as part:
+            report.to_csv(part, index=False)
         for title, table in (("episodes", episodes), ("splits", splits)):  # splits are the last
             table.attrs = {}
-            part = folder / f".{title}.part"
-            table.to_parquet(part, index=False)
-            part.replace(folder / f"{title}.parquet")
+            with whole_file(folder / f"{title}.parquet") as part:
+                table.to_parquet(part, index=False)
         return name
 
     def data(self, snapshot: str) -> FederationData:
@@ -140,9 +141,8 @@ class SiteFolder:
         """Keep a finished model with its predictions; both stay here."""
         folder = self.path / training
         write_arrays(folder / f"models.seed={seed}.safetensors", models, told)
-        part = folder / f".predictions.seed={seed}.part"
-        predictions.to_parquet(part, index=False)
-        part.replace(folder / f"predictions.seed={seed}.parquet")
+        with whole_file(folder / f"predictions.seed={seed}.parquet") as part:
+            predictions.to_parquet(part, index=False)
 
     def note(self, message: Message, reply: Message) -> None:
         """Add a line to ``sent.jsonl``: when, what was asked, and what left the site."""
@@ -168,8 +168,15 @@ class SiteFolder:
             },
         }
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "sent.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        rest = memoryview(json.dumps(line).encode() + b"\n")
+        with (self.path / "sent.jsonl").open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(before)  # a line is whole, or absent
+                raise
 
 
 def _round(message: Message) -> int | None:

@@ -35,13 +35,17 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
 
     The file appears under its name once it is complete and on the disk; until then whatever was
     there stays.
+
+    Raises:
+        OSError: the disk is full, or the folder is closed to this account.
     """
     from safetensors.numpy import save
 
     text = json.dumps({"names": list(arrays), "told": told})
     whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    content = save(whole, metadata={"text": text, "digest": _digest(whole, text)})
     with whole_file(path) as part, part.open("wb") as file:
-        file.write(save(whole, metadata={"text": text, "digest": _digest(whole, text)}))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -30,9 +30,9 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 def tracking_uri(project_path: Path) -> str:
     """Return where runs are recorded: ``MLFLOW_TRACKING_URI``, or the project's ``mlflow.db``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or (
-        f"sqlite:///{project_path.resolve().as_posix()}/mlflow.db"
-    )
+    # these two mean something in the address of a database; all else stands for itself
+    folder = project_path.resolve().as_posix().replace("%", "%25").replace("?", "%3F")
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
 
 
 def open_store(project_path: Path) -> MlflowClient:
