@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ms_pfl.registry.columns import MISSING, Origin, as_text, read_column
-from ms_pfl.registry.contract import COLUMNS, CONTRACT
+from ms_pfl.registry.contract import COMPANIONS, CONTRACT
 from ms_pfl.registry.ingest_parameters import IngestParameters, same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.named_columns import (
@@ -67,11 +67,11 @@ def check_table(
         )
     note_decimal_commas(frame, name, origin, report)
     canonical = pd.DataFrame(index=frame.index)
-    for column in COLUMNS[name]:
+    companions = [column for column in COMPANIONS[name] if column.name in frame]
+    for column in (*CONTRACT[name], *companions):
         raw = frame.get(column.name)
         # A country has one set of spellings, in whichever table it stands.
-        table = "patients" if column.name == "country" else name
-        own = parameters.codes(table, column.name) if raw is not None or table == name else {}
+        own = parameters.codes("patients" if column.name == "country" else name, column.name)
         raw = translated(raw, own, "value_mapped", column.name, origin, report)
         if column.name == "dmt":
             names = parameters.treatments

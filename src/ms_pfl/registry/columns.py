@@ -216,6 +216,8 @@ def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) 
         ),
     )
     wrong = read.isna() & given.notna()
+    if not wrong.any():
+        return read
     doubt = wrong.copy()
     doubt[wrong] = given[wrong].str.fullmatch(_UTC_OFF_MIDNIGHT)
     refuse(doubt, raw, origin, *_NO_DAY, "day_in_doubt")

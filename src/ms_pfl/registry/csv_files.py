@@ -172,7 +172,7 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 def _check_rows(
     path: Path, text: str, separator: str, broken: str | None, n_records: int, above: int
 ) -> np.ndarray:
-    """Lines on which the rows begin, or what is wrong with them; `text` begins below `above` lines."""
+    """Lines on which the rows begin, or what is wrong with them; `above` lines are not in it."""
     name = SEPARATORS[separator]
     starts: list[int] = []
     ragged: list[tuple[int, str]] = []

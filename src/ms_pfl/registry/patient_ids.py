@@ -43,7 +43,7 @@ class PatientNames:
 
         Args:
             name: patients, visits, relapses or treatments.
-            table: columns of the contract and of :data:`.contract.COMPANIONS`, read.
+            table: columns of the contract, and of :data:`.contract.COMPANIONS` those there are.
             origin: for messages.
             report: takes note of rows that cannot be attributed, or contradict the patients table.
 
@@ -57,14 +57,16 @@ class PatientNames:
         if name == "patients":
             ids = self._learn(ids, table, origin, report)
         elif self._people is not None and not report.unusable("patients"):
-            if self.unit is None:
-                self._refuse_other_countries(ids, table, origin, report)
-            else:
-                ids = self._attribute(ids, table[self.unit], origin, report)
-            if name == "visits" and self.unit != "clinic_code":
+            if self.unit is not None:
+                nothing = pd.Series(None, index=table.index, dtype="str")
+                ids = self._attribute(ids, table.get(self.unit, nothing), origin, report)
+            elif "country" in table:
+                self._refuse_other_countries(ids, table["country"], origin, report)
+            if name == "visits" and "clinic_code" in table and self.unit != "clinic_code":
                 _refuse_two_clinics_a_day(ids, table, origin, report)
-        companions = [column.name for column in COMPANIONS[name]]
-        return table.assign(PATIENT_ID=ids).drop(columns=companions)
+        companions = [column.name for column in COMPANIONS[name] if column.name in table]
+        table = table.drop(columns=companions) if companions else table
+        return table if self.kind == "as_written" else table.assign(PATIENT_ID=ids)
 
     def _learn(
         self, ids: pd.Series, table: pd.DataFrame, origin: Origin, report: IngestReport
@@ -115,16 +117,14 @@ class PatientNames:
                 "or make the ids unique in the export of all tables",
                 "patient_in_doubt",
             )
-        named = _within(ids, unit).mask(unit.isna(), ids.map(only).fillna(ids))
+        without = ids.map(only).astype("str").fillna(ids)
+        named = _within(ids, unit).mask(unit.isna(), without)
         return named.mask(nobody)  # so that nobody is called unknown as well
 
     def _refuse_other_countries(
-        self, ids: pd.Series, table: pd.DataFrame, origin: Origin, report: IngestReport
+        self, ids: pd.Series, country: pd.Series, origin: Origin, report: IngestReport
     ) -> None:
         """Refuse rows that name a country other than the one of their patient."""
-        country = table["country"]
-        if country.isna().all():
-            return
         assert self._people is not None
         people = self._people.drop_duplicates(["id", "country"])
         homes = people.drop_duplicates("id", keep=False).set_index("id")["country"]
@@ -150,8 +150,6 @@ def _refuse_two_clinics_a_day(
 ) -> None:
     """Refuse visits of one patient at several clinics on one day."""
     clinic = table["clinic_code"]
-    if clinic.isna().all():
-        return
     known = pd.DataFrame({"id": ids, "day": table["DATE_OF_VISIT"], "clinic": clinic}).dropna()
     first = known.groupby(["id", "day"])["clinic"].transform("first")
     second = pd.Series(False, index=ids.index)
