@@ -32,7 +32,7 @@ def written_text(given: Any) -> Any:
     if isinstance(given, int | float):
         raise ValueError(
             "YAML reads this as a number, and drops leading zeros and colons; put a name in "
-            f'quotes, exactly as it is written in the data, such as "{given}"'
+            'quotes, exactly as it is written in the data, such as "007"'
         )
     if isinstance(given, datetime.date):
         raise ValueError(
