@@ -6,13 +6,12 @@ is meant, and the column is refused with a setting for each of them.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Literal
 
 import pandas as pd
 
-from ms_pfl.registry.columns import Origin, first_row, refuse
+from ms_pfl.registry.columns import Origin, first_row, quoted, refuse
 
 Mark = Literal["point", "comma"]
 
@@ -85,7 +84,7 @@ def read_numbers(text: pd.Series, raw: pd.Series, origin: Origin, mark: Mark | N
     Raises:
         InputError: the cells can be read as different numbers, or as codes.
     """
-    key = str(raw.name) if re.fullmatch(r"\w+", str(raw.name)) else json.dumps(str(raw.name))
+    key = str(raw.name) if re.fullmatch(r"\w+", str(raw.name)) else quoted(str(raw.name))
     categorical = "name the column in own_episodes.categorical"
     if mark is not None:
         read = numbers(text, mark)

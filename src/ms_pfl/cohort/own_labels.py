@@ -8,7 +8,7 @@ import pandas as pd
 from ms_pfl.cohort.cells import text_cells
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
-from ms_pfl.registry.columns import Origin, refuse
+from ms_pfl.registry.columns import Origin, quoted, refuse
 
 _LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
 #: Words that mean the same; two of one set are no two outcomes.
@@ -52,12 +52,12 @@ def _which_counts(found: list[str]) -> str:
     """How to say which label counts as 1."""
     if len(found) != 2:
         return f"the labels must be two values, and the column holds {_listed(found)}: correct it"
-    one, other = found
+    one, other = (label[:40] for label in found)
     if _mean_the_same(one, other):
         return f"{one!r} and {other!r} mean the same: write them in one way"
     return (
-        f'set own_episodes.positive to the label of those who had the outcome: "{other}" (then '
-        f'{one!r} counts as 0) or "{one}" (then {other!r} counts as 0)'
+        f"set own_episodes.positive to the label of those who had the outcome: {quoted(other)} "
+        f"(then {one!r} counts as 0) or {quoted(one)} (then {other!r} counts as 0)"
     )
 
 
@@ -66,14 +66,14 @@ def _by_positive(
 ) -> pd.Series:
     if positive not in found:
         bare = {label.lstrip("0") or "0": label for label in found}
-        quoted = (
-            f'; put "{bare[positive]}" in quotes, as YAML drops leading zeros'
+        remedy = (
+            f"; put {quoted(bare[positive][:40])} in quotes, as YAML drops leading zeros"
             if positive in bare
             else ": name one of them"
         )
         raise InputError(
             f"{origin.label}, column {raw.name}: no row holds {positive!r}, which "
-            f"own_episodes.positive names; the column holds {_listed(found)}{quoted}"
+            f"own_episodes.positive names; the column holds {_listed(found)}{remedy}"
         )
     label = text.eq(positive).astype(np.int8)
     refuse(

@@ -5,6 +5,7 @@ Every refusal is one line: file or table, line or row, column, value, what is wr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -105,6 +106,15 @@ def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, r
         f"{origin.place(position)}, column {origin.names.get(str(values.name), values.name)}: "
         f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{more}"
     )
+
+
+def quoted(text: str) -> str:
+    """A text as YAML has it in quotes, on one line.
+
+    >>> quoted("NO"), quoted("a\\tb")
+    ('"NO"', '"a\\\\tb"')
+    """
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def first_row(wrong: pd.Series) -> int:
@@ -304,7 +314,7 @@ def _name_all(cells: pd.Series, column: Column, origin: Origin, wrong: pd.Series
     if not origin.table or not wrong.any():
         return ""
     texts = as_text(cells.dropna().drop_duplicates()).drop_duplicates().sort_values().tolist()
-    listed = ", ".join(f'"{text[:20]}"' for text in texts[:6]) + (", ..." if texts[6:] else "")
+    listed = ", ".join(quoted(text[:20]) for text in texts[:6]) + (", ..." if texts[6:] else "")
     codes = ", ".join(dict.fromkeys(column.codes.values())) or '"0", "1"'
     return (
         f"the column holds {listed}: say what each of them means ({codes}, or null where that is "

@@ -140,7 +140,7 @@ def refuse_unknown_patients(
             as_number,
             ids,
             origin,
-            f"is not in {here}, which has {namesake!r}, the same number: {lost}",
+            f"is not in {here}, which has {namesake[:60]!r}, the same number: {lost}",
             "set ingest.patient_ids: as_numbers, or export the ids as text" * one_person_a_number
             or "export the ids as text, as several patients have one number",
             "patient_unknown",
@@ -151,7 +151,7 @@ def refuse_unknown_patients(
             as_text,
             ids,
             origin,
-            f"is not in {here}, which has {namesake!r}",
+            f"is not in {here}, which has {namesake[:60]!r}",
             "write the id of one patient in one way in all tables, or add the patient there if it "
             "is another one",
             "patient_unknown",

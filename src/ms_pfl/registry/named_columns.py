@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.registry.columns import Origin, as_text, first_row
+from ms_pfl.registry.columns import Origin, as_text, first_row, quoted
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, REQUIRED_COLUMNS
 from ms_pfl.registry.ingest_parameters import same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
@@ -187,7 +187,7 @@ def refuse_one_sex(
     text = as_text(raw)
     mapped = text.map(same_spelling, "ignore").isin({same_spelling(key) for key in spellings})
     if (mapped & read.notna()).any():
-        texts = ", ".join(f'"{one}"' for one in text[read.notna()].unique()[:4])
+        texts = ", ".join(quoted(one[:20]) for one in text[read.notna()].unique()[:4])
         report.refuse(
             read.notna() & ~mapped,
             raw,

@@ -103,7 +103,9 @@ class PatientNames:
         nobody = unit.isna() & ids.isin(self._people["id"]) & ~ids.isin(only.index)
         if nobody.any():
             which = self._people.loc[self._people["id"] == ids[first_row(nobody)], "unit"].unique()
-            shown = ", ".join(map(repr, which[:4])) + (", ..." if len(which) > 4 else "")
+            shown = ", ".join(repr(unit[:40]) for unit in which[:4]) + (
+                ", ..." if len(which) > 4 else ""
+            )
             lacks = (
                 f"the table has no column {self.unit}; add it"
                 if unit.isna().all()
@@ -137,7 +139,7 @@ class PatientNames:
                 differs,
                 country,
                 origin,
-                f"is not the country of patient {ids[row]!r} in {self._label}, {home[row]!r}",
+                f"is not the country of patient {ids[row][:40]!r} in {self._label}, {home[row][:40]!r}",
                 "if ids restart in each country, the patients table needs a row for each person "
                 "and the setting ingest.patient_ids: by_country; if the patient moved, leave the "
                 f"column out: ingest.columns.{origin.table}: {{country: null}}",
@@ -160,7 +162,7 @@ def _refuse_two_clinics_a_day(
             second,
             clinic,
             origin,
-            f"is the second clinic of patient {ids[row]!r} on one day, after {first[row]!r}",
+            f"is the second clinic of patient {ids[row][:40]!r} on one day, after {first[row][:40]!r}",
             "if ids restart in each clinic, the patients table needs a row for each person and "
             "the setting ingest.patient_ids: by_clinic; else correct the clinic or the day",
             "two_clinics",
