@@ -103,7 +103,7 @@ class PatientNames:
         nobody = unit.isna() & ids.isin(self._people["id"]) & ~ids.isin(only.index)
         if nobody.any():
             which = self._people.loc[self._people["id"] == ids[first_row(nobody)], "unit"].unique()
-            shown = ", ".join(repr(unit[:40]) for unit in which[:4]) + (
+            shown = ", ".join(_short(unit) for unit in which[:4]) + (
                 ", ..." if len(which) > 4 else ""
             )
             lacks = (
@@ -139,7 +139,8 @@ class PatientNames:
                 differs,
                 country,
                 origin,
-                f"is not the country of patient {ids[row][:40]!r} in {self._label}, {home[row][:40]!r}",
+                f"is not the country of patient {_short(ids[row])} in {self._label}, "
+                f"{_short(home[row])}",
                 "if ids restart in each country, the patients table needs a row for each person "
                 "and the setting ingest.patient_ids: by_country; if the patient moved, leave the "
                 f"column out: ingest.columns.{origin.table}: {{country: null}}",
@@ -162,7 +163,8 @@ def _refuse_two_clinics_a_day(
             second,
             clinic,
             origin,
-            f"is the second clinic of patient {ids[row][:40]!r} on one day, after {first[row][:40]!r}",
+            f"is the second clinic of patient {_short(ids[row])} on one day, after "
+            f"{_short(first[row])}",
             "if ids restart in each clinic, the patients table needs a row for each person and "
             "the setting ingest.patient_ids: by_clinic; else correct the clinic or the day",
             "two_clinics",
@@ -171,3 +173,7 @@ def _refuse_two_clinics_a_day(
 
 def _within(ids: pd.Series, unit: pd.Series) -> pd.Series:
     return ids + " (" + unit + ")"
+
+
+def _short(text: str) -> str:
+    return repr(text[:40])
