@@ -166,7 +166,7 @@ def test_spellings_of_a_site_are_configuration_and_the_labels_stay(
     site.write_text(
         "ingest:\n"
         "  columns: {visits: {pat: PATIENT_ID, Datum: DATE_OF_VISIT}}\n"
-        "  values: {patients: {gender: {1: M, 2: F}}}\n"
+        '  values: {patients: {gender: {"1": M, "2": F}}}\n'
         "  treatments: {Mittel 7: natalizumab}\n"
         '  date_format: "%d.%m.%Y"\n'
     )

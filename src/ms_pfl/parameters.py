@@ -22,19 +22,20 @@ from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.parameters import SyntheticRegistryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.yaml_text import YamlPath
 
 
 class Parameters(ParadigmParameters):
     """All parameters; a key that is not here is a typo."""
 
-    registry_folder: str | None = Field(
+    registry_folder: YamlPath | None = Field(
         description="folder of one's own registry tables; null: the synthetic registry"
     )
-    episodes_file: str | None = Field(
+    episodes_file: YamlPath | None = Field(
         description="an episodes table of one's own (.csv, .parquet) for the pipeline modelling"
     )
     own_episodes: OwnEpisodesParameters
-    heart_folder: str | None = Field(
+    heart_folder: YamlPath | None = Field(
         description="folder of the UCI Heart Disease files (--env=heart)"
     )
     heart_rows: Literal["complete", "all"] = Field(

@@ -202,14 +202,15 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
         (TWO, {"leave_out": ("weight",)}, " has no column weight, but hospital, outcome, sex, "
          "age; set own_episodes.leave_out to a column of the table"),
         (TWO, {"categorical": ("outcome",)}, ", column outcome: it is mapped in "
-         "own_episodes.columns and cannot be in leave_out or categorical too; take it out of one "
-         "of them"),
+         "own_episodes.columns and cannot be in leave_out, categorical or numbers too; take it out "
+         "of one of them"),
         (TWO, {"categorical": ("sex",), "leave_out": ("sex",)}, ", column sex: it is both in "
          "own_episodes.leave_out and in own_episodes.categorical; take it out of one of them"),
         (TWO, {"columns": {"label": "hospital"}}, ", column hospital: it cannot be the label and "
          "site at once; correct own_episodes.columns"),
-        (TWO, {"positive": None}, ", line 2, column outcome: 'worse' is neither 0 nor 1; name the "
-         "one of 'stable', 'worse' that counts as 1 in own_episodes.positive (and 1 more like it)"),
+        (TWO, {"positive": None}, ", line 2, column outcome: 'worse' is neither 0 nor 1; set "
+         "own_episodes.positive to the label of those who had the outcome: \"worse\" (then "
+         "'stable' counts as 0) or \"stable\" (then 'worse' counts as 0) (and 1 more like it)"),
         (TWO, {"positive": "bad"}, ", column outcome: no row holds 'bad', which "
          "own_episodes.positive names; the column holds 'stable', 'worse': name one of them"),
         (TWO + "Oslo,better,m,4\n", {}, ", line 4, column outcome: 'better' is a third label "
@@ -221,9 +222,11 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
         (TWO + ",worse,m,4\n", {}, ", line 4, column hospital: the value is empty; fill it in or "
          "remove the row"),
         (TWO + "\nOslo,worse,m,old\n", {}, ", line 5, column age: 'old' is no number, as other "
-         "rows of the column are; correct it, or name the column in own_episodes.categorical"),
+         "rows of the column are; write a number or leave it empty, or name the column in "
+         "own_episodes.categorical if it holds codes"),
         (HEAD + 'Ghent,worse,f,"6,1"\nOslo,stable,m,"4,8"\n', {}, ", line 2, column age: '6,1' "
-         "has a decimal comma; write numbers with a point (and 1 more like it)"),
+         "has a decimal comma; set own_episodes.numbers: {age: comma} where it is 6.1, or name the "
+         "column in own_episodes.categorical where it is none (and 1 more like it)"),
         (HEAD + "Ghent,worse,f,2001-02-03\nOslo,stable,m,\n", {}, ", line 2, column age: "
          "'2001-02-03' is a date; turn the column into a number, such as an age in years, or name "
          "it in own_episodes.leave_out"),
@@ -238,8 +241,9 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
                         "3/4/2001 10:15")
         ),
         (HEAD + "Ghent,worse,f,5\nOslo,stable,m,'6,1'\nOslo,stable,m,old\n".replace("'", '"'), {},
-         ", line 3, column age: '6,1' is no number, as other rows of the column are; correct it, "
-         "or name the column in own_episodes.categorical (and 1 more like it)"),
+         ", line 3, column age: '6,1' is no number, as other rows of the column are; write a "
+         "number or leave it empty, or name the column in own_episodes.categorical if it holds "
+         "codes (and 1 more like it)"),
         (HEAD + "Ghent,worse,f,true\nOslo,stable,m,3\nOslo,stable,m,false\nOslo,worse,m,1\n", {},
          ", line 3, column age: '3' stands beside true and false; write 0 or 1, or true or false, "
          "or leave it empty"),
@@ -247,7 +251,7 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
          "own_episodes.positive, 'worse', in capitals alone; write labels that mean the same in "
          "one way"),
         (",hospital,outcome,age\n0,A,worse,5\n1,B,stable,6\n", {}, ", column 1 has values and no "
-         "name; name it in the header, or write the file without an index"),
+         "name; name it in the header, and if it numbers the rows, also in own_episodes.leave_out"),
         (TWO.replace("age", "a" * 101), {}, f", column 4 has a name of 101 characters, {'a' * 40}"
          "...; shorten it to at most 100"),
         (TWO.replace("stable,m", "stable," + "m" * 101), {}, f", line 3, column sex: '{'m' * 56}..."
@@ -260,8 +264,9 @@ TWO = HEAD + "Ghent,worse,f,61\nOslo,stable,m,48\n"
         (TWO, {"columns": {"episode_id": "sex"}, "leave_out": ("age",)}, " has no feature beside "
          "hospital, outcome, sex, age; add what to predict from, a column each"),
         (TWO + "Oslo,worse,m,4\n", {"columns": {"episode_id": "sex"}}, ", line 4, column sex: 'm' "
-         "stands in an earlier row already; keep one row an episode, number them over all sites, "
-         "or leave the numbering to this program (own_episodes.leave_out)"),
+         "stands in an earlier row already; two rows are two episodes: give each an id of its own, "
+         "or have them numbered (own_episodes.columns.episode_id: null and "
+         "own_episodes.leave_out: [sex])"),
         (HEAD, {}, " holds no row; at least one episode is needed"),
         (TWO.replace("age", "sex=f"), {}, ": two features would be called 'sex=f'; rename the "
          "column of that name"),
@@ -366,7 +371,9 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         read_file(tmp_path / "absent.csv")
     (tmp_path / "own.xlsx").write_text("x")
-    with pytest.raises(InputError, match=r"own\.xlsx is neither \.csv nor \.parquet; save it"):
+    with pytest.raises(
+        InputError, match=r"own\.xlsx, an Excel workbook; save its sheet as own\.csv"
+    ):
         read_file(tmp_path / "own.xlsx")
     (tmp_path / "own.parquet").write_text("x")
     with pytest.raises(InputError, match=r"own\.parquet is no readable parquet file"):
@@ -384,7 +391,7 @@ def test_the_file_is_only_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"positive": True}, "write the label in quotes"),
+        ({"positive": True}, "put a name in quotes"),
         ({"positiv": "x"}, "Extra inputs are not permitted"),
         ({"columns": {"sites": "x"}}, "Extra inputs are not permitted"),
         ({"site_name": ""}, "at least 1 character"),

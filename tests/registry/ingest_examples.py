@@ -67,6 +67,14 @@ def patients(*columns: str) -> dict[str, str | bytes | None]:
 
 
 _S = "stopped"
+#: Two people of one id, and tables that say of which country each row is.
+RESTARTED: dict[str, str | bytes | None] = {
+    "patients": "PATIENT_ID,country,BIRTH_DATE\nA,Italy,1970-05-06\nA,Iran,1980-01-01\n",
+    "visits": "PATIENT_ID,country,DATE_OF_VISIT,EDSS\n"
+    "A,Italy,2001-01-01,2\nA,Italy,2002-01-01,2.5\nA,Iran,2001-06-01,0\n",
+    "relapses": "PATIENT_ID,DATE_OF_ONSET,country\nA,2000-12-01,Italy\n",
+    "treatments": "PATIENT_ID,dmt,START_DATE,END_DATE,country\nA,Avonex,2001-02-01,,Italy\n",
+}
 EXAMPLES: dict[str, Example] = {
     "folder_absent": Example({}, [("", None, "", "", _S)]),
     "table_absent": Example({"relapses": None}, [("relapses", None, "", "", _S)]),
@@ -78,6 +86,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "nul_byte": Example(more("visits", "A,2003-01-01,\0002"), [("visits", 5, "", "", _S)]),
     "no_header": Example({"visits": "\n\n"}, [("visits", None, "", "", _S)]),
+    "header_short": Example(
+        {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS\n1,A,2001-01-01,2\n2,B,2001-01-01,0\n"},
+        [("visits", 1, "", "3 names", _S)],
+    ),
     "ragged_row": Example(
         more("visits", "A,2003-01-01", "A,2004-01-01,2,2"),
         [("visits", 5, "", "2 cells", _S), ("visits", 6, "", "4 cells", _S)],
@@ -141,6 +153,22 @@ EXAMPLES: dict[str, Example] = {
     ),
     "patient_twice": Example(
         more("patients", "B,Italy,,,,"), [("patients", 4, "PATIENT_ID", "B", _S)]
+    ),
+    "patient_in_doubt": Example(
+        RESTARTED | {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS\nA,2001-01-01,2\n"},
+        [("visits", 2, "PATIENT_ID", "A", _S)],
+        {"patient_ids": "by_country"},
+    ),
+    "other_country": Example(
+        {"relapses": "PATIENT_ID,DATE_OF_ONSET,country\nA,2000-12-01,ITALY\nA,2001-12-01,Iran\n"},
+        [("relapses", 3, "country", "Iran", _S)],
+    ),
+    "two_clinics": Example(
+        {
+            "visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,clinic_code\nA,2001-01-01,2,x\n"
+            "A,2001-01-01,4,y\nA,2002-01-01,4,y\nB,2001-01-01,2,\n"
+        },
+        [("visits", 3, "clinic_code", "y", _S)],
     ),
     "patient_unknown": Example(
         more("treatments", "C,Avonex,2001-01-01,"), [("treatments", 3, "PATIENT_ID", "C", _S)]
@@ -231,7 +259,7 @@ EXAMPLES: dict[str, Example] = {
             ("patients", 2, "gender", "2", "read as F in 1 rows"),
             ("patients", 3, "gender", "9", "set to missing in 1 rows"),
         ],
-        {"values": {"patients": {"gender": {1: "M", "2": "F", "9": None}}}},
+        {"values": {"patients": {"gender": {"1": "M", "2": "F", "9": None}}}},
     ),
     "treatment_mapped": Example(
         more("treatments", "B,Interferón B,2001-01-01,", "A,interferón  b,2003-01-01,"),

@@ -112,7 +112,7 @@ def test_codes_are_read_as_mapped_whatever_the_type(tmp_path):
     ids = pd.DataFrame({"PATIENT_ID": ["A", "B", "C"], "country": ["BE", "be", "Iran"]})
     ids["gender"] = [1.0, 2.0, None]
     ids.to_parquet(folder / "patients.parquet")
-    maps = {"gender": {1: "M", 2: "F"}, "country": {"BE": "Belgium"}}
+    maps = {"gender": {"1": "M", "2": "F"}, "country": {"BE": "Belgium"}}
     patients = read(folder, values={"patients": maps}).patients
     assert patients["gender"].tolist()[:2] == ["M", "F"]
     assert patients["gender"].isna().tolist() == [False, False, True]

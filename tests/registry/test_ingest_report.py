@@ -75,7 +75,7 @@ def test_nothing_found_is_a_report_with_a_header_only(tmp_path):
 
 
 def test_rows_of_a_table_without_its_columns_are_not_called_empty(tmp_path):
-    text = TEXTS["visits"].replace(",", "|")
+    text = TEXTS["visits"].replace(",", "~")
     report = report_of(write(tmp_path / "own", visits=text))
     assert rows_of(report, "empty_row") == []
     assert set(report["rule"]) == {"column_absent", "column_not_read"}
@@ -110,8 +110,9 @@ def test_all_violations_of_all_tables_are_listed_and_the_first_is_said(tmp_path)
         ingest(write(tmp_path / "own", **tables), today=TODAY)
     said = str(caught.value).replace(f"{tmp_path / 'own'}/", "")
     assert said == (
-        "patients.csv, line 4, column BIRTH_DATE: '2001-13-01' is no date; write dates as "
-        "YYYY-MM-DD, or name the format of all dates in ingest.date_format; 4 more errors found"
+        "patients.csv, line 4, column BIRTH_DATE: '2001-13-01' is no day of the calendar; "
+        "correct it, or name the format of all dates in ingest.date_format where the day stands "
+        "before the month; 4 more errors found"
     )
     report = caught.value.report
     stopped = report[report["action"] == STOPPED]

@@ -138,8 +138,9 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"relapses": "PATIENT_ID,DATE_OF_ONSET\n1,2001-01-01\n"},
-            "relapses.csv, line 2, column PATIENT_ID: '1' is not in patients.csv; "
-            "add the patient there or remove the row",
+            "relapses.csv, line 2, column PATIENT_ID: '1' is not in patients.csv, which has "
+            "'001', the same number: relapses.csv has written ids as numbers, as spreadsheets do; "
+            "set ingest.patient_ids: as_numbers, or export the ids as text",
         ),
         (
             {"treatments": TREATMENTS + "001,Avonex,2001-01-01,\n998,Avonex,2001-01-01,\n"},
@@ -181,8 +182,9 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"visits": VISITS + "001,2001-02-30,2\n"},
-            "visits.csv, line 2, column DATE_OF_VISIT: '2001-02-30' is no date; "
-            "write dates as YYYY-MM-DD, or name the format of all dates in ingest.date_format",
+            "visits.csv, line 2, column DATE_OF_VISIT: '2001-02-30' is no day of the calendar; "
+            "correct it, or name the format of all dates in ingest.date_format where the day "
+            "stands before the month",
         ),
         (
             {"visits": VISITS},
@@ -201,8 +203,10 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"patients": "PATIENT_ID,country\n001,Italy\n002,Iran\n001,Iran\n"},
-            "patients.csv, line 4, column PATIENT_ID: '001' stands in an earlier row already; "
-            "keep one row a patient",
+            "patients.csv, line 4, column PATIENT_ID: '001' looks like another person than the "
+            "same id on line 2 (country 'Italy' and 'Iran'); set ingest.patient_ids: by_country if "
+            "ids restart there (visits, relapses and treatments then need the column country as "
+            "well), or make the ids unique in the export of all tables",
         ),
         (
             {"patients": "PATIENT_ID,country\n001,Italy\n002,\n"},
@@ -216,18 +220,21 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"patients": "PATIENT_ID,country,gender\n001,Italy,woman\n002,Iran,F\n"},
-            "patients.csv, line 2, column gender: 'woman' is none of F, M; "
-            "use one of these or leave it empty",
+            "patients.csv, line 2, column gender: 'woman' is none of F, M; the column holds "
+            '"F", "woman": say what each of them means (F, M, or null where that is not known) in '
+            "ingest.values.patients.gender",
         ),
         (
             {"patients": "PATIENT_ID,country,ONSET_OPTIC\n001,Italy,2\n002,Iran,1\n"},
-            "patients.csv, line 2, column ONSET_OPTIC: '2' is neither 0 nor 1; "
-            "correct it or leave it empty",
+            "patients.csv, line 2, column ONSET_OPTIC: '2' is neither 0 nor 1; the column holds "
+            '"1", "2": say what each of them means ("0", "1", or null where that is not known) in '
+            "ingest.values.patients.ONSET_OPTIC",
         ),
         (
             {"patients": "PATIENT_ID,country,ONSET_OPTIC\n001,Italy,maybe\n002,Iran,1\n"},
-            "patients.csv, line 2, column ONSET_OPTIC: 'maybe' is neither 0 nor 1; "
-            "correct it or leave it empty",
+            "patients.csv, line 2, column ONSET_OPTIC: 'maybe' is neither 0 nor 1; the column "
+            'holds "1", "maybe": say what each of them means ("0", "1", or null where that is not '
+            "known) in ingest.values.patients.ONSET_OPTIC",
         ),
         (
             {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,KFS_2\n001,2001-01-01,2,9\n"},
@@ -237,12 +244,12 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"visits": VISITS + "001,2001-01-01,2,5,extra\n"},
             "visits.csv, line 2: the row has 5 cells and the header 3; "
-            'separate cells by the comma and put text that holds one in "quotes"',
+            'put text that holds a comma in "quotes", or remove a comma too many',
         ),
         (
             {"visits": VISITS + "001,2001-01-01,2\n001,2001-01-02\n001,2001-01-02,2,9\n"},
-            "visits.csv, line 3: the row has 2 cells and the header 3; separate cells by the comma "
-            'and put text that holds one in "quotes" (and 1 more like it)',
+            "visits.csv, line 3: the row has 2 cells and the header 3; put the missing comma in, "
+            "also beside an empty cell (and 1 more like it)",
         ),
         (
             {"visits": VISITS + '001,2001-01-01,2\n001,"2001-01-02,2\n001,2001-01-03,2\n'},
@@ -260,8 +267,7 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"visits": "\n" + VISITS + "001,2001-01-01,2\n"},
-            "visits.csv has a blank first line; its first line must name the columns, "
-            "as the ingest contract does",
+            "visits.csv has a blank line 1; remove the blank lines above the column names",
         ),
         (
             {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,edss\n001,2001-01-01,2,3\n"},

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.cells import MAX_NAME, text_cells
+from ms_pfl.cohort.number_cells import Mark, read_numbers
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, refuse
@@ -21,20 +22,23 @@ MAX_LEVELS = 50
 _ENOUGH_ROWS = 20
 _FLAGS = {"TRUE": "1", "FALSE": "0"}
 _DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[T ].*)?"
-_DECIMAL_COMMA = r"[+-]?\d+,\d+"
 
 
-def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Series:
+def read_feature(
+    raw: pd.Series, origin: Origin, *, categorical: bool, mark: Mark | None = None
+) -> pd.Series:
     """One column as numbers (float32) or categories (str), NaN = missing.
 
     Args:
         raw: cells as text or typed, indexed by row position; its name is the column's.
         origin: for messages.
         categorical: numbers are categories too.
+        mark: decimal mark, where ``own_episodes.numbers`` names the column.
 
     Raises:
         InputError: the column holds dates, numbers beside text, numbers other than 0 and 1 beside
-            true and false, a decimal comma, or a number that is not finite.
+            true and false, numbers that can be read in two ways or may be codes, limits, units, or
+            a number that is not finite.
     """
     if pd.api.types.is_datetime64_any_dtype(raw) or pd.api.types.is_timedelta64_dtype(raw):
         _refuse_dates(raw.notna(), raw.astype("str"), origin)
@@ -45,16 +49,16 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
     else:
         text = text_cells(raw)
         flags = text.str.upper().map(_FLAGS)
-        written = text.str.replace(",", ".") if origin.decimal_comma else text
-        number = pd.to_numeric(written.mask(flags.notna(), flags), errors="coerce")
-        number = number.astype("float64")
+        # The cells as they stand: 91.000 may be 91 thousand.
+        written = raw.astype("object").astype("str").str.strip().where(text.notna())
+        if text[text.notna()].str.fullmatch(_DATE).all():
+            _refuse_dates(text.notna(), raw, origin)
+        number = read_numbers(written.mask(flags.notna(), flags), raw, origin, mark)
         no_number = text.notna() & number.isna()
         if no_number.any():
             cells = text[no_number]
             if cells.str.fullmatch(_DATE).all():
                 _refuse_dates(no_number, raw, origin)
-            if cells.str.fullmatch(_DECIMAL_COMMA).all():
-                refuse(no_number, raw, origin, "has a decimal comma", "write numbers with a point")
             if no_number.sum() == text.notna().sum():
                 return text
             refuse(
@@ -62,7 +66,8 @@ def read_feature(raw: pd.Series, origin: Origin, *, categorical: bool) -> pd.Ser
                 raw,
                 origin,
                 "is no number, as other rows of the column are",
-                "correct it, or name the column in own_episodes.categorical",
+                "write a number or leave it empty, or name the column in own_episodes.categorical "
+                "if it holds codes",
             )
         if flags.notna().any():
             refuse(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
+
+from ms_pfl.yaml_text import NAMED_KEYS, YamlLabel, YamlText
 
 
 class OwnColumns(BaseModel):
@@ -12,17 +14,17 @@ class OwnColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    site: str = Field(min_length=1, description="hospital, center or country of the row")
-    label: str = Field(min_length=1, description="the outcome, one of two values")
-    patient_id: str | None = Field(
+    site: YamlText = Field(min_length=1, description="hospital, center or country of the row")
+    label: YamlText = Field(min_length=1, description="the outcome, one of two values")
+    patient_id: YamlText | None = Field(
         description="rows of one patient stay in one split; null: the column patient_id where "
         "there is one, else each row is a patient of its own"
     )
-    episode_id: str | None = Field(
+    episode_id: YamlText | None = Field(
         description="null: the column episode_id where there is one, else made from the row's "
         "number within its site"
     )
-    t0: str | None = Field(
+    t0: YamlText | None = Field(
         description="date of the row, which is no feature; null: the column t0 where there is one"
     )
 
@@ -33,25 +35,22 @@ class OwnEpisodesParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: OwnColumns
-    positive: str | None = Field(
+    positive: YamlLabel | None = Field(
         description="the label that counts as 1, where labels are two texts; null: they are 0 and "
         "1, or true and false"
     )
-    leave_out: tuple[str, ...] = Field(description="columns that are no features")
-    categorical: tuple[str, ...] = Field(
+    leave_out: tuple[YamlText, ...] = Field(description="columns that are no features")
+    categorical: tuple[YamlText, ...] = Field(
         description="columns of numbers that are categories; text is categorical by itself"
+    )
+    numbers: Annotated[dict[str, Literal["point", "comma"]], NAMED_KEYS] = Field(
+        default={},
+        description="columns of numbers and their decimal mark, where the cells do not show it",
     )
     missing_indicators: bool = Field(
         description="a feature '<column> missing' for each column that lacks a value at some site"
     )
-    outcome: str | None = Field(
+    outcome: YamlText | None = Field(
         description="the outcome in words, for the report; null: the label's column"
     )
-    site_name: str = Field(min_length=1, description="what a site is called in the report")
-
-    @field_validator("positive", mode="before")
-    @classmethod
-    def _as_text(cls, given: Any) -> Any:
-        if isinstance(given, bool):
-            raise ValueError('write the label in quotes, such as "yes" (YAML reads yes as true)')
-        return str(given) if isinstance(given, int | float) else given
+    site_name: YamlText = Field(min_length=1, description="what a site is called in the report")

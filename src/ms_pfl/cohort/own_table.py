@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.cells import MAX_NAME, MISSING, text_cells
 from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.cohort.own_features import check_vocabulary, read_feature, warn_of_spellings
+from ms_pfl.cohort.own_labels import read_label
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.csv_files import read_csv
+from ms_pfl.registry.named_columns import values_for_names
 from ms_pfl.registry.parquet_files import read_parquet
+from ms_pfl.registry.table_files import how_to_read
 
 _log = logging.getLogger(__name__)
 
 #: Names that are believed of a site, but not without a word.
 _NO_SITE = {*MISSING, "NONE", "UNKNOWN"}
-_LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
 _ROW_DIGITS = 6
+#: Settings of own_episodes that say of a feature column what becomes of it.
+_LISTS = ("leave_out", "categorical", "numbers")
 
 
 def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
@@ -39,18 +43,25 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
+        folder = path.parent
+        near = [
+            other.name
+            for other in (sorted(folder.iterdir()) if folder.is_dir() else [])
+            if other.stem.casefold() == path.stem.casefold()
+        ]
+        hint = f"; the folder holds {near[0]}: name that" if near else ""
         raise InputError(
-            f"the episodes file {path} does not exist or is no file; name a .csv or .parquet file"
+            f"the episodes file {path} does not exist or is no file"
+            + (hint or "; name a .csv or .parquet file")
         )
     if path.suffix.lower() == ".csv":
         read = read_csv(path)
         comma = read.separator != ","
-        return read.frame, Origin(str(path), "line", 2, lines=read.lines, decimal_comma=comma)
+        origin = Origin(str(path), "line", read.first, lines=read.lines, decimal_comma=comma)
+        return read.frame, origin
     if path.suffix.lower() == ".parquet":
         return read_parquet(path), Origin(str(path), "row", 1)
-    raise InputError(
-        f"the episodes file {path} is neither .csv nor .parquet; save it as one of them"
-    )
+    raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
 
 
 def own_episodes(
@@ -87,7 +98,7 @@ def own_episodes(
     if "t0" in mapped:
         column = Column("t0", "date", earliest_year=EARLIEST_PERSON_YEAR)
         episodes["t0"] = read_column(table[mapped["t0"]], column, table.index, origin)
-    episodes["label"] = _read_label(table[mapped["label"]], origin, parameters)
+    episodes["label"] = read_label(table[mapped["label"]], origin, parameters)
     features = _read_features(table, mapped, origin, parameters)
     vocabulary = merge(
         site_vocabulary(features.loc[rows], missing_indicators=parameters.missing_indicators)
@@ -133,7 +144,7 @@ def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
         elif text_cells(table.iloc[:, position]).notna().any():
             raise InputError(
                 f"{origin.label}, column {position + 1} has values and no name; name it in the "
-                "header, or write the file without an index"
+                "header, and if it numbers the rows, also in own_episodes.leave_out"
             )
         if len(name) > MAX_NAME:
             raise InputError(
@@ -164,31 +175,39 @@ def _map_columns(
     wanted = {"country": ("site", given.site), "label": ("label", given.label)}
     for name in ("patient_id", "episode_id", "t0"):
         own = getattr(given, name)
-        if own is not None or name in columns:
+        if own is not None or (name in columns and name not in parameters.leave_out):
             wanted[name] = (name, name if own is None else own)
     named = [(f"columns.{key}", own) for key, own in wanted.values()]
     named += [("leave_out", own) for own in parameters.leave_out]
     named += [("categorical", own) for own in parameters.categorical]
+    named += [("numbers", own) for own in parameters.numbers]
     for key, own in named:
         if own not in columns:
             close = difflib.get_close_matches(own, columns, n=1)
             shown = close or [*columns[:12], *(["..."] if len(columns) > 12 else [])]
+            if values := values_for_names(columns):
+                raise InputError(
+                    f"{origin.label} has no column {own}, and begins with values such as "
+                    f"{values[0][:40]!r}; if it has no header, put a line with the names of the "
+                    f"columns above them, else set own_episodes.{key} to one of: "
+                    f"{', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}"
+                )
             raise InputError(
                 f"{origin.label} has no column {own}, but {', '.join(shown)}; set "
                 f"own_episodes.{key} to a column of the table"
             )
     mapped = {name: own for name, (_, own) in wanted.items()}
-    for own in (*parameters.leave_out, *parameters.categorical):
-        if own in mapped.values():
+    lists = {name: set(getattr(parameters, name)) for name in _LISTS}
+    for own in set.union(*lists.values()) & set(mapped.values()):
+        raise InputError(
+            f"{origin.label}, column {own}: it is mapped in own_episodes.columns and cannot be in "
+            f"{', '.join(_LISTS[:-1])} or {_LISTS[-1]} too; take it out of one of them"
+        )
+    for one, other in itertools.combinations(_LISTS, 2):
+        for own in lists[one] & lists[other]:
             raise InputError(
-                f"{origin.label}, column {own}: it is mapped in own_episodes.columns and cannot "
-                "be in leave_out or categorical too; take it out of one of them"
-            )
-    for own in parameters.categorical:
-        if own in parameters.leave_out:
-            raise InputError(
-                f"{origin.label}, column {own}: it is both in own_episodes.leave_out and in "
-                "own_episodes.categorical; take it out of one of them"
+                f"{origin.label}, column {own}: it is both in own_episodes.{one} and in "
+                f"own_episodes.{other}; take it out of one of them"
             )
     for one, other in (("label", "country"), ("label", "patient_id"), ("label", "episode_id")):
         if mapped[one] == mapped.get(other):
@@ -221,60 +240,16 @@ def _episode_ids(
         return site + " " + number.astype("str").str.zfill(_ROW_DIGITS)
     raw = table[mapped["episode_id"]]
     ids = read_column(raw, Column("episode_id", "text", required=True), table.index, origin)
+    same = ids.duplicated() & table.duplicated()
+    problem = "stands in an earlier row already"
+    refuse(same, raw, origin, f"{problem}, with the same cells", "remove the row that repeats it")
+    column = mapped["episode_id"]
     remedy = (
-        "keep one row an episode, number them over all sites, or leave the numbering to this "
-        "program (own_episodes.leave_out)"
+        "two rows are two episodes: give each an id of its own, or have them numbered "
+        f"(own_episodes.columns.episode_id: null and own_episodes.leave_out: [{column}])"
     )
-    refuse(ids.duplicated(), raw, origin, "stands in an earlier row already", remedy)
+    refuse(ids.duplicated(), raw, origin, problem, remedy)
     return ids
-
-
-def _read_label(raw: pd.Series, origin: Origin, parameters: OwnEpisodesParameters) -> pd.Series:
-    text = text_cells(raw)
-    refuse(text.isna(), raw, origin, "is empty", "fill it in or remove the row")
-    found = sorted(text.unique())
-    shown = ", ".join(repr(value[:40]) for value in found[:5])
-    shown += ", ..." if len(found) > 5 else ""
-    positive = parameters.positive
-    if positive is None:
-        known = text.str.upper().map(_LABELS)
-        remedy = (
-            "correct it"
-            if len(found) != 2 or known.notna().any()
-            else f"name the one of {shown} that counts as 1 in own_episodes.positive"
-        )
-        refuse(known.isna(), raw, origin, "is neither 0 nor 1", remedy)
-        label = known.astype(np.int8)
-    else:
-        if positive.strip() not in found:
-            raise InputError(
-                f"{origin.label}, column {raw.name}: no row holds {positive!r}, which "
-                f"own_episodes.positive names; the column holds {shown}: name one of them"
-            )
-        label = text.eq(positive.strip()).astype(np.int8)
-        others = [value for value in found if value != positive.strip()]
-        refuse(
-            (label == 0) & (text.str.casefold() == positive.strip().casefold()),
-            raw,
-            origin,
-            f"differs from own_episodes.positive, {positive!r}, in capitals alone",
-            "write labels that mean the same in one way",
-        )
-        if len(others) > 1:
-            second = text[label == 0].iloc[0]
-            refuse(
-                (label == 0) & text.ne(second),
-                raw,
-                origin,
-                f"is a third label beside {positive!r} and {second!r}",
-                "make the labels two values",
-            )
-    if label.nunique() < 2:
-        raise InputError(
-            f"{origin.label}, column {raw.name}: every row holds {found[0]!r}; "
-            "both outcomes are needed to learn from"
-        )
-    return label
 
 
 def _read_features(
@@ -289,7 +264,12 @@ def _read_features(
         )
     return pd.DataFrame(
         {
-            name: read_feature(table[name], origin, categorical=name in parameters.categorical)
+            name: read_feature(
+                table[name],
+                origin,
+                categorical=name in parameters.categorical,
+                mark=parameters.numbers.get(name),
+            )
             for name in names
         }
     )

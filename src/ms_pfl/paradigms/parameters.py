@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
+from ms_pfl.yaml_text import texts_in
 
 
 class CentralizedParameters(Parameters):
@@ -65,6 +66,11 @@ class NewCountryParameters(Parameters):
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         description="training patients that a country comes with, rising; all it has comes last"
     )
+
+    @field_validator("countries", mode="before")
+    @classmethod
+    def _names_are_text(cls, given: object) -> object:
+        return texts_in(given)
 
     @model_validator(mode="after")
     def _are_known_and_rise(self) -> Self:

@@ -9,10 +9,16 @@ from __future__ import annotations
 import pandas as pd
 
 from ms_pfl.registry.columns import MISSING, Origin, as_text, read_column
-from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.contract import COMPANIONS, CONTRACT
 from ms_pfl.registry.ingest_parameters import IngestParameters, same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
-from ms_pfl.registry.named_columns import named_columns, note_decimal_commas, translated
+from ms_pfl.registry.named_columns import (
+    named_columns,
+    note_decimal_commas,
+    refuse_one_sex,
+    translated,
+)
+from ms_pfl.registry.patient_ids import PatientNames
 
 #: Key of the visits table's attrs: days with a visit (by patient) that were left out because they
 #: lie in the future, so that the attrition can start from what was handed in.
@@ -28,6 +34,7 @@ def check_table(
     today: pd.Timestamp,
     report: IngestReport,
     parameters: IngestParameters,
+    patient_names: PatientNames | None = None,
 ) -> pd.DataFrame:
     """Canonicalize one table.
 
@@ -38,6 +45,7 @@ def check_table(
         today: later dates are left out.
         report: takes note of every violation; errors do not raise here.
         parameters: a site's own spellings.
+        patient_names: names the patients; they are called as written where not given.
 
     Returns:
         All columns of the contract in its order; the index is the position of the row in `frame`.
@@ -59,15 +67,21 @@ def check_table(
         )
     note_decimal_commas(frame, name, origin, report)
     canonical = pd.DataFrame(index=frame.index)
-    for column in CONTRACT[name]:
+    companions = [column for column in COMPANIONS[name] if column.name in frame]
+    for column in (*CONTRACT[name], *companions):
         raw = frame.get(column.name)
-        own = parameters.codes(name, column.name)
+        # A country has one set of spellings, in whichever table it stands.
+        own = parameters.codes("patients" if column.name == "country" else name, column.name)
         raw = translated(raw, own, "value_mapped", column.name, origin, report)
         if column.name == "dmt":
             names = parameters.treatments
             raw = translated(raw, names, "treatment_mapped", column.name, origin, report)
         canonical[column.name] = read_column(raw, column, frame.index, origin, report.refuse)
-    handed_in = canonical
+        if column.name == "gender":
+            given = frame.get(column.name)
+            refuse_one_sex(given, own, canonical[column.name], origin, report)
+    patient_names = patient_names or PatientNames(parameters.patient_ids)
+    handed_in = canonical = patient_names.resolve(name, canonical, origin, report)
     canonical = _without_the_future(name, canonical, origin, today, report)
     if name == "visits":
         future = handed_in.drop(index=canonical.index)

@@ -5,6 +5,7 @@ Every refusal is one line: file or table, line or row, column, value, what is wr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -107,6 +108,15 @@ def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, r
     )
 
 
+def quoted(text: str) -> str:
+    """A text as YAML has it in quotes, on one line.
+
+    >>> quoted("NO"), quoted("a\\tb")
+    ('"NO"', '"a\\\\tb"')
+    """
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
 def first_row(wrong: pd.Series) -> int:
     """Row position (0-based, in the source) of the first true entry."""
     return int(wrong.index.to_numpy()[wrong.to_numpy().argmax()])
@@ -143,13 +153,15 @@ def read_column(
     elif column.kind == "code":
         text = as_text(raw, MISSING)
         read = text.str.upper().map(column.codes).astype("str")
+        wrong = read.isna() & text.notna()
         options = ", ".join(dict.fromkeys(column.codes.values()))
+        remedy = _name_all(text, column, origin, wrong) or "use one of these or leave it empty"
         refuse(
-            read.isna() & text.notna(),
+            wrong,
             raw,
             origin,
             f"is none of {options}",
-            "use one of these or leave it empty",
+            remedy,
             "not_a_code",
         )
     elif column.kind == "date":
@@ -157,8 +169,12 @@ def read_column(
     else:
         read, text = _read_number(raw, column, origin, refuse)
     if column.required:
-        absent = text.isna()
-        refuse(absent, raw, origin, "is empty", "fill it in or remove the row", "value_absent")
+        remedy = (
+            "write the patient's id into each row"
+            if column.name == "PATIENT_ID"
+            else "fill it in or remove the row"
+        )
+        refuse(text.isna(), raw, origin, "is empty", remedy, "value_absent")
     return read
 
 
@@ -210,13 +226,19 @@ def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) 
         ),
     )
     wrong = read.isna() & given.notna()
+    if not wrong.any():
+        return read
     doubt = wrong.copy()
     doubt[wrong] = given[wrong].str.fullmatch(_UTC_OFF_MIDNIGHT)
     refuse(doubt, raw, origin, *_NO_DAY, "day_in_doubt")
     wrong &= ~doubt
-    remedy = "write dates as YYYY-MM-DD"
-    if origin.table:
-        remedy += ", or name the format of all dates in ingest.date_format"
+    no_day = wrong.copy()
+    no_day[wrong] = given[wrong].str.fullmatch(_ISO)
+    setting = ", or name the format of all dates in ingest.date_format" if origin.table else ""
+    remedy = "correct it" + setting + " where the day stands before the month" * bool(setting)
+    refuse(no_day, raw, origin, "is no day of the calendar", remedy, "not_a_date")
+    wrong &= ~no_day
+    remedy = "write dates as YYYY-MM-DD" + setting
     refuse(wrong, raw, origin, "is no date", remedy, "not_a_date")
     return read
 
@@ -243,12 +265,15 @@ def _read_number(
         given = as_text(raw, MISSING)
         comma = origin.decimal_comma
         read = _by_distinct(given, lambda text: _numbers(text, flag, comma))
+        wrong = read.isna() & given.notna()
         refuse(
-            read.isna() & given.notna(),
+            wrong,
             raw,
             origin,
             "is neither 0 nor 1" if flag else "is no number",
-            _correct(column) if flag else "write numbers with a decimal point, or leave it empty",
+            _name_all(given, column, origin, wrong) or _correct(column)
+            if flag
+            else "write numbers with a decimal point, or leave it empty",
             "not_a_flag" if flag else "not_a_number",
         )
     if column.kind == "edss":
@@ -259,7 +284,8 @@ def _read_number(
         )
     elif flag:
         wrong = read.notna() & ~read.isin((0.0, 1.0))
-        refuse(wrong, raw, origin, "is neither 0 nor 1", _correct(column), "not_a_flag")
+        remedy = _name_all(given, column, origin, wrong) or _correct(column)
+        refuse(wrong, raw, origin, "is neither 0 nor 1", remedy, "not_a_flag")
     else:
         wrong = read.notna() & ~read.between(column.low, column.high)
         problem = f"lies outside {column.low:g} to {column.high:g}"
@@ -278,3 +304,19 @@ def _numbers(text: pd.Series, flag: bool, decimal_comma: bool) -> pd.Series:
 
 def _correct(column: Column) -> str:
     return "correct it" + ("" if column.required else " or leave it empty")
+
+
+def _name_all(cells: pd.Series, column: Column, origin: Origin, wrong: pd.Series) -> str:
+    """How to say what each text of a coded column means; "" where no setting says it.
+
+    All texts are listed: where 1 and 2 stand for no and yes, 1 must not be read as it is.
+    """
+    if not origin.table or not wrong.any():
+        return ""
+    texts = as_text(cells.dropna().drop_duplicates()).drop_duplicates().sort_values().tolist()
+    listed = ", ".join(quoted(text[:20]) for text in texts[:6]) + (", ..." if texts[6:] else "")
+    codes = ", ".join(dict.fromkeys(column.codes.values())) or '"0", "1"'
+    return (
+        f"the column holds {listed}: say what each of them means ({codes}, or null where that is "
+        f"not known) in ingest.values.{origin.table}.{column.name}"
+    )

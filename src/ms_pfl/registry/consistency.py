@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.registry.columns import Origin
+from ms_pfl.registry.id_conflicts import refuse_patients_twice, refuse_unknown_patients
 from ms_pfl.registry.ingest_report import IngestReport
 
 #: The date of a record, by table.
@@ -13,7 +14,7 @@ DATES = {"visits": "DATE_OF_VISIT", "relapses": "DATE_OF_ONSET", "treatments": "
 
 
 def without_duplicates(
-    name: str, table: pd.DataFrame, origin: Origin, report: IngestReport
+    name: str, table: pd.DataFrame, origin: Origin, report: IngestReport, patient_ids: str
 ) -> pd.DataFrame:
     """Keep the first of rows that say the same in every column of the contract.
 
@@ -22,6 +23,7 @@ def without_duplicates(
         table: canonical, its index is the row position.
         origin: for messages.
         report: takes note of what was left out, and of patients in two rows that differ.
+        patient_ids: ``ingest.patient_ids``.
     """
     keys = ["PATIENT_ID"] if name == "patients" else ["PATIENT_ID", DATES[name]]
     known = table[keys].notna().all(axis=1)
@@ -31,10 +33,7 @@ def without_duplicates(
     report.tolerate("duplicate_row", repeated, origin, "PATIENT_ID", table["PATIENT_ID"])
     table = table[~repeated]
     if name == "patients":
-        twice = table["PATIENT_ID"].duplicated() & table["PATIENT_ID"].notna()
-        problem = "stands in an earlier row already"
-        remedy = "keep one row a patient"
-        report.refuse(twice, table["PATIENT_ID"], origin, problem, remedy, "patient_twice")
+        refuse_patients_twice(table, origin, report, patient_ids)
     if name == "visits" and len(candidates):
         _note_days_with_several_scores(table.loc[candidates.index.intersection(table.index)],
                                        table, origin, report)  # fmt: skip
@@ -69,9 +68,7 @@ def check_between_tables(
         # Numbers of the persons come first, so that a number beyond them is somebody else.
         row = pd.factorize(pd.concat([person["PATIENT_ID"], ids]))[0][len(person) :]
         unknown = pd.Series((row >= len(person)) & ids.notna(), index=table.index)
-        problem = f"is not in {here.label}"
-        remedy = "add the patient there or remove the row"
-        report.refuse(unknown, ids, origin, problem, remedy, "patient_unknown")
+        refuse_unknown_patients(unknown, ids, person["PATIENT_ID"], origin, here.label, report)
         of = person[["BIRTH_DATE", "MS_ONSET_DATE"]].reset_index(drop=True).reindex(row)
         of.index = table.index
         what = "the patient's BIRTH_DATE"

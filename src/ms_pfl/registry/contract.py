@@ -119,6 +119,19 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
     ),
 }
 
+#: Columns of the patients table that the other tables may carry too: they say which of several
+#: patients of one id a row is of, and whether it is of the patient's country at all.
+COMPANIONS: dict[str, tuple[Column, ...]] = {
+    "patients": (),
+    **dict.fromkeys(
+        ("visits", "relapses", "treatments"),
+        (Column("country", "text", longest=100), Column("clinic_code", "text")),
+    ),
+}
+
+#: All columns that are read of each table.
+COLUMNS = {name: (*columns, *COMPANIONS[name]) for name, columns in CONTRACT.items()}
+
 #: Columns that must be there although single values may be missing.
 REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
     "patients": ("PATIENT_ID", "country"),

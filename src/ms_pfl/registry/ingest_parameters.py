@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ms_pfl.registry.contract import CONTRACT, FLAG_CODES, Column
+from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES, Column
+from ms_pfl.yaml_text import NAMED_KEYS, YamlText
 
 TableName = Literal["patients", "visits", "relapses", "treatments"]
+PatientIds = Literal["as_written", "as_numbers", "by_country", "by_clinic"]
+#: A site's own text -> what it means; None: it is missing, or not read.
+Spellings = Annotated[dict[str, YamlText | None], NAMED_KEYS]
 
 #: What a date format may hold: each of these at most once. Two-digit years (%y) name no century.
 _DIRECTIVES = {
@@ -52,24 +56,29 @@ def date_pattern(date_format: str) -> str:
 class IngestParameters(BaseModel):
     """How one's own tables are spelled; empty: as the ingest contract has it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[TableName, dict[str, str | None]] = Field(
+    columns: dict[TableName, Spellings] = Field(
         default={},
         description="by table: name of a column in the file -> its name in the contract; null: "
         "the column is not read",
     )
-    values: dict[TableName, dict[str, dict[str, str | None]]] = Field(
+    values: dict[TableName, dict[str, Spellings]] = Field(
         default={},
         description="by table and column of the contract: text in the file -> code; null: missing",
     )
-    treatments: dict[str, str] = Field(
+    treatments: Annotated[dict[str, YamlText], NAMED_KEYS] = Field(
         default={},
         description="text of treatments.dmt -> a drug name of cohort.treatments",
     )
-    date_format: str | None = Field(
+    date_format: YamlText | None = Field(
         default=None,
         description="strptime format of all dates written as text, e.g. %d/%m/%Y; null: YYYY-MM-DD",
+    )
+    patient_ids: PatientIds = Field(
+        default="as_written",
+        description="as_written: an id names one patient; as_numbers: so it does, but leading "
+        "zeros and .0 do not count; by_country, by_clinic: it does within a country or clinic_code",
     )
 
     def column_names(self, table: str) -> dict[str, str | None]:
@@ -106,7 +115,7 @@ class IngestParameters(BaseModel):
     @model_validator(mode="after")
     def _maps_lead_into_the_contract(self) -> Self:
         for table, names in self.columns.items():
-            known = [column.name for column in CONTRACT[table]]
+            known = [column.name for column in COLUMNS[table]]
             _no_spelling_twice(names, f"columns.{table}")
             targets = [target for target in names.values() if target is not None]
             for source, target in names.items():

@@ -38,6 +38,7 @@ RULES: dict[str, Rule] = {
     "not_utf8": Rule("files in another encoding", STOPPED),
     "nul_byte": Rule("files with NUL bytes", STOPPED),
     "no_header": Rule("files without column names", STOPPED),
+    "header_short": Rule("headers one name short", STOPPED),
     "ragged_row": Rule("rows with more or fewer cells than the header", STOPPED),
     "open_quote": Rule("quotation marks that are never closed", STOPPED),
     "row_in_a_cell": Rule("cells that have swallowed rows", STOPPED),
@@ -57,6 +58,9 @@ RULES: dict[str, Rule] = {
     "text_too_long": Rule("names too long for a name", STOPPED),
     # rows against each other
     "patient_twice": Rule("patients in two rows that differ", STOPPED),
+    "patient_in_doubt": Rule("rows of an id that several patients have", STOPPED),
+    "other_country": Rule("rows of another country than the patient's", STOPPED),
+    "two_clinics": Rule("visits at two clinics on one day", STOPPED),
     "patient_unknown": Rule("rows of a patient who is not in the patients table", STOPPED),
     "before_birth": Rule("dates before the birth", STOPPED),
     # repaired, dropped, or kept and counted

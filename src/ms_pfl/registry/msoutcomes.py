@@ -83,7 +83,7 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
             raise InputError(f"{path} has two columns named {name}; keep one of them")
     names = {new: old for old, new in _COLUMNS.items()}
     comma = table.separator != ","
-    origin = Origin(str(path), "line", 2, names, lines=table.lines, decimal_comma=comma)
+    origin = Origin(str(path), "line", table.first, names, lines=table.lines, decimal_comma=comma)
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
     report = IngestReport()
     today = pd.Timestamp.now().normalize()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.registry.columns import Origin, as_text, first_row
-from ms_pfl.registry.contract import CONTRACT, REQUIRED_COLUMNS
+from ms_pfl.registry.columns import Origin, as_text, first_row, quoted
+from ms_pfl.registry.contract import COLUMNS, CONTRACT, REQUIRED_COLUMNS
 from ms_pfl.registry.ingest_parameters import same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.parquet_files import plain
@@ -46,7 +47,7 @@ def named_columns(
         )
     contract = {
         spelling.casefold(): column.name
-        for column in CONTRACT[name]
+        for column in COLUMNS[name]
         for spelling in (column.name, *column.aliases)
     }
     found: dict[str, list[int]] = {}
@@ -74,7 +75,14 @@ def named_columns(
                 )
             report.refuse_table("column_twice", f"{origin.label} has {said}", name, target)
     absent = [column for column in REQUIRED_COLUMNS[name] if column not in found]
-    if absent:
+    if absent and not found and (values := values_for_names(given)):
+        report.refuse_table(
+            "no_header",
+            f"{origin.label} begins with the values {', '.join(map(_short, values[:3]))} where "
+            f"names are expected; put a line with the names of the columns above them",
+            name,
+        )
+    elif absent:
         report.refuse_table(
             "column_absent",
             f"{origin.label} has no column {absent[0]}"
@@ -85,7 +93,7 @@ def named_columns(
         )
     picked = {
         column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
-        for column in CONTRACT[name]
+        for column in COLUMNS[name]
         if column.name in found
     }
     return pd.DataFrame(picked, index=pd.RangeIndex(len(frame)))
@@ -145,6 +153,49 @@ def note_decimal_commas(
                 row = int(origin.rows(np.array([first_row(comma)]))[0])
                 value, said = str(cells[comma].iloc[0]), f"read as a point in {comma.sum()} rows"
                 report.remark("decimal_comma", origin, column.name, value, said, row)
+
+
+def values_for_names(given: Sequence[str]) -> list[str]:
+    """Names of columns that are numbers or dates, as where a file has no header.
+
+    >>> values_for_names(["P7", "2001-02-03", "2.5"])
+    ['2001-02-03', '2.5']
+    """
+    return [name for name in given if re.fullmatch(r"[+-]?\d[\d.,/: T-]*", name)]
+
+
+def refuse_one_sex(
+    raw: pd.Series | None,
+    spellings: Mapping[str, str | None],
+    read: pd.Series,
+    origin: Origin,
+    report: IngestReport,
+) -> None:
+    """Refuse a map by which all patients have one sex, although a text stands beside the map.
+
+    Where H and M are man and woman, a map of H alone would make men of all.
+
+    Args:
+        raw: cells as they were read, or None.
+        spellings: the map of the column.
+        read: codes that the column was read as.
+        origin: for messages.
+        report: takes note.
+    """
+    if raw is None or not spellings or read.nunique() != 1:
+        return
+    text = as_text(raw)
+    mapped = text.map(same_spelling, "ignore").isin({same_spelling(key) for key in spellings})
+    if (mapped & read.notna()).any():
+        texts = ", ".join(quoted(one[:20]) for one in text[read.notna()].unique()[:4])
+        report.refuse(
+            read.notna() & ~mapped,
+            raw,
+            origin,
+            f"is read as {read.dropna().iloc[0]}, as {texts} all are, and nobody has another sex",
+            "say in ingest.values.patients.gender what each of them means",
+            "not_a_code",
+        )
 
 
 def _by_given_name(

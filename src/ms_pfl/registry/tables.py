@@ -24,6 +24,8 @@ from ms_pfl.registry.csv_files import SEPARATORS, UnusableFile, read_csv
 from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.parquet_files import read_parquet
+from ms_pfl.registry.patient_ids import PatientNames
+from ms_pfl.registry.table_files import find_table
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,10 @@ def _check(
 ) -> tuple[RegistryTables, pd.DataFrame]:
     limit = (today or pd.Timestamp.now()).normalize()
     canonical: dict[str, pd.DataFrame] = {}
+    names = PatientNames(parameters.patient_ids)
     for name, frame in frames.items():
-        table = check_table(name, frame, origins[name], limit, report, parameters)
-        canonical[name] = without_duplicates(name, table, origins[name], report)
+        table = check_table(name, frame, origins[name], limit, report, parameters, names)
+        canonical[name] = without_duplicates(name, table, origins[name], report, names.kind)
     if "treatments" in canonical and unread_treatments is not None:
         dmt = canonical["treatments"]["dmt"].dropna()
         note_unread_treatments(dmt, unread_treatments(dmt), origins["treatments"], report)
@@ -149,16 +152,15 @@ def _check(
 def _read(
     folder: Path, name: str, date_format: str | None, report: IngestReport
 ) -> tuple[pd.DataFrame, Origin]:
-    path = _find(folder, name)
-    if path.suffix == ".parquet":
+    path = find_table(folder, name)
+    if path.suffix.lower() == ".parquet":
         origin = Origin(str(path), "row", 1, table=name, date_format=date_format)
         return _read_parquet(path), origin
     read = read_csv(path)
-    # Line 1 of a file is its header.
     origin = Origin(
         str(path),
         "line",
-        2,
+        read.first,
         table=name,
         lines=read.lines,
         decimal_comma=read.separator != ",",
@@ -166,28 +168,8 @@ def _read(
     )
     if read.separator != ",":
         mark = SEPARATORS[read.separator]
-        report.remark("separator", origin, "", mark, "read as separated so", 1)
+        report.remark("separator", origin, "", mark, "read as separated so", read.first - 1)
     return read.frame, origin
-
-
-def _find(folder: Path, name: str) -> Path:
-    found = [path for suffix in (".csv", ".parquet") if (path := folder / (name + suffix)).exists()]
-    if not found:
-        hint = (
-            "a table with a header only will do where none are known"
-            if name in ("relapses", "treatments")
-            else "the table is required"
-        )
-        raise UnusableFile(
-            f"{folder} holds neither {name}.csv nor {name}.parquet; add the file ({hint})",
-            "table_absent",
-        )
-    if len(found) > 1:
-        raise UnusableFile(
-            f"{folder} holds both {name}.csv and {name}.parquet; keep the one that counts",
-            "table_twice",
-        )
-    return found[0]
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
