@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
@@ -71,3 +72,11 @@ class Parameters(ParadigmParameters):
                     f"name in cohort.treatments; {hint}"
                 )
         return self
+
+
+def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters without their types, as YAML has them."""
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in parameters.items()
+    }

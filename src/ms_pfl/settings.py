@@ -2,6 +2,7 @@
 
 import warnings
 
+from ms_pfl.configuration import CONFIG_LOADER_ARGS
 from ms_pfl.console import widen_pipes
 from ms_pfl.hooks import (
     FinishedRun,
@@ -38,9 +39,4 @@ HOOKS = (
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
-# An environment's parameter files name only what differs from base.
-CONFIG_LOADER_ARGS = {
-    "base_env": "base",
-    "default_run_env": "local",
-    "merge_strategy": {"parameters": "soft"},
-}
+__all__ = ["CONFIG_LOADER_ARGS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]

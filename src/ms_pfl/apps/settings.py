@@ -12,10 +12,9 @@ from typing import Any
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from pydantic import ValidationError
 
+from ms_pfl.configuration import CONFIG_LOADER_ARGS, describe
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.parameters import describe
 from ms_pfl.parameters import Parameters
-from ms_pfl.settings import CONFIG_LOADER_ARGS
 
 _NO_LIST = (
     "sites = {} is no JSON list of names ({}); write names without commas as AU,CZ,TR, and others "

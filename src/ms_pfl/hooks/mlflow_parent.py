@@ -9,6 +9,8 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from ms_pfl.hooks.run_files import SOURCE
+
 
 class MlflowParent:
     """Open the parent run before the first node and close it as what the run has become.
@@ -44,7 +46,7 @@ class MlflowParent:
             self._project,
             TrackingParameters.model_validate(self._parameters["tracking"]),
             run_name=f"{names} ({self._env})",
-            params=self._parameters,
+            params=_as_reported(self._parameters, catalog),
             tags={"pipeline": names, "env": self._env},
         )
         # what the run is for is more than its record, unless it is nothing else
@@ -85,3 +87,11 @@ class MlflowParent:
 
             run_id, self._run_id = self._run_id, None
             close_parent(run_id, status, project_path=self._project)
+
+
+def _as_reported(parameters: dict[str, Any], catalog: Any) -> dict[str, Any]:
+    """Return the parameters with the source of the episodes that the run goes on from."""
+    from ms_pfl.parameters import plain
+
+    used = plain(catalog.load("parameters"))
+    return {**parameters, **{name: used[name] for name in sorted(SOURCE)}}

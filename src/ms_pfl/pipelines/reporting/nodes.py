@@ -87,6 +87,7 @@ def write_report(
     **histories: pd.DataFrame,
 ) -> str:
     """Write the report as one HTML page, with countries left out where they have been."""
+    from ms_pfl.parameters import plain
     from ms_pfl.provenance import data_digest, source_digest
     from ms_pfl.reporting.report import Findings, build_report
 
@@ -98,19 +99,9 @@ def write_report(
         Findings(history=history, new_country=left_out, **findings),
         cohort,
         split_counts,
-        _plain(configuration),
+        plain(configuration),
         {"data": data_digest(episodes), "code": source_digest()},
     )
-
-
-def _plain(configuration: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without its types, as YAML has it."""
-    from pydantic import BaseModel
-
-    return {
-        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for name, value in configuration.items()
-    }
 
 
 def gather_findings(
@@ -164,12 +155,13 @@ def collect_for_mlflow(
         trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
     from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.parameters import plain
     from ms_pfl.pipelines.training.pipeline import PARADIGMS
     from ms_pfl.reporting.tables import to_markdown
     from ms_pfl.tracking.data import describe_data
     from ms_pfl.tracking.models import example_rows
 
-    told = _plain(configuration)
+    told = plain(configuration)
     seed = int(metrics["seed"].min())
     features = feature_columns(episodes)
     tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
