@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,15 @@ def test_a_database_that_is_held_by_another_program(
     project: KedroProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{project.folder}/mlflow.db"
-    holder = sqlite3.connect(project.folder / "mlflow.db")
-    with monkeypatch.context() as patched:
+    with (
+        closing(sqlite3.connect(project.folder / "mlflow.db")) as holder,
+        monkeypatch.context() as patched,
+    ):
         before_logging(patched, lambda: holder.execute("BEGIN EXCLUSIVE"))
         done = run_here(project, "--pipeline=reporting")
     assert done.exit_code == 0, done.output
     command = assert_ended_well_without_a_record(project, done.output)
     assert "another program is writing to it" in done.output
-    holder.close()
     assert command == "kedro run --pipeline=recording --env=tiny"
     done = run_here(project, "--pipeline=recording")
     assert done.exit_code == 0, done.output

@@ -18,7 +18,7 @@ _RETRIES, _TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIM
 #: How long a server may keep a run waiting, unless the environment says otherwise: MLflow's own
 #: settings retry for minutes.
 PATIENCE = {_RETRIES: "2", _TIMEOUT: "20"}
-_FIRST = {_RETRIES: "0", _TIMEOUT: "5"}  # of the first request, which finds out
+_FIRST = {_RETRIES: "0", _TIMEOUT: "10"}  # of the first request, which finds out
 _SQLITE = "sqlite:///"
 
 

@@ -70,6 +70,8 @@ def _prepare_mlflow() -> None:
     for name in ("mlflow", "alembic", "sqlalchemy.engine"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    # What the database refuses is raised, too: no traceback beside it.
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
 
 
 def experiment_id(client: MlflowClient, project_path: Path, name: str) -> str:
