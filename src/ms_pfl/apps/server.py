@@ -56,9 +56,8 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Train the paradigm that `--run-config` names with the sites that it names."""
     log_to_stdout()
-    settings: ServerSettings = read_settings(ServerSettings, context.run_config, "--run-config")
     try:
-        run(grid, settings)
+        run(grid, read_settings(ServerSettings, context.run_config, "--run-config"))
     except (InputError, ClientError) as error:
         # Flower logs a traceback besides: as short as can be
         _log.error("The run has ended: %s", error)
