@@ -69,7 +69,7 @@ def test_a_table_of_ones_own_needs_no_t0_and_is_brought_to_the_dtypes():
         (
             {"episode_id": ["a", "a"]},
             "row 2, column episode_id: 'a' stands in an earlier row already; "
-            "keep one row an episode, or number them",
+            "remove a row that repeats another, or give each episode an id of its own",
         ),
         (
             {"age": ["old", "61"]},

@@ -60,7 +60,7 @@ def read_episodes(frame: pd.DataFrame) -> pd.DataFrame:
         read[column.name] = read_column(rows[column.name], column, rows.index, _ORIGIN)
     read["label"] = read["label"].astype(np.int8)
     repeated = read["episode_id"].duplicated()
-    remedy = "keep one row an episode, or number them"
+    remedy = "remove a row that repeats another, or give each episode an id of its own"
     refuse(repeated, read["episode_id"], _ORIGIN, "stands in an earlier row already", remedy)
     if "t0" in columns:
         read["t0"] = _read_t0(rows["t0"])
