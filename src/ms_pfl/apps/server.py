@@ -41,6 +41,7 @@ from ms_pfl.federation.rounds import federated_scaler, prepare
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.site_grid import Patience, SiteGrid
 from ms_pfl.learning.parameters import ModelKind, TrainingParameters
+from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import fine_tuned, local
 from ms_pfl.paradigms.alone import FitPlan, history_alone
 from ms_pfl.paradigms.federated import federate
@@ -118,10 +119,11 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
         }
     )
     expected = settings.countries
-    _log.info("Waiting for the sites %s", ", ".join(expected))
+    _log.info("Waiting for the sites %s", listed(expected))
     sites: dict[str, Site] = {}
     asked: dict[str, int] = {}
     seen: set[int] = set()
+    others: list[str] = []
     until = time.monotonic() + settings.wait_for_sites
     while len(sites) < len(expected):
         new = [node for node in grid.get_node_ids() if node not in seen]
@@ -143,10 +145,14 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
                 raise RefusalError(f"a site does not take part: {_reason(reply)}")
             told = Introduction.from_config(reply.content["config"])
             if told.country not in expected:
+                alike = near_names(told.country, expected)
                 _log.warning(
-                    "%s is connected, but not among the sites of this run; it is not asked again",
+                    "%r is connected, but not among the sites of this run; it is not asked again%s",
                     told.country,
-                )
+                    f"; the run waits for {alike[0]!r}: name both in one way, in the run's sites "
+                    "or in the site's country" if alike else "",
+                )  # fmt: skip
+                others.append(told.country)
                 continue
             if told.country in sites:
                 raise RefusalError(f"two sites call themselves {told.country}; each needs its name")
@@ -158,10 +164,16 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
                 *told.patients,
             )
         if time.monotonic() > until and len(sites) < len(expected):
-            missing = ", ".join(name for name in expected if name not in sites)
+            absent = [name for name in expected if name not in sites]
+            near = [(name, alike) for name in absent for alike in near_names(name, others)]
+            hint = "".join(
+                f"; {alike!r} is connected and the run waits for {name!r}: name both in one way"
+                for name, alike in near
+            )
             raise InputError(
-                f"{missing} did not come within {settings.wait_for_sites:.0f} seconds: is the "
-                "SuperNode there running, is its key registered, and its country spelled so?"
+                f"{listed(absent)} did not come within {settings.wait_for_sites:.0f} seconds: is "
+                "the SuperNode there running, is its key registered, and its country spelled so?"
+                f"{hint}"
             )
         time.sleep(_POLL)
     return dict(sorted(sites.items()))

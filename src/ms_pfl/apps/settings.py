@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
 from ms_pfl.hooks.parameters import describe
+from ms_pfl.names import normal
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
 
@@ -46,7 +47,7 @@ class ServerSettings:
     @property
     def countries(self) -> tuple[str, ...]:
         """The countries, sorted."""
-        named = tuple(sorted({name.strip() for name in self.sites.split(",")} - {""}))
+        named = tuple(sorted({normal(name) for name in self.sites.split(",")} - {""}))
         if not named:
             raise InputError(
                 "no site is named: give the countries that take part, e.g. --run-config "
@@ -75,6 +76,10 @@ class SiteSettings:
     project: str = ""
     env: str = ""
     minimum_patients: int = 20
+
+    def __post_init__(self) -> None:
+        """Bring the country's name to its normal form."""
+        object.__setattr__(self, "country", normal(self.country))
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:

@@ -19,6 +19,7 @@ from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_a
 from ms_pfl.federation.engine import ArrayRecord, ConfigRecord, Context, Message
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest_parameters import IngestParameters
 
@@ -69,8 +70,9 @@ class SiteFolder:
         countries = sorted(tables.patients["country"].astype(str).unique())
         if countries != [country]:
             raise RefusalError(
-                f"the site is configured as {country}, but its tables hold patients of "
-                f"{', '.join(countries)}; each site brings the tables of its own country"
+                f"the site is configured as {country!r}, but its tables hold patients of "
+                f"{', '.join(map(repr, countries))}; each site brings the tables of its own "
+                f"country{_hint(country, countries)}"
             )
         episodes = build_episodes(tables, agreement.cohort).episodes
         divide = split_patients if agreement.protocol.split_unit == "patient" else split_episodes
@@ -170,6 +172,12 @@ class SiteFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "sent.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _hint(country: str, countries: list[str]) -> str:
+    if countries == (alike := near_names(country, countries)) and len(alike) == 1:
+        return f": start it with country={alike[0]!r}, as the run's sites have to name it too"
+    return ""
 
 
 def _round(message: Message) -> int | None:

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ms_pfl.cohort.treatments import closed_up
+from ms_pfl.names import Name
 
 #: Of each drug the generic name, then the further names under which registries carry it.
-DrugNames = tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+DrugNames = tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...]
 
 Outcome = Literal["state_near_two_years", "first_confirmed_event"]
 Rule = Literal["three_strata", "two_strata"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ms_pfl.names import near_names
 from ms_pfl.registry.columns import Origin
 from ms_pfl.registry.ingest_report import IngestReport
 
@@ -71,6 +72,8 @@ def check_between_tables(
         unknown = pd.Series((row >= len(person)) & ids.notna(), index=table.index)
         problem = f"is not in {here.label}"
         remedy = "add the patient there or remove the row"
+        if unknown.any() and (alike := near_names(ids[unknown].iloc[0], person["PATIENT_ID"])):
+            remedy = f"write it as {alike[0]!r}, as there, if that is the patient; else {remedy}"
         report.refuse(unknown, ids, origin, problem, remedy, "patient_unknown")
         of = person[["BIRTH_DATE", "MS_ONSET_DATE"]].reset_index(drop=True).reindex(row)
         of.index = table.index

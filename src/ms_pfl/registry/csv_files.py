@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
@@ -86,7 +87,7 @@ def read_csv(path: Path) -> TextTable:
     else:
         regular = False
     lines = None if regular else _check_rows(path, text, separator, broken, len(frame))
-    names = [" ".join(name.split()) for name in frame.iloc[0]]
+    names = [normal(name) for name in frame.iloc[0]]
     table = frame.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
     return TextTable(table, lines, separator)
 

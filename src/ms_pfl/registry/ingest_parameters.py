@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ms_pfl.names import Name, folded
 from ms_pfl.registry.contract import CONTRACT, FLAG_CODES, Column
 
 TableName = Literal["patients", "visits", "relapses", "treatments"]
@@ -23,15 +24,6 @@ _DIRECTIVES = {
     "%M": r"\d{1,2}",
     "%S": r"\d{1,2}",
 }
-
-
-def same_spelling(text: str) -> str:
-    """A spelling as maps compare it: lower case, one space between words.
-
-    >>> same_spelling("  Date  of Visit ")
-    'date of visit'
-    """
-    return " ".join(text.split()).casefold()
 
 
 def date_pattern(date_format: str) -> str:
@@ -54,16 +46,16 @@ class IngestParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    columns: dict[TableName, dict[str, str | None]] = Field(
+    columns: dict[TableName, dict[Name, Name | None]] = Field(
         default={},
         description="by table: name of a column in the file -> its name in the contract; null: "
         "the column is not read",
     )
-    values: dict[TableName, dict[str, dict[str, str | None]]] = Field(
+    values: dict[TableName, dict[Name, dict[Name, Name | None]]] = Field(
         default={},
         description="by table and column of the contract: text in the file -> code; null: missing",
     )
-    treatments: dict[str, str] = Field(
+    treatments: dict[Name, Name] = Field(
         default={},
         description="text of treatments.dmt -> a drug name of cohort.treatments",
     )
@@ -147,7 +139,7 @@ def _codes(column: Column) -> list[str]:
 def _no_spelling_twice(spellings: Iterable[str], where: str) -> None:
     seen: dict[str, str] = {}
     for spelling in spellings:
-        key = same_spelling(spelling)
+        key = folded(spelling)
         # Columns may differ in case alone: a file can hold EDSS and edss.
         if not key or (key in seen and not where.startswith("columns")):
             other = f"is the same as {seen[key]!r}" if key else "is empty"
