@@ -56,7 +56,7 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[unit]} {task.completed}/{task.total}"),
                 TextColumn("validation {task.fields[score]}"),
@@ -151,6 +151,13 @@ def _span(name: str, values: Sequence[float], form: str) -> str:
     return f"{name} {' to '.join(ends)}".strip()
 
 
+def _print(line: str, *, style: str = "", soft_wrap: bool = False) -> None:
+    """Print a line as it is: a name in it may look like rich's markup, or like an emoji's code."""
+    from rich.text import Text
+
+    get_console().print(Text(line, style=style), soft_wrap=soft_wrap)
+
+
 # The report holds all sentences; the first are about the personalized paradigms.
 _HEADLINES = 2
 
@@ -161,7 +168,7 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
 
     get_console().print(render_console(table1, notes), highlight=False)
     for line in headline[:_HEADLINES]:
-        get_console().print(line, style="bold", highlight=False)
+        _print(line, style="bold")
 
 
 def show_audit(table: pd.DataFrame, project: Path) -> None:
@@ -175,17 +182,15 @@ def show_audit(table: pd.DataFrame, project: Path) -> None:
         shown.add_row(*row)
     get_console().print(shown)
     place = project / "data/08_reporting"
-    get_console().print(
-        f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True, highlight=False
-    )
+    _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
 
 
 def show_predictions(notes: list[str], project: Path) -> None:
     """Print what was predicted for new patients, and where the table is."""
     for line in notes:
-        get_console().print(line, highlight=False)
+        _print(line)
     place = project / "data/07_model_output/new_patients.csv"
-    get_console().print(f"Risks     {place}", soft_wrap=True, highlight=False)
+    _print(f"Risks     {place}", soft_wrap=True)
 
 
 def show_attrition(attrition: pd.DataFrame) -> None:
@@ -210,16 +215,16 @@ def show_prevalence(prevalence: pd.DataFrame) -> None:
     names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
     for name in names:
         table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
-    for row in prevalence.itertuples():
+    for row in prevalence.to_dict("records"):
         table.add_row(
-            str(row.outcome).replace("_", " "),
-            str(row.rule).replace("_", " "),
-            f"{row.episodes:,}",
-            f"{row.worsened:,}",
-            _percent(row.prevalence),
-            _percent(row.agreement),
-            "–" if math.isnan(row.kappa) else f"{row.kappa:.2f}",
-            _percent(row.share_pira),
+            str(row["outcome"]).replace("_", " "),
+            str(row["rule"]).replace("_", " "),
+            f"{row['episodes']:,}",
+            f"{row['worsened']:,}",
+            _percent(row["prevalence"]),
+            _percent(row["agreement"]),
+            "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
+            _percent(row["share_pira"]),
         )
     get_console().print(table)
 
@@ -248,4 +253,4 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
         lines.append(f"          then open {runs_page(project, experiment)}")
     lines.append("Pipeline  kedro viz run")
     for line in lines:
-        get_console().print(line, soft_wrap=True, highlight=False)
+        _print(line, soft_wrap=True)
