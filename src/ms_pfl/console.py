@@ -57,7 +57,7 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[unit]} {task.completed}/{task.total}"),
                 TextColumn("validation {task.fields[score]}"),
@@ -152,6 +152,13 @@ def _span(name: str, values: Sequence[float], form: str) -> str:
     return f"{name} {' to '.join(ends)}".strip()
 
 
+def _print(line: str, *, style: str = "", soft_wrap: bool = False) -> None:
+    """Print a line as it is: a name in it may look like rich's markup, or like an emoji's code."""
+    from rich.text import Text
+
+    get_console().print(Text(line, style=style), soft_wrap=soft_wrap)
+
+
 # The report holds all sentences; the first are about the personalized paradigms.
 _HEADLINES = 2
 
@@ -162,7 +169,7 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
 
     get_console().print(render_console(table1, notes), highlight=False)
     for line in headline[:_HEADLINES]:
-        get_console().print(line, style="bold", highlight=False)
+        _print(line, style="bold")
 
 
 def show_audit(table: pd.DataFrame, project: Path) -> None:
@@ -176,17 +183,15 @@ def show_audit(table: pd.DataFrame, project: Path) -> None:
         shown.add_row(*row)
     get_console().print(shown)
     place = project / "data/08_reporting"
-    get_console().print(
-        f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True, highlight=False
-    )
+    _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
 
 
 def show_predictions(notes: list[str], project: Path) -> None:
     """Print what was predicted for new patients, and where the table is."""
     for line in notes:
-        get_console().print(line, highlight=False)
+        _print(line)
     place = project / "data/07_model_output/new_patients.csv"
-    get_console().print(f"Risks     {place}", soft_wrap=True, highlight=False)
+    _print(f"Risks     {place}", soft_wrap=True)
 
 
 def show_attrition(attrition: pd.DataFrame) -> None:
@@ -249,14 +254,12 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
         lines.append(f"          then open {runs_page(project, experiment)}")
     lines.append("Pipeline  kedro viz run")
     for line in lines:
-        get_console().print(line, soft_wrap=True, highlight=False, markup=False)
+        _print(line, soft_wrap=True)
 
 
 def show_lost_record(reason: str, command: str) -> None:
     """Print that the run is not recorded in MLflow, why, and the command that records it later."""
-    get_console().print(
+    _print(
         f"MLflow    this run is not recorded ({reason}); record it later with: {command}",
         soft_wrap=True,
-        highlight=False,
-        markup=False,
     )

@@ -16,6 +16,7 @@ import pandas as pd
 from mlflow.models import set_model
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal_cells
 
 
 class CountryModel(mlflow.pyfunc.PythonModel):
@@ -50,8 +51,9 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         if missing:
             raise InputError(f"column {missing[0]!r} is missing; this model needs it")
         x = model_input[self._features].to_numpy(dtype=np.float32, na_value=np.nan)
+        countries = normal_cells(model_input["country"].astype("str"))
         found = np.empty(len(x))
-        for country, rows in pd.Series(range(len(x))).groupby(model_input["country"].to_numpy()):
+        for country, rows in pd.Series(range(len(x))).groupby(countries.to_numpy()):
             index = rows.to_numpy()
             found[index] = self._models.predict(self._seed, str(country), x[index])
         return found

@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.models import set_model
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal_cells
 
 
 class CountryRisks(mlflow.pyfunc.PythonModel):
@@ -43,7 +44,8 @@ class CountryRisks(mlflow.pyfunc.PythonModel):
         if missing:
             raise InputError(f"column {missing[0]!r} is missing; this model needs it")
         x = model_input[features].to_numpy(dtype=np.float32, na_value=np.nan)
-        found = risks(self._predictor, model_input["country"], x, drivers=False)
+        countries = normal_cells(model_input["country"].astype("str"))
+        found = risks(self._predictor, countries, x, drivers=False)
         return found[["risk", "risk_low", "risk_high", "model"]]
 
 

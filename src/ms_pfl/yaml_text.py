@@ -11,7 +11,9 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
+
+from ms_pfl.names import normal
 
 
 def written_text(given: Any) -> Any:
@@ -70,11 +72,13 @@ def _path_text(given: Any) -> Any:
     return os.fspath(given) if isinstance(given, os.PathLike) else written_text(given)
 
 
-#: A name: of a site, a column, a drug, a country.
-YamlText = Annotated[str, BeforeValidator(written_text)]
+#: A name in its normal form: of a site, a column, a drug, a country.
+YamlText = Annotated[str, BeforeValidator(written_text), AfterValidator(normal)]
 #: The label of a table: a name, or one of the digits 0 to 7 without quotes.
-YamlLabel = Annotated[str, BeforeValidator(_label)]
+YamlLabel = Annotated[str, BeforeValidator(_label), AfterValidator(normal)]
 #: A file or folder, from Python also as a :class:`pathlib.Path`.
 YamlPath = Annotated[str, BeforeValidator(_path_text)]
-#: Put behind a mapping whose keys are names: ``Annotated[dict[str, YamlText], NAMED_KEYS]``.
+#: A key of a mapping that is checked by ``NAMED_KEYS``.
+Name = Annotated[str, AfterValidator(normal)]
+#: Put behind a mapping whose keys are names: ``Annotated[dict[Name, YamlText], NAMED_KEYS]``.
 NAMED_KEYS = BeforeValidator(_with_written_keys)

@@ -166,6 +166,24 @@ def test_a_site_that_does_not_come_is_named(sites: Sites) -> None:
         meet(sites, flower, wait_for_sites=0.1)
 
 
+def test_a_site_of_a_name_that_looks_alike_is_told_of(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = "Australia,Czech Republic,TURKEY"
+    with pytest.raises(InputError) as caught:
+        meet(sites, sites.flower(), sites=named, wait_for_sites=0.1)
+    both = "'Turkey' is connected and the run waits for 'TURKEY': name both in one way"
+    assert both in str(caught.value)
+    assert "the run waits for 'TURKEY': name both in one way" in caplog.text
+
+
+def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].config["country"] = "Türkey"
+    with pytest.raises(RefusalError, match="start it with country='Turkey'"):
+        meet(sites, flower)
+
+
 def test_two_sites_of_one_name_are_refused(sites: Sites) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].config |= {

@@ -36,6 +36,15 @@ def test_keys_have_hyphens_and_defaults() -> None:
     assert server.countries == ("A", "B")
 
 
+def test_two_forms_of_a_name_are_one_site() -> None:
+    composed, decomposed = "Türkiye", "Tu\u0308rkiye\u00a0"
+    settings = read_settings(SiteSettings, SITE | {"country": decomposed}, "--node")
+    assert settings.country == composed
+    run = {"project": ".", "sites": f"{decomposed},Czech\u00a0Republic,{composed}"}
+    server = read_settings(ServerSettings, run, "--run")
+    assert server.countries == ("Czech Republic", composed)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

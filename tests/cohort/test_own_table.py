@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -457,3 +458,43 @@ def test_a_table_of_numbers_and_texts_is_episodes_whatever_its_categories_are(
     assert len(episodes) == len(table)
     assert episodes["country"].tolist() == table["hospital"].tolist()
     assert episodes["label"].tolist() == table["outcome"].eq("yes").astype(int).tolist()
+
+
+def test_two_forms_of_a_name_are_one_site_column_patient_and_level(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = "Türkiye Ort,outcome,wer,wärd\n" + "".join(
+        f"Ağrı,{label},P é,ü {i}\n" for i, label in enumerate(["worse", "stable"] * 2)
+    )
+    odd = unicodedata.normalize("NFD", plain).replace("P e", "P\u00a0 e").replace("ü ", "ü\u200b ")
+    rows = [plain.splitlines()[i] if i in (0, 1) else line
+            for i, line in enumerate(odd.splitlines())]  # fmt: skip
+    columns = {"site": "Türkiye\u00a0Ort", "patient_id": "wer"}
+    expected, vocabulary = read(plain, tmp_path, columns=columns)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        for text in (odd, "\n".join(rows) + "\n"):
+            episodes, same = read(text, tmp_path, columns=columns)
+            pd.testing.assert_frame_equal(episodes, expected)
+            assert same == vocabulary
+            frame = pd.read_csv(tmp_path / "own.csv", dtype="str")
+            frame.to_parquet(tmp_path / "own.parquet")
+            table, origin = read_file(tmp_path / "own.parquet")
+            again, _ = own_episodes(table, origin, parameters(columns=columns), "own.csv")
+            pd.testing.assert_frame_equal(again, expected)
+    assert caplog.messages[0] == (
+        f"{tmp_path / 'own.csv'}: cells read in the normal form of their text, by column: "
+        "Türkiye Ort (4), wer (4), wärd (4)"
+    )
+
+
+def test_sites_and_levels_that_look_alike_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "hospital,outcome,ward\nTürkiye,worse,Côte d’Or\nTurkiye,stable,Cote d'Or\n"
+    read(text, tmp_path)
+    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert said == [
+        "'Turkiye' and 'Türkiye' are two sites; write them in one way if they mean the same",
+        "\"Cote d'Or\" and 'Côte d’Or' are two levels; write them in one way if they mean the same",
+    ]

@@ -126,3 +126,16 @@ def test_a_name_stands_in_one_class():
 
 def test_normalize():
     assert normalize(" IFN-β  1a_(Avonex30)") == "ifn beta 1 a avonex 30"
+
+
+def test_an_unknown_name_that_looks_like_a_known_one_names_it(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert classes_of("Avónex", "Tysa\u200bbri") == [None, "high"]
+    assert caplog.messages[0].endswith(": 'Avónex' (looks like 'avonex')")
+
+
+def test_two_forms_of_unicode_are_one_name():
+    nothing = dict.fromkeys(("moderate", "high", "high_induction", "none", "trial"), ())
+    named = TreatmentClasses(mild=(("interfe\u0301ron",),), **nothing)
+    found = classify(pd.Series(["Interfe\u0301ron", "Interféron"], dtype="str"), named)
+    assert found[0].tolist() == [0, 0]

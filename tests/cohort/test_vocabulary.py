@@ -160,3 +160,15 @@ def test_the_order_of_sites_changes_nothing_and_a_site_alone_encodes_as_in_the_w
     for part in parts:
         pd.testing.assert_frame_equal(encode(part, merged), whole.loc[part.index])
     assert Vocabulary.model_validate_json(merged.model_dump_json()) == merged
+
+
+def test_a_text_that_looks_like_a_level_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    new = pd.DataFrame({"ward": ["b", "Z", "A\u00a0"], "age": [50.0] * 3, "sex": [1.0] * 3})
+    encoded = encode(new, both())
+    assert encoded[["ward=A", "ward=B", "ward=C"]].to_numpy().tolist() == [
+        [0, 0, 0], [0, 0, 0], [1, 0, 0],
+    ]  # fmt: skip
+    assert caplog.messages == [
+        "column ward: 'b' is no level and counts as none of them; write it as 'B' if it means the "
+        "same"
+    ]

@@ -168,6 +168,8 @@ def test_the_largest_countries_are_left_out() -> None:
     assert countries_to_leave_out(splits, ["CZ"]) == ["CZ"]
     with pytest.raises(InputError, match=r"'XX' is no country with .*: AU, BE, CZ"):
         countries_to_leave_out(splits, ["XX"])
+    with pytest.raises(InputError, match=r"'be' is no .*; did you mean 'BE'\?"):
+        countries_to_leave_out(splits, ["be"])
     with pytest.raises(InputError, match="no other to learn from"):
         countries_to_leave_out(splits[splits["country"] == "AU"], 1)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from cohort_examples import random_registry
 from mlflow.tracking import MlflowClient
 from prediction_examples import logistic_predictor, write_tables
@@ -191,3 +192,27 @@ def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
         assert found[name] == expected[name].tolist()
     stored = Path(entry.artifact_location.removeprefix("file://"))
     assert not [path for path in stored.rglob("*") if path.suffix in (".pkl", ".pickle")]
+
+
+def test_a_country_in_another_spelling_is_told_of_with_a_remedy_that_helps(
+    tables: Path, folder: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    before = ms_pfl.predict(tables, predictor=folder).set_index("patient_id")
+    text = (tables / "patients.csv").read_text()
+    (tables / "patients.csv").write_text(text.replace("Country 1", "CÓUNTRY 1"))
+    found, said, _ = predict_new_patients(str(tables), folder, IngestParameters())
+    assert any("took no part in training (Country 1 did)" in model for model in found["model"])
+    (line,) = [line for line in said if "looks like" in line]
+    remedy = line.partition("set ingest.values.patients.country: ")[2].partition(" in conf")[0]
+    assert yaml.safe_load(remedy) == {"CÓUNTRY 1": "Country 1"}
+    mapped = IngestParameters(values={"patients": {"country": yaml.safe_load(remedy)}})
+    after, said, _ = predict_new_patients(str(tables), folder, mapped)
+    pd.testing.assert_frame_equal(after.set_index("patient_id"), before)
+    assert not [line for line in said if "looks like" in line]
+
+
+def test_two_forms_of_a_country_have_one_model(tables: Path, folder: Path) -> None:
+    before = ms_pfl.predict(tables, predictor=folder)
+    text = (tables / "patients.csv").read_text()
+    (tables / "patients.csv").write_text(text.replace("Country 1", "Country\u00a01\u200b"))
+    pd.testing.assert_frame_equal(ms_pfl.predict(tables, predictor=folder), before)

@@ -47,3 +47,12 @@ def test_rows_and_index_do_not_matter() -> None:
     turned = rows[::-1].set_index(pd.Index([7, 7, 7]))
     pd.testing.assert_frame_equal(ask(turned)[::-1].reset_index(drop=True), ask(rows))
     assert ask(rows[:0]).columns.tolist() == ["model", "risk", "risk_low", "risk_high", "drivers"]
+
+
+def test_a_country_that_looks_like_one_that_trained_is_told_of() -> None:
+    rows = logistic_rows().assign(country=["BELGIUM", "Peru", "Belgium"])
+    assert ask(rows)["model"].tolist() == [
+        "global: BELGIUM took no part in training (Belgium did)",
+        "global: Peru took no part in training",
+        "personal of Belgium",
+    ]

@@ -226,8 +226,13 @@ EXAMPLES: dict[str, Example] = {
         more("patients", "C,Iran,,,,"), [("patients", 4, "PATIENT_ID", "C", "kept")]
     ),
     "country_spelling": Example(
-        more("patients", "C,italy,,,,") | more("visits", "C,2001-01-01,2"),
-        [("patients", 2, "country", "Italy", "kept"), ("patients", 4, "country", "italy", "kept")],
+        more("patients", "C,italy,,,,", "D,Itàly,,,,")
+        | more("visits", "C,2001-01-01,2", "D,2001-01-01,2"),
+        [
+            ("patients", 2, "country", "Italy", "kept"),
+            ("patients", 4, "country", "italy", "kept"),
+            ("patients", 5, "country", "Itàly", "kept"),
+        ],
     ),
     "country_not_named": Example(
         more("patients", "C,NA,,,,") | more("visits", "C,2001-01-01,2"),
@@ -253,6 +258,26 @@ EXAMPLES: dict[str, Example] = {
         {"relapses": "PATIENT_ID,DATE_OF_ONSET,comment\nA,2000-12-01,x\n"},
         [("relapses", None, "comment", "", "not read")],
     ),
+    "text_normalized": Example(
+        more("patients", "C,Tu\u0308rkiye,,,,", "D,Türkiye,,,,", "E,Tu\u0308rkiye\u00a0,,,,")
+        | more("visits", *(f"{name},2001-01-01,2" for name in "CDE")),
+        [
+            (
+                "patients",
+                4,
+                "country",
+                "Tu\u0308rkiye",
+                "read as Türkiye in 1 rows (letters composed)",
+            ),
+            (
+                "patients",
+                6,
+                "country",
+                "Tu\u0308rkiye\\xa0",
+                "read as Türkiye in 1 rows (blanks and letters composed)",
+            ),
+        ],
+    ),
     "value_mapped": Example(
         patients("gender", "2", "9"),
         [
@@ -265,7 +290,7 @@ EXAMPLES: dict[str, Example] = {
         more("treatments", "B,Interferón B,2001-01-01,", "A,interferón  b,2003-01-01,"),
         [
             ("treatments", 3, "dmt", "Interferón B", "read as rebif in 1 rows"),
-            ("treatments", 4, "dmt", "interferón  b", "read as rebif in 1 rows"),
+            ("treatments", 4, "dmt", "interferón b", "read as rebif in 1 rows"),
         ],
         {"treatments": {"Interferón B": "rebif"}},
     ),

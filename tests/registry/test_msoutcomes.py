@@ -131,3 +131,10 @@ def test_refusals_speak_of_the_file_as_it_is(tmp_path, header, rows, message):
 def test_no_file(tmp_path):
     with pytest.raises(SystemExit, match="is no file; name a CSV in the layout"):
         main([str(tmp_path / "absent.csv"), str(tmp_path)])
+
+
+def test_country_and_ids_are_in_their_normal_form(tmp_path):
+    rows = ROWS.replace("p2", "p\u00a02").replace("p1", "e\u0301")
+    tables = convert(sample(tmp_path, rows), country="Tu\u0308rkiye ")
+    assert tables.patients["country"].unique().tolist() == ["Türkiye"]
+    assert tables.patients["PATIENT_ID"].tolist() == ["é", "p 2"]

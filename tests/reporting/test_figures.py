@@ -32,6 +32,14 @@ def test_country_sizes(countries: pd.DataFrame) -> None:
     np.testing.assert_allclose(drawn, 100 * countries["positive_share"])
 
 
+def test_names_that_look_like_svg_stay_as_they_are(countries: pd.DataFrame) -> None:
+    names = ["#010203", 'id="a"', "url(#b)", 'href="#c"', "<metadata>", "$x_1$", "_y", "a < b > c"]
+    named = pd.concat([countries.head(1)] * len(names)).assign(country=names)
+    page = ElementTree.fromstring(figures.to_svg(figures.country_sizes(named), "sizes"))
+    drawn = {element.text for element in page.iter() if element.tag.endswith("text")}
+    assert set(named["country"]) <= drawn
+
+
 def test_learning_curves_have_a_line_a_seed(history: pd.DataFrame) -> None:
     curves = learning_curves(history)
     figure = figures.learning_curves(curves)

@@ -14,6 +14,7 @@ from ms_pfl.evaluation.fairness import fairness
 from ms_pfl.evaluation.scoring import coverage
 from ms_pfl.evaluation.uncertainty import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.comparison_tables import choice_table, fairness_table
+from ms_pfl.reporting.markdown import to_markdown
 from ms_pfl.reporting.tables import (
     country_table,
     format_value,
@@ -21,7 +22,6 @@ from ms_pfl.reporting.tables import (
     per_country_table,
     render_console,
     table1,
-    to_markdown,
     traffic_table,
 )
 

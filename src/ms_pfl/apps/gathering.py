@@ -17,6 +17,7 @@ from ms_pfl.apps.settings import ServerSettings, in_quotes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.errors import InputError
 from ms_pfl.federation.engine import ConfigRecord, Grid, Message, RecordDict
+from ms_pfl.names import near_names
 
 _POLL = 1.0
 _log = logging.getLogger(__name__)
@@ -72,10 +73,14 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
             told = Introduction.from_config(reply.content["config"])
             if told.country not in expected:
                 others.append(told.country)
+                alike = near_names(told.country, expected)
                 _log.warning(
-                    '"%s" is connected, but not among the sites of this run; it is not asked again',
+                    '"%s" is connected, but not among the sites of this run; it is not asked '
+                    "again%s",
                     told.country,
-                )
+                    f'; the run waits for "{alike[0]}": name both in one way, in the run\'s sites '
+                    "or in the site's country" if alike else "",
+                )  # fmt: skip
                 continue
             if told.country in sites:
                 raise RefusalError(
@@ -89,13 +94,19 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
                 *told.patients,
             )
         if time.monotonic() > until and len(sites) < len(expected):
-            missing = in_quotes(name for name in expected if name not in sites)
+            absent = [name for name in expected if name not in sites]
             besides = f" (connected but not named: {in_quotes(others)})" if others else ""
+            hint = "".join(
+                f'; "{alike}" is connected and the run waits for "{name}": name both in one way'
+                for name in absent
+                for alike in near_names(name, others)
+            )
             raise InputError(
-                f"{missing} did not come within {settings.wait_for_sites:.0f} seconds{besides}: is "
-                "the SuperNode there running, is its key registered, and its country spelled so? A "
+                f"{in_quotes(absent)} did not come within {settings.wait_for_sites:.0f} seconds"
+                f"{besides}: is the SuperNode there running, is its key registered, and its country "
+                "spelled so? A "
                 "name with a comma is given in a JSON list: "
-                'sites=\'["Korea, Republic of", "Turkey"]\''
+                f'sites=\'["Korea, Republic of", "Turkey"]\'{hint}'
             )
         time.sleep(_POLL)
     return dict(sorted(sites.items()))

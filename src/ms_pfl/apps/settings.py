@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ms_pfl.configuration import CONFIG_LOADER_ARGS, describe
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal
 from ms_pfl.parameters import Parameters
 
 _NO_LIST = (
@@ -70,7 +71,7 @@ class ServerSettings:
                 raise InputError(f"--run-config: {_NO_LIST.format(text, error)}") from None
             if not all(isinstance(name, str) for name in names):
                 raise InputError(f"--run-config: {_NO_LIST.format(text, 'a name is no text')}")
-        named = tuple(sorted({name.strip() for name in names} - {""}))
+        named = tuple(sorted({normal(name) for name in names} - {""}))
         if not named:
             raise InputError(
                 "no site is named: give the countries that take part, e.g. --run-config "
@@ -99,6 +100,10 @@ class SiteSettings:
     project: str = ""
     env: str = ""
     minimum_patients: int = 20
+
+    def __post_init__(self) -> None:
+        """Bring the country's name to its normal form."""
+        object.__setattr__(self, "country", normal(self.country))
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:

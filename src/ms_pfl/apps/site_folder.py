@@ -21,6 +21,7 @@ from ms_pfl.federation.engine import ArrayRecord, ConfigRecord, Context, Message
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.files import whole_file
+from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest_parameters import IngestParameters
 
@@ -73,6 +74,7 @@ class SiteFolder:
             raise RefusalError(
                 f'the site is configured as "{country}", but its tables hold patients of '
                 f"{in_quotes(countries)}; each site brings the tables of its own country"
+                f"{_hint(country, countries)}"
             )
         episodes = build_episodes(tables, agreement.cohort).episodes
         divide = split_patients if agreement.protocol.split_unit == "patient" else split_episodes
@@ -177,6 +179,12 @@ class SiteFolder:
             except OSError:
                 file.truncate(before)  # a line is whole, or absent
                 raise
+
+
+def _hint(country: str, countries: list[str]) -> str:
+    if countries == (alike := near_names(country, countries)) and len(alike) == 1:
+        return f": start it with country={alike[0]!r}, as the run's sites have to name it too"
+    return ""
 
 
 def _round(message: Message) -> int | None:

@@ -12,6 +12,7 @@ from ms_pfl.cohort.cells import MAX_NAME, text_cells
 from ms_pfl.cohort.number_cells import Mark, read_numbers
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
+from ms_pfl.names import groups_of_near
 from ms_pfl.registry.columns import Origin, refuse
 
 _log = logging.getLogger(__name__)
@@ -96,13 +97,12 @@ def _refuse_dates(wrong: pd.Series, raw: pd.Series, origin: Origin) -> None:
 
 
 def warn_of_spellings(names: Iterable[str], origin: Origin, column: str, what: str) -> None:
-    """Warn of names that differ in capitals alone; `what` they are, such as "levels"."""
-    seen: dict[str, str] = {}
-    for name in sorted(names):
-        if (other := seen.setdefault(name.casefold(), name)) != name:
+    """Warn of names that look alike; `what` they are, such as "levels"."""
+    for first, *others in groups_of_near(names):
+        for other in others:
             _log.warning(
                 "%s, column %s: %r and %r are two %s; write them in one way if they mean the same",
-                origin.label, column, other, name, what,
+                origin.label, column, first, other, what,
             )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ms_pfl.yaml_text import NAMED_KEYS, YamlLabel, YamlText
+from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
 
 class OwnColumns(BaseModel):
@@ -43,7 +43,7 @@ class OwnEpisodesParameters(BaseModel):
     categorical: tuple[YamlText, ...] = Field(
         description="columns of numbers that are categories; text is categorical by itself"
     )
-    numbers: Annotated[dict[str, Literal["point", "comma"]], NAMED_KEYS] = Field(
+    numbers: Annotated[dict[Name, Literal["point", "comma"]], NAMED_KEYS] = Field(
         default={},
         description="columns of numbers and their decimal mark, where the cells do not show it",
     )

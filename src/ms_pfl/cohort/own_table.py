@@ -16,6 +16,7 @@ from ms_pfl.cohort.own_labels import read_label
 from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
 from ms_pfl.cohort.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.errors import InputError
+from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.csv_files import read_csv
@@ -83,6 +84,7 @@ def own_episodes(
         InputError: a column or a value cannot be used; file, row, column, value and remedy.
     """
     table = _without_blank_rows(_named_columns(table, origin), origin)
+    _note_other_forms(table, origin)
     mapped = _map_columns(list(table.columns), origin, parameters)
     site = _read_site(table[mapped["country"]], origin)
     episodes = pd.DataFrame(index=table.index)
@@ -136,7 +138,7 @@ def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> p
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     """The columns under names that can be shown; rows numbered from 0."""
-    names = [" ".join(str(name).split()) for name in table.columns]
+    names = [normal(str(name)) for name in table.columns]
     kept = []
     for position, name in enumerate(names):
         if name:
@@ -155,6 +157,19 @@ def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
             raise InputError(f"{origin.label} has two columns named {name}; keep one of them")
     table = table.set_axis(names, axis=1).iloc[:, kept]
     return table.reset_index(drop=True)
+
+
+def _note_other_forms(table: pd.DataFrame, origin: Origin) -> None:
+    """Tell how many cells of text were not in the normal form of names, in which they are read."""
+    counts = {}
+    for name in table.columns:
+        if pd.api.types.is_string_dtype(table[name]):
+            text = table[name].astype("str").str.strip()
+            counts[name] = int((text != normal_cells(text)).sum() - text.isna().sum())
+    told = listed(f"{name} ({n})" for name, n in counts.items() if n)
+    if told:
+        _log.info("%s: cells read in the normal form of their text, by column: %s", origin.label,
+                  told)  # fmt: skip
 
 
 def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ms_pfl.names import near, normal
+
 if TYPE_CHECKING:
     from ms_pfl.cohort.parameters import TreatmentClasses
 
@@ -34,7 +36,7 @@ def normalize(text: str) -> str:
     >>> normalize("  IFN-β-1a (REBIF44) ")
     'ifn beta 1 a rebif 44'
     """
-    return " ".join(re.findall(r"[^\W\d_]+|\d+", text.translate(_BETA).casefold()))
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", normal(text).translate(_BETA).casefold()))
 
 
 def closed_up(name: str) -> str:
@@ -68,7 +70,7 @@ def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.
         efficacy: int array, index into :data:`CLASSES`; -1 likewise.
     """
     texts, inverse, codes, why = _read(dmt, classes)
-    _warn(texts[why == UNKNOWN], "are in no class")
+    _warn(texts[why == UNKNOWN], "are in no class", _names(classes))
     _warn(texts[why == BLINDED], "name a drug beside a word of the class trial")
     return codes[inverse, 0], codes[inverse, 1]
 
@@ -135,16 +137,29 @@ def _places(name: str, whole: str) -> Iterator[int]:
         start = whole.find(name, start + 1)
 
 
-def _warn(texts: np.ndarray, what: str) -> None:
+def _names(classes: TreatmentClasses) -> list[str]:
+    return [
+        name
+        for own in type(classes).model_fields
+        for drug in getattr(classes, own)
+        for name in drug
+    ]
+
+
+def _warn(texts: np.ndarray, what: str, names: Collection[str] = ()) -> None:
+    by_key = {near(name): name for name in names}
+
+    def shown(text: str) -> str:
+        alike = by_key.get(near(text))
+        short = text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+        return f"{short!r}" + (f" (looks like {alike!r})" if alike else "")
+
     if len(texts):
         _log.warning(
             "%d treatment names %s and count as no disease-modifying treatment "
             "(cohort.treatments in the parameters): %s%s",
             len(texts),
             what,
-            ", ".join(
-                repr(text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}...")
-                for text in texts[:8]
-            ),
+            ", ".join(map(shown, texts[:8])),
             ", ..." if len(texts) > 8 else "",
         )

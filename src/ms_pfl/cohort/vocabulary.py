@@ -8,7 +8,8 @@ patient is in a vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ms_pfl.cohort.cells import text_cells
 from ms_pfl.errors import InputError
+from ms_pfl.names import near_names
+
+_log = logging.getLogger(__name__)
 
 
 class Vocabulary(BaseModel):
@@ -156,6 +160,7 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         values = text_cells(rows[name]) if name in vocabulary.levels else rows[name]
         unknown = values.isna().to_numpy()
         if name in vocabulary.levels:
+            _warn_of_near_levels(name, values, vocabulary.levels[name])
             for level in vocabulary.levels[name]:
                 cells = values.eq(level).to_numpy(dtype=np.float32, na_value=np.nan)
                 encoded.append(np.where(unknown, np.float32(np.nan), cells))
@@ -171,3 +176,13 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     return pd.DataFrame(
         dict(zip(feature_names(vocabulary), encoded, strict=True)), index=rows.index
     )
+
+
+def _warn_of_near_levels(column: str, values: pd.Series, levels: Sequence[str]) -> None:
+    """Warn of texts that are no level and look like one."""
+    for text in sorted(set(values.dropna().unique()) - set(levels)):
+        if alike := near_names(text, levels):
+            _log.warning(
+                "column %s: %r is no level and counts as none of them; write it as %r if it means "
+                "the same", column, text, alike[0],
+            )  # fmt: skip

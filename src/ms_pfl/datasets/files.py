@@ -17,7 +17,7 @@ from kedro_datasets_experimental.safetensors import SafetensorsDataset
 from ms_pfl.files import whole_file
 
 #: What a column of a CSV file may hold besides text.
-Kind = Literal["int", "float", "bool", "date"]
+Kind = Literal["int", "optional int", "float", "bool", "date"]
 
 
 class _WholeFile:
@@ -59,19 +59,21 @@ class CsvTable(_WholeFile, CSVDataset):
 
         Args:
             filepath: the file.
-            types: column -> ``int``, ``float`` (an empty cell is NaN), ``bool`` or ``date`` (an
-                empty cell is NaT). All other columns are text, in which an empty cell is ``""``.
+            types: column -> ``int``, ``optional int`` (an empty cell is NA), ``float`` (an empty
+                cell is NaN), ``bool`` or ``date`` (an empty cell is NaT). All other columns are
+                text, in which an empty cell is ``""``.
             settings: further arguments of :class:`kedro_datasets.pandas.CSVDataset`.
         """
         kinds = types or {}
-        numpy = {"int": "int64", "float": "float64", "bool": "bool"}
-        dtypes = {name: numpy[kind] for name, kind in kinds.items() if kind in numpy}
+        known = {"int": "int64", "optional int": "Int64", "float": "float64", "bool": "bool"}
+        dtypes = {name: known[kind] for name, kind in kinds.items() if kind in known}
+        may_be_empty = ("optional int", "float", "date")
         load_args = {
             "dtype": defaultdict(lambda: "str", dtypes),
             "keep_default_na": False,
-            "na_values": {name: "" for name, kind in kinds.items() if kind in ("float", "date")},
+            "na_values": {name: "" for name, kind in kinds.items() if kind in may_be_empty},
             "parse_dates": [name for name, kind in kinds.items() if kind == "date"],
-            "float_precision": "round_trip",
+            "date_format": "ISO8601",
         }
         super().__init__(
             filepath=filepath, load_args=load_args, save_args={"index": False}, **settings
@@ -80,7 +82,9 @@ class CsvTable(_WholeFile, CSVDataset):
     def load(self) -> pd.DataFrame:
         """Read the file."""
         table: pd.DataFrame = super().load()
-        return table
+        # a column of empty cells alone has the unit of seconds
+        dates = self._load_args["parse_dates"]
+        return table.astype({name: "datetime64[us]" for name in dates if name in table})
 
 
 class JsonFile(_WholeFile, JSONDataset):
@@ -93,6 +97,13 @@ class TextFile(_WholeFile, TextDataset):
 
 class FigureFile(_WholeFile, MatplotlibDataset):
     """A figure of matplotlib as a picture."""
+
+    def save(self, data: Any) -> None:
+        """Write the file, without a warning for each letter that no installed font has."""
+        from ms_pfl.reporting.fonts import without_glyph_warnings
+
+        with without_glyph_warnings():
+            super().save(data)
 
 
 class ArraysFile(SafetensorsDataset):

@@ -181,7 +181,11 @@ def _check_columns(episodes: pd.DataFrame, splits: pd.DataFrame, names: list[str
     if not episodes["label"].isin([0, 1]).all():
         raise InputError("episodes: column label must be 0 or 1 in every row")
     if (episodes["country"] == POOLED).any():
-        raise InputError(f"episodes: a country cannot be called {POOLED!r}; rename it")
+        raise InputError(
+            f"episodes: a country cannot be called {POOLED!r}, which stands for all together; "
+            "give it another name: ingest.values.patients.country for a registry, the table itself "
+            "for a custom one"
+        )
 
 
 def _split_codes(table: pd.DataFrame, splits: pd.DataFrame, seed: int) -> NDArray[np.int8]:

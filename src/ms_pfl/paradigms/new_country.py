@@ -24,6 +24,7 @@ from ms_pfl.learning.parameters import TrainingParameters
 from ms_pfl.learning.scoring import Rows
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import fit
+from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms.alone import FitPlan
 from ms_pfl.paradigms.fine_tuned import plan_of as plan_to_fine_tune
 from ms_pfl.paradigms.fine_tuned import training_of
@@ -151,9 +152,11 @@ def countries_to_leave_out(splits: pd.DataFrame, chosen: int | str | Sequence[st
         wanted = [chosen] if isinstance(chosen, str) else list(chosen)
         for name in wanted:
             if name not in names:
+                alike = near_names(name, names)
+                hint = f"did you mean {alike[0]!r}? " if alike else ""
                 raise InputError(
                     f"new_country.countries: {name!r} is no country with training and test "
-                    f"patients in every seed; there are: {', '.join(sorted(names))}"
+                    f"patients in every seed; {hint}there are: {listed(sorted(names))}"
                 )
     if not wanted:
         raise InputError("new_country: no country has a test patient in every seed")

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import Device, ModelParameters, Parameters, TrainingParameters
-from ms_pfl.yaml_text import texts_in
+from ms_pfl.yaml_text import YamlText, texts_in
 
 
 class CentralizedParameters(Parameters):
@@ -60,7 +60,7 @@ class NewCountryParameters(Parameters):
     """Countries that are left out of a federation and arrive later."""
 
     strategy: str = Field(description="of the federations, a key of strategies")
-    countries: Annotated[int, Field(ge=1)] | Literal["all"] | tuple[str, ...] = Field(
+    countries: Annotated[int, Field(ge=1)] | Literal["all"] | tuple[YamlText, ...] = Field(
         description="to leave out, one after the other: names, so many of the largest, or all"
     )
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ms_pfl.cohort.latest_visits import latest_visits
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.errors import InputError
+from ms_pfl.names import listed, near_names
 from ms_pfl.prediction.predictor import Predictor, read_predictor
 from ms_pfl.prediction.risks import risks
 from ms_pfl.prediction.schemas import NewPatients
@@ -130,7 +133,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
         f"({scored.loc[personal, 'country'].nunique()} countries)"
     ]
     if not personal.all():
-        far = ", ".join(sorted(scored.loc[~personal, "country"].unique()))
+        far = listed(sorted(scored.loc[~personal, "country"].unique()))
         by.append(
             f"{(~personal).sum():,} with the global model, as their country ({far}) took no part "
             "in training"
@@ -138,6 +141,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     lines = [
         f"{len(scored):,} of {len(table):,} patients scored at their latest visit: {', '.join(by)}."
     ]
+    lines += _near_countries(scored[~personal], told.countries)
     reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
     if reasons:
         each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
@@ -147,6 +151,22 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
             "The models were trained on a SYNTHETIC registry: these risks say nothing of real "
             "patients."
         )
+    return lines
+
+
+def _near_countries(scored: pd.DataFrame, trained: Sequence[str]) -> list[str]:
+    """Return a sentence for each untrained country whose name is near a trained one."""
+    lines = []
+    for country, n in sorted(scored["country"].value_counts().items()):
+        alike = near_names(str(country), trained)
+        if len(alike) == 1:
+            # JSON's quotation marks are YAML's
+            own, other = (json.dumps(name, ensure_ascii=False) for name in (country, alike[0]))
+            lines.append(
+                f"{own} ({n:,} patients) looks like {other}, which took part in training: if they "
+                f"are one country, set ingest.values.patients.country: {{{own}: {other}}} in "
+                "conf/local/parameters.yml and predict again."
+            )
     return lines
 
 

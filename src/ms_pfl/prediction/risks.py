@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ms_pfl.names import near_names
 from ms_pfl.paradigms.saved_models import SavedModel
 from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.predictor import Predictor
@@ -33,7 +34,8 @@ def risks(
 
     Returns:
         In the order of the rows, indexed from 0: model (``personal of <country>`` or ``global:
-        <country> took no part in training``), risk (mean over the seeds), risk_low and risk_high
+        <country> took no part in training``, and which country of a name that looks alike did),
+        risk (mean over the seeds), risk_low and risk_high
         (lowest and highest of the seeds); with ``drivers`` also drivers, up to three groups by the
         size of their effect, such as ``EDSS level +0.82; Treatment -0.10`` (``""``: none).
     """
@@ -49,9 +51,7 @@ def risks(
     for key, rows in sorted(pd.Series(range(n)).groupby(countries.to_numpy()).indices.items()):
         country = str(key)
         trained = country in predictor.personal
-        model[rows] = (
-            f"personal of {country}" if trained else f"global: {country} took no part in training"
-        )
+        model[rows] = f"personal of {country}" if trained else _not_trained(predictor, country)
         models = predictor.personal[country] if trained else predictor.shared
         logits = {seed: own.logits(x[rows]) for seed, own in models.items()}
         added = {seed: told.intercepts[seed][country if trained else ALL] for seed in models}
@@ -65,6 +65,12 @@ def risks(
         | dict(zip(("risk", "risk_low", "risk_high"), found, strict=True))
     )
     return table.assign(drivers=pd.Series(named, dtype="str")) if drivers else table
+
+
+def _not_trained(predictor: Predictor, country: str) -> str:
+    alike = near_names(country, predictor.description.countries)
+    hint = f" ({' and '.join(alike)} did)" if alike else ""
+    return f"global: {country} took no part in training{hint}"
 
 
 def _effects(

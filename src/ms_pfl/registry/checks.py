@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ms_pfl.names import near
 from ms_pfl.registry.columns import MISSING, Origin, as_text, read_column
 from ms_pfl.registry.contract import COMPANIONS, CONTRACT
-from ms_pfl.registry.ingest_parameters import IngestParameters, same_spelling
+from ms_pfl.registry.ingest_parameters import IngestParameters
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.named_columns import (
     named_columns,
     note_decimal_commas,
+    note_other_forms,
     refuse_one_sex,
     translated,
 )
@@ -70,6 +72,8 @@ def check_table(
     companions = [column for column in COMPANIONS[name] if column.name in frame]
     for column in (*CONTRACT[name], *companions):
         raw = frame.get(column.name)
+        if column.kind == "text":
+            note_other_forms(raw, column.name, origin, report)
         # A country has one set of spellings, in whichever table it stands.
         own = parameters.codes("patients" if column.name == "country" else name, column.name)
         raw = translated(raw, own, "value_mapped", column.name, origin, report)
@@ -128,9 +132,9 @@ def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestRepor
 
 
 def _note_country_names(country: pd.Series, origin: Origin, report: IngestReport) -> None:
-    """One row of each name that differs from another in case or blanks, or says "not known"."""
+    """Note one row of each name that is near another's, or says "not known"."""
     first = country.dropna().drop_duplicates()
-    alike = first.map(same_spelling).duplicated(keep=False)
+    alike = first.map(near).duplicated(keep=False)
     for rule, names in (
         ("country_spelling", first[alike]),
         ("country_not_named", first[first.str.upper().isin(MISSING)]),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal_cells
 from ms_pfl.registry.contract import EDSS_SCALE, Column
 from ms_pfl.registry.ingest_parameters import date_pattern
 
@@ -178,14 +179,23 @@ def read_column(
     return read
 
 
-def as_text(raw: pd.Series, missing: tuple[str, ...] = ("",)) -> pd.Series:
-    """Cells as stripped text (dtype str), missing where empty or spelled so."""
+def as_text(
+    raw: pd.Series, missing: tuple[str, ...] = ("",), *, normalized: bool = True
+) -> pd.Series:
+    """Return cells as text (dtype str), missing where empty or spelled so.
+
+    Args:
+        raw: cells as text or typed.
+        missing: spellings of a missing value, in upper case.
+        normalized: bring the text to its normal form; False: only strip it.
+    """
     if pd.api.types.is_float_dtype(raw):
         known = raw.dropna()
         if ((known % 1 == 0) & (known.abs() < _EXACT_FLOAT)).all():
             # An integer id with missing values beside it arrives as 12.0.
             raw = raw.astype("Int64")
-    text = raw.astype("str").str.strip()
+    text = raw.astype("str")
+    text = normal_cells(text) if normalized else text.str.strip()
     return text.mask(text.isna() | text.str.upper().isin(missing))
 
 
@@ -200,7 +210,7 @@ def _read_date(
             refuse(off, raw.astype("str"), origin, *_NO_DAY, "day_in_doubt")
             read = raw.dt.tz_localize(None).mask(off)
     else:
-        given = as_text(raw, MISSING)
+        given = as_text(raw, MISSING, normalized=False)
         # The format is that of dates written as text; typed ones need none.
         if origin.date_format is None or pd.api.types.infer_dtype(raw, skipna=True) == "date":
             read = _iso_days(given, raw, origin, refuse)
@@ -250,7 +260,7 @@ def _days(text: pd.Series, matched: pd.Series, date_format: str) -> pd.Series:
 def _by_distinct(text: pd.Series, read: Callable[[pd.Series], pd.Series]) -> pd.Series:
     """Read each distinct text once: hundreds of thousands of cells hold few."""
     codes, distinct = pd.factorize(text)
-    values = read(pd.Series(distinct, dtype="str"))
+    values = read(normal_cells(pd.Series(distinct, dtype="str")))
     return pd.Series(values.reindex(codes).array, index=text.index, name=text.name)
 
 
@@ -262,7 +272,7 @@ def _read_number(
     if pd.api.types.is_numeric_dtype(raw) and (flag or not pd.api.types.is_bool_dtype(raw)):
         read = given = raw.astype("float64")
     else:
-        given = as_text(raw, MISSING)
+        given = as_text(raw, MISSING, normalized=False)
         comma = origin.decimal_comma
         read = _by_distinct(given, lambda text: _numbers(text, flag, comma))
         wrong = read.isna() & given.notna()

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
@@ -100,7 +101,7 @@ def read_csv(path: Path) -> TextTable:
     else:
         regular = False
     lines = None if regular else _check_rows(path, text, separator, broken, len(frame), above)
-    names = [" ".join(name.split()) for name in frame.iloc[0]]
+    names = [normal(name) for name in frame.iloc[0]]
     table = frame.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
     return TextTable(table, lines, separator, 2 + above)
 

@@ -14,6 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal_cells
 from ms_pfl.registry.columns import Origin
 
 HOSPITALS = {
@@ -93,6 +94,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist: the four files of Heart Disease. {_WHERE}")
     text = pd.read_csv(path, header=None, dtype="str", na_values="?", keep_default_na=False)
+    text = text.apply(normal_cells)
     if text.shape[1] != len(_COLUMNS):
         raise InputError(
             f"{path} has {text.shape[1]} columns where {len(_COLUMNS)} are expected. {_WHERE}"

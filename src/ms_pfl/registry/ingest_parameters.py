@@ -8,13 +8,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ms_pfl.names import folded
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES, Column
-from ms_pfl.yaml_text import NAMED_KEYS, YamlText
+from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlText
 
 TableName = Literal["patients", "visits", "relapses", "treatments"]
 PatientIds = Literal["as_written", "as_numbers", "by_country", "by_clinic"]
 #: A site's own text -> what it means; None: it is missing, or not read.
-Spellings = Annotated[dict[str, YamlText | None], NAMED_KEYS]
+Spellings = Annotated[dict[Name, YamlText | None], NAMED_KEYS]
 
 #: What a date format may hold: each of these at most once. Two-digit years (%y) name no century.
 _DIRECTIVES = {
@@ -27,15 +28,6 @@ _DIRECTIVES = {
     "%M": r"\d{1,2}",
     "%S": r"\d{1,2}",
 }
-
-
-def same_spelling(text: str) -> str:
-    """A spelling as maps compare it: lower case, one space between words.
-
-    >>> same_spelling("  Date  of Visit ")
-    'date of visit'
-    """
-    return " ".join(text.split()).casefold()
 
 
 def date_pattern(date_format: str) -> str:
@@ -63,11 +55,11 @@ class IngestParameters(BaseModel):
         description="by table: name of a column in the file -> its name in the contract; null: "
         "the column is not read",
     )
-    values: dict[TableName, dict[str, Spellings]] = Field(
+    values: dict[TableName, dict[Name, Spellings]] = Field(
         default={},
         description="by table and column of the contract: text in the file -> code; null: missing",
     )
-    treatments: Annotated[dict[str, YamlText], NAMED_KEYS] = Field(
+    treatments: Annotated[dict[Name, YamlText], NAMED_KEYS] = Field(
         default={},
         description="text of treatments.dmt -> a drug name of cohort.treatments",
     )
@@ -156,7 +148,7 @@ def _codes(column: Column) -> list[str]:
 def _no_spelling_twice(spellings: Iterable[str], where: str) -> None:
     seen: dict[str, str] = {}
     for spelling in spellings:
-        key = same_spelling(spelling)
+        key = folded(spelling)
         # Columns may differ in case alone: a file can hold EDSS and edss.
         if not key or (key in seen and not where.startswith("columns")):
             other = f"is the same as {seen[key]!r}" if key else "is empty"

@@ -19,6 +19,7 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_file
+from ms_pfl.names import normal
 from ms_pfl.registry.checks import check_table
 from ms_pfl.registry.columns import Origin, read_column, refuse
 from ms_pfl.registry.contract import (
@@ -90,7 +91,7 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     visits = check_table("visits", known, origin, today, report, IngestParameters())
     report.conclude()
     patients = pd.DataFrame(
-        {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": country}
+        {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": normal(country)}
     )
     days = read_column(
         raw["daysPostRelapse"].loc[visits.index] if "daysPostRelapse" in raw else None,

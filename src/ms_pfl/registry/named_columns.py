@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ms_pfl.names import folded, normal, not_plain, what_differs
 from ms_pfl.registry.columns import Origin, as_text, first_row, quoted
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, REQUIRED_COLUMNS
-from ms_pfl.registry.ingest_parameters import same_spelling
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.parquet_files import plain
 
@@ -34,7 +34,7 @@ def named_columns(
     Returns:
         The columns that were found; the index is the position of the row.
     """
-    given = [" ".join(str(column).split()) for column in frame.columns]
+    given = [normal(str(column)) for column in frame.columns]
     listed = _listed(given)
     own = _by_given_name(given, mapped)
     for source in sorted(set(mapped) - {mapped_name for mapped_name, _ in own.values()}):
@@ -99,6 +99,21 @@ def named_columns(
     return pd.DataFrame(picked, index=pd.RangeIndex(len(frame)))
 
 
+def note_other_forms(
+    raw: pd.Series | None, column: str, origin: Origin, report: IngestReport
+) -> None:
+    """Note each distinct text that is not in its normal form, and in how many rows it stands."""
+    if raw is None or pd.api.types.is_numeric_dtype(raw):
+        return
+    text = raw.astype("str").str.strip(" ")
+    for given in text[not_plain(text)].unique():
+        if (read := normal(given)) != given:
+            same = text == given
+            said = f"read as {read} in {same.sum()} rows ({what_differs(given)})"
+            row = int(origin.rows(np.array([first_row(same)]))[0])
+            report.remark("text_normalized", origin, column, given, said, row)
+
+
 def translated(
     raw: pd.Series | None,
     spellings: Mapping[str, str | None],
@@ -118,25 +133,25 @@ def translated(
         report: takes note of each text that was replaced, and in how many rows, and of those
             that no cell holds.
     """
-    targets = {same_spelling(text): target for text, target in spellings.items()}
+    targets = {folded(text): target for text, target in spellings.items()}
     if not targets:
         return raw
     text = pd.Series(dtype="str") if raw is None else as_text(raw)
-    held = {same_spelling(given) for given in text.dropna().unique()}
+    held = {folded(given) for given in text.dropna().unique()}
     for spelling in spellings:
-        if same_spelling(spelling) not in held:
+        if folded(spelling) not in held:
             report.remark("map_unused", origin, column, spelling, "no cell holds it")
     if raw is None:
         return None
     for given in text.dropna().unique():
-        key = same_spelling(given)
+        key = folded(given)
         if key not in targets or targets[key] == given:
             continue
         same = text == given
         said = "set to missing" if targets[key] is None else f"read as {targets[key]}"
         row = int(origin.rows(np.array([first_row(same)]))[0])
         report.remark(rule, origin, column, given, f"{said} in {same.sum()} rows", row)
-    return text.map(lambda given: targets.get(same_spelling(given), given), "ignore")
+    return text.map(lambda given: targets.get(folded(given), given), "ignore")
 
 
 def note_decimal_commas(
@@ -185,7 +200,7 @@ def refuse_one_sex(
     if raw is None or not spellings or read.nunique() != 1:
         return
     text = as_text(raw)
-    mapped = text.map(same_spelling, "ignore").isin({same_spelling(key) for key in spellings})
+    mapped = text.map(folded, "ignore").isin({folded(key) for key in spellings})
     if (mapped & read.notna()).any():
         texts = ", ".join(quoted(one[:20]) for one in text[read.notna()].unique()[:4])
         report.refuse(
@@ -204,8 +219,8 @@ def _by_given_name(
     """Position of a column -> the entry of the map that names it: exactly, else but for case."""
     found: dict[int, tuple[str, str | None]] = {}
     for source, target in mapped.items():
-        exact = [i for i, spelling in enumerate(given) if spelling == source.strip()]
-        close = [i for i, s in enumerate(given) if same_spelling(s) == same_spelling(source)]
+        exact = [i for i, spelling in enumerate(given) if spelling == source]
+        close = [i for i, s in enumerate(given) if folded(s) == folded(source)]
         for position in exact or close:
             found[position] = (source, target)
     return found

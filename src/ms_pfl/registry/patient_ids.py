@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ms_pfl.names import folded
 from ms_pfl.registry.columns import Origin, first_row
 from ms_pfl.registry.contract import COMPANIONS
-from ms_pfl.registry.ingest_parameters import PatientIds, same_spelling
+from ms_pfl.registry.ingest_parameters import PatientIds
 from ms_pfl.registry.ingest_report import IngestReport
 
 _UNITS = {"by_country": "country", "by_clinic": "clinic_code"}
@@ -132,7 +133,7 @@ class PatientNames:
         homes = people.drop_duplicates("id", keep=False).set_index("id")["country"]
         home = ids.map(homes)
         differs = home.notna() & country.notna() & (home != country)
-        differs[differs] = home[differs].map(same_spelling) != country[differs].map(same_spelling)
+        differs[differs] = home[differs].map(folded) != country[differs].map(folded)
         if differs.any():
             row = first_row(differs)
             report.refuse(

@@ -16,6 +16,7 @@ from ms_pfl.evaluation.attribution import (
     total_variation,
 )
 from ms_pfl.evaluation.names import model_name, models_in_order
+from ms_pfl.names import listed
 from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, short_name, styled
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str
             f"its own model uses; {overall}."
         )
     pairs = zip(out["country"], out["distance"], strict=True)
-    named = ", ".join(f"{country} ({_percent(share)})" for country, share in pairs)
+    named = ", ".join(f"{listed([country])} ({_percent(share)})" for country, share in pairs)
     return (
         f"{name}: {len(out)} of {known} {site[1]} that can be judged use other features than the "
         f"federated model, by the share of importance that moved: {named}; {overall}."

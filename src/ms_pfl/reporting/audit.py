@@ -12,8 +12,8 @@ import pandas as pd
 from ms_pfl.evaluation.audit import SOUND
 from ms_pfl.evaluation.names import SCOPES, model_name, models_in_order
 from ms_pfl.reporting.figures import INK, styled
+from ms_pfl.reporting.markdown import markdown_text, to_markdown
 from ms_pfl.reporting.protocol import variant_name
-from ms_pfl.reporting.tables import to_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def audit_page(table: pd.DataFrame, source: Mapping[str, str]) -> str:
     return "\n\n".join(
         [
             "# Protocol audit",
-            f"Data: {source['description']}.",
+            f"Data: {markdown_text(source['description'])}.",
             "First rows: ROC-AUC on held-out patients with the sound protocol, mean over seeds. "
             "Below: what each choice of the study's public code adds to it, alone and together, "
             "with a 95 % interval (bootstrap of patients within countries, one draw for all).",

@@ -18,6 +18,7 @@ from ms_pfl.evaluation.names import (
     paradigm_name,
     strategy_name,
 )
+from ms_pfl.reporting.fonts import use_fitting_fonts, without_glyph_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,9 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
         from matplotlib import rc_context
 
         with rc_context(_STYLE):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            use_fitting_fonts(figure)
+            return figure
 
     return wrapper
 
@@ -177,7 +180,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
     buffer = io.StringIO()
     style: Any = {**_STYLE, "svg.hashsalt": name}
-    with rc_context(style):
+    with rc_context(style), without_glyph_warnings():
         figure.savefig(
             buffer,
             format="svg",
@@ -187,7 +190,12 @@ def to_svg(figure: Figure, name: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(INK, "currentColor")
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    return re.sub(r"url\(#", f"url(#{name}-", svg)
+
+    def of_page(tag: re.Match[str]) -> str:
+        text = tag[0].replace(INK, "currentColor")
+        text = re.sub(r'\bid="', f'id="{name}-', text)
+        text = re.sub(r'href="#', f'href="#{name}-', text)
+        return re.sub(r"url\(#", f"url(#{name}-", text)
+
+    # tags alone: a country may be called what stands in one
+    return re.sub("<[^<>]*>", of_page, svg)

@@ -17,6 +17,7 @@ from ms_pfl.evaluation.names import (
     strategy_name,
 )
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.names import listed
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05
@@ -176,7 +177,7 @@ def _names(countries: Sequence[str] | pd.Series) -> str:
     names = [str(name) for name in countries]
     if not names:
         return ""
-    shown = ", ".join(names[:_NAMED])
+    shown = listed(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f" ({shown}{more})"
 

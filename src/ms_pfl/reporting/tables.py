@@ -11,6 +11,7 @@ import pandas as pd
 
 from ms_pfl.evaluation.names import METRICS, ROUNDS, SCOPES, model_name, models_in_order
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.names import listed
 from ms_pfl.reporting.protocol import published_choices
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _small_countries(split_counts: pd.DataFrame) -> list[str]:
         "One class only to train on in some seed": (positive == 0) | (positive == episodes),
     }
     return [
-        f"{text}: {', '.join(sorted(set(split_counts.loc[rows, 'country'])))}."
+        f"{text}: {listed(sorted(set(split_counts.loc[rows, 'country'])))}."
         for text, rows in small.items()
         if rows.any()
     ]
@@ -284,27 +285,6 @@ def _plural(noun: str) -> str:
     if re.search("[^aeiou]y$", noun):
         return f"{noun[:-1]}ies"
     return f"{noun}es" if re.search("(s|x|z|ch|sh)$", noun) else f"{noun}s"
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """Return a table of text cells in GitHub's Markdown, the first column flush left.
-
-    >>> print(to_markdown(pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})))
-    | Model | ROC-AUC |
-    |:------|--------:|
-    | Local |     0.7 |
-    """
-    texts = [[str(name).replace("|", "\\|") for name in table.columns]]
-    texts += [[str(cell).replace("|", "\\|") for cell in row] for row in table.to_numpy()]
-    widths = [max(3, *(len(row[i]) for row in texts)) for i in range(len(table.columns))]
-
-    def line(row: list[str]) -> str:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        return f"| {' | '.join(cells)} |"
-
-    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (w + 1) + ":" for w in widths[1:])])
-    return "\n".join([line(texts[0]), f"|{rule}|", *(line(row) for row in texts[1:])])
 
 
 def render_console(

@@ -157,13 +157,16 @@ def collect_for_mlflow(
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.parameters import plain
     from ms_pfl.pipelines.training.pipeline import PARADIGMS
-    from ms_pfl.reporting.tables import to_markdown
+    from ms_pfl.reporting.markdown import markdown_text, to_markdown
     from ms_pfl.tracking.data import describe_data
     from ms_pfl.tracking.models import example_rows
 
     told = plain(configuration)
     seed = int(metrics["seed"].min())
     features = feature_columns(episodes)
+    headlines, below = (
+        [markdown_text(line) for line in lines] for lines in (findings["headline"], notes)
+    )
     tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
     fits = [(p, s) for p, strategies in PARADIGMS.items() for s in strategies]
     source = cohort["source"]["description"]
@@ -178,7 +181,7 @@ def collect_for_mlflow(
             **{name: findings[name] for name in tables},
         },
         "figures": figures,
-        "note": "\n\n".join([*findings["headline"], to_markdown(table1), *notes]),
+        "note": "\n\n".join([*headlines, to_markdown(table1), *below]),
         "estimates": findings["estimates"],
         "gains": findings["differences"],
         "data": describe_data(episodes, splits, source),

@@ -1,0 +1,64 @@
+"""What a CSV table of the catalog gives back is what was saved."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kedro_project import PROJECT
+from ms_pfl.datasets import CsvTable
+from name_examples import NAMES
+
+CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text(encoding="utf-8"))
+CSV = {name: told for name, told in CATALOG.items() if str(told.get("filepath")).endswith(".csv")}
+
+
+@pytest.mark.parametrize("name", CSV)
+def test_every_csv_file_of_the_catalog_keeps_names(name: str) -> None:
+    assert CSV[name]["type"] == "ms_pfl.datasets.CsvTable"
+
+
+def test_no_table_of_the_catalog_is_text_of_another_kind() -> None:
+    kinds = {told["type"] for told in CATALOG.values()}
+    assert all(kind.startswith("ms_pfl.datasets.") for kind in kinds)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(NAMES) | st.text(st.characters(exclude_categories=("Cs",),
+                                                           exclude_characters="\0\r")),
+            st.integers(-(2**62), 2**62),
+            st.floats(allow_nan=True, allow_infinity=False),
+            st.booleans(),
+            st.dates(min_value=date(1900, 1, 1)).map(pd.Timestamp) | st.none(),
+            st.integers(0, 2**62) | st.none(),
+        ),
+        min_size=1,
+    )
+)  # fmt: skip
+def test_a_table_is_read_back_as_it_was(rows: list[tuple[object, ...]]) -> None:
+    table = pd.DataFrame(rows, columns=["007", "n", "x", "NA", "day", "row"]).astype(
+        {
+            "007": "str",
+            "n": "int64",
+            "x": "float64",
+            "NA": "bool",
+            "day": "datetime64[us]",
+            "row": "Int64",
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = CsvTable(
+            filepath=str(Path(folder) / "t.csv"),
+            types={"n": "int", "x": "float", "NA": "bool", "day": "date", "row": "optional int"},
+        )
+        dataset.save(table)
+        pd.testing.assert_frame_equal(dataset.load(), table)
