@@ -103,9 +103,8 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
             )
             raise InputError(
                 f"{in_quotes(absent)} did not come within {settings.wait_for_sites:.0f} seconds"
-                f"{besides}: is the SuperNode there running, is its key registered, and its country "
-                "spelled so? A "
-                "name with a comma is given in a JSON list: "
+                f"{besides}: is the SuperNode there running, is its key registered, and its "
+                "country spelled so? A name with a comma is given in a JSON list: "
                 f'sites=\'["Korea, Republic of", "Turkey"]\'{hint}'
             )
         time.sleep(_POLL)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ms_pfl.names import near
 from ms_pfl.registry.columns import Origin, first_row
 from ms_pfl.registry.ingest_report import IngestReport
 from ms_pfl.registry.patient_ids import as_numbers
@@ -179,8 +180,8 @@ def _namesakes(
 
 
 def _folded(text: str) -> str:
-    """An id without regard to case, blanks, hyphens, and zeros before a number."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", text)).casefold()
+    """An id as :func:`ms_pfl.names.near` has it, and without hyphens and zeros before a number."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[_-]+", "", near(text)))
 
 
 def _zeros(text: str) -> int:
