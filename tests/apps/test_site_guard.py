@@ -172,9 +172,9 @@ def test_a_site_of_a_name_that_looks_alike_is_told_of(
     named = "Australia,Czech Republic,TURKEY"
     with pytest.raises(InputError) as caught:
         meet(sites, sites.flower(), sites=named, wait_for_sites=0.1)
-    both = "'Turkey' is connected and the run waits for 'TURKEY': name both in one way"
+    both = '"Turkey" is connected and the run waits for "TURKEY": name both in one way'
     assert both in str(caught.value)
-    assert "the run waits for 'TURKEY': name both in one way" in caplog.text
+    assert 'the run waits for "TURKEY": name both in one way' in caplog.text
 
 
 def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> None:

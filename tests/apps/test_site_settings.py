@@ -22,6 +22,7 @@ from ms_pfl.apps.settings import (
     toml_text,
 )
 from ms_pfl.errors import InputError
+from ms_pfl.names import normal
 
 SITE = {"country": "Turkey", "registry-folder": "/tables", "site-folder": "/site"}
 
@@ -74,7 +75,7 @@ def test_what_is_no_list_is_shown(sites: str) -> None:
     assert str(caught.value).startswith(f"--run-config: sites = {sites} is no JSON list of names (")
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: bool(text.strip()))
+NAMES = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: bool(normal(text)))
 # as `flwr run` gets them from the shell
 SHOWN = {
     'sites="Australia,Czech Republic,Turkey"': ("Australia", "Czech Republic", "Turkey"),
@@ -112,7 +113,7 @@ def test_sites_in_a_file(tmp_path: Path) -> None:
 def test_any_names_can_be_given(names: list[str]) -> None:
     config = f"project={toml_text('.')} sites={toml_text(json.dumps(names))}"
     settings = read_settings(ServerSettings, parse_config_args([config]), "--run-config")
-    assert settings.countries == tuple(sorted({name.strip() for name in names}))
+    assert settings.countries == tuple(sorted({normal(name) for name in names}))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=3))

@@ -25,6 +25,7 @@ from network_examples import HOST, PROJECT, ConnectProxy, free_port, https_serve
 from ms_pfl.apps import start_site
 from ms_pfl.apps.network import Address
 from ms_pfl.apps.start_site import SiteStart
+from ms_pfl.names import normal
 
 SUPERNODE = """#!{python}
 import json, os, signal, sys, time
@@ -199,13 +200,13 @@ def test_names_of_any_letters_arrive(place: Place) -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
-        lambda text: bool(text.strip())
+        lambda text: bool(normal(text))
     )
 )
 def test_any_country_arrives(place: Place, country: str) -> None:
     arguments = [*(place.arguments | {"country": country}).values()]
     command = SiteStart.read(arguments).command()
-    assert parse_config_args([command[-1]])["country"] == country.strip()
+    assert parse_config_args([command[-1]])["country"] == normal(country)
 
 
 @pytest.mark.parametrize(

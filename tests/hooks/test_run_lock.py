@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
+from pluggy import PluginManager
 
 from kedro_project import make_project
 from ms_pfl.errors import InputError
@@ -27,20 +30,30 @@ def test_a_second_run_names_the_first_and_leaves_its_files(tmp_path: Path) -> No
     lock.release()
 
 
-def test_the_lock_ends_with_the_run_and_is_taken_again(tmp_path: Path) -> None:
-    def started(hook: RunLock) -> None:
-        hook.after_context_created(SimpleNamespace(project_path=tmp_path))
-        hook.before_pipeline_run({}, None, None)
+class _Stops:
+    """A hook that stops a run before its first node."""
 
-    first, second = RunLock(), RunLock()
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        raise InputError("a parameter")
+
+
+def test_the_lock_ends_with_the_run_and_is_taken_again(tmp_path: Path) -> None:
+    def started(manager: PluginManager) -> None:
+        manager.hook.after_context_created(context=SimpleNamespace(project_path=tmp_path))
+        manager.hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
+
+    first, second, stopped = (_create_hook_manager() for _ in range(3))
+    for manager in (first, second, stopped):
+        manager.register(RunLock())
+    stopped.register(_Stops())
     started(first)
     with pytest.raises(InputError, match="runs already"):
         started(second)
-    first.after_pipeline_run()
+    first.hook.after_pipeline_run(run_params={}, run_result={}, pipeline=None, catalog=None)
     started(second)
-    second.on_pipeline_error()
+    second.hook.on_pipeline_error(error=OSError(), run_params={}, pipeline=None, catalog=None)
+    with pytest.raises(InputError, match="a parameter"):
+        started(stopped)
     started(first)
-    started(first)  # a run of this process that was stopped before its first node
-    first.release()
-    started(second)
-    second.release()
+    started(first)  # of a run of this process of which nobody said that it has ended

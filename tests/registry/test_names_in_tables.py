@@ -40,4 +40,7 @@ def test_an_unknown_patient_that_looks_like_a_known_one_names_it(tmp_path):
     folder = write(tmp_path / "own", **more("visits", "a\u200d,2003-01-01,2", "b ,2004-01-01,2"))
     with pytest.raises(IngestError) as caught:
         ingest(folder)
-    assert "write it as 'A', as there, if that is the patient" in str(caught.value)
+    assert "is not in" in str(caught.value)
+    assert "which has 'A'; write the id of one patient in one way in all tables" in str(
+        caught.value
+    )

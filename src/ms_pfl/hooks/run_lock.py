@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,24 @@ class RunLock:
         """Keep the project's folder."""
         self._project = Path(context.project_path)
 
-    @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Take the lock.
+    @hook_impl(wrapper=True)
+    def before_pipeline_run(self) -> Iterator[None]:
+        """Take the lock before any other hook, and give it back where one stops the run.
 
         Raises:
             InputError: another run has it; the message names its process and when it started.
         """
-        self.release()  # of a run of this process that a later hook stopped before its first node
+        self.release()  # of a run of this process of which nobody said that it has ended
         self._lock = hold(
             self._project / "data",
             "A kedro run",
             "end that process, or run in a copy of the project",
         )
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
