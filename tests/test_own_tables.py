@@ -258,6 +258,7 @@ def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
         table.to_csv(folder / f"{path.stem}.csv", index=False, date_format="%Y-%m-%d")
     before = digests(folder)
     few = "seeds=[0],federated.rounds=1,centralized.epochs=1,local.epochs=1,fine_tuned.epochs=1"
+    few += ",comparison.replicates=100,attribution.repeats=1"
     done = project.kedro(
         "run", "--pipeline=pfl", "--env=smoke",
         f"--params=registry_folder={folder},ray.num_workers=0,{few}",
