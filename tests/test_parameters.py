@@ -64,7 +64,7 @@ def test_impossible_value_names_the_value() -> None:
 
 def test_several_wrong_parameters_are_counted() -> None:
     said = complaint({"training": {"learning_rate": -1}, "device": "tpu"})
-    assert "(1 more parameter to mend)" in said
+    assert "(1 more parameter to correct)" in said
 
 
 def test_a_treatment_map_to_no_known_drug_names_the_one_that_was_meant() -> None:

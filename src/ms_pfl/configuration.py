@@ -34,7 +34,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
         value = value if len(value) <= 80 else value[:77] + "..."
         text = f"Parameter '{name}' = {value}: {first['msg'].removeprefix('Value error, ')}"
     more = error.error_count() - 1
-    rest = f" ({more} more parameter{'s' if more > 1 else ''} to mend)" if more else ""
+    rest = f" ({more} more parameter{'s' if more > 1 else ''} to correct)" if more else ""
     place = "set parameters in conf/<env>/parameters*.yml or by --params"
     return f"{text}{rest}; {place}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ms_pfl import console
-from ms_pfl.tracking.store import experiment_id, open_client, tracking_uri
+from ms_pfl.tracking.store import experiment_id, open_store, tracking_uri
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,8 @@ def test_the_store_of_a_folder_with_any_letters(
     monkeypatch.setenv("COLUMNS", "40")
     folder = tmp_path / "a b#c?d=e&f%20g%h 'i' \"é한\" [bold]$HOME `j`;\\k"
     folder.mkdir()
-    client = open_client(folder)
-    number = experiment_id(client, folder, "ms_pfl")
+    client = open_store(folder)  # makes it
+    number = experiment_id(open_store(folder), folder, "ms_pfl")  # finds it
     run = client.create_run(number)
     client.log_text(run.info.run_id, "found", "note.txt")
     with sqlite3.connect(f"{folder}/mlflow.db") as database:

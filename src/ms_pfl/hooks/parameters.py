@@ -46,7 +46,7 @@ class ParameterCheck:
         folder = Path(self._parameters["registry_folder"]).expanduser().resolve()
         # their tables may be links to files elsewhere
         own = {file.resolve() for file in folder.glob("*")}
-        # with tables of one's own nothing is simulated, so nothing goes to the generator's folder
+        # where tables are given nothing is simulated, so nothing goes to the generator's folder
         for name in sorted(pipeline.all_outputs() - {"synthetic_registry"}):
             written = getattr(catalog.get(name), "_filepath", None)
             if written is None:

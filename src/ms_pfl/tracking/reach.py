@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ms_pfl.errors import InputError
 from ms_pfl.failures import chain, failure_of, named, one_line
@@ -29,6 +29,16 @@ class StoreError(InputError):
         """Keep the cause apart, for a run that ends well without its record."""
         super().__init__(f"{cause}; {remedy}")
         self.cause = cause
+
+
+def sqlite_address(path: Path) -> str:
+    """Return the address of a database file, for MLflow and SQLAlchemy.
+
+    >>> sqlite_address(Path("/data/50 %/mlflow.db"))
+    'sqlite:////data/50 %25/mlflow.db'
+    """
+    # these two mean something in an address; all else stands for itself
+    return _SQLITE + path.as_posix().replace("%", "%25").replace("?", "%3F")
 
 
 @contextmanager
@@ -73,7 +83,8 @@ def check_store(uri: str) -> None:
     """
     with store_errors(uri):
         if uri.startswith(_SQLITE):
-            _check_sqlite(uri, Path(uri.removeprefix(_SQLITE).partition("?")[0]))
+            path = uri.removeprefix(_SQLITE).partition("?")[0]
+            _check_sqlite(uri, Path(unquote(path)))
         elif uri.startswith("http"):
             with _impatient():
                 _first_request(uri)
@@ -87,7 +98,7 @@ def check_store(uri: str) -> None:
 def _check_sqlite(uri: str, path: Path) -> None:
     if not path.exists():
         with whole_file(path) as part:
-            _first_request(_SQLITE + part.as_posix())
+            _first_request(sqlite_address(part))
         return
     if path.is_dir():
         raise IsADirectoryError(21, "Is a directory", str(path))

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from ms_pfl.errors import InputError
-from ms_pfl.tracking.reach import PATIENCE, check_store
+from ms_pfl.tracking.reach import PATIENCE, check_store, sqlite_address
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -30,9 +30,8 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 def tracking_uri(project_path: Path) -> str:
     """Return where runs are recorded: ``MLFLOW_TRACKING_URI``, or the project's ``mlflow.db``."""
-    # these two mean something in the address of a database; all else stands for itself
-    folder = project_path.resolve().as_posix().replace("%", "%25").replace("?", "%3F")
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+    own = sqlite_address(project_path.resolve() / "mlflow.db")
+    return os.environ.get("MLFLOW_TRACKING_URI") or own
 
 
 def open_store(project_path: Path) -> MlflowClient:
