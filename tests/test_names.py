@@ -92,6 +92,10 @@ def test_cells_are_read_as_single_names_are(texts: list[str | None]) -> None:
         ("København", "Kobenhavn"),
         ("Site\u200d 1", "site1"),
         ("ﬁn２", "fin2"),
+        ("Bosnia-Herzegovina", "Bosnia Herzegovina"),
+        ("Færøerne", "Faeroerne"),
+        ("ایران", "ايران"),  # the Persian and the Arabic yeh
+        ("Itаly", "Italy"),  # a Cyrillic а
     ],
 )
 def test_near_by_hand(one: str, other: str) -> None:
@@ -106,6 +110,14 @@ def test_names_that_differ_in_a_letter_are_not_near() -> None:
     assert groups_of_near(["b", "B", "a", "b"]) == [["B", "b"]]
 
 
+def test_hyphens_between_letters_alone_do_not_count() -> None:
+    assert groups_of_near(["-5", "5", "1-2", "12", "A-", "A", "B-1", "B1"]) == []
+
+
+def test_letters_are_composed_again_where_case_is_left_out() -> None:
+    assert folded("\u017f\u0301") == folded("\u015b")
+
+
 def test_what_differs() -> None:
     assert what_differs("A\u200bB\u00a0C") == "invisible characters and blanks"
     assert what_differs("e\u0301") == "letters composed"
@@ -114,3 +126,4 @@ def test_what_differs() -> None:
 
 def test_a_list_of_names_with_commas_can_be_read() -> None:
     assert listed(["a b", "Korea, Republic of", "x"]) == 'a b, "Korea, Republic of", x'
+    assert listed(["a; b", "c"]) == '"a; b", c'

@@ -31,8 +31,11 @@ _SAME = str.maketrans(
     dict.fromkeys("‘’‚‛′`´ʼʹ", "'")
     | dict.fromkeys("“”„‟″«»", '"')
     | dict.fromkeys("‐‑‒–—―−⁃﹘﹣－", "-")
-    | {"ı": "i", "ø": "o", "ł": "l", "đ": "d"}
+    | {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ي": "ی", "ى": "ی", "ك": "ک"}
+    # Cyrillic letters that are drawn as Latin ones
+    | dict(zip("аеорсухіјѕ", "aeopcyxijs", strict=True))
 )
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
 def normal(text: str) -> str:
@@ -78,16 +81,18 @@ def folded(text: str) -> str:
 def near(text: str) -> str:
     """Return what names have in common that a reader may take for one name.
 
-    Case, blanks, accents of Latin, Greek and Cyrillic letters, the width and form of characters
-    (Unicode NFKC), typographic quotation marks and dashes, and all invisible characters are left
-    out of account.
+    Case, blanks, hyphens between letters, accents of Latin, Greek and Cyrillic letters, the width
+    and form of characters (Unicode NFKC), typographic quotation marks and dashes, Arabic and
+    Persian forms of one letter, Cyrillic letters that are drawn as Latin ones, and all invisible
+    characters are left out of account.
 
     >>> near("TÜRKIYE") == near("Turkiye"), near("Côte d’Ivoire") == near("cote d'ivoire")
     (True, True)
     """
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text.translate(_SAME)))
     text = unicodedata.normalize("NFKD", text.casefold().translate(_SAME))
-    return unicodedata.normalize("NFKC", "".join(_ACCENTS.sub("", text).split()))
+    text = "".join(_ACCENTS.sub("", text).translate(_SAME).split())
+    return unicodedata.normalize("NFKC", _BETWEEN_LETTERS.sub("", text))
 
 
 def near_names(name: str, names: Iterable[str]) -> list[str]:

@@ -151,6 +151,14 @@ EXAMPLES: dict[str, Example] = {
     "text_too_long": Example(
         more("patients", f"C,{'x' * 101},,,,"), [("patients", 4, "country", "x" * 57 + "...", _S)]
     ),
+    "spreadsheet_value": Example(
+        more("patients", "1.23457E+11,#N/A,,,,", "C,####,,,,"),
+        [
+            ("patients", 4, "PATIENT_ID", "1.23457E+11", _S),
+            ("patients", 4, "country", "#N/A", _S),
+            ("patients", 5, "country", "####", _S),
+        ],
+    ),
     "patient_twice": Example(
         more("patients", "B,Italy,,,,"), [("patients", 4, "PATIENT_ID", "B", _S)]
     ),

@@ -184,3 +184,25 @@ def test_restarted_ids_give_the_tables_of_unique_ones(people, order, tmp_path_fa
     found, meant = read(restarted, patient_ids="by_country"), read(unique)
     for name in CONTRACT:
         pd.testing.assert_frame_equal(getattr(found, name), getattr(meant, name))
+
+
+def test_nobody_has_moved_who_differs_in_sex(tmp_path):
+    people = PEOPLE + "1,Italy,1970-01-01,F,\n1,Iran,1970-01-01,M,\n"
+    folder = write(tmp_path / "own", patients=people, visits=VISITS + "1,,2001-01-01,2\n", **EMPTY)
+    said = refused(folder)
+    assert "(country 'Italy' and 'Iran', gender 'F' and 'M')" in said
+    assert "moved" not in said
+
+
+def test_the_table_that_has_written_ids_as_numbers_is_named(tmp_path):
+    people = "PATIENT_ID,country\n12.0,Italy\n"
+    folder = write(tmp_path / "own", patients=people, visits=VISITS + "12,,2001-01-01,2\n", **EMPTY)
+    assert "the same number: patients.csv has written ids as numbers" in refused(folder)
+
+
+@pytest.mark.parametrize("spelled", ['"=""007"""', "'007", '"0,007"'])
+def test_what_programs_put_around_an_id_is_seen_through(spelled, tmp_path):
+    people = "PATIENT_ID,country\n0007,Italy\n"
+    visits = VISITS + f"{spelled},,2001-01-01,2\n"
+    folder = write(tmp_path / "own", patients=people, visits=visits, **EMPTY)
+    assert "which has '0007'; write the id of one patient in one way" in refused(folder)

@@ -9,7 +9,7 @@ from ms_pfl.names import normal_cells
 #: Longer names of columns, sites and levels fit in no message, table or figure.
 MAX_NAME = 100
 #: Spellings of "not known" in a feature, beside empty cells. Words such as "none" are levels.
-MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "<NA>", ".", "?")
+MISSING = ("", "NA", "NAN", "N/A", "#N/A", "NAT", "NULL", "<NA>", ".", "?")
 
 
 def text_cells(raw: pd.Series) -> pd.Series:

@@ -34,6 +34,7 @@ _LIMIT = re.compile(
     rf"|({_NUMBER})\s*\+",
     flags=re.IGNORECASE,
 )
+_MINUS_BEHIND = rf"{_NUMBER}\s*-"  # of SAP and mainframes
 _WITH_UNIT = re.compile(rf"[€$£]?\s*({_NUMBER})\s*([^\s\d].*)?")
 #: Units that make numbers of texts even where several stand in one column.
 _UNITS = frozenset(
@@ -151,6 +152,14 @@ def _refuse_disguised(text: pd.Series, wrong: pd.Series, raw: pd.Series, origin:
     if not wrong.any():
         return
     cells = text[wrong]
+    behind = cells.str.fullmatch(_MINUS_BEHIND).eq(True)
+    if behind.any():
+        number = str(cells[behind].iloc[0]).rstrip("- ")
+        _refuse(
+            behind, raw, origin, "has a minus sign behind the number",
+            f"write it in front (-{number}) if that is meant, or name the column in "
+            "own_episodes.categorical",
+        )  # fmt: skip
     limits = cells.map(_LIMIT.fullmatch)
     units = cells.map(_unit)
     is_limit, has_unit = limits.notna(), units.notna()

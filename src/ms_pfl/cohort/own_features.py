@@ -13,7 +13,7 @@ from ms_pfl.cohort.number_cells import Mark, read_numbers
 from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.names import groups_of_near
-from ms_pfl.registry.columns import Origin, refuse
+from ms_pfl.registry.columns import Origin, refuse, refuse_spreadsheet_errors
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +44,14 @@ def read_feature(
     if pd.api.types.is_datetime64_any_dtype(raw) or pd.api.types.is_timedelta64_dtype(raw):
         _refuse_dates(raw.notna(), raw.astype("str"), origin)
     if categorical:
-        return text_cells(raw)
+        text = text_cells(raw)
+        refuse_spreadsheet_errors(text, raw, origin)
+        return text
     if pd.api.types.is_numeric_dtype(raw):
         number = pd.Series(raw.to_numpy(dtype=np.float64, na_value=np.nan), raw.index)
     else:
         text = text_cells(raw)
+        refuse_spreadsheet_errors(text, raw, origin)
         flags = text.str.upper().map(_FLAGS)
         # The cells as they stand: 91.000 may be 91 thousand.
         written = raw.astype("object").astype("str").str.strip().where(text.notna())

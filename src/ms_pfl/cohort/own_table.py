@@ -90,7 +90,7 @@ def own_episodes(
     episodes = pd.DataFrame(index=table.index)
     episodes["episode_id"] = _episode_ids(table, mapped, site, origin)
     if "patient_id" in mapped:
-        column = Column("patient_id", "text", required=True)
+        column = Column("patient_id", "text", required=True, is_id=True)
         episodes["patient_id"] = read_column(
             table[mapped["patient_id"]], column, table.index, origin
         )
@@ -254,7 +254,8 @@ def _episode_ids(
         number = site.groupby(site).cumcount() + 1
         return site + " " + number.astype("str").str.zfill(_ROW_DIGITS)
     raw = table[mapped["episode_id"]]
-    ids = read_column(raw, Column("episode_id", "text", required=True), table.index, origin)
+    column_of_ids = Column("episode_id", "text", required=True, is_id=True)
+    ids = read_column(raw, column_of_ids, table.index, origin)
     same = ids.duplicated() & table.duplicated()
     problem = "stands in an earlier row already"
     refuse(same, raw, origin, f"{problem}, with the same cells", "remove the row that repeats it")

@@ -18,7 +18,10 @@ from ms_pfl.registry.contract import EDSS_SCALE, Column
 from ms_pfl.registry.ingest_parameters import date_pattern
 
 #: Spellings of "not known" in optional columns. Ids, countries and drug names may be these words.
-MISSING = ("", "NA", "NAN", "N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
+MISSING = ("", "NA", "NAN", "N/A", "#N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
+_SPREADSHEET_ERROR = r"#(?:N/A|REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!|SPILL!|CALC!|#+)"
+# A spreadsheet shows 123456789012 so, and saves what it shows: several ids become one.
+_ROUNDED = r"\d(?:[.,]\d+)?E\+\d+"
 _FLAGS = {"0": 0.0, "1": 1.0, "FALSE": 0.0, "TRUE": 1.0, "NO": 0.0, "YES": 1.0}
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?"
 # A midnight of Brussels is 22:00 or 23:00 of the day before in UTC: such a time names no day.
@@ -151,6 +154,18 @@ def read_column(
             wrong = text.str.len() > column.longest
             problem = f"has more than {column.longest} characters"
             refuse(wrong, raw, origin, problem, "shorten it", "text_too_long")
+        refuse_spreadsheet_errors(text, raw, origin, refuse)
+        rounded = text.str.contains("E+", regex=False).eq(True) & column.is_id
+        if rounded.any():
+            rounded[rounded] = text[rounded].str.fullmatch(_ROUNDED)
+            refuse(
+                rounded,
+                raw,
+                origin,
+                "is a number that a spreadsheet has rounded, and several ids may have become it",
+                "export the ids anew, as text",
+                "spreadsheet_value",
+            )
     elif column.kind == "code":
         text = as_text(raw, MISSING)
         read = text.str.upper().map(column.codes).astype("str")
@@ -177,6 +192,25 @@ def read_column(
         )
         refuse(text.isna(), raw, origin, "is empty", remedy, "value_absent")
     return read
+
+
+def refuse_spreadsheet_errors(
+    text: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse = refuse
+) -> None:
+    """Refuse texts such as ``#REF!``, which a spreadsheet writes where a formula has failed.
+
+    Args:
+        text: cells of `raw` as stripped text, NaN = missing.
+        raw: as it was read, for messages.
+        origin: for messages.
+        refuse: as in :func:`read_column`.
+    """
+    wrong = text.str.startswith("#").eq(True)
+    if wrong.any():
+        wrong[wrong] = text[wrong].str.fullmatch(_SPREADSHEET_ERROR)
+        problem = "is an error of a spreadsheet and no name"
+        remedy = "correct it there and save the table anew, or write here what is meant"
+        refuse(wrong, raw, origin, problem, remedy, "spreadsheet_value")
 
 
 def as_text(

@@ -55,6 +55,7 @@ class Column:
         high: largest value believed (number), inclusive.
         earliest_year: dates before this year are refused (date).
         longest: most characters believed (text).
+        is_id: names a person or an episode, so that a rounded number is refused (text).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Column:
     high: float = float("inf")
     earliest_year: int = EARLIEST_RECORD_YEAR
     longest: int | None = None
+    is_id: bool = False
 
 
 _SEX_CODES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
@@ -75,7 +77,7 @@ _COURSE_CODES = {course: course for course in COURSES} | {
     "PPMS": "PP",
     "PRMS": "PR",
 }
-_PATIENT = Column("PATIENT_ID", "text", required=True, longest=100)
+_PATIENT = Column("PATIENT_ID", "text", required=True, longest=100, is_id=True)
 
 CONTRACT: dict[str, tuple[Column, ...]] = {
     "patients": (

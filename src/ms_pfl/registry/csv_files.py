@@ -82,6 +82,13 @@ def read_csv(path: Path) -> TextTable:
             said = "is empty; its first line must name the columns, as the ingest contract does"
         raise UnusableFile(f"{path} {said}", "no_header")
     separator = declared or _separator(header)
+    if declared and declared not in header and _separator(header) in header:
+        raise UnusableFile(
+            f"{path}, line 1: names the {SEPARATORS[declared]} as the separator, and the column "
+            f"names are separated by the {SEPARATORS[_separator(header)]}; remove line 1",
+            "ragged_row",
+            [(1, f"sep={declared}")],
+        )
     broken = None
     frame = pd.DataFrame()
     try:

@@ -180,8 +180,11 @@ def _namesakes(
 
 
 def _folded(text: str) -> str:
-    """An id as :func:`ms_pfl.names.near` has it, and without hyphens and zeros before a number."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[_-]+", "", near(text)))
+    """An id as :func:`ms_pfl.names.near` has it, and without marks and zeros before a number.
+
+    Programs write ``="007"`` and ``'007`` to keep the zeros, and ``1,234`` for 1234.
+    """
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[_\-,'\"=]+", "", near(text)))
 
 
 def _zeros(text: str) -> int:

@@ -56,6 +56,7 @@ RULES: dict[str, Rule] = {
     "not_a_flag": Rule("values that are neither 0 nor 1", STOPPED),
     "not_a_code": Rule("codes that are unknown", STOPPED),
     "text_too_long": Rule("names too long for a name", STOPPED),
+    "spreadsheet_value": Rule("values that a spreadsheet has spoilt", STOPPED),
     # rows against each other
     "patient_twice": Rule("patients in two rows that differ", STOPPED),
     "patient_in_doubt": Rule("rows of an id that several patients have", STOPPED),

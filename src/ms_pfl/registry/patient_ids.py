@@ -73,6 +73,8 @@ class PatientNames:
         self, ids: pd.Series, table: pd.DataFrame, origin: Origin, report: IngestReport
     ) -> pd.Series:
         self._label = origin.label
+        if self.kind == "as_numbers":
+            _refuse_two_spellings(ids, table, origin, report)
         named = ids
         if self.unit is not None:
             unit = table[self.unit]
@@ -169,6 +171,27 @@ def _refuse_two_clinics_a_day(
             "if ids restart in each clinic, the patients table needs a row for each person and "
             "the setting ingest.patient_ids: by_clinic; else correct the clinic or the day",
             "two_clinics",
+        )
+
+
+def _refuse_two_spellings(
+    ids: pd.Series, table: pd.DataFrame, origin: Origin, report: IngestReport
+) -> None:
+    """Refuse patients who differ from an earlier one in the spelling of the id alone."""
+    same = table.assign(PATIENT_ID=ids).duplicated() & ~table.duplicated() & ids.notna()
+    if same.any():
+        written = table["PATIENT_ID"]
+        first = written[ids == ids[first_row(same)]].iloc[0]
+        report.refuse(
+            same,
+            written,
+            origin,
+            f"is the same number as {_short(first)} in another row, and ingest.patient_ids: "
+            "as_numbers makes one patient of both",
+            "if they are one patient keep one of the rows; if they are two write ids of different "
+            "numbers in all tables, or set ingest.patient_ids: as_written where the ids of all "
+            "tables are spelled alike",
+            "patient_twice",
         )
 
 
