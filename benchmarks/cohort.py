@@ -25,8 +25,8 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.datasets import RegistryFolder
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.registry.synthetic import simulate
-from ms_pfl.registry.tables import read_folder
+from ms_pfl.registry.ingest.tables import read_folder
+from ms_pfl.registry.synthetic.simulation import simulate
 
 
 def main(arguments: list[str] | None = None) -> int:

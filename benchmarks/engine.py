@@ -23,7 +23,7 @@ import numpy as np
 from measure import apart, machine, table
 from workload import wait_for_nodes
 
-from ms_pfl.federation.engine import (
+from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
     Context,
@@ -32,7 +32,7 @@ from ms_pfl.federation.engine import (
     MetricRecord,
     RecordDict,
 )
-from ms_pfl.federation.grid import LocalGrid, Node
+from ms_pfl.federation.grids.base import LocalGrid, Node
 from ms_pfl.federation.parameters import FedAvgParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.records import to_arrays, to_record
@@ -150,7 +150,7 @@ def _flower(clients: int, parameters: int, rounds: int) -> dict[str, Any]:
 def _ray(clients: int, parameters: int, rounds: int) -> dict[str, Any]:
     import ray
 
-    from ms_pfl.federation.ray_grid import RayGrid, WorkerPool
+    from ms_pfl.federation.grids.ray import RayGrid, WorkerPool
 
     data = _data(clients)
     nodes = [Node(name, 0) for name in data.countries]

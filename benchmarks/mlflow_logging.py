@@ -26,13 +26,13 @@ from measure import machine, table
 
 import ms_pfl
 from ms_pfl.federation.partitions import feature_columns
-from ms_pfl.paradigms.parameters import ParadigmParameters
-from ms_pfl.paradigms.train import PARADIGMS
 from ms_pfl.pipelines.reporting.nodes import predictor_to_log
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
+from ms_pfl.training.parameters import ParadigmParameters
+from ms_pfl.training.train import PARADIGMS
 
 _TABLES = ("metrics", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 _CALLS = (

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     timed("imports", _imports)
     from ms_pfl.prediction import new_patients
     from ms_pfl.prediction.predictor import read_predictor
-    from ms_pfl.registry.synthetic import simulate
+    from ms_pfl.registry.synthetic.simulation import simulate
 
     told = read_parameters()
     people = told.synthetic_registry.model_copy(
@@ -117,7 +117,7 @@ def correct(folder: Path) -> str:
 
 def _imports() -> None:
     from ms_pfl.prediction import new_patients
-    from ms_pfl.registry import synthetic
+    from ms_pfl.registry.synthetic import simulation as synthetic
 
     assert new_patients
     assert synthetic

@@ -148,8 +148,10 @@ def _run(folder: Path, env: str, watch: Stopwatch, profile: Profile) -> None:
 
 
 def _time_parts(watch: Stopwatch) -> None:
-    from ms_pfl.federation import checkpoints, ray_grid, rounds, strategies
-    from ms_pfl.paradigms import assembly, unfinished
+    from ms_pfl.federation import checkpoints, rounds, strategies
+    from ms_pfl.federation.grids import ray as ray_grid
+    from ms_pfl.training import assembly
+    from ms_pfl.training import resume as unfinished
 
     watch.time(ray_grid, "worker_pool", "starting the workers")
     watch.time(ray_grid.WorkerPool, "open", "rows to the workers")

@@ -58,7 +58,7 @@ from workload import (
     wait_for_nodes,
 )
 
-from ms_pfl.federation.engine import (
+from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
     Context,
@@ -67,9 +67,9 @@ from ms_pfl.federation.engine import (
     MetricRecord,
     RecordDict,
 )
+from ms_pfl.federation.grids.simulation import open_grid
 from ms_pfl.federation.parameters import FedAvgParameters, RayParameters
 from ms_pfl.federation.records import to_arrays, to_record
-from ms_pfl.federation.simulation import open_grid
 from ms_pfl.federation.strategies import make_strategy
 
 WORKERS = 2

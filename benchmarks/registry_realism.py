@@ -14,11 +14,11 @@ from configuration import PROJECT, read_parameters
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.registry.parameters import Heterogeneity, SyntheticRegistryParameters
-from ms_pfl.registry.synthetic import second_ratings, simulate
-from ms_pfl.registry.synthetic_summary import measure, rater_agreement
-from ms_pfl.registry.synthetic_targets import COHORT_TARGETS, REGISTRY_TARGETS
-from ms_pfl.registry.tables import RegistryTables
+from ms_pfl.registry.ingest.tables import RegistryTables
+from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
+from ms_pfl.registry.synthetic.simulation import second_ratings, simulate
+from ms_pfl.registry.synthetic.summary import measure, rater_agreement
+from ms_pfl.registry.synthetic.targets import COHORT_TARGETS, REGISTRY_TARGETS
 
 PAGE = PROJECT / "docs" / "synthetic-registry.md"
 BEGIN, END = "<!-- realism: begin -->", "<!-- realism: end -->"

@@ -18,8 +18,8 @@ from configuration import read_parameters
 from measure import PeakMemory, apart, machine, table
 from workload import Rounds, federation_of, nodes_of
 
+from ms_pfl.federation.grids.simulation import open_grid
 from ms_pfl.federation.parameters import ClientSettings, RayParameters
-from ms_pfl.federation.simulation import open_grid
 
 WORKERS = 2
 ROUNDS = 5

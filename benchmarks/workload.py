@@ -9,13 +9,13 @@ import pandas as pd
 from configuration import read_parameters
 
 from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.engine import Grid
-from ms_pfl.federation.grid import Node, SimulationGrid
+from ms_pfl.federation.flower import Grid
+from ms_pfl.federation.grids.base import Node, SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.rounds import federated_scaler, prepare, run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.models import build_model, get_arrays
+from ms_pfl.learning.networks import build_model, get_arrays
 
 SEED = 0
 N_FEATURES = 42

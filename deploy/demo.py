@@ -26,17 +26,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ms_pfl.apps.network import without_local_proxy
-from ms_pfl.apps.settings import read_parameters, toml_text
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
+from ms_pfl.deployment.network import without_local_proxy
+from ms_pfl.deployment.settings import read_parameters, toml_text
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.paradigms.outcome import Outcome
-from ms_pfl.paradigms.train import train
 from ms_pfl.parameters import Parameters
-from ms_pfl.registry.synthetic import simulate
-from ms_pfl.registry.tables import read_folder
+from ms_pfl.registry.ingest.tables import read_folder
+from ms_pfl.registry.synthetic.simulation import simulate
+from ms_pfl.training.outcome import Outcome
+from ms_pfl.training.train import train
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEPLOY = PROJECT / "deploy"

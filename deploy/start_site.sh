@@ -7,4 +7,4 @@
 # conf/ defines how the tables are spelled), env=NAME, minimum-patients=20
 set -euo pipefail
 [ $# -ge 6 ] || { sed -n '2,7s/^# //p' "$0" >&2; exit 2; }
-exec "$(dirname "$0")/python.sh" -m ms_pfl.apps.start_site "$@"
+exec "$(dirname "$0")/python.sh" -m ms_pfl.deployment.start_site "$@"

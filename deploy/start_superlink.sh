@@ -5,4 +5,4 @@
 # the sites are kept there.  HOST: to listen at (127.0.0.1; 0.0.0.0 for all networks).  PORT: 9443.
 set -euo pipefail
 [[ $# -ge 2 && $# -le 4 ]] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
-exec "$(dirname "$0")/python.sh" -m ms_pfl.apps.start_superlink "$@"
+exec "$(dirname "$0")/python.sh" -m ms_pfl.deployment.start_superlink "$@"

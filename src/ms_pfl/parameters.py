@@ -8,21 +8,21 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
+from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.cohort.treatments import closed_up
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
+from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.training.parameters import (
     AttributionParameters,
     AuditParameters,
     NewCountryParameters,
     ParadigmParameters,
 )
-from ms_pfl.prediction.parameters import PredictionParameters
-from ms_pfl.registry.ingest_parameters import IngestParameters
-from ms_pfl.registry.parameters import SyntheticRegistryParameters
-from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.yaml_text import YamlPath
 
 

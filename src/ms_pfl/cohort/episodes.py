@@ -26,9 +26,9 @@ from ms_pfl.cohort.timeline import (
     visit_days,
 )
 from ms_pfl.errors import InputError
-from ms_pfl.registry.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.contract import COURSES
-from ms_pfl.registry.tables import RegistryTables
+from ms_pfl.registry.ingest.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
+from ms_pfl.registry.ingest.tables import RegistryTables
 
 #: Columns of an episodes table before its features.
 ID_COLUMNS: tuple[str, ...] = ("episode_id", "patient_id", "country", "t0", "label")
@@ -58,7 +58,7 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     """Turn registry tables into labelled episodes.
 
     Args:
-        tables: canonical tables, as :func:`ms_pfl.registry.tables.read_folder` gives them.
+        tables: canonical tables, as :func:`ms_pfl.registry.ingest.tables.read_folder` gives them.
         parameters: eligibility, outcome rule, windows.
 
     Returns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ms_pfl.cohort.vocabulary import Vocabulary, feature_names
+from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
 from ms_pfl.registry.contract import FUNCTIONAL_SYSTEMS, ONSET_SITES
 
 #: Groups of the registry cohort's 42 features, by names for people.

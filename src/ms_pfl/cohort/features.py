@@ -28,7 +28,7 @@ from ms_pfl.cohort.timeline import (
 from ms_pfl.cohort.treatments import CLASSES, classify
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import COURSES, FUNCTIONAL_SYSTEMS, ONSET_SITES
-from ms_pfl.registry.tables import RegistryTables
+from ms_pfl.registry.ingest.tables import RegistryTables
 
 DAYS_A_YEAR = 365.25
 

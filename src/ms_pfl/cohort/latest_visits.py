@@ -18,7 +18,7 @@ from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.runs import away_from_relapse
 from ms_pfl.cohort.timeline import date_of, event_keys, slot_start, visit_days
 from ms_pfl.cohort.worsening import REASONS
-from ms_pfl.registry.tables import RegistryTables
+from ms_pfl.registry.ingest.tables import RegistryTables
 
 NO_VISIT = "No visit"
 
@@ -31,7 +31,7 @@ def latest_visits(
     """The latest visit of each patient.
 
     Args:
-        tables: canonical tables, as :func:`ms_pfl.registry.tables.ingest` gives them.
+        tables: canonical tables, as :func:`ms_pfl.registry.ingest.tables.ingest` gives them.
         parameters: eligibility, observation window (days), treatment classes.
         recorded_since: as for :func:`ms_pfl.cohort.features.build_features`.
 

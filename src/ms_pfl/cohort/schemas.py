@@ -7,8 +7,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
+from ms_pfl.cohort.custom.episodes import read_episodes
 from ms_pfl.cohort.outcomes import ASSOCIATIONS
-from ms_pfl.cohort.own_episodes import read_episodes
 from ms_pfl.cohort.splits import SPLITS
 
 

@@ -14,7 +14,7 @@ from kedro.io.core import DatasetError
 from ms_pfl.files import whole_file
 
 if TYPE_CHECKING:
-    from ms_pfl.paradigms.unfinished import UnfinishedTrainings
+    from ms_pfl.training.resume import UnfinishedTrainings
 
 
 class RegistryFolder(AbstractDataset[dict[str, pd.DataFrame], Path]):
@@ -126,7 +126,7 @@ class PredictorFolder(AbstractDataset[Any, Path]):
 class Unfinished(AbstractDataset[Any, Any]):
     """The folder of trainings that a run has not finished yet.
 
-    Loading gives the one :class:`ms_pfl.paradigms.unfinished.UnfinishedTrainings` of this run. The
+    Loading gives the one :class:`ms_pfl.training.resume.UnfinishedTrainings` of this run. The
     hook that sees the run end well calls :meth:`finish`.
     """
 
@@ -143,7 +143,7 @@ class Unfinished(AbstractDataset[Any, Any]):
 
     def load(self) -> UnfinishedTrainings:
         """What trainings keep until the run is finished."""
-        from ms_pfl.paradigms.unfinished import UnfinishedTrainings
+        from ms_pfl.training.resume import UnfinishedTrainings
 
         if self._trainings is None:
             self._trainings = UnfinishedTrainings(self._path)

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.engine import (
+from ms_pfl.federation.flower import (
     Array,
     ArrayRecord,
     ClientApp,
@@ -53,7 +53,7 @@ from ms_pfl.federation.records import (
     to_record,
 )
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.models import Network, build_model, get_arrays, set_arrays
+from ms_pfl.learning.networks import Network, build_model, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, predict_proba, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ms_pfl.federation.engine import Grid, Message, RecordDict
-from ms_pfl.federation.grid import ClientError
+from ms_pfl.federation.flower import Grid, Message, RecordDict
+from ms_pfl.federation.grids.base import ClientError
 
 
 def node_name(grid: Grid, node_id: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from ms_pfl.federation.engine import Array, ArrayRecord
+from ms_pfl.federation.flower import Array, ArrayRecord
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ms_pfl.federation.client_app import prepare_content
-from ms_pfl.federation.engine import (
+from ms_pfl.federation.exchange import ask, check_replies
+from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
@@ -22,8 +23,7 @@ from ms_pfl.federation.engine import (
     RecordDict,
     Strategy,
 )
-from ms_pfl.federation.exchange import ask, check_replies
-from ms_pfl.federation.grid import NamedGrid
+from ms_pfl.federation.grids.base import NamedGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, RoundsParameters
 from ms_pfl.federation.records import payload_bytes, record_to_sums, to_arrays, to_record

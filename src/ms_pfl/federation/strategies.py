@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ms_pfl.federation.engine import (
+from ms_pfl.federation.exchange import check_replies, node_name
+from ms_pfl.federation.flower import (
     Array,
     ArrayRecord,
     ConfigRecord,
@@ -29,7 +30,6 @@ from ms_pfl.federation.engine import (
     RecordDict,
     Strategy,
 )
-from ms_pfl.federation.exchange import check_replies, node_name
 from ms_pfl.federation.parameters import (
     FedAdagradParameters,
     FedAdamParameters,

@@ -38,7 +38,7 @@ class OneLineErrors:
 
 def _ingest_report(error: Exception, catalog: Any) -> str:
     """Save what reading the tables has found, where that is what stopped the run."""
-    from ms_pfl.registry.ingest_report import IngestError
+    from ms_pfl.registry.ingest.report import IngestError
 
     stopped = next((cause for cause in chain(error) if isinstance(cause, IngestError)), None)
     if stopped is None:

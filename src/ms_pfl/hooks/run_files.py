@@ -132,7 +132,7 @@ class RunFiles:
     def _content(self, name: str) -> str:
         """Return a digest of the tables that a setting names."""
         from ms_pfl.registry.contract import CONTRACT
-        from ms_pfl.registry.heart_disease import HOSPITALS
+        from ms_pfl.registry.importers.heart_disease import HOSPITALS
 
         value = self.settings[name]
         path = Path(value or "").expanduser()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ms_pfl.learning.models import Network
+from ms_pfl.learning.networks import Network
 
 _ROWS_A_BATCH = 4096
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ms_pfl.errors import InputError
-from ms_pfl.learning.models import Network, get_arrays, set_arrays
+from ms_pfl.learning.networks import Network, get_arrays, set_arrays
 from ms_pfl.learning.parameters import Device, PlateauParameters, TrainingParameters
 from ms_pfl.learning.scoring import Rows, Score, score
 

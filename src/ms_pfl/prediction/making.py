@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 
 import ms_pfl
+from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import treatment_recorded_since
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import federation_data, redrawn
-from ms_pfl.paradigms.parameters import ParadigmParameters
-from ms_pfl.paradigms.saved_models import SavedModels
-from ms_pfl.paradigms.train import PARADIGMS
 from ms_pfl.prediction.calibration import ALL, fit_intercepts
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import FORMAT, Description, Predictor
 from ms_pfl.provenance import data_digest, source_digest
+from ms_pfl.training.bundle import SavedModels
+from ms_pfl.training.parameters import ParadigmParameters
+from ms_pfl.training.train import PARADIGMS
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -18,8 +18,8 @@ from ms_pfl.names import listed, near_names
 from ms_pfl.prediction.predictor import Predictor, read_predictor
 from ms_pfl.prediction.risks import risks
 from ms_pfl.prediction.schemas import NewPatients
-from ms_pfl.registry.ingest_parameters import IngestParameters
-from ms_pfl.registry.tables import RegistryTables, ingest
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 
 #: Where a run leaves its predictor.
 FOLDER = "data/06_models/predictor"
@@ -40,7 +40,7 @@ def read_new_patients(
 
     Raises:
         InputError: no folder is named; the predictor is of another kind of table; an
-            :class:`~ms_pfl.registry.ingest_report.IngestError`: the tables cannot be used.
+            :class:`~ms_pfl.registry.ingest.report.IngestError`: the tables cannot be used.
     """
     if registry_folder is None:
         raise InputError(

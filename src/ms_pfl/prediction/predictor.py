@@ -18,18 +18,18 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
 from ms_pfl.cohort.feature_groups import feature_groups
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.vocabulary import Vocabulary, feature_names
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_folder
 from ms_pfl.learning.parameters import Parameters
-from ms_pfl.paradigms.assembly import STAMP
-from ms_pfl.paradigms.parameters import ParadigmParameters
-from ms_pfl.paradigms.saved_models import SavedModel, SavedModels
 from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.training.assembly import STAMP
+from ms_pfl.training.bundle import SavedModel, SavedModels
+from ms_pfl.training.parameters import ParadigmParameters
 
 FORMAT: Literal[1] = 1
 JSON_FILE = "predictor.json"
@@ -91,7 +91,7 @@ class Predictor:
     """A description and the arrays that go with it.
 
     ``arrays``: ``personal/<name>`` and ``global/<name>`` with the names of
-    :class:`ms_pfl.paradigms.outcome.Outcome`.
+    :class:`ms_pfl.training.outcome.Outcome`.
     """
 
     description: Description

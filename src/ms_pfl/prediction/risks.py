@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.names import near_names
-from ms_pfl.paradigms.saved_models import SavedModel
 from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.predictor import Predictor
+from ms_pfl.training.bundle import SavedModel
 
 _DRIVERS = 3
 _SMALLEST = 0.005  # of a change of the log-odds; a smaller one reads as +0.00

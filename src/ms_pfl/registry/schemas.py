@@ -1,8 +1,8 @@
 """Pandera models of the four canonical registry tables: the catalog's validators.
 
-They hold for tables that :mod:`ms_pfl.registry.tables` has read: every column of the contract is
-there, optional values may be missing. What needs two tables (a visit of an unknown patient) is
-checked where the tables are read, with the line of the file in the message.
+They hold for tables that :mod:`ms_pfl.registry.ingest.tables` has read: every column of the
+contract is there, optional values may be missing. What needs two tables (a visit of an
+unknown patient) is checked where the tables are read, with the line of the file in the message.
 """
 
 from __future__ import annotations

@@ -15,22 +15,12 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting import attrition, curve_figures, figures
-from ms_pfl.reporting.attribution import (
-    attribution_sentences,
-    draw_importance,
-    standing_out_table,
-)
 from ms_pfl.reporting.comparison_tables import (
     calibration_table,
     choice_table,
     fairness_table,
     gains_table,
     subgroup_table,
-)
-from ms_pfl.reporting.new_country import (
-    learning_curve,
-    new_country_sentences,
-    new_country_table,
 )
 from ms_pfl.reporting.tables import (
     notes,
@@ -42,6 +32,16 @@ from ms_pfl.reporting.tables import (
     trained_models,
 )
 from ms_pfl.reporting.tripod import tripod_items
+from ms_pfl.studies.attribution.show import (
+    attribution_sentences,
+    draw_importance,
+    standing_out_table,
+)
+from ms_pfl.studies.unseen_site.show import (
+    learning_curve,
+    new_country_sentences,
+    new_country_table,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -78,7 +78,7 @@ class Findings:
     attribution_by_country: pd.DataFrame
     history: pd.DataFrame
     new_country: tuple[pd.DataFrame, pd.DataFrame] | None = None
-    """What :func:`ms_pfl.evaluation.new_country.measure` gives, where it has been asked."""
+    """What :func:`ms_pfl.studies.unseen_site.compare.measure` gives, where it has been asked."""
 
 
 def build_report(

@@ -12,7 +12,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.training.parameters import (
     AttributionParameters,
     CentralizedParameters,
     FineTunedParameters,
@@ -59,7 +59,7 @@ def measure_importance(
     """
     from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
-    from ms_pfl.paradigms.attribution import importance
+    from ms_pfl.studies.attribution.importance import importance
 
     parameters = ParadigmParameters(
         device=device,
@@ -82,6 +82,6 @@ def measure_importance(
 
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
     """How far each country's personal model is from the federated one in what it uses."""
-    from ms_pfl.evaluation.attribution import compare_by_country
+    from ms_pfl.studies.attribution.compare import compare_by_country
 
     return compare_by_country(importance)

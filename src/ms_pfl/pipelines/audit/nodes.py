@@ -17,7 +17,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.training.parameters import (
     AuditParameters,
     CentralizedParameters,
     FineTunedParameters,
@@ -80,9 +80,9 @@ def trainer(variant: str) -> Callable[..., pd.DataFrame]:
         """Train, with a line a model on the console; returns predictions, named by variant."""
         from ms_pfl.console import TrainingProgress
         from ms_pfl.evaluation.names import model_name
-        from ms_pfl.paradigms.train import train
         from ms_pfl.pipelines.preprocessing.nodes import split
         from ms_pfl.reporting.protocol import variant_name
+        from ms_pfl.training.train import train
 
         protocol = protocol_of(variant)
         splits, _ = split(episodes, seeds, fractions, protocol)
@@ -131,7 +131,7 @@ def trainer(variant: str) -> Callable[..., pd.DataFrame]:
 
 def measure(parameters: AuditParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
     """What each choice adds to ROC-AUC, with a 95 % interval."""
-    from ms_pfl.evaluation.audit import measure as measure_audit
+    from ms_pfl.studies.protocol_audit.compare import measure as measure_audit
 
     table = pd.concat([predictions[variant] for variant in VARIANTS], ignore_index=True)
     return measure_audit(table, parameters.replicates, parameters.seed)
@@ -139,7 +139,7 @@ def measure(parameters: AuditParameters, **predictions: pd.DataFrame) -> pd.Data
 
 def show(audit: pd.DataFrame, cohort: dict[str, Any]) -> tuple[pd.DataFrame, str, Any]:
     """Lay the audit out as a table, as a Markdown page, and as a figure."""
-    from ms_pfl.reporting.audit import audit_page, audit_table, draw_audit
+    from ms_pfl.studies.protocol_audit.show import audit_page, audit_table, draw_audit
 
     table = audit_table(audit)
     return table, audit_page(table, cohort["source"]), draw_audit(audit)

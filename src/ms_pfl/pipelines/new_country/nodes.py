@@ -16,7 +16,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.training.parameters import (
     CentralizedParameters,
     FineTunedParameters,
     LocalParameters,
@@ -51,7 +51,7 @@ def leave_countries_out(
     """
     from ms_pfl.console import TrainingProgress
     from ms_pfl.evaluation.names import model_name
-    from ms_pfl.paradigms.new_country import leave_one_out
+    from ms_pfl.studies.unseen_site.train import leave_one_out
 
     parameters = ParadigmParameters(
         device=device,
@@ -82,7 +82,7 @@ def measure_new_countries(
     predictions: pd.DataFrame, test_predictions: pd.DataFrame, comparison: ComparisonParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of every model and size, and their differences."""
-    from ms_pfl.evaluation.new_country import measure
+    from ms_pfl.studies.unseen_site.compare import measure
 
     return measure(predictions, test_predictions, comparison.replicates, comparison.seed)
 
@@ -91,12 +91,12 @@ def show_new_countries(
     estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
 ) -> tuple[Any, pd.DataFrame]:
     """Draw the learning curve, lay out the table, and say what they came to."""
-    from ms_pfl.reporting.new_country import (
+    from ms_pfl.reporting.tables import site_words
+    from ms_pfl.studies.unseen_site.show import (
         learning_curve,
         new_country_sentences,
         new_country_table,
     )
-    from ms_pfl.reporting.tables import site_words
 
     for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
         _log.info("%s", line)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ms_pfl.cohort.own_parameters import OwnEpisodesParameters
+from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ def read_own_episodes(
     Raises:
         InputError: a file, column or value cannot be used, or nothing is there to go on from.
     """
-    from ms_pfl.cohort.own_table import own_episodes, read_file
+    from ms_pfl.cohort.custom.table import own_episodes, read_file
     from ms_pfl.federation.partitions import feature_columns
-    from ms_pfl.registry import heart_disease
+    from ms_pfl.registry.importers import heart_disease
 
     if episodes_file is not None:
         table, origin = read_file(episodes_file)
@@ -58,7 +58,7 @@ def read_own_episodes(
 
 
 def _go_on(earlier_episodes: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    from ms_pfl.cohort.vocabulary import Vocabulary
+    from ms_pfl.cohort.custom.vocabulary import Vocabulary
     from ms_pfl.federation.partitions import feature_columns
 
     if not earlier_episodes.is_file():

@@ -15,14 +15,14 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.training.parameters import (
     CentralizedParameters,
     FineTunedParameters,
     LocalParameters,
     ParadigmParameters,
 )
-from ms_pfl.prediction.parameters import PredictionParameters
-from ms_pfl.registry.ingest_parameters import IngestParameters
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import ProtocolParameters
-from ms_pfl.registry.ingest_parameters import IngestParameters
+from ms_pfl.registry.ingest.parameters import IngestParameters
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ def read_registry(
 
     Raises:
         InputError: a folder, a table or a value cannot be used; an
-            :class:`~ms_pfl.registry.ingest_report.IngestError` carries the ingest report.
+            :class:`~ms_pfl.registry.ingest.report.IngestError` carries the ingest report.
     """
     from ms_pfl.cohort.treatments import unread
-    from ms_pfl.registry.tables import ingest
+    from ms_pfl.registry.ingest.tables import ingest
 
     if registry_folder is None and not synthetic_folder.is_dir():
         raise InputError(
@@ -75,7 +75,7 @@ def build_cohort(
         ``attrition``, ``attrition_by_country``, ``outcomes``, ``prevalence``.
     """
     from ms_pfl.cohort.episodes import build_episodes
-    from ms_pfl.registry.tables import RegistryTables
+    from ms_pfl.registry.ingest.tables import RegistryTables
 
     cohort = build_episodes(RegistryTables(patients, visits, relapses, treatments), parameters)
     rule = parameters.rule.replace("_", " ")

@@ -54,9 +54,9 @@ def draw_figures(
     """Draw the figures of the report as files of their own; the names of all are the last."""
     from ms_pfl.evaluation.curves import learning_curves
     from ms_pfl.reporting import curve_figures, figures
-    from ms_pfl.reporting.attribution import draw_importance
     from ms_pfl.reporting.report import shown_strategy
     from ms_pfl.reporting.tables import site_words
+    from ms_pfl.studies.attribution.show import draw_importance
 
     countries = pd.DataFrame(cohort["countries"])
     strategy = shown_strategy(findings["summary"])
@@ -220,8 +220,8 @@ def _model_to_log(
     features: list[str],
     configuration: dict[str, Any],
 ) -> Any:
-    from ms_pfl.paradigms.parameters import ParadigmParameters
     from ms_pfl.tracking.models import ModelToLog
+    from ms_pfl.training.parameters import ParadigmParameters
 
     told = {name: configuration[name] for name in ParadigmParameters.model_fields}
     # wherever it is loaded

@@ -6,7 +6,7 @@ import logging
 
 import pandas as pd
 
-from ms_pfl.registry.parameters import SyntheticRegistryParameters
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def simulate_registry(
     if registry_folder is not None:
         _log.info("Own tables are read from %s: no registry is simulated", registry_folder)
         return {}
-    from ms_pfl.registry.synthetic import simulate
+    from ms_pfl.registry.synthetic.simulation import simulate
 
     tables = simulate(parameters)
     _log.info(

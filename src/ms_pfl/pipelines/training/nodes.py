@@ -15,7 +15,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
 )
 from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.paradigms.parameters import (
+from ms_pfl.training.parameters import (
     CentralizedParameters,
     FineTunedParameters,
     LocalParameters,
@@ -46,7 +46,7 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
         """Train, with progress on the console; returns predictions, history, models."""
         from ms_pfl.console import TrainingProgress
         from ms_pfl.evaluation.names import model_name
-        from ms_pfl.paradigms.train import train
+        from ms_pfl.training.train import train
 
         parameters = ParadigmParameters(
             device=device,

@@ -15,8 +15,8 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.federation.parameters import StrategiesParameters
-from ms_pfl.paradigms.train import PARADIGMS as PROGRAMS
 from ms_pfl.pipelines.training.nodes import trainer
+from ms_pfl.training.train import PARADIGMS as PROGRAMS
 
 STRATEGIES = tuple(StrategiesParameters.model_fields)
 # Paradigm -> its strategies; what is no federation has one, named for what it has instead.

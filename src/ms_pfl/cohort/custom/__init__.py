@@ -1,0 +1,1 @@
+"""A multi-site table of one's own, turned into episodes."""

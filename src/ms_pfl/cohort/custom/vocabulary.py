@@ -1,0 +1,188 @@
+"""The federated vocabulary: one encoding for all sites, of which each states its own part.
+
+A site states, from its own rows alone, the levels of its categorical columns, which columns are
+numbers, and (where indicators are wanted) in which columns it misses values. The server takes the
+sorted union, and every site encodes its rows with that. No row, no count and no number of a
+patient is in a vocabulary.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from ms_pfl.cohort.custom.cells import text_cells
+from ms_pfl.errors import InputError
+from ms_pfl.names import near_names
+
+_log = logging.getLogger(__name__)
+
+
+class Vocabulary(BaseModel):
+    """What a site states, or what the server makes of all sites.
+
+    Attributes:
+        columns: all columns of the table that are features, in their order.
+        levels: sorted levels of each categorical column.
+        numbers: sorted names of the columns that hold numbers.
+        missing: sorted names of the columns that get an indicator because values are missing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]]
+    numbers: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabulary:
+    """What a site states of its own rows.
+
+    Args:
+        rows: the site's features: numeric columns are numbers, all others are categorical, by
+            their text; NaN = missing. A column without any value is neither: another site says.
+        missing_indicators: whether columns with missing values are stated.
+
+    >>> rows = pd.DataFrame({"sex": ["m", "f", None], "age": [61.0, 48.0, 55.0]})
+    >>> site_vocabulary(rows, missing_indicators=True).model_dump()
+    {'columns': ('sex', 'age'), 'levels': {'sex': ('f', 'm')}, 'numbers': ('age',), \
+'missing': ('sex',)}
+    """
+    numeric = {name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}
+    rows = rows.apply(lambda cells: cells if cells.name in numeric else text_cells(cells))
+    known = [name for name in rows.columns if rows[name].notna().any()]
+    lacking = (str(name) for name in rows.columns if rows[name].isna().any())
+    return Vocabulary(
+        columns=tuple(map(str, rows.columns)),
+        levels={
+            str(name): tuple(sorted(map(str, rows[name].dropna().unique())))
+            for name in known
+            if name not in numeric
+        },
+        numbers=tuple(sorted(str(name) for name in known if name in numeric)),
+        missing=tuple(sorted(lacking)) if missing_indicators else (),
+    )
+
+
+def merge(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
+    """The sorted union of what the sites state; their order changes nothing.
+
+    Raises:
+        InputError: the sites do not have the same columns, or a column holds numbers at one and
+            text at another.
+    """
+    stated = list(vocabularies)
+    for other in stated[1:]:
+        if other.columns != stated[0].columns:
+            differing = sorted(set(other.columns) ^ set(stated[0].columns))
+            raise InputError(
+                "the sites do not have the same columns in the same order"
+                f"{': ' + ', '.join(differing) + ' is not at all of them' if differing else ''}; "
+                "give all sites the same columns"
+            )
+    levels: dict[str, set[str]] = {}
+    for one in stated:
+        for name, own in one.levels.items():
+            levels.setdefault(name, set()).update(own)
+    numbers = {name for one in stated for name in one.numbers}
+    for name in sorted(numbers & set(levels)):
+        raise InputError(
+            f"column {name} holds numbers at one site and text at another "
+            f"({', '.join(map(repr, sorted(levels[name])[:3]))}); write it in one way, or name it "
+            "in own_episodes.categorical"
+        )
+    return Vocabulary(
+        columns=stated[0].columns,
+        levels={name: tuple(sorted(levels[name])) for name in sorted(levels)},
+        numbers=tuple(sorted(numbers)),
+        missing=tuple(sorted({name for one in stated for name in one.missing})),
+    )
+
+
+def feature_names(vocabulary: Vocabulary) -> list[str]:
+    """Names of the features that :func:`encode` makes, in their order.
+
+    Raises:
+        InputError: two features would have the same name.
+    """
+    names: list[str] = []
+    for column in vocabulary.columns:
+        levels = vocabulary.levels.get(column)
+        names += [column] if levels is None else [f"{column}={level}" for level in levels]
+        names += [f"{column} missing"] if column in vocabulary.missing else []
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"two features would be called {name!r}; rename the column of that name"
+            )
+    return names
+
+
+def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Encode a site's rows, of training or of new patients.
+
+    A number stays as it is. A category becomes a column a level, 1 or 0; a level that the
+    vocabulary does not have is 0 in all of them. A missing value stays missing (NaN) in the number
+    and in each of the category's columns, so that training puts the federated mean there: of a
+    category, the share of each level among all rows that have one. The indicator, where the
+    vocabulary has one, is 1 where the value is missing.
+
+    Args:
+        rows: at least the columns of the vocabulary, as for :func:`site_vocabulary`. Cells of a
+            category count by their text, whatever their type: 2 and 2.0 are the level "2".
+        vocabulary: of all sites.
+
+    Returns:
+        Features float32 named by :func:`feature_names`, with the index of `rows`.
+
+    Raises:
+        InputError: a column is absent, or holds text where the vocabulary has numbers.
+
+    >>> site = pd.DataFrame({"sex": ["m", "f", None]})
+    >>> encode(site, site_vocabulary(site, missing_indicators=True))
+       sex=f  sex=m  sex missing
+    0    0.0    1.0          0.0
+    1    1.0    0.0          0.0
+    2    NaN    NaN          1.0
+    """
+    absent = [name for name in vocabulary.columns if name not in rows.columns]
+    if absent:
+        raise InputError(
+            f"column {absent[0]} of the vocabulary is absent; add it, empty if unknown"
+        )
+    encoded: list[np.ndarray] = []
+    for name in vocabulary.columns:
+        values = text_cells(rows[name]) if name in vocabulary.levels else rows[name]
+        unknown = values.isna().to_numpy()
+        if name in vocabulary.levels:
+            _warn_of_near_levels(name, values, vocabulary.levels[name])
+            for level in vocabulary.levels[name]:
+                cells = values.eq(level).to_numpy(dtype=np.float32, na_value=np.nan)
+                encoded.append(np.where(unknown, np.float32(np.nan), cells))
+        elif pd.api.types.is_numeric_dtype(values) or unknown.all():
+            encoded.append(values.to_numpy(dtype=np.float32, na_value=np.nan))
+        else:
+            raise InputError(
+                f"column {name} holds {str(values.dropna().iloc[0])!r} where the vocabulary has "
+                "numbers; write it as a number"
+            )
+        if name in vocabulary.missing:
+            encoded.append(unknown.astype(np.float32))
+    return pd.DataFrame(
+        dict(zip(feature_names(vocabulary), encoded, strict=True)), index=rows.index
+    )
+
+
+def _warn_of_near_levels(column: str, values: pd.Series, levels: Sequence[str]) -> None:
+    """Warn of texts that are no level and look like one."""
+    for text in sorted(set(values.dropna().unique()) - set(levels)):
+        if alike := near_names(text, levels):
+            _log.warning(
+                "column %s: %r is no level and counts as none of them; write it as %r if it means "
+                "the same", column, text, alike[0],
+            )  # fmt: skip

@@ -1,0 +1,293 @@
+"""Starts a site's SuperNode and watches it: what deploy/start_site.sh runs.
+
+Flower tries for ever where it does not get through, and gives one reason for many. So whatever can
+be seen before is seen before, and an end of the SuperNode is given its cause.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from ms_pfl.deployment.network import Address, check_port, probe, without_local_proxy
+from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings, toml_text
+from ms_pfl.errors import InputError
+from ms_pfl.folder_lock import FolderLock, hold
+
+TRIES = 6
+_SECONDS_BETWEEN = 20.0
+_SECONDS_OF_A_START = 60.0
+_HOST = "127.0.0.1"
+_TAKEN = "address already in use"
+_REFUSED = "[code: 2004]"  # Flower's error code for a SuperNode that is not activated
+_WHERE = "start_site.sh"
+_PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class SiteStart:
+    """The arguments of start_site.sh, checked as far as this machine alone can tell."""
+
+    address: Address
+    certificate: Path
+    key: Path
+    port: int
+    settings: SiteSettings
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> SiteStart:
+        """Read SUPERLINK CA_CERTIFICATE PRIVATE_KEY COUNTRY REGISTRY SITE [PORT [KEY=VALUE...]].
+
+        Raises:
+            InputError: an argument cannot be used.
+        """
+        superlink, certificate, key, country, registry, folder, *rest = arguments
+        port = rest[0] if rest else "9094"
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise InputError(
+                f"{_WHERE}: the 7th argument must be the PORT of the site's own processes, such as "
+                f"9094, and not {port!r}; KEY=VALUE follow it"
+            )
+        given = {
+            "country": country.strip(),
+            "registry-folder": str(_folder(registry, "registry folder")),
+            "site-folder": str(_path(folder)),
+            **_further(rest[1:]),
+        }
+        settings: SiteSettings = read_settings(SiteSettings, given, _WHERE)
+        if settings.project:
+            read_parameters(settings.project, settings.env)
+        _check_key(_path(key))
+        return cls(Address.read(superlink), _path(certificate), _path(key), int(port), settings)
+
+    def command(self) -> list[str]:
+        """The command that starts the SuperNode."""
+        values = {
+            field.name.replace("_", "-"): getattr(self.settings, field.name)
+            for field in fields(SiteSettings)
+        }
+        config = " ".join(
+            f"{name}={toml_text(value) if isinstance(value, str) else value}"
+            for name, value in values.items()
+            if value != ""
+        )
+        return [
+            "flower-supernode", "--root-certificates", str(self.certificate),
+            "--auth-supernode-private-key", str(self.key), "--superlink", str(self.address),
+            "--host", _HOST, "--port", str(self.port), "--node-config", config,
+        ]  # fmt: skip
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+def _folder(text: str, what: str) -> Path:
+    path = _path(text)
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise InputError(
+            f"the {what} {path} cannot be read ({error.strerror}); name the folder of the site's "
+            "tables, and let this account read it"
+        ) from None
+    return path
+
+
+def _further(arguments: Sequence[str]) -> dict[str, str | int]:
+    """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
+    known = {
+        field.name.replace("_", "-"): str(field.type)
+        for field in fields(SiteSettings)
+        if field.default == "" or isinstance(field.default, int)
+    }
+    found: dict[str, str | int] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or name not in known:
+            raise InputError(
+                f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
+            )
+        if known[name] == "str" and value[:1] in ("'", '"') and value[1:].endswith(value[0]):
+            try:
+                value = str(tomllib.loads(f"value = {value}")["value"])
+            except tomllib.TOMLDecodeError:
+                value = value[1:-1]
+        elif known[name] == "int":
+            try:
+                found[name] = int(value)
+            except ValueError:
+                raise InputError(f"{_WHERE}: {argument!r} must be a whole number") from None
+            continue
+        found[name] = value
+    if found.get("project"):
+        found["project"] = str(_path(str(found["project"])))
+    return found
+
+
+def _check_key(path: Path) -> None:
+    try:
+        key = load_ssh_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise InputError(
+            f"the private key {path} cannot be read ({error.strerror}); make a pair by make_key.sh "
+            "and give the file without .pub, which this account must be able to read"
+        ) from None
+    except TypeError:
+        raise InputError(
+            f"the private key {path} has a passphrase, which nobody types into a SuperNode; make a "
+            "pair without one by make_key.sh"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise InputError(
+            f"{path} is no private key of the kind that Flower takes (ECDSA, as OpenSSH writes "
+            "it); make a pair by make_key.sh and give the file without .pub"
+        )
+
+
+class Watch:
+    """A site's SuperNode: started, started again where that may help, and stopped by a signal."""
+
+    def __init__(self, site: SiteStart, lock: FolderLock, environment: Mapping[str, str]) -> None:
+        """Start nothing yet."""
+        self._site, self._lock, self._environment = site, lock, dict(environment)
+        self._stopped = threading.Event()
+        self._node: subprocess.Popen[bytes] | None = None
+
+    def stop(self, *_: object) -> None:
+        """End the SuperNode, and this watch with it; a signal handler."""
+        self._stopped.set()
+        if self._node is not None:
+            self._node.terminate()
+
+    def run(self) -> int:
+        """Watch the SuperNode until it ends for good; the exit code.
+
+        Raises:
+            InputError: it ended by a cause that the site's people can remove.
+        """
+        country, key = self._site.settings.country, self._site.key
+        why = (
+            f'The SuperLink has refused "{country}": {key}.pub is not registered there, or another '
+            "SuperNode with this key is connected, or the SuperLink has not noticed yet that the "
+            "site was away (a minute)"
+        )
+        for number in range(1, TRIES + 1):
+            began = time.monotonic()
+            code, said = self._once()
+            if self._stopped.is_set():
+                return 0
+            lasted = time.monotonic() - began
+            if _REFUSED not in said or lasted > _SECONDS_OF_A_START:
+                return self._ended(code, said, lasted)
+            if number < TRIES:
+                print(
+                    f"{why}; trying again in {_SECONDS_BETWEEN:.0f} seconds",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+                if self._stopped.wait(_SECONDS_BETWEEN):
+                    return 0
+        raise InputError(f"{why}. Given up: ask the server's administrator to register the key")
+
+    def _once(self) -> tuple[int, str]:
+        """Run the SuperNode to its end; its exit code, and the last of what it printed."""
+        holds = [self._lock.descriptor] if self._lock.descriptor is not None else []
+        self._node = node = subprocess.Popen(
+            self._site.command(), env=self._environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=holds,
+            preexec_fn=_end_with_parent,
+        )  # fmt: skip
+        if self._stopped.is_set():
+            node.terminate()
+        assert node.stdout is not None
+        last: deque[bytes] = deque(maxlen=200)
+        reader = threading.Thread(target=_pass_on, args=(node.stdout, last))
+        reader.start()
+        code = node.wait()
+        with suppress(FileNotFoundError):  # what a refused SuperNode leaves behind
+            subprocess.run(["pkill", "-TERM", "-f", "--", f"--parent-pid {node.pid}$"], check=False)
+        reader.join(10)
+        return code, b"".join(last).decode(errors="replace")
+
+    def _ended(self, code: int, said: str, lasted: float) -> int:
+        """Say why the SuperNode has ended, other than by a refusal."""
+        site = self._site
+        if _TAKEN in said:
+            check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+            raise InputError(
+                f"port {site.port}, for the site's own processes, was taken by another program "
+                f"when the SuperNode started: {_PORT_REMEDY}"
+            )
+        if lasted <= _SECONDS_OF_A_START:
+            probe(site.address, site.certificate)
+        told = f'The SuperNode of "{site.settings.country}" has ended after {lasted:.0f} seconds'
+        if code == 0:
+            raise InputError(
+                f"{told} because a signal asked it to, or because the SuperLink no longer accepts "
+                "its key (see above): ask the server's administrator whether the key is registered"
+            )
+        print(f"{told} with exit code {code}; what it printed stands above", file=sys.stderr)
+        return code if code > 0 else 1
+
+
+def _pass_on(output: IO[bytes], last: deque[bytes]) -> None:
+    for line in output:
+        last.append(line)
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process with its parent, however that ends (Linux)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start the site and watch it; the exit code."""
+    try:
+        site = SiteStart.read(arguments)
+        folder = Path(site.settings.site_folder)
+        lock = hold(folder, "a site", "give each site a SITE_FOLDER of its own")
+        try:
+            return _watch(site, lock, folder)
+        finally:
+            lock.release()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _watch(site: SiteStart, lock: FolderLock, folder: Path) -> int:
+    check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+    os.environ.update(without_local_proxy(os.environ))  # which the probe's client reads
+    way = probe(site.address, site.certificate)
+    print(f"The SuperLink at {site.address} is reached {way}", flush=True)
+    home = os.environ.get("FLWR_HOME") or str(folder / "flwr")
+    watch = Watch(site, lock, {**os.environ, "FLWR_HOME": home, "PYTHONUNBUFFERED": "1"})
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, watch.stop)
+    return watch.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

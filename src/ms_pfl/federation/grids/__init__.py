@@ -1,0 +1,1 @@
+"""Grids: clients in this process, on Ray workers, or at real sites."""

@@ -1,0 +1,24 @@
+"""Opens the grid that the configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ms_pfl.federation.grids.base import LocalGrid, Node, SimulationGrid
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.partitions import FederationData
+from ms_pfl.learning.parameters import Device
+
+
+def open_grid(
+    data: FederationData, nodes: Iterable[Node], parameters: RayParameters, device: Device
+) -> SimulationGrid:
+    """A grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
+
+    The Ray workers start at the first call and serve all later ones.
+    """
+    if parameters.num_workers == 0:
+        return LocalGrid(data, nodes)
+    from ms_pfl.federation.grids.ray import RayGrid, worker_pool
+
+    return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)

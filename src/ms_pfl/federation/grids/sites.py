@@ -1,0 +1,195 @@
+"""The grid of a real federation: Flower's, whose nodes are sites that may go away and come back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.flower import Grid, Message, name_sender
+from ms_pfl.federation.grids.base import ClientError, NamedGrid, Node
+
+_GONE = {3, 4, 5}
+"""Flower's error codes: message, reply or node unavailable. Nobody has worked on the message."""
+_CRASHED = 8
+_TRIES = 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the server waits, in seconds.
+
+    Attributes:
+        absence: for a site that is away; then the run ends, and says which.
+        answer: for the answer of a site that is there, before it is asked again.
+        look: between two looks for answers.
+    """
+
+    absence: float
+    answer: float
+    look: float = 1.0
+
+
+class SiteLostError(InputError):
+    """A site went away and did not come back in time."""
+
+
+class SiteGrid(NamedGrid):
+    """The sites of a federation, for one seed, over Flower's own grid.
+
+    What is done when a site goes away: the round waits for it. Everybody else's answers are kept,
+    and the site gets its message again once it is back; as a client's work depends on its message
+    and on what it has kept, the result is the same, bit for bit. A site that stays away for too
+    long ends the run: a round without it would be another federation than was agreed on.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        sites: Mapping[str, int],
+        seed: int,
+        patience: Patience,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Number the sites in the order of their names.
+
+        Args:
+            grid: Flower's, over its SuperLink.
+            sites: Flower's number of the node of each country.
+            seed: of the fit.
+            patience: how long to wait for whom.
+            clock: seconds that pass.
+            sleep: lets them pass.
+        """
+        super().__init__(Node(country, seed) for country in sites)
+        self._grid = grid
+        self._flower = {i: sites[node.country] for i, node in self.nodes.items()}
+        self._patience = patience
+        self._clock, self._sleep = clock, sleep
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Not for sites: a message may have to be sent again."""
+        raise NotImplementedError("ask sites by send_and_receive")
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Not for sites: a message may have to be sent again."""
+        raise NotImplementedError("ask sites by send_and_receive")
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Have the messages answered, one a site, and return the replies in the order of the nodes.
+
+        ``timeout`` is not heeded: how long a site is waited for is the same for all messages.
+
+        Raises:
+            SiteLostError: a site was away for too long.
+            ClientError: a site answered with an error.
+        """
+        exchange = _Exchange(self, {m.metadata.dst_node_id: m for m in messages})
+        while not exchange.over:
+            exchange.send()
+            exchange.look()
+            if not exchange.over:
+                self._sleep(self._patience.look)
+        return exchange.replies
+
+
+@dataclass
+class _Sent:
+    """A message that is out: its id, and since when the node it went to has been there."""
+
+    message_id: str
+    activated: str
+
+
+class _Exchange:
+    """One message to each of some sites, until all have answered."""
+
+    def __init__(self, grid: SiteGrid, messages: dict[int, Message]) -> None:
+        self._grid, self._messages = grid, messages
+        self._flower = grid._grid
+        self._out: dict[int, _Sent] = {}
+        self._done: dict[int, Message] = {}
+        self._away: dict[int, float] = {}
+        self._crashes: dict[int, int] = {}
+
+    @property
+    def over(self) -> bool:
+        return len(self._done) == len(self._messages)
+
+    @property
+    def replies(self) -> list[Message]:
+        return [self._done[node] for node in sorted(self._done)]
+
+    def send(self) -> None:
+        """Send what is to be sent to the sites that are there; count how long others are away."""
+        there = {info.node_id: info.last_activated_at for info in self._flower.get_nodes()}
+        for node, message in self._messages.items():
+            if node in self._done:
+                continue
+            activated = there.get(self._grid._flower[node])
+            if node in self._out and activated not in (None, self._out[node].activated):
+                self._tell(node, "has started anew and is asked again")
+                del self._out[node]
+            if activated is None:
+                self._wait_for(node)
+            elif node not in self._out:
+                self._push(node, message, activated)
+            else:
+                self._away.pop(node, None)
+
+    def look(self) -> None:
+        """Take the replies that have come."""
+        nodes = {sent.message_id: node for node, sent in self._out.items()}
+        if not nodes:
+            return
+        for reply in self._flower.pull_messages(list(nodes)):
+            node = nodes[reply.metadata.reply_to_message_id]
+            del self._out[node]
+            if not reply.has_error():
+                name_sender(reply, node)
+                self._done[node] = reply
+                self._away.pop(node, None)
+            elif reply.error.code in _GONE:
+                self._tell(node, f"has not answered ({reply.error.reason})")
+            elif reply.error.code == _CRASHED and self._crashes.get(node, 0) + 1 < _TRIES:
+                self._crashes[node] = self._crashes.get(node, 0) + 1
+                self._tell(node, "broke down at its work and is asked again")
+            else:
+                raise ClientError(f"{self._country(node)}: {reply.error.reason}")
+
+    def _push(self, node: int, message: Message, activated: str) -> None:
+        again = Message(
+            content=message.content,
+            message_type=message.metadata.message_type,
+            dst_node_id=self._grid._flower[node],
+            group_id=message.metadata.group_id,
+            ttl=self._grid._patience.answer,
+        )
+        pushed = [name for name in self._flower.push_messages([again]) if name]
+        if pushed:
+            self._out[node] = _Sent(pushed[0], activated)
+            if self._away.pop(node, None) is not None:
+                self._tell(node, "is back")
+
+    def _wait_for(self, node: int) -> None:
+        limit, now = self._grid._patience.absence, self._grid._clock()
+        if node not in self._away:
+            self._away[node] = now
+            self._tell(node, f"is away; the round waits for it, {limit:.0f} seconds at most")
+        elif now - self._away[node] > limit:
+            raise SiteLostError(
+                f"{self._country(node)} went away and was not back within {limit:.0f} seconds; "
+                "what the rounds have come to is kept: start its SuperNode, and run again"
+            )
+
+    def _tell(self, node: int, what: str) -> None:
+        _log.warning("%s %s", self._country(node), what)
+
+    def _country(self, node: int) -> str:
+        return self._grid.nodes[node].country

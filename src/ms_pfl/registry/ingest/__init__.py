@@ -1,0 +1,1 @@
+"""A registry's files, read into the four tables of the contract."""

@@ -1,0 +1,182 @@
+"""Checks of one table of the ingest contract: what stops the run, what is left out or kept.
+
+What is wrong goes to the report, which stops the run once all tables are read; what can be done
+without is left out, and noted there too (``docs/ingest.md`` has the rules).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ms_pfl.names import near
+from ms_pfl.registry.contract import COMPANIONS, CONTRACT
+from ms_pfl.registry.ingest.columns import MISSING, Origin, as_text, read_column
+from ms_pfl.registry.ingest.named_columns import (
+    named_columns,
+    note_decimal_commas,
+    note_other_forms,
+    refuse_one_sex,
+    translated,
+)
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.report import IngestReport
+
+#: Key of the visits table's attrs: days with a visit (by patient) that were left out because they
+#: lie in the future, so that the attrition can start from what was handed in.
+FUTURE_VISIT_DAYS = "future_visit_days"
+#: The same as a dict by patient, so that it can be counted by country.
+FUTURE_VISIT_DAYS_BY_PATIENT = "future_visit_days_by_patient"
+
+
+def check_table(
+    name: str,
+    frame: pd.DataFrame,
+    origin: Origin,
+    today: pd.Timestamp,
+    report: IngestReport,
+    parameters: IngestParameters,
+    patient_names: PatientNames | None = None,
+) -> pd.DataFrame:
+    """Canonicalize one table.
+
+    Args:
+        name: patients, visits, relapses or treatments.
+        frame: the table as it was read, cells as text or typed; its index is not used.
+        origin: for messages.
+        today: later dates are left out.
+        report: takes note of every violation; errors do not raise here.
+        parameters: a site's own spellings.
+        patient_names: names the patients; they are called as written where not given.
+
+    Returns:
+        All columns of the contract in its order; the index is the position of the row in `frame`.
+        What was refused is missing. ``attrs[FUTURE_VISIT_DAYS]`` of visits counts the days that
+        were left out, and ``attrs[FUTURE_VISIT_DAYS_BY_PATIENT]`` those of each patient who had
+        any.
+    """
+    left_out_before = frame.attrs.get(FUTURE_VISIT_DAYS, 0)
+    left_out_of = pd.Series(frame.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}), dtype="int64")
+    frame = named_columns(name, frame, origin, report, parameters.column_names(name))
+    if not report.unusable(name):  # a table without its columns has no value in any row
+        frame = _without_empty_rows(frame, origin, report)
+    if frame.empty and name in ("patients", "visits") and not report.unusable(name):
+        report.refuse_table(
+            "no_row",
+            f"{origin.label} holds a header and no rows; at least one row is needed, "
+            "check the export that wrote it",
+            name,
+        )
+    note_decimal_commas(frame, name, origin, report)
+    canonical = pd.DataFrame(index=frame.index)
+    companions = [column for column in COMPANIONS[name] if column.name in frame]
+    for column in (*CONTRACT[name], *companions):
+        raw = frame.get(column.name)
+        if column.kind == "text":
+            note_other_forms(raw, column.name, origin, report)
+        # A country has one set of spellings, in whichever table it stands.
+        own = parameters.codes("patients" if column.name == "country" else name, column.name)
+        raw = translated(raw, own, "value_mapped", column.name, origin, report)
+        if column.name == "dmt":
+            names = parameters.treatments
+            raw = translated(raw, names, "treatment_mapped", column.name, origin, report)
+        canonical[column.name] = read_column(raw, column, frame.index, origin, report.refuse)
+        if column.name == "gender":
+            given = frame.get(column.name)
+            refuse_one_sex(given, own, canonical[column.name], origin, report)
+    patient_names = patient_names or PatientNames(parameters.patient_ids)
+    handed_in = canonical = patient_names.resolve(name, canonical, origin, report)
+    canonical = _without_the_future(name, canonical, origin, today, report)
+    if name == "visits":
+        future = handed_in.drop(index=canonical.index)
+        future_days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])["PATIENT_ID"]
+        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + len(future_days)
+        left_out_of = left_out_of.add(future_days.value_counts(), fill_value=0).astype("int64")
+        canonical.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] = left_out_of.to_dict()
+        if "EDSS" in frame:
+            given = frame["EDSS"].loc[canonical.index]
+            unscored = canonical["EDSS"].isna()
+            unscored[unscored] = as_text(given[unscored], MISSING).isna()
+            report.tolerate("no_edss", unscored, origin, "EDSS", given)
+    if name == "patients":
+        _note_country_names(canonical["country"], origin, report)
+    if name == "treatments":
+        reversed_ = canonical["END_DATE"] < canonical["START_DATE"]
+        report.tolerate("end_before_start", reversed_, origin, "END_DATE", canonical["END_DATE"])
+        canonical = canonical[~reversed_]
+    if canonical.empty and name in ("patients", "visits") and not report.stopped:
+        report.refuse_table(
+            "no_row",
+            f"{origin.label} holds no usable row, as all were left out; correct their dates",
+            name,
+        )
+    return canonical
+
+
+def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestReport) -> pd.DataFrame:
+    """Rows in which something stands; the columns that are not read do not count."""
+    empty = pd.Series(True, index=frame.index)
+    for column in frame:
+        # Whoever has a value in an earlier column is out of the question.
+        cells = frame[column][empty]
+        blank = cells.isna()
+        if not pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_datetime64_any_dtype(
+            cells
+        ):
+            blank |= cells.astype("str").str.strip() == ""
+        empty.loc[cells.index[~blank]] = False
+        if not empty.any():
+            return frame
+    report.tolerate("empty_row", empty, origin, "", pd.Series("", index=frame.index))
+    return frame[~empty]
+
+
+def _note_country_names(country: pd.Series, origin: Origin, report: IngestReport) -> None:
+    """Note one row of each name that is near another's, or says "not known"."""
+    first = country.dropna().drop_duplicates()
+    alike = first.map(near).duplicated(keep=False)
+    for rule, names in (
+        ("country_spelling", first[alike]),
+        ("country_not_named", first[first.str.upper().isin(MISSING)]),
+    ):
+        found = pd.Series(False, index=country.index)
+        found[names.index] = True
+        report.tolerate(rule, found, origin, "country", country)
+
+
+def note_unread_treatments(
+    dmt: pd.Series, unread: pd.Series, origin: Origin, report: IngestReport
+) -> None:
+    """Note each distinct text that counts as no treatment although it may be one.
+
+    Args:
+        dmt: texts of the canonical treatments, indexed by row position.
+        unread: of each text the rule that says why, or missing.
+        origin: for the report.
+        report: takes note.
+    """
+    distinct = pd.DataFrame({"dmt": dmt, "rule": unread}).dropna()
+    for (text, rule), rows in distinct.groupby(["dmt", "rule"], sort=False):
+        action = f"no disease-modifying treatment in {len(rows)} rows"
+        row = int(origin.rows(rows.index.to_numpy()[:1])[0])
+        report.remark(str(rule), origin, "dmt", str(text), action, row)
+
+
+def _without_the_future(
+    name: str, frame: pd.DataFrame, origin: Origin, today: pd.Timestamp, report: IngestReport
+) -> pd.DataFrame:
+    """Rows of the future go; an optional date of the future becomes missing (END_DATE: open)."""
+    for column in CONTRACT[name]:
+        if column.kind != "date":
+            continue
+        dates = frame[column.name]
+        late = dates > today
+        if not late.any():
+            continue
+        if column.required:
+            report.tolerate("future_row", late, origin, column.name, dates)
+            frame = frame[~late]
+        else:
+            report.tolerate("future_value", late, origin, column.name, dates)
+            frame = frame.assign(**{column.name: dates.mask(late)})
+    return frame

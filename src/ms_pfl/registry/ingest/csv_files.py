@@ -1,0 +1,272 @@
+"""A CSV file as a table of text: which dialect it is in, and whether its rows are whole.
+
+Accepted are UTF-8 with or without a byte order mark, any line ends, and commas, semicolons, tabs or
+vertical bars between cells, as the header or a line ``sep=;`` above it has them. The file is only
+read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.errors import InputError
+from ms_pfl.names import normal
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
+# Excel writes and reads such a line above the header; editors add separators up to the width.
+_DECLARED = re.compile(r'"?sep=(.)"?\1*', flags=re.IGNORECASE)
+# What a file of another kind begins with.
+_OTHER_KINDS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "a gzip archive",
+    b"PAR1": "a Parquet file",
+}
+
+
+class UnusableFile(InputError):
+    """A file that is no table.
+
+    Attributes:
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
+        rows: line and text of each wrong row, where it is about rows.
+    """
+
+    def __init__(self, message: str, rule: str = "", rows: list[tuple[int, str]] | None = None):
+        """Say what is wrong with the file in one line."""
+        super().__init__(message)
+        self.rule = rule
+        self.rows = rows or []
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A file as it was read.
+
+    Attributes:
+        frame: every cell as text, "" where it is empty; blank lines are rows. Columns are named
+            as the header has it, possibly twice.
+        lines: line of the file on which each row begins; None: rows follow the header line by line.
+        separator: a key of :data:`SEPARATORS`.
+        first: line of the first row below the header.
+    """
+
+    frame: pd.DataFrame
+    lines: np.ndarray | None
+    separator: str
+    first: int = 2
+
+
+def read_csv(path: Path) -> TextTable:
+    """Read a CSV file with every cell as text.
+
+    Raises:
+        UnusableFile: the file cannot be read, is no UTF-8 text, or its rows are not whole.
+    """
+    text = _decoded(path)
+    declared, above, text = _declared_separator(path, text)
+    header = _LINE.match(text)[1]  # type: ignore[index]
+    if not header.strip():
+        if text.strip():
+            said = f"has a blank line {above + 1}; remove the blank lines above the column names"
+        else:
+            said = "is empty; its first line must name the columns, as the ingest contract does"
+        raise UnusableFile(f"{path} {said}", "no_header")
+    separator = declared or _separator(header)
+    if declared and declared not in header and _separator(header) in header:
+        raise UnusableFile(
+            f"{path}, line 1: names the {SEPARATORS[declared]} as the separator, and the column "
+            f"names are separated by the {SEPARATORS[_separator(header)]}; remove line 1",
+            "ragged_row",
+            [(1, f"sep={declared}")],
+        )
+    broken = None
+    frame = pd.DataFrame()
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            header=None,
+            dtype=str,
+            na_filter=False,
+            skip_blank_lines=False,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        broken = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+    width = frame.shape[1]
+    if broken is None and '"' not in text and width > 1:
+        regular = text.count(separator) == (width - 1) * len(frame)
+    else:
+        regular = False
+    lines = None if regular else _check_rows(path, text, separator, broken, len(frame), above)
+    names = [normal(name) for name in frame.iloc[0]]
+    table = frame.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
+    return TextTable(table, lines, separator, 2 + above)
+
+
+def _decoded(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnusableFile(
+            f"{path} cannot be read ({error.strerror}); name a readable file", "file_unreadable"
+        ) from None
+    for magic, kind in _OTHER_KINDS.items():
+        if data.startswith(magic):
+            raise UnusableFile(
+                f"{path} is {kind} under the name of a CSV file; give it its own name again and "
+                "save the table from it as CSV UTF-8 or Parquet",
+                "file_unreadable",
+            )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UnusableFile(
+            f"{path} is not UTF-8 text; save it as CSV UTF-8 (line {line} holds another encoding)",
+            "not_utf8",
+            [(line, "")],
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UnusableFile(
+            f"{path}, line {line}: holds a NUL byte and is no text; export the table anew",
+            "nul_byte",
+            [(line, "")],
+        )
+    return text
+
+
+def _declared_separator(path: Path, text: str) -> tuple[str | None, int, str]:
+    """The separator that a line above the header names, the number of such lines, and the rest."""
+    line = _LINE.match(text)
+    declared = _DECLARED.fullmatch(line[1].strip(" ")) if line is not None else None
+    if line is None or declared is None:
+        return None, 0, text
+    if declared[1] not in SEPARATORS:
+        raise UnusableFile(
+            f"{path}, line 1: names {declared[1]!r} as the separator; separate cells by "
+            f"{', '.join(list(SEPARATORS.values())[:-1])} or {list(SEPARATORS.values())[-1]}",
+            "ragged_row",
+            [(1, line[1])],
+        )
+    return declared[1], 1, text[line.end() :]
+
+
+def _separator(header: str) -> str:
+    """The mark that stands most often between the names of a header; a comma where none does."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=bare.count)
+
+
+def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each row begins, and its cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    line = 1
+    for cells in reader:
+        yield line, cells
+        line = reader.line_num + 1
+
+
+def _check_rows(
+    path: Path, text: str, separator: str, broken: str | None, n_records: int, above: int
+) -> np.ndarray:
+    """Lines on which the rows begin, or what is wrong with them; `above` lines are not in it."""
+    name = SEPARATORS[separator]
+    starts: list[int] = []
+    ragged: list[tuple[int, str]] = []
+    swallowed: list[tuple[int, str]] = []
+    width, last, n_rows, one_more = 0, 1 + above, 0, True
+    try:
+        for line, cells in _records(text, separator):
+            last = line + above
+            starts.append(last)
+            # A blank line has no cell, or one of blanks.
+            blank = len(cells) <= 1 and not any(map(str.strip, cells))
+            if width and not blank:
+                n_rows += 1
+                one_more &= len(cells) == width + 1
+            width = width or len(cells)
+            if len(cells) != width and not blank:
+                ragged.append((last, str(len(cells))))
+            swallowed += [
+                (last, cell)
+                for cell in cells
+                if ("\n" in cell or "\r" in cell) and cell.count(separator) >= max(width - 1, 1)
+            ]
+    except csv.Error as error:
+        broken = broken or str(error)
+    if broken is not None and "inside string" in broken:
+        raise UnusableFile(
+            f"{path}, line {last}: a quotation mark is opened in this row and never closed; "
+            "close it, or write it twice within quoted text",
+            "open_quote",
+            [(last, "")],
+        )
+    if n_rows and one_more:
+        rows = [cells for _, cells in _records(text, separator) if len(cells) == width + 1]
+        raise UnusableFile(
+            f"{path}, line {1 + above}: names {width} columns, and every row has {width + 1} "
+            f"cells; {_one_name_short(rows, separator)}",
+            "header_short",
+            [(1 + above, f"{width} names")],
+        )
+    if ragged:
+        line, count = ragged[0]
+        more = f" (and {len(ragged) - 1} more like it)" if len(ragged) > 1 else ""
+        raise UnusableFile(
+            f"{path}, line {line}: the row has {count} cells and the header {width}; "
+            + (
+                f'put text that holds a {name} in "quotes", or remove a {name} too many{more}'
+                if int(count) > width
+                else f"put the missing {name} in, also beside an empty cell{more}"
+            ),
+            "ragged_row",
+            [(line, f"{count} cells") for line, count in ragged],
+        )
+    if swallowed:
+        line, _ = swallowed[0]
+        more = f" (and {len(swallowed) - 1} more like it)" if len(swallowed) > 1 else ""
+        raise UnusableFile(
+            f"{path}, line {line}: a quoted cell that begins here holds whole rows; close the "
+            f"quotation mark, or take the line breaks out of the text{more}",
+            "row_in_a_cell",
+            swallowed,
+        )
+    if broken is not None or len(starts) != n_records:
+        reason = broken or f"{len(starts)} rows or {n_records}, by the reading of its quotes"
+        raise UnusableFile(
+            f"{path} is no regular table: {reason}; put text that holds a {name} or a quotation "
+            'mark in "quotes", and write the mark twice there',
+            "ragged_row",
+        )
+    return np.array(starts[1:], dtype=np.int64)
+
+
+def _one_name_short(rows: list[list[str]], separator: str) -> str:
+    """What to do where every row has one cell more than the header, by what the rows look like."""
+    name = SEPARATORS[separator]
+    readings = []
+    if not any(row[-1].strip() for row in rows):
+        readings.append(f"if a {name} ends each row, end the header with one too")
+    elif len({row[0] for row in rows}) == len(rows):
+        readings.append(
+            "if the first cells are row names (as R writes them), write the file without "
+            "(row.names = FALSE)"
+        )
+    digits = [[cell.strip().isdigit() for cell in row] for row in rows]
+    if separator == "," and any(
+        all(row[i] and row[i + 1] for row in digits) for i in range(len(rows[0]) - 1)
+    ):
+        readings.append("if numbers have a decimal comma, separate the cells by semicolons")
+    readings.append("if a column has no name, put it in its place in the header")
+    return "; ".join(readings)

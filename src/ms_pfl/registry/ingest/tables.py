@@ -1,0 +1,182 @@
+"""The four tables of a registry in the ingest contract: read from a folder, or checked as given.
+
+Reading never writes: a folder of tables is left as it was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.ingest.checks import (
+    FUTURE_VISIT_DAYS,
+    FUTURE_VISIT_DAYS_BY_PATIENT,
+    check_table,
+    note_unread_treatments,
+)
+from ms_pfl.registry.ingest.columns import Origin
+from ms_pfl.registry.ingest.consistency import check_between_tables, without_duplicates
+from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile, read_csv
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.parquet_files import read_parquet
+from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.report import IngestReport
+from ms_pfl.registry.ingest.table_files import find_table
+
+
+@dataclass(frozen=True)
+class RegistryTables:
+    """Four tables in the ingest contract, as :mod:`ms_pfl.registry.schemas` describes them."""
+
+    patients: pd.DataFrame
+    visits: pd.DataFrame
+    relapses: pd.DataFrame
+    treatments: pd.DataFrame
+
+
+def ingest(
+    folder: str | Path,
+    parameters: IngestParameters | None = None,
+    *,
+    today: pd.Timestamp | None = None,
+    unread_treatments: Callable[[pd.Series], pd.Series] | None = None,
+) -> tuple[RegistryTables, pd.DataFrame]:
+    """Read and check the four tables of a folder; nothing is written there.
+
+    Args:
+        folder: holds patients, visits, relapses and treatments, each as .csv (UTF-8; commas,
+            semicolons or tabs) or .parquet.
+        parameters: how the folder spells columns, codes, drugs and dates; as the contract does
+            where not given.
+        today: dates after this day are in the future; the current day where not given.
+        unread_treatments: gives of each text of ``treatments.dmt`` the rule that says why it
+            counts as none although it may be one, or a missing value; not asked where None.
+
+    Returns:
+        The canonical tables: all columns of the contract, missing where the files lack them.
+        ``attrs["source"]`` of each says where it came from (``kind`` ``synthetic`` where the
+        patients' Parquet file says so itself, else ``folder``), and ``visits.attrs`` how many days
+        with a visit were left out because they lie in the future (``FUTURE_VISIT_DAYS``).
+
+        The report, as :meth:`ms_pfl.registry.ingest.report.IngestReport.table` gives it.
+
+    Raises:
+        IngestError: the folder, tables, columns or values break the contract. The message names
+            of the first the file, the line as an editor shows it, the column, the value and the
+            remedy; its ``report`` lists all.
+    """
+    folder = Path(folder)
+    parameters = parameters or IngestParameters()
+    report = IngestReport()
+    if not folder.is_dir():
+        report.refuse_table(
+            "folder_absent",
+            f"the registry folder {folder} does not exist or is no folder; name a folder that "
+            "holds patients, visits, relapses and treatments as .csv or .parquet",
+            "",
+        )
+        report.conclude()
+    frames: dict[str, pd.DataFrame] = {}
+    origins: dict[str, Origin] = {}
+    for name in CONTRACT:
+        try:
+            frames[name], origins[name] = _read(folder, name, parameters.date_format, report)
+        except UnusableFile as error:
+            report.refuse_table(error.rule, str(error), name, rows=error.rows)
+    source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
+    if "patients" in frames:
+        source = frames["patients"].attrs.get("source", source)
+    return _check(frames, origins, source, today, report, parameters, unread_treatments)
+
+
+def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> RegistryTables:
+    """The tables of :func:`ingest` for a folder in the spelling of the contract."""
+    return ingest(folder, today=today)[0]
+
+
+def check(
+    tables: RegistryTables, origin: str, *, today: pd.Timestamp | None = None
+) -> RegistryTables:
+    """Check and canonicalize tables in memory, as :func:`ingest` does for files.
+
+    Args:
+        tables: four tables with at least the required columns of the contract.
+        origin: what they are, for messages, e.g. "synthetic registry".
+        today: as in :func:`ingest`.
+
+    Returns:
+        Canonical copies. ``attrs["source"]`` is kept where the patients table carries one.
+
+    Raises:
+        IngestError: as in :func:`ingest`; rows are counted from 1.
+    """
+    frames = {name: getattr(tables, name) for name in CONTRACT}
+    origins = {name: Origin(f"{origin}, {name} table", "row", 1, table=name) for name in CONTRACT}
+    source = tables.patients.attrs.get("source", {"kind": "own", "description": origin})
+    return _check(frames, origins, source, today, IngestReport(), IngestParameters())[0]
+
+
+def _check(
+    frames: dict[str, pd.DataFrame],
+    origins: dict[str, Origin],
+    source: dict[str, str],
+    today: pd.Timestamp | None,
+    report: IngestReport,
+    parameters: IngestParameters,
+    unread_treatments: Callable[[pd.Series], pd.Series] | None = None,
+) -> tuple[RegistryTables, pd.DataFrame]:
+    limit = (today or pd.Timestamp.now()).normalize()
+    canonical: dict[str, pd.DataFrame] = {}
+    names = PatientNames(parameters.patient_ids)
+    for name, frame in frames.items():
+        table = check_table(name, frame, origins[name], limit, report, parameters, names)
+        canonical[name] = without_duplicates(name, table, origins[name], report, names.kind)
+    if "treatments" in canonical and unread_treatments is not None:
+        dmt = canonical["treatments"]["dmt"].dropna()
+        note_unread_treatments(dmt, unread_treatments(dmt), origins["treatments"], report)
+    check_between_tables(canonical, origins, report)
+    found = report.conclude()
+    for name, frame in canonical.items():
+        canonical[name] = frame.reset_index(drop=True)
+        canonical[name].attrs = {"source": dict(source)}
+        if name == "visits":
+            for left_out in (FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT):
+                canonical[name].attrs[left_out] = frame.attrs[left_out]
+    return RegistryTables(**canonical), found
+
+
+def _read(
+    folder: Path, name: str, date_format: str | None, report: IngestReport
+) -> tuple[pd.DataFrame, Origin]:
+    path = find_table(folder, name)
+    if path.suffix.lower() == ".parquet":
+        origin = Origin(str(path), "row", 1, table=name, date_format=date_format)
+        return _read_parquet(path), origin
+    read = read_csv(path)
+    origin = Origin(
+        str(path),
+        "line",
+        read.first,
+        table=name,
+        lines=read.lines,
+        decimal_comma=read.separator != ",",
+        date_format=date_format,
+    )
+    if read.separator != ",":
+        mark = SEPARATORS[read.separator]
+        report.remark("separator", origin, "", mark, "read as separated so", read.first - 1)
+    return read.frame, origin
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    frame = read_parquet(path)
+    # What an earlier reading noted of its own file does not hold for this one; that the tables
+    # are simulated holds wherever they lie.
+    said = frame.attrs.get("source")
+    synthetic = isinstance(said, dict) and said.get("kind") == "synthetic"
+    frame.attrs = {"source": said} if synthetic else {}
+    return frame

@@ -1,0 +1,1 @@
+"""A synthetic registry: people, their disease, and how clinics record it."""

@@ -1,0 +1,1 @@
+"""Studies beside the main job, a folder each: train, compare, show."""

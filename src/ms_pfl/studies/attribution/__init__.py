@@ -1,0 +1,1 @@
+"""What the models use, site by site."""

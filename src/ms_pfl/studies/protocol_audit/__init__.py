@@ -1,0 +1,1 @@
+"""What each choice of the study's public code is worth."""

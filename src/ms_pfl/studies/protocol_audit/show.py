@@ -1,0 +1,99 @@
+"""The protocol audit as a table, a page and a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.evaluation.names import SCOPES, model_name, models_in_order
+from ms_pfl.reporting.figures import INK, styled
+from ms_pfl.reporting.markdown import markdown_text, to_markdown
+from ms_pfl.reporting.protocol import variant_name
+from ms_pfl.studies.protocol_audit.compare import SOUND
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
+
+
+def audit_table(audit: pd.DataFrame) -> pd.DataFrame:
+    """Lay the audit out: a row a choice and scope, a column a model, text cells.
+
+    Args:
+        audit: the table of :func:`ms_pfl.studies.protocol_audit.compare.measure`.
+
+    Returns:
+        ``Protocol``, ``ROC-AUC`` (pooled, macro), then a column a model: ROC-AUC itself for the
+        sound protocol, for a choice the difference to it with its 95 % interval; a dash where the
+        choice does not act on the model, and "undefined" where test rows lack a class.
+    """
+    models = models_in_order(audit)
+    rows = []
+    for variant in dict.fromkeys(audit["variant"]):
+        for scope in dict.fromkeys(audit["scope"]):
+            cells = {"Protocol": variant_name(variant), "ROC-AUC": SCOPES[scope]}
+            own = audit[(audit["variant"] == variant) & (audit["scope"] == scope)]
+            found = {(row["paradigm"], row["strategy"]): row for row in own.to_dict("records")}
+            for model in models:
+                cells[model_name(*model)] = _cell(found[model], variant) if model in found else "–"
+            rows.append(cells)
+    return pd.DataFrame(rows, dtype="str")
+
+
+def _cell(row: Mapping[str, float], variant: str) -> str:
+    if math.isnan(row["difference"]):
+        return "undefined"
+    if variant == SOUND:
+        return f"{row['value']:.3f}"
+    return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def audit_page(table: pd.DataFrame, source: Mapping[str, str]) -> str:
+    """The table as a Markdown page that says how it came about."""
+    return "\n\n".join(
+        [
+            "# Protocol audit",
+            f"Data: {markdown_text(source['description'])}.",
+            "First rows: ROC-AUC on held-out patients with the sound protocol, mean over seeds. "
+            "Below: what each choice of the study's public code adds to it, alone and together, "
+            "with a 95 % interval (bootstrap of patients within countries, one draw for all).",
+            to_markdown(table),
+        ]
+    )
+
+
+@styled
+def draw_audit(audit: pd.DataFrame) -> Figure:
+    """Draw the differences with their intervals, a panel a scope, a color a model."""
+    from matplotlib.figure import Figure
+
+    shown = audit[audit["variant"] != SOUND]
+    variants = list(dict.fromkeys(shown["variant"]))
+    scopes = list(dict.fromkeys(shown["scope"]))
+    models = models_in_order(shown)
+    figure = Figure(figsize=(10, 1.4 + 0.62 * len(variants)), layout="constrained")
+    panels = figure.subplots(1, len(scopes), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, scope in zip(panels, scopes, strict=True):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for i, model in enumerate(models):
+            own = shown[
+                (shown["scope"] == scope)
+                & (shown["paradigm"] == model[0])
+                & (shown["strategy"] == model[1])
+            ]
+            rows = np.array([variants.index(name) for name in own["variant"]], dtype=float)
+            rows += 0.18 * (i - (len(models) - 1) / 2)
+            color = _COLORS[i % len(_COLORS)]
+            axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.4)
+            axes.plot(own["difference"], rows, "o", color=color, label=model_name(*model))
+        axes.set(title=f"{SCOPES[scope]} ROC-AUC", xlabel="published minus sound")
+    panels[0].set_yticks(range(len(variants)), [variant_name(name) for name in variants])
+    panels[0].set_ylim(len(variants) - 0.4, -0.6)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(handles))
+    return figure

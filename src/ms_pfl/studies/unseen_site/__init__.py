@@ -1,0 +1,1 @@
+"""Sites that never took part in the federation."""

@@ -1,0 +1,153 @@
+"""What a run that was cut off has left, so that the same command goes on from there.
+
+Each training has a folder, named by a digest of all that decides its bits: data, splits, settings,
+the code, the libraries and the kind of machine. Whatever changes, the folder is another one, and
+nothing stale is picked up. In it: a file a finished seed, and the checkpoints of the others. A
+run that ends well removes the folders of its trainings: nothing that it made is used again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_pfl.federation.checkpoints import (
+    Checkpoints,
+    DamagedFileError,
+    read_arrays,
+    write_arrays,
+)
+from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.parameters import Device
+from ms_pfl.provenance import source_digest
+from ms_pfl.training.task import SeedResult
+
+_LIBRARIES = ("torch", "numpy", "flwr")
+_log = logging.getLogger(__name__)
+
+
+class UnfinishedTrainings:
+    """The folder in which trainings keep what they came to, until the run is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; it is made when something is kept."""
+        self._folder = folder
+        self._opened: set[Path] = set()
+
+    def training(self, name: str, key: str, every_rounds: int) -> UnfinishedTraining:
+        """What an earlier, unfinished run left of a training, and the place for what comes.
+
+        Args:
+            name: of the training, such as ``federated.fedavg``.
+            key: from :func:`training_key`.
+            every_rounds: how often a federation is written down.
+        """
+        folder = self._folder / f"{name}.{key}"
+        self._opened.add(folder)
+        return UnfinishedTraining(folder, every_rounds)
+
+    def finish(self) -> None:
+        """Remove what the trainings of this run kept; what others left stays."""
+        for folder in self._opened:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._opened.clear()
+        with suppress(OSError):  # others may have left something
+            self._folder.rmdir()
+
+
+class UnfinishedTraining:
+    """One training's finished seeds and checkpoints."""
+
+    def __init__(self, folder: Path | None, every_rounds: int = 1) -> None:
+        """``folder`` None: nothing was left and nothing is kept."""
+        self._folder = folder
+        self._every = every_rounds
+
+    def checkpoints(self, seed: int) -> Checkpoints:
+        """The rounds of one seed's federation."""
+        return Checkpoints(self._folder, f"seed={seed}", self._every)
+
+    def result(self, seed: int) -> SeedResult | None:
+        """A seed that was finished; None if it was not, or if its file is damaged."""
+        if self._folder is None or not self._path(seed).exists():
+            return None
+        try:
+            return _result(*read_arrays(self._path(seed)))
+        except DamagedFileError as error:
+            _log.warning("A finished seed is damaged and trained again. %s", error)
+            return None
+
+    def keep(self, result: SeedResult) -> None:
+        """Write down a finished seed, in place of its checkpoints."""
+        if self._folder is not None:
+            write_arrays(self._path(result.seed), *_arrays(result))
+            self.checkpoints(result.seed).remove()
+
+    def _path(self, seed: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"seed={seed}.finished.safetensors"
+
+
+def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, device: Device) -> str:
+    """A digest of all that decides the bits of a training.
+
+    Args:
+        stamp: of its data, splits and settings.
+        start: the models that it starts from, if any.
+        device: what it computes on.
+    """
+    import torch
+
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    cpu, gpu = torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()
+    machine = [platform.machine(), cpu, f"{device} {gpu}"]
+    text = "\x1f".join([stamp.tobytes().hex(), source_digest(), *libraries, *machine])
+    digest = hashlib.blake2b(text.encode(), digest_size=8)
+    for name, array in sorted((start or {}).items()):
+        digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    nodes, countries = list(result.probabilities), list(result.personal)
+    parts = {
+        **{f"probabilities/{i}": result.probabilities[name] for i, name in enumerate(nodes)},
+        "shared": result.shared,
+        **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
+        "scaler": {"mean": result.scaler.mean, "sd": result.scaler.sd},
+    }
+    arrays = {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
+    history = [asdict(row) for row in result.history]
+    return arrays, {
+        "seed": result.seed,
+        "nodes": nodes,
+        "countries": countries,
+        "history": history,
+    }
+
+
+def _result(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> SeedResult:
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        prefix += "/"
+        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+    return SeedResult(
+        seed=told["seed"],
+        probabilities={name: part(f"probabilities/{i}") for i, name in enumerate(told["nodes"])},
+        history=[HistoryRow(**row) for row in told["history"]],
+        shared=part("shared"),
+        personal={name: part(f"personal/{i}") for i, name in enumerate(told["countries"])},
+        scaler=Scaler(**part("scaler")),
+    )

@@ -1,8 +1,0 @@
-"""The runs on tokens, for the tests of the hooks."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -1,0 +1,131 @@
+"""Small tables and settings for the tests of the federation and of the paradigms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.grids.base import LocalGrid, Node, SimulationGrid
+from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.partitions import FederationData, federation_data
+from ms_pfl.federation.rounds import federated_scaler, prepare
+from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.networks import build_model, get_arrays
+
+SIZES = {"AU": 30, "BE": 60, "CZ": 15}
+FEATURES = ["age", "edss", "relapses"]
+PROTOCOL = {
+    "split_unit": "patient",
+    "scaling": "federated",
+    "selection": "validation",
+    "personal_arrays": "kept",
+    "proximal_term": True,
+    "fine_tuning_rows": "same",
+}
+STRATEGIES = {
+    "fedavg": {"epochs": 1},
+    "fedprox": {"epochs": 2, "proximal_mu": 0.5},
+    "fedadam": {"epochs": 1, "eta": 0.05, "beta_1": 0.6, "beta_2": 0.9, "tau": 1e-3},
+    "fedyogi": {"epochs": 1, "eta": 0.05, "beta_1": 0.7, "beta_2": 0.9, "tau": 1e-3},
+    "fedadagrad": {"epochs": 1, "eta": 0.05, "tau": 1e-3},
+}
+
+
+def tables(
+    sizes: dict[str, int] | None = None, seeds: Sequence[int] = (0, 1)
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Episodes and splits: three episodes a patient, patients in turn 60/20/20."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for shift, (country, n) in enumerate((sizes or SIZES).items()):
+        x = rng.normal(size=(n, 3)) * [10, 2, 1] + [40 + 5 * shift, 3, 1]
+        worse = x[:, 1] - 3 + (1 - shift) * (x[:, 2] - 1) + rng.normal(size=n) > 0.5
+        part = pd.DataFrame(x.astype(np.float32), columns=FEATURES)
+        part.loc[rng.random(n) < 0.1, "relapses"] = np.nan
+        part.insert(0, "episode_id", [f"{country}-e{i:04d}" for i in range(n)])
+        part.insert(1, "patient_id", [f"{country}-p{i // 3:04d}" for i in range(n)])
+        part.insert(2, "country", country)
+        part.insert(3, "t0", pd.Timestamp("2015-01-01"))
+        part.insert(4, "label", worse.astype(np.int8))
+        parts.append(part)
+    episodes = pd.concat(parts, ignore_index=True)
+    patients = episodes[["patient_id", "country"]].drop_duplicates(ignore_index=True)
+    turn = patients.groupby("country").cumcount()
+    names = np.array(["train", "train", "train", "validation", "test"])
+    splits = [patients.assign(seed=seed, split=names[(turn + seed) % 5]) for seed in seeds]
+    return episodes, pd.concat(splits, ignore_index=True)
+
+
+def data_of(sizes: dict[str, int] | None = None, seeds: Sequence[int] = (0,)) -> FederationData:
+    """The same as arrays."""
+    return federation_data(*tables(sizes, seeds))
+
+
+def settings(kind: str = "mlp", **training: object) -> ClientSettings:
+    """A small network with plain gradient steps, unless told otherwise."""
+    return ClientSettings.model_validate(
+        {
+            "kind": kind,
+            "model": {
+                "hidden_layers": 1,
+                "width": 6,
+                "dropout": 0.0,
+                "extension_width": 4,
+                "extension_tiers": [{"min_rows": 15, "layers": 2}, {"min_rows": 0, "layers": 1}],
+                "combining_activation": False,
+                "combining_personal": False,
+            },
+            "training": {
+                "optimizer": "sgd",
+                "learning_rate": 0.1,
+                "weight_decay": 0.0,
+                "batch_size": None,
+                "plateau": None,
+            }
+            | training,
+            "protocol": PROTOCOL,
+            "device": "cpu",
+        }
+    )
+
+
+def nodes_of(data: FederationData) -> list[Node]:
+    """One node a country and seed."""
+    return [Node(country, seed) for country in data.countries for seed in data.seeds]
+
+
+def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Scaler:
+    """Prepare a grid's clients as a paradigm does."""
+    scaler = federated_scaler(grid, seed)
+    prepare(grid, seed, told, scaler)
+    return scaler
+
+
+def initial(told: ClientSettings, seed: int = 0) -> dict[str, np.ndarray]:
+    """The shared arrays before the first round."""
+    model = build_model(told.kind, len(FEATURES), told.model, 0, initial_seed(seed))
+    return get_arrays(model, personal=False)
+
+
+class RecordingGrid(LocalGrid):
+    """A LocalGrid that keeps what it was asked and what came back, as it was then."""
+
+    def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
+        super().__init__(data, nodes)
+        self.traffic: list[tuple[str, str, dict[str, dict[str, object]]]] = []
+
+    def _answer(self, items, timeout):  # type: ignore[no-untyped-def]
+        for _, message in items:
+            self._record("down", message)
+        answers = super()._answer(items, timeout)
+        for reply in answers.replies.values():
+            if hasattr(reply, "content"):
+                self._record("up", reply)
+        return answers
+
+    def _record(self, direction: str, message) -> None:  # type: ignore[no-untyped-def]
+        content = {name: dict(record) for name, record in message.content.items()}
+        self.traffic.append((direction, message.metadata.message_type, content))

@@ -1,0 +1,79 @@
+"""Fixtures that the tests of evaluation, reporting and tracking share: realistic fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fits_factory as factory
+
+if TYPE_CHECKING:
+    from ms_pfl.reporting.report import Findings
+
+
+@pytest.fixture(scope="session")
+def episodes() -> pd.DataFrame:
+    return factory.make_episodes()
+
+
+@pytest.fixture(scope="session")
+def predictions(episodes: pd.DataFrame) -> pd.DataFrame:
+    return factory.make_predictions(episodes)
+
+
+@pytest.fixture(scope="session")
+def history() -> pd.DataFrame:
+    return factory.make_history()
+
+
+@pytest.fixture(scope="session")
+def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
+    from ms_pfl.evaluation.scoring import score
+
+    return score(predictions)
+
+
+@pytest.fixture(scope="session")
+def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
+    """All tables of the comparison, with a short bootstrap."""
+    from ms_pfl.evaluation.checks import check_predictions
+    from ms_pfl.evaluation.comparison import summarize
+    from ms_pfl.evaluation.fairness import fairness
+    from ms_pfl.evaluation.net_benefit import decision_curves
+    from ms_pfl.evaluation.operating import operating_curves, reliability_bins
+    from ms_pfl.evaluation.recalibration import recalibrate
+    from ms_pfl.evaluation.scoring import coverage, score
+    from ms_pfl.evaluation.subgroups import score_subgroups
+    from ms_pfl.evaluation.uncertainty import differences, estimate, replicate_models
+    from ms_pfl.reporting.headline import headline
+    from ms_pfl.reporting.report import Findings
+    from ms_pfl.studies.attribution.compare import compare_by_country
+
+    together = pd.concat([predictions, recalibrate(predictions)], ignore_index=True)
+    test = check_predictions(together)
+    summary = summarize(score(test))
+    bootstrap = replicate_models(test, 100, 0)
+    estimates, table = estimate(summary, bootstrap), differences(bootstrap)
+    episodes = test["episode_id"].drop_duplicates()
+    groups = pd.DataFrame(
+        {"episode_id": episodes, "Sex": np.where(np.arange(len(episodes)) % 2, "Women", "Men")}
+    )
+    importance = factory.make_importance()
+    return Findings(
+        headline=headline(estimates, table, ("country", "countries"), 3, 100),
+        summary=summary,
+        coverage=coverage(test),
+        estimates=estimates,
+        differences=table,
+        fairness=fairness(summary),
+        net_benefit=decision_curves(test, [0.1, 0.2, 0.3], 100, 0),
+        subgroup_metrics=score_subgroups(test[test["strategy"] != "fedprox"], groups, 100, 0),
+        operating_curves=operating_curves(test),
+        reliability=reliability_bins(test),
+        importance=importance,
+        attribution_by_country=compare_by_country(importance),
+        history=history,
+    )

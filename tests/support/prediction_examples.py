@@ -1,0 +1,107 @@
+"""Small predictors: one trained on a random registry, one whose numbers are worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cohort_examples import FRACTIONS, random_registry
+from cohort_examples import parameters as cohort_parameters
+from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.splits import split_patients
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.prediction.making import make_predictor
+from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.prediction.predictor import Description, Predictor
+from ms_pfl.registry.ingest.tables import RegistryTables
+from ms_pfl.training.train import train
+from paradigm_examples import parameters
+
+
+def training_tables() -> RegistryTables:
+    """Three countries of random people."""
+    return random_registry(11, n_patients=45, n_countries=3)
+
+
+def trained_predictor(paradigm: str) -> Predictor:
+    """A predictor of two short rounds, over two seeds."""
+    episodes = build_episodes(training_tables(), cohort_parameters()).episodes
+    return predictor_of(paradigm, episodes, split_patients(episodes, (0, 1), FRACTIONS))
+
+
+def predictor_of(paradigm: str, episodes: pd.DataFrame, splits: pd.DataFrame) -> Predictor:
+    """A predictor of the real trainings of these tables."""
+    told = parameters(federated={"rounds": 2, "patience": 1, "client_fraction": 1.0})
+    chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": "fedavg"})
+    done: dict[str, Any] = {}
+    for name, strategy in (chosen.shared, chosen.personal):
+        start = done["federated"].models if name == "fine_tuned" else None
+        done[name] = train(
+            name, strategy, episodes, splits, None, told,
+            RayParameters(num_workers=0, address=None), start, lambda report: None,
+        )  # fmt: skip
+    personal, shared = (
+        (done[name].models, done[name].predictions) for name in (paradigm, "federated")
+    )
+    return make_predictor(episodes, splits, personal, shared, chosen, told, cohort_parameters())
+
+
+def write_tables(tables: RegistryTables, folder: Path) -> Path:
+    """The four tables as CSV files."""
+    folder.mkdir()
+    for name, table in vars(tables).items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def logistic_predictor() -> Predictor:
+    """Logistic regression on x and y, scaled by 10 and 2; Belgium has a model of its own.
+
+    Belgium, seed 0: 2 x' - y' + 0.5; seed 1: x'. All others: -x' in both seeds. Intercepts: of
+    Belgium 0.5 and -1, of the others 0 and 1.
+    """
+    told = parameters()
+    told = told.model_copy(update={"model": told.model.model_copy(update={"hidden_layers": 0})})
+    description = Description(
+        format=1,
+        package_version="0",
+        prediction=PredictionParameters(paradigm="local", strategy="fedavg"),
+        parameters=told,
+        seeds=(0, 1),
+        countries=("Belgium",),
+        features=("x", "y"),
+        vocabulary=None,
+        cohort=None,
+        treatment_recorded_since={},
+        intercepts={0: {"": 0.0, "Belgium": 0.5}, 1: {"": 1.0, "Belgium": -1.0}},
+        validation_episodes={"Belgium": 3},
+        source={"kind": "own", "description": "worked out by hand"},
+        source_digest="",
+        data_digest="",
+    )
+    scaler = {"scaler/mean": np.array([30.0, 4.0]), "scaler/sd": np.array([10.0, 2.0])}
+    belgium = {0: ([2.0, -1.0], 0.5), 1: ([1.0, 0.0], 0.0)}
+    arrays: dict[str, np.ndarray] = {}
+    for seed in (0, 1):
+        for part in ("personal", "global"):
+            arrays |= {f"{part}/seed={seed}/{name}": array for name, array in scaler.items()}
+        weights, bias = belgium[seed]
+        own = {"output.weight": np.float32([weights]), "output.bias": np.float32([bias])}
+        common = {"output.weight": np.float32([[-1.0, 0.0]]), "output.bias": np.float32([0.0])}
+        arrays |= {f"personal/seed={seed}/personal/Belgium/{n}": a for n, a in own.items()}
+        arrays |= {f"global/seed={seed}/shared/{n}": a for n, a in common.items()}
+    return Predictor(description, arrays)
+
+
+def logistic_rows() -> pd.DataFrame:
+    """Scaled: (1, 1), (1, missing = 0), (-1, 0)."""
+    return pd.DataFrame(
+        {
+            "country": ["Belgium", "Peru", "Belgium"],
+            "x": [40.0, 40.0, 20.0],
+            "y": [6.0, np.nan, 4.0],
+        }
+    )

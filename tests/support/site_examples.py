@@ -1,0 +1,115 @@
+"""Three sites with synthetic tables, and the project's configuration at a small size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from in_process_flower import Flower, Happening, config_of
+from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.splits import split_patients
+from ms_pfl.deployment.server import run
+from ms_pfl.deployment.settings import ServerSettings, read_parameters
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.parameters import Parameters
+from ms_pfl.registry.ingest.tables import read_folder
+from ms_pfl.training.outcome import Outcome
+from ms_pfl.training.train import train
+
+PROJECT = Path(__file__).resolve().parents[2]
+COUNTRIES = ("Australia", "Czech Republic", "Turkey")
+SMALL = {
+    "seeds": [0, 1],
+    "synthetic_registry": {"n_patients": 600},
+    "model": {"width": 8, "extension_width": 4, "hidden_layers": 1},
+    "training": {"batch_size": 64, "learning_rate": 5.0e-3},
+    "strategies": {"fedavg": {"epochs": 1}},
+    "federated": {"rounds": 3, "patience": None},
+    "fine_tuned": {"epochs": 2, "patience": 2},
+    "local": {"epochs": 2, "patience": 2},
+    "device": "cpu",
+}
+
+
+_SIMULATED: dict[str, Outcome] = {}
+
+
+def simulated(registries: Path, project: Path, paradigm: str) -> Outcome:
+    """A paradigm's outcome for the three countries, in this process."""
+    if paradigm not in _SIMULATED:
+        own = read_parameters(str(project), "")
+        episodes = build_episodes(read_folder(registries / "all"), own.cohort).episodes
+        start = simulated(registries, project, "federated") if paradigm == "fine_tuned" else None
+        _SIMULATED[paradigm] = train(
+            paradigm,
+            "none" if paradigm == "local" else "fedavg",
+            episodes,
+            split_patients(episodes, own.seeds, own.splits),
+            None,
+            own,
+            RayParameters(num_workers=0, address=None),
+            start.models if start else None,
+            lambda _: None,
+        )
+    return _SIMULATED[paradigm]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The sites of a test: their tables (shared, read-only), and folders of its own."""
+
+    registries: Path
+    project: Path
+    folder: Path
+    numbers: dict[str, int] = field(
+        # not in the order of the names
+        default_factory=lambda: dict(zip(COUNTRIES, (907, 11, 405), strict=True))
+    )
+
+    @property
+    def parameters(self) -> Parameters:
+        return read_parameters(str(self.project), "")
+
+    def site(self, country: str) -> Path:
+        return self.folder / "sites" / country
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "server"
+
+    def flower(self, happening: Happening | None = None) -> Flower:
+        return Flower(
+            {
+                number: config_of(
+                    country, self.registries / country, self.site(country), minimum_patients=5
+                )
+                for country, number in self.numbers.items()
+            },
+            happening,
+        )
+
+    def settings(self, paradigm: str, **more: object) -> ServerSettings:
+        return ServerSettings(
+            project=str(self.project),
+            paradigm=paradigm,
+            output=str(self.output),
+            **({"sites": ", ".join(COUNTRIES), "wait_for_sites": 5.0} | more),  # type: ignore[arg-type]
+        )
+
+    def run(self, flower: Flower, paradigm: str, **more: object) -> Path:
+        return run(flower, self.settings(paradigm, **more))
+
+    def simulate(self, paradigm: str) -> Outcome:
+        """The same countries in a simulation; computed once."""
+        return simulated(self.registries, self.project, paradigm)
+
+    def predictions(self, training: str) -> pd.DataFrame:
+        """What all sites keep of a training."""
+        paths = [
+            path
+            for country in COUNTRIES
+            for path in sorted((self.site(country) / training).glob("predictions.*.parquet"))
+        ]
+        return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)

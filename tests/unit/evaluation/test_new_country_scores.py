@@ -1,0 +1,148 @@
+"""Scores of countries that were left out: against a plain loop, and from when on a model pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from ms_pfl.errors import InputError
+from ms_pfl.studies.unseen_site.compare import measure, pays_from
+
+LEFT_OUT = ("Australia", "Türkiye")
+
+
+def table_of(predictions: pd.DataFrame) -> pd.DataFrame:
+    """As if two countries had been left out; Australia has 36 training patients, Türkiye 30."""
+    test = predictions[
+        (predictions["split"] == "test") & predictions["country"].isin(LEFT_OUT)
+    ].drop(columns="split")
+    by = {paradigm: test[test["paradigm"] == paradigm] for paradigm in ("local", "adaptive")}
+    tuned = test[(test["paradigm"] == "fine_tuned") & (test["strategy"] == "fedavg")]
+    alone = by["adaptive"][by["adaptive"]["strategy"] == "fedavg"]
+    federated = test[(test["paradigm"] == "federated") & (test["strategy"] == "fedavg")]
+    parts = [alone.assign(kind="global", size="0", n_patients=0)]
+    parts.append(federated.assign(kind="took_part", size="0", n_patients=0))
+    for size in ("10", "33", "all"):
+        for kind, rows in (("personal", tuned), ("local", by["local"])):
+            n = (
+                rows["country"].map({"Australia": 36, "Türkiye": 30})
+                if size == "all"
+                else int(size)
+            )
+            part = rows.assign(kind=kind, size=size, n_patients=n)
+            # Türkiye has no 33
+            parts.append(part[part["country"] == "Australia"] if size == "33" else part)
+    return pd.concat(parts, ignore_index=True).assign(strategy="fedavg", n_validation_patients=0)
+
+
+@pytest.fixture(scope="module")
+def measured(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    table = table_of(predictions)
+    test = predictions[predictions["split"] == "test"]
+    return table, *measure(table, test, replicates=200, seed=0)
+
+
+METRICS = {"roc_auc": roc_auc_score, "brier": brier_score_loss, "log_loss": log_loss}
+
+
+def loop(rows: pd.DataFrame, metric: str, scope: str) -> float:
+    """Mean over seeds of a metric: of all rows, or the mean of the countries'."""
+    function, values = METRICS[metric], []
+    for _, own in rows.groupby("seed"):
+        groups = [own] if scope == "pooled" else [g for _, g in own.groupby("country")]
+        values.append(np.mean([function(g["label"], g["probability"]) for g in groups]))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scope", ["pooled", "macro"])
+def test_against_a_plain_loop(measured, metric: str, scope: str) -> None:  # type: ignore[no-untyped-def]
+    table, estimates, differences = measured
+    own = estimates[(estimates["metric"] == metric) & (estimates["scope"] == scope)]
+    found = own.set_index(["kind", "size"])["value"]
+    assert len(found) == 2 + 3 * 4, "two at none, four at each size"
+    alone = table[table["kind"] == "global"]
+    for size, countries in (("10", LEFT_OUT), ("33", LEFT_OUT[:1]), ("all", LEFT_OUT)):
+        base = loop(alone[alone["country"].isin(countries)], metric, scope)
+        assert found["global", size] == pytest.approx(base, abs=1e-6), "on the same countries"
+        for kind in ("personal", "local"):
+            rows = table[(table["kind"] == kind) & (table["size"] == size)]
+            value = loop(rows, metric, scope)
+            assert found[kind, size] == pytest.approx(value, abs=1e-6)
+            gain = differences[
+                (differences["kind"] == kind) & (differences["reference"] == "global")
+                & (differences["size"] == size) & (differences["metric"] == metric)
+                & (differences["scope"] == scope)
+            ]  # fmt: skip
+            assert gain["difference"].item() == pytest.approx(value - base, abs=1e-6)
+            assert gain["low"].item() <= gain["difference"].item() <= gain["high"].item()
+
+
+def test_numbers_beside_the_scores(measured) -> None:  # type: ignore[no-untyped-def]
+    _, estimates, differences = measured
+    macro = estimates[(estimates["scope"] == "macro") & (estimates["metric"] == "roc_auc")]
+    told = macro[macro["kind"] == "personal"].set_index("size")
+    assert told["n_patients"].to_dict() == {"10": 10, "33": 33, "all": 33}
+    assert told["n_countries"].to_dict() == {"10": 2, "33": 1, "all": 2}
+    assert set(macro["kind"]) == {"global", "personal", "local", "took_part"}
+    assert differences.loc[differences["scope"] == "macro", "n_better"].between(0, 2).all()
+
+
+def test_equal_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
+    table = table_of(predictions)
+    same = table[(table["kind"] != "local") & table["size"].isin(["0", "10"])]
+    alone = same[same["kind"] == "global"].set_index(["seed", "episode_id"])["probability"]
+    of_rows = alone.loc[pd.MultiIndex.from_frame(same[["seed", "episode_id"]])].to_numpy()
+    personal = same["kind"] == "personal"
+    same = same.assign(probability=np.where(personal, of_rows, same["probability"]))
+    differences = measure(same, predictions[predictions["split"] == "test"], 200, 0)[1]
+    own = differences[(differences["kind"] == "personal") & (differences["reference"] == "global")]
+    assert len(own)
+    assert (own["difference"] == 0).all()
+    assert (own[["low", "high"]].fillna(0) == 0).all().all()
+    assert pays_from(differences) is None
+
+
+def test_a_report_of_another_run_is_refused(predictions: pd.DataFrame) -> None:
+    test = predictions[predictions["split"] == "test"]
+    table = table_of(predictions)
+    told = r"are not those of the federated model \(fedavg\)"
+    with pytest.raises(InputError, match=told):
+        measure(table, test[test["country"] != "Australia"], 200, 0)
+    moved = test["probability"].where(test["paradigm"] != "federated", test["probability"] * 0.99)
+    with pytest.raises(InputError, match=told):
+        measure(table, test.assign(probability=moved), 200, 0)
+
+
+def gains(**bounds: tuple[float, float]) -> pd.DataFrame:
+    """Intervals of the gain in log-loss by size (n10, n20, all)."""
+    return pd.DataFrame(
+        [
+            ("personal", "global", size.removeprefix("n"), "macro", "", "log_loss", low, high)
+            for size, (low, high) in bounds.items()
+        ],
+        columns=["kind", "reference", "size", "scope", "country", "metric", "low", "high"],
+    )
+
+
+GOOD, OPEN, BAD, NONE = (-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (np.nan, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "size"),
+    [
+        ({"n10": OPEN, "n20": GOOD, "all": GOOD}, "20"),
+        ({"n10": GOOD, "n20": OPEN, "all": GOOD}, "all"),
+        ({"n10": GOOD, "n20": GOOD, "all": OPEN}, None),
+        ({"n10": GOOD, "n20": GOOD, "all": BAD}, None),
+        ({"n10": GOOD, "n20": GOOD, "all": GOOD}, "10"),
+        ({"n10": GOOD, "n20": NONE, "all": GOOD}, "all"),
+        ({"n10": NONE, "n20": NONE, "all": NONE}, None),
+    ],
+)
+def test_from_when_on_a_personal_model_pays(
+    bounds: dict[str, tuple[float, float]], size: object
+) -> None:
+    assert pays_from(gains(**bounds)) == size

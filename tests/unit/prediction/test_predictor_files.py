@@ -1,0 +1,234 @@
+"""A predictor's folder: read as it was written, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from cohort_examples import parameters as cohort_parameters
+from federation_examples import tables
+from ms_pfl.cohort.features import FEATURES
+from ms_pfl.errors import InputError
+from ms_pfl.prediction import predictor as module
+from ms_pfl.prediction.making import make_predictor
+from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
+from ms_pfl.prediction.risks import risks
+from paradigm_examples import parameters
+from prediction_examples import logistic_predictor, predictor_of, trained_predictor
+
+ARRAYS = "predictor.safetensors"
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the JSON file and give it its digest again, as if it had been written so."""
+    path = folder / "predictor.json"
+    told = json.loads(path.read_text())
+    change(told)
+    told.pop("digest")
+    path.write_text(json.dumps(told | {"digest": module._digest(told)}))
+
+
+def rewrite_arrays(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> None:
+    """Change the arrays and say so in the JSON file."""
+    arrays = load_file(folder / ARRAYS)
+    change(arrays)
+    save_file(arrays, folder / ARRAYS)
+    sha256 = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
+    rewrite(folder, lambda told: told.update(arrays_sha256=sha256))
+
+
+def test_what_was_written_is_read_again(predictor: Predictor, folder: Path) -> None:
+    found = read_predictor(folder)
+    assert found.description == predictor.description.model_copy()
+    assert found.arrays.keys() == predictor.arrays.keys()
+    for name, array in found.arrays.items():
+        np.testing.assert_array_equal(array, predictor.arrays[name], strict=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["predictor.json", ARRAYS]
+    assert [path.name for path in folder.parent.iterdir()] == ["predictor"]
+
+
+def test_no_patient_is_in_it(predictor: Predictor, folder: Path) -> None:
+    text = (folder / "predictor.json").read_text()
+    assert '"P0' not in text
+    assert "patient_id" not in text
+    biggest = max(array.shape[0] for array in predictor.arrays.values() if array.ndim)
+    assert biggest <= len(FEATURES)  # no array has a row an episode
+
+
+def test_nothing_is_pickled(folder: Path) -> None:
+    for path in folder.iterdir():
+        with pytest.raises((pickle.UnpicklingError, ValueError, KeyError, EOFError, IndexError)):
+            pickle.loads(path.read_bytes())
+
+
+def test_a_new_one_takes_the_place_of_the_old(folder: Path, predictor: Predictor) -> None:
+    (folder / "stray").write_text("of the old one")
+    write_predictor(logistic_predictor(), folder)
+    assert read_predictor(folder).description.features == ("x", "y")
+    assert sorted(path.name for path in folder.iterdir()) == ["predictor.json", ARRAYS]
+    assert [path.name for path in folder.parent.iterdir()] == ["predictor"]
+
+
+def test_an_unfit_one_is_not_written_and_the_old_one_stays(folder: Path) -> None:
+    before = (folder / "predictor.json").read_bytes()
+    whole = logistic_predictor()
+    arrays = dict(whole.arrays)
+    del arrays["global/seed=1/shared/output.bias"]
+    with pytest.raises(InputError, match="do not fit the network"):
+        write_predictor(replace(whole, arrays=arrays), folder)
+    assert (folder / "predictor.json").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["predictor"]
+
+
+def test_an_absent_one_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no predictor in .*kedro run --pipeline=pfl"):
+        read_predictor(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["predictor.json", ARRAYS])
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
+def test_a_truncated_file_is_refused(folder: Path, name: str, part: float) -> None:
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(InputError, match=f"{name}.*cut off.*kedro run --pipeline=pfl"):
+        read_predictor(folder)
+
+
+def test_any_changed_byte_is_refused(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("predictor.json", ARRAYS):
+        data = (folder / name).read_bytes()
+        for position in rng.integers(0, len(data.rstrip()), 25):
+            changed = bytearray(data)
+            changed[position] ^= 0x01
+            (folder / name).write_bytes(changed)
+            with pytest.raises(InputError):
+                read_predictor(folder)
+        (folder / name).write_bytes(data)
+    read_predictor(folder)
+
+
+def test_a_missing_file_of_arrays_is_named(folder: Path) -> None:
+    (folder / ARRAYS).unlink()
+    with pytest.raises(InputError, match=f"{ARRAYS} cannot be read"):
+        read_predictor(folder)
+
+
+def test_a_changed_number_in_the_description_is_refused(folder: Path) -> None:
+    path = folder / "predictor.json"
+    told = json.loads(path.read_text())
+    told["intercepts"]["0"][""] += 1
+    path.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="was changed after it was written"):
+        read_predictor(folder)
+
+
+def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
+    rewrite(folder, lambda told: told.update(format=2, unheard_of=1))
+    with pytest.raises(InputError, match=r"has format 2.* reads format 1"):
+        read_predictor(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda told: told.update(unheard_of=1), "unheard_of: Extra inputs"),
+        (lambda told: told.pop("seeds"), "seeds: Field required"),
+        (lambda told: told["intercepts"].pop("1"), "intercepts are not those of the seeds"),
+        (lambda told: told["intercepts"]["1"].pop(""), "intercepts are not those of the countries"),
+        (lambda told: told["features"].reverse(), "not those that ms_pfl .* builds: their order"),
+        (lambda told: told["features"].remove("EDUCATION"), "builds: EDUCATION .1 differ"),
+        (lambda told: told["features"].append("LESIONS"), "builds: LESIONS .1 differ"),
+        (lambda told: told["parameters"]["model"].update(width=7), "do not fit the network"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    rewrite(folder, change)
+    with pytest.raises(InputError, match=message):
+        read_predictor(folder)
+
+
+def a_nan(arrays: dict[str, np.ndarray]) -> None:
+    arrays["global/seed=0/shared/output.bias"][0] = np.nan
+
+
+def a_stray(arrays: dict[str, np.ndarray]) -> None:
+    arrays["personal/seed=0/personal/Atlantis/extension.0.bias"] = np.zeros(4, np.float32)
+
+
+def a_scaler(arrays: dict[str, np.ndarray]) -> None:
+    arrays["global/seed=0/scaler/sd"] = np.zeros(len(FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda arrays: arrays.pop("global/seed=1/scaler/mean"),
+            "global/seed=1/scaler/mean' is missing",
+        ),
+        (lambda arrays: arrays.pop("global/seed=0/shared/output.bias"), "do not fit the network"),
+        (a_nan, "no finite number"),
+        (a_stray, "Atlantis.* belongs to no seed and country"),
+        (a_scaler, "not above 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    folder: Path, change: Callable[[dict[str, np.ndarray]], None], message: str
+) -> None:
+    rewrite_arrays(folder, change)
+    with pytest.raises(InputError, match=message):
+        read_predictor(folder)
+
+
+def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
+    for paradigm in ("local", "fine_tuned"):
+        made = trained_predictor(paradigm)
+        write_predictor(made, tmp_path / paradigm)
+        assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
+
+
+def test_a_table_of_ones_own_is_asked_by_its_features(tmp_path: Path) -> None:
+    episodes, splits = tables()
+    names = ("age", "edss", "relapses")
+    vocabulary = {"columns": names, "levels": {}, "numbers": names, "missing": ()}
+    episodes.attrs = {"vocabulary": vocabulary, "source": {"kind": "own", "description": "three"}}
+    write_predictor(predictor_of("adaptive", episodes, splits), tmp_path / "own")
+    found = read_predictor(tmp_path / "own")
+    assert found.description.features == names
+    assert found.description.cohort is None
+    assert set(found.groups) == set(names)
+    x = episodes[list(names)].to_numpy(np.float32)
+    asked = risks(found, episodes["country"], x, drivers=True)
+    assert (asked["model"] == "personal of " + episodes["country"]).all()
+    assert asked["risk"].between(0, 1).all()
+    rewrite(tmp_path / "own", lambda told: told["vocabulary"]["missing"].append("age"))
+    with pytest.raises(InputError, match="not those that ms_pfl"):
+        read_predictor(tmp_path / "own")
+
+
+def test_models_of_other_data_are_refused() -> None:
+    episodes, splits = tables()
+    told = parameters()
+    arrays = {f"seed={seed}/scaler/mean": np.zeros(3) for seed in (0, 1)}
+    chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
+    nothing = (arrays, pd.DataFrame())
+    with pytest.raises(InputError, match=r"saved models of adaptive .* trained on other data"):
+        make_predictor(episodes, splits, nothing, nothing, chosen, told, cohort_parameters())
+    protocol = told.protocol.model_copy(update={"scaling": "country"})
+    by_country = told.model_copy(update={"protocol": protocol})
+    with pytest.raises(InputError, match=r"protocol\.scaling: federated"):
+        make_predictor(episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters())
