@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER
+from ms_pfl.paradigms import STRATEGIES, strategy_name
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting import attrition, curve_figures, figures
 from ms_pfl.reporting.comparison_tables import (

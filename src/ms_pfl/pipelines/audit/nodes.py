@@ -79,7 +79,7 @@ def trainer(variant: str) -> Callable[..., pd.DataFrame]:
     ) -> pd.DataFrame:
         """Train, with a line a model on the console; returns predictions, named by variant."""
         from ms_pfl.console import TrainingProgress
-        from ms_pfl.evaluation.names import model_name
+        from ms_pfl.paradigms import model_name
         from ms_pfl.pipelines.preprocessing.nodes import split
         from ms_pfl.reporting.protocol import variant_name
         from ms_pfl.training.train import train

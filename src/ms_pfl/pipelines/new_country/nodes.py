@@ -50,7 +50,7 @@ def leave_countries_out(
     ``federated_models``: those of the run in which all took part, by ``federated_<strategy>``.
     """
     from ms_pfl.console import TrainingProgress
-    from ms_pfl.evaluation.names import model_name
+    from ms_pfl.paradigms import model_name
     from ms_pfl.studies.unseen_site.train import leave_one_out
 
     parameters = ParadigmParameters(

@@ -45,7 +45,7 @@ def trainer(paradigm: str, strategy: str) -> Callable[..., tuple[Any, ...]]:
     ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
         """Train, with progress on the console; returns predictions, history, models."""
         from ms_pfl.console import TrainingProgress
-        from ms_pfl.evaluation.names import model_name
+        from ms_pfl.paradigms import model_name
         from ms_pfl.training.train import train
 
         parameters = ParadigmParameters(
