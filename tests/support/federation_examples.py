@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.grids.base import LocalGrid, Node, SimulationGrid
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.rounds import federated_scaler, prepare

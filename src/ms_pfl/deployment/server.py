@@ -27,9 +27,8 @@ from ms_pfl.federation.checkpoints import (
     read_arrays,
     write_arrays,
 )
-from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, Context, Grid, RecordDict, ServerApp
-from ms_pfl.federation.grids.base import ClientError
 from ms_pfl.federation.grids.sites import Patience, SiteGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings

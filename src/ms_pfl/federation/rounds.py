@@ -23,7 +23,7 @@ from ms_pfl.federation.flower import (
     RecordDict,
     Strategy,
 )
-from ms_pfl.federation.grids.base import NamedGrid
+from ms_pfl.federation.grids.named import NamedGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, RoundsParameters
 from ms_pfl.federation.records import payload_bytes, record_to_sums, to_arrays, to_record

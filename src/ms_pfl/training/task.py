@@ -9,7 +9,7 @@ import numpy as np
 
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.grids.base import SimulationGrid
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings, StrategyParameters
 from ms_pfl.federation.partitions import FederationData

@@ -81,10 +81,10 @@ def train(
 
     Raises:
         InputError: tables or settings that cannot be used, or with which a training diverges.
-        ms_pfl.federation.grids.base.ClientError: a client failed; the error names its country.
+        ms_pfl.federation.exchange.ClientError: a client failed; the error names its country.
     """
-    from ms_pfl.federation.grids.base import Node
-    from ms_pfl.federation.grids.simulation import open_grid
+    from ms_pfl.federation.grids.named import Node
+    from ms_pfl.federation.grids.open import open_grid
     from ms_pfl.federation.partitions import federation_data, redrawn
     from ms_pfl.learning.training import resolve_device
     from ms_pfl.training.assembly import assemble, federated_starts, stamp_of

@@ -16,8 +16,8 @@ from ms_pfl.deployment.agreement import CohortAgreement, RefusalError, Software
 from ms_pfl.deployment.server import gather
 from ms_pfl.errors import InputError
 from ms_pfl.federation import client_app
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
-from ms_pfl.federation.grids.base import ClientError
 from ms_pfl.learning.networks import Network
 from site_examples import COUNTRIES, Sites
 

@@ -18,9 +18,10 @@ from federation_examples import (
 )
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.base import ClientError, LocalGrid, Node
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

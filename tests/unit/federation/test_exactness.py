@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from federation_examples import STRATEGIES, data_of, nodes_of, prepared, settings
 from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
@@ -28,7 +28,7 @@ from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.rounds import RoundState, run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning import models
+from ms_pfl.learning import networks
 from ms_pfl.learning.networks import AdaptiveDualBranchNet, build_model, get_arrays, set_arrays
 
 Vector = NDArray[np.float64]
@@ -219,7 +219,7 @@ def test_with_frozen_branches_the_dual_branch_net_is_fedavg_of_the_same_net(
     told = told.model_copy(update={"model": tiers})
     found = []
     for network in (FrozenBranch, SharedBranch):
-        monkeypatch.setattr(models, "AdaptiveDualBranchNet", network)
+        monkeypatch.setattr(networks, "AdaptiveDualBranchNet", network)
         found.append(federate(data, told, FedAvgParameters(epochs=2), 3)[-1])
     frozen, shared = found
     extension = {name for name in shared if name.startswith("extension.")}

@@ -9,9 +9,11 @@ import pytest
 
 from federation_examples import data_of, nodes_of, settings
 from ms_pfl.federation.client_app import prepare_content
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
-from ms_pfl.federation.grids.base import ClientError, LocalGrid, Node
-from ms_pfl.federation.grids.ray import assign
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.ray.layout import assign
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.records import record_to_sums
 from ms_pfl.federation.rounds import federated_scaler, prepare

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation import client_app, partitions
-from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict, name_message, take_identity
-from ms_pfl.federation.grids.base import ClientError, LocalGrid
-from ms_pfl.federation.grids.ray_layout import gpu_share, workers_on
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.ray.layout import gpu_share, workers_on
 from ms_pfl.federation.rounds import predict
 
 PLAN = RecordDict(

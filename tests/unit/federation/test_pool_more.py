@@ -16,9 +16,11 @@ from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids import ray as ray_grid
-from ms_pfl.federation.grids.base import LocalGrid
-from ms_pfl.federation.grids.ray import RayGrid, WorkerPool, worker_pool
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.ray import pool, shared_pool
+from ms_pfl.federation.grids.ray.grid import RayGrid
+from ms_pfl.federation.grids.ray.pool import WorkerPool
+from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.progress import FitProgress
 
@@ -28,10 +30,10 @@ AUTO = RayParameters(num_workers="auto", address=None)
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
     """Three cores and two GPUs, as far as Ray knows; it was not the pool that started Ray."""
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     ray.init(num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     assert ray.is_initialized(), "a cluster that was there before is left running"
     ray.shutdown()
 
@@ -84,7 +86,7 @@ def test_wrong_shares_are_refused(share: object) -> None:
 def test_the_workers_tell_how_far_they_are_and_compute_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ray_grid, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(pool, "_POLL_SECONDS", 0.02)
     data, told = data_of(), settings(batch_size=4)
     seen: list[dict[int, FitProgress]] = []
     with RayGrid(pool_of_three(), data, nodes_of(data)) as grid:
@@ -170,7 +172,7 @@ def test_a_cluster_that_is_busy_is_said(monkeypatch: pytest.MonkeyPatch) -> None
 
     other = Other.remote()
     assert ray.get(other.here.remote(), timeout=60)
-    monkeypatch.setattr(ray_grid, "_START_SECONDS", 4.0)
+    monkeypatch.setattr(pool, "_START_SECONDS", 4.0)
     with pytest.raises(InputError, match=r"^ray\.num_workers: [01] of 2 worker .* lower ray.num"):
         worker_pool(RayParameters(num_workers=2, address=None), "cpu")
     ray.kill(other)

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.grids import ray as ray_grid
-from ms_pfl.federation.grids import ray_start
-from ms_pfl.federation.grids.ray import worker_pool
+from ms_pfl.federation.grids.ray import shared_pool, start
+from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.parameters import RayParameters
 
 ONE = RayParameters(num_workers=1, address=None)
@@ -29,9 +28,9 @@ def long_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", None)
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     yield folder
-    ray_grid.shutdown()
+    shared_pool.shutdown()
 
 
 def test_a_long_folder_for_temporary_files_and_an_address_in_the_environment_do_no_harm(
@@ -45,7 +44,7 @@ def test_a_long_folder_for_temporary_files_and_an_address_in_the_environment_do_
     session = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
     assert len(str(session)) < 40
     assert stat.S_IMODE(session.stat().st_mode) == 0o700
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     assert not session.exists()
     assert list(long_folder.iterdir()) == []
 
@@ -56,7 +55,7 @@ def test_where_no_folder_can_be_had_each_is_named_with_the_reason(
     def refuse(prefix: str, dir: str) -> str:
         raise PermissionError(13, "Permission denied", dir)
 
-    monkeypatch.setattr(ray_start.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(start.tempfile, "mkdtemp", refuse)
     with pytest.raises(InputError) as caught:
         worker_pool(ONE, "cpu")
     text = str(caught.value)
@@ -81,17 +80,17 @@ def test_a_full_disk_is_passed_over(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     try:
-        folder = ray_start._session_folder()
+        folder = start._session_folder()
         assert short not in folder.parents
         assert list(short.iterdir()) == []
     finally:
-        ray_start._remove_folders()
+        start._remove_folders()
         shutil.rmtree(short)
     assert not folder.exists()
 
 
 def test_too_few_file_handles_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 128))
     with pytest.raises(InputError, match=r"at most 128 open files; raise the limit \(`ulimit -n"):
         worker_pool(ONE, "cpu")
@@ -113,7 +112,7 @@ def test_a_failing_start_names_its_cause_and_never_a_cluster(
     def fail(**options: object) -> None:
         raise error
 
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     monkeypatch.setattr(ray, "init", fail)
     with pytest.raises(InputError) as caught:
         worker_pool(ONE, "cpu")
@@ -123,7 +122,7 @@ def test_a_failing_start_names_its_cause_and_never_a_cluster(
     assert text.endswith("--params=ray.num_workers=0 gives the same results")
     assert "cluster" not in text
     assert "\n" not in text
-    assert ray_start._folders == []
+    assert start._folders == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_a_failing_start_names_its_cause_and_never_a_cluster(
     ],
 )
 def test_a_cluster_that_cannot_be_joined(address: str, words: str) -> None:
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     with pytest.raises(InputError) as caught:
         worker_pool(RayParameters(num_workers=1, address=address), "cpu")
     assert words in str(caught.value)
@@ -146,5 +145,5 @@ def test_an_end_of_the_process_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None
     def fail() -> None:
         raise OSError(28, "No space left on device", os.devnull)
 
-    monkeypatch.setattr(ray_grid, "shutdown", fail)
-    ray_grid._shutdown_at_exit()
+    monkeypatch.setattr(shared_pool, "shutdown", fail)
+    shared_pool._shutdown_at_exit()

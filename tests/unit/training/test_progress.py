@@ -14,7 +14,7 @@ from rich.console import Console
 from federation_examples import SIZES, data_of, nodes_of
 from ms_pfl import console
 from ms_pfl.console import TrainingProgress
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.progress import FitProgress
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.programs.alone import _Watch

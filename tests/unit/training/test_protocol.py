@@ -22,7 +22,7 @@ from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import _Client, _PreparedRows
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
     ClientSettings,

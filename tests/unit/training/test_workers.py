@@ -17,10 +17,14 @@ import ray
 
 from federation_examples import data_of, initial, nodes_of, prepared, settings, tables
 from ms_pfl.errors import InputError
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ClientApp
-from ms_pfl.federation.grids import ray as ray_grid
-from ms_pfl.federation.grids.base import ClientError, LocalGrid, SimulationGrid
-from ms_pfl.federation.grids.ray import RayGrid, WorkerPool, worker_pool
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.ray import shared_pool
+from ms_pfl.federation.grids.ray.grid import RayGrid
+from ms_pfl.federation.grids.ray.pool import WorkerPool
+from ms_pfl.federation.grids.ray.shared_pool import worker_pool
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import FedAvgParameters, RayParameters, RoundsParameters
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
@@ -35,7 +39,7 @@ TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "
 @pytest.fixture(scope="module", autouse=True)
 def _end() -> Iterator[None]:
     yield
-    ray_grid.shutdown()
+    shared_pool.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +223,7 @@ def test_a_lost_node_may_have_had_more_workers_than_one_may_die_times() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, settings("adaptive"))
         expected = trained_arrays(grid)
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     pool = worker_pool(asked(4), "cpu")
     pids = [ray.get(worker.pid.remote()) for worker in pool.workers]
     with RayGrid(pool, data, nodes_of(data)) as grid:
@@ -236,7 +240,7 @@ def test_a_new_pool_of_one_worker_gives_the_same_bits(here: Study) -> None:
 
 
 def test_an_address_without_a_cluster_is_said() -> None:
-    ray_grid.shutdown()
+    shared_pool.shutdown()
     with pytest.raises(
         InputError, match=r"ray.address: no Ray cluster answers at '127\.0\.0\.1:1'"
     ):

@@ -12,7 +12,8 @@ import numpy as np
 
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.base import NamedGrid, SimulationGrid
+from ms_pfl.federation.grids.named import NamedGrid
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.records import payload_bytes, to_record

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from ms_pfl.federation.checkpoints import Checkpoints
-from ms_pfl.federation.grids.base import NamedGrid
+from ms_pfl.federation.grids.named import NamedGrid
 from ms_pfl.federation.parameters import ClientSettings, RoundsParameters, StrategyParameters
 from ms_pfl.federation.records import to_record
 from ms_pfl.federation.rounds import Federation, federated_scaler, predict, prepare, run_rounds

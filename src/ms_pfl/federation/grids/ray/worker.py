@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ms_pfl.federation.flower import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grids.base import Answers, ClientHost
+from ms_pfl.federation.grids.host import Answers, ClientHost
 from ms_pfl.federation.records import traveling
 
 

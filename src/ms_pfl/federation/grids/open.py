@@ -1,10 +1,12 @@
-"""Opens the grid that the configuration asks for."""
+"""Open the grid of a simulation that the configuration asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ms_pfl.federation.grids.base import LocalGrid, Node, SimulationGrid
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.learning.parameters import Device
@@ -19,6 +21,7 @@ def open_grid(
     """
     if parameters.num_workers == 0:
         return LocalGrid(data, nodes)
-    from ms_pfl.federation.grids.ray import RayGrid, worker_pool
+    from ms_pfl.federation.grids.ray.grid import RayGrid
+    from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 
     return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)

@@ -1,39 +1,31 @@
-"""RayGrid: Flower's Grid on a pool of Ray workers that lives as long as the process.
+"""A pool of Ray workers on which the runs of RayGrids come and go.
 
-Each worker owns some nodes of a run and keeps their contexts. A round's messages to one worker
-travel in one remote call; arrays that several messages carry go into the object store once. Rows
-go to a worker once and serve all trainings over the same data. While workers compute, they are
-asked twice a second how far their fits are.
-
-What a message changes in a client's state comes back with its reply. So a worker that dies can be
-replaced: the new one gets the rows and the states as they were, and does the same work again, with
-the same bits.
+Rows go to a worker once and serve all trainings over the same data. What a message changes in a
+client's state comes back with its reply. So a worker that dies can be replaced: the new one gets
+the rows and the states as they were, and does the same work again, with the same bits.
 """
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.flower import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grids.base import Answers, ClientError, MakeApp, Node, SimulationGrid, States
-from ms_pfl.federation.grids.ray_layout import assign, gpu_share, workers_on
-from ms_pfl.federation.grids.ray_start import start_ray, stop_ray
-from ms_pfl.federation.grids.ray_worker import Parcel, RayClientHost, Slot
-from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.flower import ArrayRecord
+from ms_pfl.federation.grids.host import MakeApp, States
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.ray.layout import assign
+from ms_pfl.federation.grids.ray.worker import RayClientHost
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.progress import FitProgress
-from ms_pfl.learning.parameters import Device
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.5
@@ -61,12 +53,19 @@ class WorkerPool:
         workers: number of worker processes.
         gpu_share: GPUs of each of them, or a part of one.
         make_app: makes the workers' ClientApp; see :class:`ClientHost`.
+        on_give_up: called with the pool after :meth:`give_up` has ended its workers.
 
     Raises:
         InputError: the cluster has no room for them now.
     """
 
-    def __init__(self, workers: int, gpu_share: float, make_app: MakeApp = make_client_app) -> None:
+    def __init__(
+        self,
+        workers: int,
+        gpu_share: float,
+        make_app: MakeApp = make_client_app,
+        on_give_up: Callable[[WorkerPool], None] = lambda _: None,
+    ) -> None:
         """Start the workers and wait for them; Ray runs already."""
         import ray
 
@@ -75,7 +74,7 @@ class WorkerPool:
         self._death = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
         self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
-        self._make_app = make_app
+        self._make_app, self._on_give_up = make_app, on_give_up
         self.workers = [self._start() for _ in range(workers)]
         self.stopped = False
         self._run_ids = itertools.count(1)
@@ -269,161 +268,10 @@ class WorkerPool:
     def give_up(self) -> None:
         """End the worker processes at once; the next training starts new ones."""
         self.stop()
-        if _state.pool is self:
-            shutdown()
+        self._on_give_up(self)
 
     def stop(self) -> None:
         """End the worker processes."""
         self.stopped = True
         for worker in self.workers if self._ray.is_initialized() else ():
             self._ray.kill(worker)
-
-
-class RayGrid(SimulationGrid):
-    """The clients on the workers of a pool."""
-
-    def __init__(self, pool: WorkerPool, data: FederationData, nodes: Iterable[Node]) -> None:
-        """Begin a run over the nodes, which are countries of the data."""
-        super().__init__(nodes)
-        self._pool = pool
-        self._run_id, self._owners = pool.open(data, self.nodes, self._states)
-        self._fits: dict[int, FitProgress] = {}
-        self._asked: dict[int, Any] = {}
-
-    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
-        put: dict[int, Any] = {}
-        parcels: dict[int, list[Parcel]] = {}
-        arguments: dict[int, dict[int, int]] = {}
-        for index, message in items:
-            owner = self._owners[message.metadata.dst_node_id]
-            slots = arguments.setdefault(owner, {})
-            records: dict[str, Any] = {}
-            for name, record in message.content.items():
-                if isinstance(record, ArrayRecord):
-                    if id(record) not in put:
-                        put[id(record)] = self._pool.put(record)
-                    records[name] = Slot(slots.setdefault(id(record), len(slots)))
-                else:
-                    records[name] = record
-            bare = Message(RecordDict(), metadata=message.metadata)
-            parcels.setdefault(owner, []).append(Parcel(index, bare, records))
-
-        def answer(owner: int) -> Any:
-            records = [put[key] for key in arguments[owner]]
-            return self._pool.workers[owner].answer.remote(self._run_id, parcels[owner], *records)
-
-        meanwhile = self._tell if self._listener is not None else None
-        parts = self._pool.on_workers(dict.fromkeys(sorted(parcels), answer), timeout, meanwhile)
-        answers = Answers({}, {})
-        for part in parts.values():
-            answers.replies.update(part.replies)
-            answers.changes.update(part.changes)
-        return answers
-
-    def _tell(self) -> None:
-        self._fits |= self._pool.progress(self._run_id, self._asked)
-        if self._listener is not None and self._fits:
-            self._listener(dict(self._fits))
-
-    def _restore(self, states: States) -> None:
-        def restore(number: int) -> Any:
-            mine = {i: state for i, state in states.items() if self._owners[i] == number}
-            return self._pool.workers[number].restore.remote(self._run_id, mine)
-
-        self._pool.on_workers(dict.fromkeys(sorted(set(self._owners.values())), restore))
-
-    def close(self) -> None:
-        """Drop the contexts of this run; the workers stay."""
-        self._states.clear()
-        if not self._pool.stopped:
-            self._pool.close(self._run_id)
-
-
-@dataclass
-class _State:
-    pool: WorkerPool | None = None
-    key: tuple[RayParameters, bool] | None = None
-    cores: int = 0
-    started_ray: bool = False
-
-
-_state = _State()
-_lock = threading.RLock()
-
-
-def worker_pool(
-    parameters: RayParameters, device: Device, countries: int | None = None
-) -> WorkerPool:
-    """The pool of this process: started at the first call, and anew when its settings change.
-
-    Args:
-        parameters: where Ray is and how many workers there should be.
-        device: what the clients compute on; ``cpu`` leaves GPUs to others.
-        countries: ``num_workers: auto`` starts no more workers than these; None: one a core. A
-            pool that has fewer, though there are cores, is replaced.
-
-    Raises:
-        InputError: Ray does not start, no cluster answers at the address, or it has no room for
-            the workers.
-    """
-    key = (parameters, device == "cpu")
-    with _lock:
-        pool = _state.pool
-        if pool is not None and _state.key == key:
-            enough = _state.cores if countries is None else min(countries, _state.cores)
-            if parameters.num_workers != "auto" or len(pool.workers) >= enough:
-                return pool
-        if pool is not None:
-            shutdown()
-        import ray
-
-        if not ray.is_initialized():
-            start_ray(parameters)
-            _state.started_ray = True
-            atexit.register(_shutdown_at_exit)
-        try:
-            resources = ray.cluster_resources()
-            _state.cores = cores = int(resources.get("CPU", 1))
-            workers = min(cores, countries or cores)
-            if parameters.num_workers != "auto":
-                workers = parameters.num_workers
-            if workers > cores:
-                raise InputError(
-                    f"ray.num_workers is {workers}, but Ray has {cores} CPU cores; lower it"
-                )
-            gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-            share = gpu_share(workers, gpus)
-            if gpus and parameters.gpus_per_worker != "auto":
-                share = parameters.gpus_per_worker
-            if gpus and workers > (room := workers_on(gpus, share)):
-                raise InputError(
-                    f"ray.gpus_per_worker is {share:g}, which leaves room for {room} workers on "
-                    f"{gpus} GPUs, not for {workers}; lower it or ray.num_workers, or set auto"
-                )
-            _state.pool, _state.key = WorkerPool(workers, share), key
-        except BaseException:
-            shutdown()
-            raise
-        return _state.pool
-
-
-def shutdown() -> None:
-    """End the workers, and Ray if it was started here. Safe to call at any time."""
-    with _lock:
-        import ray
-
-        pool, _state.pool, _state.key = _state.pool, None, None
-        if pool is not None:
-            pool.stopped = True
-        if _state.started_ray:
-            _state.started_ray = False
-            atexit.unregister(_shutdown_at_exit)
-            stop_ray()
-        elif pool is not None and ray.is_initialized():
-            pool.stop()
-
-
-def _shutdown_at_exit() -> None:
-    """End Ray when the process ends, whatever happens: the run has its result already."""
-    with suppress(Exception):
-        shutdown()
