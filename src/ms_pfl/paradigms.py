@@ -97,6 +97,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("fedadam", "FedAdam"),
         Strategy("fedyogi", "FedYogi"),
         Strategy("fedadagrad", "FedAdagrad"),
+        Strategy("logistic", "logistic regression", learner="logistic", family="further"),
     )
 }
 # In the order of the tables. Colors: Okabe and Ito's palette, told apart by color-blind readers,
@@ -105,17 +106,20 @@ PARADIGMS: dict[str, Paradigm] = {
     row.name: row
     for row in (
         Paradigm(
-            "centralized", "Centralized", "#E69F00", "pooled", ("pooled",),
+            "centralized", "Centralized", "#E69F00", "pooled", ("pooled", "logistic"),
             program="centralized:centralized", between_sites=False,
         ),
-        Paradigm("local", "Local", "#D55E00", "local", ("none",), program="local:local"),
+        Paradigm("local", "Local", "#D55E00", "local", ("none", "logistic"), program="local:local"),
         Paradigm(
-            "federated", "Federated", "#56B4E9", "global", _FEDERATED,
+            "federated", "Federated", "#56B4E9", "global", (*_FEDERATED, "logistic"),
             program="federated:federated", rounds=True,
         ),
-        Paradigm("recalibrated", "Recalibrated", "#8C8C8C", "recalibrated", _FEDERATED),
         Paradigm(
-            "recalibrated_slope", "Recalibrated with slope", "#5F5F5F", "recalibrated", _FEDERATED
+            "recalibrated", "Recalibrated", "#8C8C8C", "recalibrated", (*_FEDERATED, "logistic")
+        ),
+        Paradigm(
+            "recalibrated_slope", "Recalibrated with slope", "#5F5F5F", "recalibrated",
+            (*_FEDERATED, "logistic"),
         ),
         Paradigm(
             "fine_tuned", "Fine-tuned", "#009E73", "personalized", _FEDERATED,
@@ -124,6 +128,21 @@ PARADIGMS: dict[str, Paradigm] = {
         Paradigm(
             "adaptive", "Adaptive", "#CC79A7", "personalized", _FEDERATED,
             program="federated:federated", method="partial:DualBranch", rounds=True,
+        ),
+        Paradigm(
+            "private_intercept", "Private intercept", "#0072B2", "personalized", ("fedavg",),
+            program="federated:federated", method="private_intercept:PrivateIntercept",
+            rounds=True, family="further",
+        ),
+        Paradigm(
+            "proximal_copy", "Proximal copy", "#7F3C8D", "personalized", ("fedavg",),
+            program="federated:federated", method="proximal_copy:ProximalCopy",
+            rounds=True, family="further",
+        ),
+        Paradigm(
+            "scaffold", "SCAFFOLD", "#3969AC", "global", ("fedavg",),
+            program="federated:federated", method="scaffold:Scaffold",
+            rounds=True, family="further",
         ),
     )
 }  # fmt: skip

@@ -20,4 +20,3 @@ SCOPES = {
     "weighted": "size-weighted",
     "country": "by country",
 }
-

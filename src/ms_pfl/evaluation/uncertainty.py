@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +15,6 @@ import pandas as pd
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.checks import FIT
 from ms_pfl.evaluation.names import HIGHER_IS_BETTER, SCOPES
-from ms_pfl.paradigms import family_of, is_recalibrated, models_in_order, planned_pairs
 from ms_pfl.evaluation.replicates import (
     Estimand,
     FitReplicates,
@@ -24,6 +23,7 @@ from ms_pfl.evaluation.replicates import (
     intervals,
     replicate_fit,
 )
+from ms_pfl.paradigms import family_of, is_recalibrated, models_in_order, planned_pairs
 
 Model = tuple[str, str]
 _Result = TypeVar("_Result")
@@ -205,7 +205,9 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
     table = pd.DataFrame.from_records(records, columns=DIFFERENCES_COLUMNS)
     # whether recalibration helps is another question than whether personalization does
     recalibrated = table["paradigm"].map(is_recalibrated)
-    further = [family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)]
+    further = [
+        family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)
+    ]
     family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
     for name in ("p", "wilcoxon_p"):
         table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)

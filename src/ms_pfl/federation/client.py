@@ -25,7 +25,7 @@ from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.records import record_to_scaler, to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning.learners import Learner, LogisticLearner, NetworkLearner
-from ms_pfl.learning.networks import Network, build_network
+from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
@@ -86,6 +86,13 @@ def method_of(settings: ClientSettings) -> Method:
     kind = method_class(settings.paradigm)
     own = None if kind.settings is None else kind.settings.model_validate(settings.method)
     return kind(settings.network, own)
+
+
+def shared_names(settings: ClientSettings, n_features: int) -> frozenset[str]:
+    """Return the names of the arrays of the model that a method shares."""
+    method = method_of(settings)
+    network = build_network(method.kind, n_features, settings.network, 0, 0)
+    return frozenset(method.shared(get_arrays(network)))
 
 
 def learner_of(settings: ClientSettings, device: torch.device) -> Learner:

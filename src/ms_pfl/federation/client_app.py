@@ -18,37 +18,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ms_pfl.federation.client import (
     Client,
     LoadPartition,
     Metrics,
-    NotKeptError,
     PreparedRows,
 )
 from ms_pfl.federation.flower import (
+    ArrayRecord,
     ClientApp,
-    ConfigRecord,
     Context,
     Message,
     MetricRecord,
     Mod,
     RecordDict,
 )
-from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.progress import FitProgress
-from ms_pfl.federation.records import scaler_to_record, to_arrays, to_record
-from ms_pfl.federation.scaler import Scaler
-from ms_pfl.federation.sums import SCALER, sums_of_rows
+from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
 from ms_pfl.learning.scoring import Score, probabilities, score_logits
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import EpochRecord, Fit, TrainingDivergedError, fit
-from ms_pfl.personalization.method import SHARED
-
-__all__ = ["NotKeptError", "make_client_app", "prepare_content"]
+from ms_pfl.personalization.method import SHARED, Arrays
 
 OnProgress = Callable[[Context, FitProgress], None]
 
@@ -81,7 +76,7 @@ def make_client_app(
             model = to_arrays(message.content[SHARED])
             train = client.data.train
             answer = sums_of_rows(question, model, client.scaled(train), train.y)
-        return _reply(message, {"sums": to_record(answer)})
+        return _reply(message, {SUMS: to_record(answer)})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -180,6 +175,7 @@ def make_client_app(
         if client.settings.logistic is not None:
             scored = _score_logistic(client, shared)
             metrics: Metrics = {
+                "num-examples": len(client.rows.train),
                 "num-validation": scored.n,
                 "loss-sum": scored.loss_sum,
                 "roc-auc": scored.roc_auc,
@@ -213,12 +209,13 @@ def make_client_app(
     return app
 
 
-def _fit_logistic(client: Client) -> tuple[Fit, dict[str, object]]:
+def _fit_logistic(client: Client) -> tuple[Fit, Arrays]:
     """A logistic regression on the client's own rows, step by step."""
     assert client.settings.logistic is not None
     train = client.data.train
     x = client.scaled(train)
-    records, arrays = [], logistic.start(client.n_features)
+    records: list[EpochRecord] = []
+    arrays: Arrays = logistic.start(client.n_features)
     began = time.perf_counter()
     fitted = logistic.steps(
         client.n_features, lambda held: logistic.sums(held, x, train.y), client.settings.logistic
@@ -230,27 +227,14 @@ def _fit_logistic(client: Client) -> tuple[Fit, dict[str, object]]:
     return Fit(len(records), tuple(records)), arrays
 
 
-def _score_logistic(client: Client, arrays: dict[str, object]) -> Score:
+def _score_logistic(client: Client, arrays: Arrays) -> Score:
     split = client.selection_split()
     return score_logits(logistic.logits(arrays, client.scaled(split)), split.y)
 
 
-def prepare_content(
-    settings: ClientSettings, seed: int, scaler: Scaler, after_round: int = 0
-) -> RecordDict:
-    """The content of a ``query.prepare`` message.
-
-    ``after_round``: the round to go on from, where the clients keep their private state.
-    """
-    config = ConfigRecord(
-        {"seed": seed, "settings": settings.model_dump_json(), "after-round": after_round}
-    )
-    return RecordDict({"config": config, "scaler": scaler_to_record(scaler)})
-
-
 def _reply(
     message: Message,
-    records: dict[str, object] | None = None,
+    records: Mapping[str, ArrayRecord] | None = None,
     metrics: Metrics | None = None,
 ) -> Message:
     content = RecordDict()

@@ -92,7 +92,6 @@ StrategyParameters = (
     | FedAdamParameters
     | FedYogiParameters
     | FedAdagradParameters
-    | LogisticParameters
 )
 
 
@@ -107,16 +106,16 @@ class StrategiesParameters(Section):
     logistic: LogisticParameters
 
     def of(self, strategy: str) -> StrategyParameters:
-        """The settings of one strategy.
+        """The settings of one strategy that trains in rounds.
 
         Raises:
             InputError: there is no such strategy.
         """
-        if strategy not in type(self).model_fields:
-            known = ", ".join(type(self).model_fields)
-            raise InputError(f"there is no strategy {strategy!r}; there are: {known}")
-        parameters: StrategyParameters = getattr(self, strategy)
-        return parameters
+        found = getattr(self, strategy, None)
+        if not isinstance(found, StrategyParameters):
+            known = [name for name, own in self if isinstance(own, StrategyParameters)]
+            raise InputError(f"there is no strategy {strategy!r}; there are: {', '.join(known)}")
+        return found
 
 
 class RoundsParameters(Section):

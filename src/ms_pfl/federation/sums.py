@@ -19,6 +19,8 @@ from ms_pfl.federation.scaler import ScalerSums
 from ms_pfl.learning import logistic
 
 Arrays = Mapping[str, np.ndarray]
+SUMS = "sums"
+"""The record of an answer."""
 SCALER, LOGISTIC = "scaler", "logistic"
 NAMES = {
     SCALER: frozenset({"n", "sum", "sum-of-squares"}),
@@ -68,5 +70,5 @@ def sum_over_sites(
     if model is not None:
         content["arrays"] = to_record(model)
     answers = ask(grid, "query.sums", dict.fromkeys(grid.node_ids(seed), content))
-    parts = [to_arrays(answer["sums"]) for answer in answers.values()]
+    parts = [to_arrays(answer[SUMS]) for answer in answers.values()]
     return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}

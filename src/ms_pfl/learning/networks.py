@@ -108,7 +108,9 @@ class AdaptiveDualBranchNet(Network):
     19,392 personal ones.
     """
 
-    def __init__(self, n_features: int, parameters: NetworkParameters, extension_depth: int) -> None:
+    def __init__(
+        self, n_features: int, parameters: NetworkParameters, extension_depth: int
+    ) -> None:
         """With torch's initial weights, from its global random state."""
         super().__init__(parameters.dropout)
         self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)

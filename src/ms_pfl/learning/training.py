@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning.networks import Network, get_arrays, set_arrays
-from ms_pfl.learning.parameters import Device, PlateauParameters, OptimizerParameters
+from ms_pfl.learning.parameters import Device, OptimizerParameters, PlateauParameters
 from ms_pfl.learning.scoring import Rows, Score, score
 
 

@@ -78,9 +78,14 @@ class Work:
         """Return copies of a network's arrays."""
         return get_arrays(network)
 
-    def pull(self, towards: Arrays) -> Proximal | None:
+    def pull(self, shared: Arrays) -> Proximal | None:
         """Return FedProx's term, where the strategy has one."""
-        return Proximal(self.mu, towards) if self.mu > 0 else None
+        return self.towards(shared, self.mu)
+
+    @staticmethod
+    def towards(reference: Arrays, mu: float) -> Proximal | None:
+        """Return the term ``mu / 2 ||w - reference||^2``; None where ``mu`` is 0."""
+        return Proximal(mu, reference) if mu > 0 else None
 
     def train(
         self,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ms_pfl.paradigms import color_of, model_key, paradigm_name, strategy_name
 from ms_pfl.evaluation.net_benefit import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import color_of, model_key, paradigm_name, strategy_name
 from ms_pfl.reporting.figures import INK, short_name, styled
 
 if TYPE_CHECKING:

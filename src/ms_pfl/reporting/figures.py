@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import pandas as pd
 
-from ms_pfl.paradigms import model_key, models_in_order, paradigm_name, strategy_name, trains_in_rounds
+from ms_pfl.paradigms import (
+    model_key,
+    models_in_order,
+    paradigm_name,
+    strategy_name,
+    trains_in_rounds,
+)
 from ms_pfl.reporting.fonts import use_fitting_fonts, without_glyph_warnings
 
 if TYPE_CHECKING:

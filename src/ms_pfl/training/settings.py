@@ -86,9 +86,9 @@ class _Settings(Section):
         Raises:
             pydantic.ValidationError: its own settings cannot be used.
         """
-        own = self.only.get(Training(paradigm, strategy).name)
+        own = self.only.get(Training(paradigm, strategy).name, {})
         told = self.model_dump(exclude={"only"})
-        return self if not self.only else type(self).model_validate(_merged(told, own or {}))
+        return self if not self.only else type(self).model_validate(_merged(told, own))
 
     def sections_of(self, paradigm: str, strategy: str) -> dict[str, Any]:
         """Return what decides a training's result, as JSON has it: for its digest.
@@ -113,8 +113,10 @@ def _merged(told: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(told)
     for name, value in own.items():
         section = merged.get(name)
-        both = isinstance(value, Mapping) and isinstance(section, Mapping)
-        merged[name] = _merged(section, value) if both else value
+        if isinstance(value, Mapping) and isinstance(section, Mapping):
+            merged[name] = _merged(section, value)
+        else:
+            merged[name] = value
     return merged
 
 

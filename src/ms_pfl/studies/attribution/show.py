@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ms_pfl.paradigms import color_of, model_name, models_in_order
 from ms_pfl.names import listed
+from ms_pfl.paradigms import color_of, model_name, models_in_order
 from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.studies.attribution.compare import (
     GLOBAL,

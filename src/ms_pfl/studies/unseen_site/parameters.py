@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ms_pfl.config import Section
-from ms_pfl.federation.parameters import StrategiesParameters
+from ms_pfl.paradigms import trainings
 from ms_pfl.yaml_text import YamlText, texts_in
 
 
 class NewCountryParameters(Section):
     """Countries that are left out of a federation and arrive later."""
 
-    strategy: str = Field(description="of the federations, a key of strategies")
+    strategy: str = Field(description="of the federations, a key of training.strategies")
     countries: Annotated[int, Field(ge=1)] | Literal["all"] | tuple[YamlText, ...] = Field(
         description="to leave out, one after the other: names, so many of the largest, or all"
     )
@@ -29,7 +29,8 @@ class NewCountryParameters(Section):
 
     @model_validator(mode="after")
     def _are_known_and_rise(self) -> Self:
-        if self.strategy not in (known := StrategiesParameters.model_fields):
+        known = [training.strategy for training in trainings("study", paradigm="federated")]
+        if self.strategy not in known:
             raise ValueError(
                 f"Parameter 'new_country.strategy': there is no strategy {self.strategy!r}; there "
                 f"are: {', '.join(known)}"
