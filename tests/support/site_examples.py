@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from in_process_flower import Flower, Happening, config_of
@@ -12,6 +13,7 @@ from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.deployment.server import run
 from ms_pfl.deployment.settings import ServerSettings, read_parameters
+from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.tables import read_folder
@@ -113,3 +115,22 @@ class Sites:
             for path in sorted((self.site(country) / training).glob("predictions.*.parquet"))
         ]
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+
+
+KEYS = ["seed", "country", "patient_id", "episode_id", "split", "label"]
+
+
+def assert_same(sites: Sites, training: str, outcome: Outcome) -> None:
+    """The sites' predictions and all models are those of the simulation, to the bit."""
+    there = sites.predictions(training).sort_values(KEYS)
+    here = outcome.predictions.sort_values(KEYS)
+    assert there[KEYS].astype(str).to_numpy().tolist() == here[KEYS].astype(str).to_numpy().tolist()
+    assert there["probability"].to_numpy().tobytes() == here["probability"].to_numpy().tobytes()
+    arrays: dict[str, np.ndarray] = {}
+    for country in COUNTRIES:
+        for path in (sites.site(country) / training).glob("models.*.safetensors"):
+            arrays |= read_arrays(path)[0]
+    wanted = {name: array for name, array in outcome.models.items() if name != "stamp"}
+    assert arrays.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert arrays[name].tobytes() == array.tobytes(), name

@@ -20,7 +20,7 @@ from ms_pfl.cohort.custom.table import own_episodes, read_file
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.errors import InputError
-from ms_pfl.registry.ingest.columns import Origin
+from ms_pfl.registry.ingest.refusals import Origin
 
 CSV = """hospital,outcome,sex,age,smoker,grade
 Ghent,worse,f,61,true,1

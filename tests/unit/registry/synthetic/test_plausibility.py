@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_synthetic import parameters, tables
-from test_synthetic_parts import NAMES, rng
 
 from ms_pfl.registry.contract import FUNCTIONAL_SYSTEMS
 from ms_pfl.registry.synthetic import disease as synthetic_disease
@@ -24,6 +22,7 @@ from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.people import People, draw_people
 from ms_pfl.registry.synthetic.simulation import _courses
 from ms_pfl.registry.synthetic.treatment import DRUGS, NONE, decide
+from synthetic_examples import NAMES, parameters, rng, tables
 
 DAY = pd.Timedelta(days=1)
 # First approval in the EU or US (natalizumab: its return).

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_synthetic import KNOBS, parameters
 
 from ms_pfl.registry.synthetic import clinic as synthetic_clinic
 from ms_pfl.registry.synthetic.clinic import (
@@ -38,17 +37,12 @@ from ms_pfl.registry.synthetic.disease import (
 )
 from ms_pfl.registry.synthetic.parameters import Heterogeneity
 from ms_pfl.registry.synthetic.people import People, draw_people
-from ms_pfl.registry.synthetic.treatment import DRUGS, NONE, choose_drugs
-
-NAMES = [drug.name for drug in DRUGS]
+from ms_pfl.registry.synthetic.treatment import NONE, choose_drugs
+from synthetic_examples import KNOBS, NAMES, parameters, rng
 
 
 def knobs(**values: float) -> Heterogeneity:
     return Heterogeneity(**(dict.fromkeys(KNOBS, 0.0) | values))
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def test_sizes_are_the_published_shape_at_full_size() -> None:

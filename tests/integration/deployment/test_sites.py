@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,26 +13,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.flower import Message
 from ms_pfl.federation.grids.sites import SiteLostError
-from ms_pfl.training.outcome import Outcome
-from site_examples import COUNTRIES, Sites
-
-KEYS = ["seed", "country", "patient_id", "episode_id", "split", "label"]
-
-
-def assert_same(sites: Sites, training: str, outcome: Outcome) -> None:
-    """The sites' predictions and all models are those of the simulation, to the bit."""
-    there = sites.predictions(training).sort_values(KEYS)
-    here = outcome.predictions.sort_values(KEYS)
-    assert there[KEYS].astype(str).to_numpy().tolist() == here[KEYS].astype(str).to_numpy().tolist()
-    assert there["probability"].to_numpy().tobytes() == here["probability"].to_numpy().tobytes()
-    arrays: dict[str, np.ndarray] = {}
-    for country in COUNTRIES:
-        for path in (sites.site(country) / training).glob("models.*.safetensors"):
-            arrays |= read_arrays(path)[0]
-    wanted = {name: array for name, array in outcome.models.items() if name != "stamp"}
-    assert arrays.keys() == wanted.keys()
-    for name, array in wanted.items():
-        assert arrays[name].tobytes() == array.tobytes(), name
+from site_examples import COUNTRIES, Sites, assert_same
 
 
 def test_the_adaptive_paradigm(sites: Sites) -> None:

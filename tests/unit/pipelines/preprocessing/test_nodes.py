@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from rich import get_console
-from test_parameters import load
 
 from ms_pfl.console import show_prevalence
 from ms_pfl.parameters import Parameters
@@ -16,6 +15,7 @@ from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import simulate
+from parameter_examples import load
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,34 +13,11 @@ from ms_pfl.registry import schemas
 from ms_pfl.registry.contract import CONTRACT, EDSS_SCALE
 from ms_pfl.registry.ingest.tables import RegistryTables, check
 from ms_pfl.registry.synthetic.countries import COUNTRIES
-from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import second_ratings, simulate, simulate_country
 from ms_pfl.registry.synthetic.summary import measure
+from synthetic_examples import KNOBS, parameters, tables
 
-KNOBS = tuple(Heterogeneity.model_fields)
 YEAR = pd.Timedelta(days=365.25)
-
-
-def parameters(n: int, knobs: dict[str, float] | float = 1.0, **other: Any):
-    values = {
-        "n_patients": n,
-        "min_patients_per_country": 3,
-        "seed": 11,
-        "data_cut": "2024-12-31",
-        "follow_up_years": 9.5,
-        "visits_per_year": 1.17,
-        "relapse_rate": 0.85,
-        "progression_rate": 0.026,
-        "secondary_progression_rate": 0.25,
-        "treatment_start_rate": 1.8,
-        "heterogeneity": knobs if isinstance(knobs, dict) else dict.fromkeys(KNOBS, knobs),
-    }
-    return SyntheticRegistryParameters.model_validate(values | other)
-
-
-@functools.cache
-def tables(n: int, knob: float = 1.0) -> RegistryTables:
-    return simulate(parameters(n, knob))
 
 
 def per_patient(t: RegistryTables) -> pd.DataFrame:
