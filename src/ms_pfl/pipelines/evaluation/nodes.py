@@ -58,18 +58,19 @@ def compare_models(
     test: pd.DataFrame,
     summary: pd.DataFrame,
     comparison: ComparisonParameters,
-    protocol: ProtocolParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
+    from ms_pfl.evaluation.bootstrap import draw_patients
+    from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.net_benefit import decision_curves
-    from ms_pfl.evaluation.uncertainty import differences, estimate, replicate_models
+    from ms_pfl.evaluation.uncertainty import add_intervals, planned_differences
 
-    drawn = (comparison.replicates, comparison.seed, protocol.same_test_rows)
-    bootstrap = replicate_models(test, *drawn)
+    draws = draw_patients(test, comparison.replicates, comparison.seed)
+    estimates = evaluate(test, ("pooled", "country"), draws)
     return (
-        estimate(summary, bootstrap),
-        differences(bootstrap),
-        decision_curves(test, comparison.thresholds, *drawn),
+        add_intervals(summary, estimates),
+        planned_differences(estimates),
+        decision_curves(test, comparison.thresholds, draws),
     )
 
 
@@ -77,19 +78,15 @@ def compare_subgroups(
     test: pd.DataFrame,
     episodes: pd.DataFrame,
     comparison: ComparisonParameters,
-    protocol: ProtocolParameters,
 ) -> pd.DataFrame:
     """Score centralized, local and the FedAvg models by sex, age band, course and treatment."""
     from ms_pfl.cohort.subgroups import assign_subgroups
+    from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.subgroups import score_subgroups
 
-    return score_subgroups(
-        test[test["strategy"].isin(SUBGROUP_STRATEGIES)],
-        assign_subgroups(episodes),
-        comparison.replicates,
-        comparison.seed,
-        protocol.same_test_rows,
-    )
+    chosen = test[test["strategy"].isin(SUBGROUP_STRATEGIES)]
+    draws = draw_patients(chosen, comparison.replicates, comparison.seed)
+    return score_subgroups(chosen, assign_subgroups(episodes), draws)
 
 
 def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

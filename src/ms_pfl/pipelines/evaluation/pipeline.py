@@ -29,7 +29,6 @@ def create_pipeline() -> Pipeline:
     """From ``*.predictions`` and ``episodes`` to the tables that the report is made from."""
     predictions = outputs_of("predictions")
     federated = {name: data for name, data in predictions.items() if data.startswith("federated.")}
-    settings = ["params:comparison", "params:protocol"]
     return Pipeline(
         [
             Node(
@@ -56,13 +55,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 func=compare_models,
-                inputs=["test_predictions", "summary", *settings],
+                inputs=["test_predictions", "summary", "params:comparison"],
                 outputs=["estimates", "differences", "net_benefit"],
                 name="compare_models",
             ),
             Node(
                 func=compare_subgroups,
-                inputs=["test_predictions", "episodes", *settings],
+                inputs=["test_predictions", "episodes", "params:comparison"],
                 outputs="subgroup_metrics",
                 name="compare_subgroups",
             ),
