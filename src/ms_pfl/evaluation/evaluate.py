@@ -23,7 +23,7 @@ from ms_pfl.evaluation.bootstrap import (
 )
 from ms_pfl.evaluation.held_out import Estimand, HeldOutRows, Values
 from ms_pfl.evaluation.metrics import METRICS, Columns, Metric
-from ms_pfl.evaluation.names import models_in_order
+from ms_pfl.paradigms import models_in_order
 
 Model = tuple[str, ...]
 PARADIGM = ("paradigm", "strategy")

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 
 import pandas as pd
 
 from ms_pfl.evaluation.evaluate import PARADIGM, Estimates
 from ms_pfl.evaluation.metrics import SCOPES
-from ms_pfl.evaluation.names import PARADIGMS
-from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import family_of, is_recalibrated, planned_pairs
 
-Model = tuple[str, str]
-
-#: What the others are compared with, and which those are.
-REFERENCES: dict[str, tuple[str, ...]] = {
-    "centralized": ("local", "federated", "fine_tuned", "adaptive"),
-    "local": ("federated", "fine_tuned", "adaptive"),
-    "federated": ("recalibrated", "recalibrated_slope", "fine_tuned", "adaptive"),
-    "recalibrated": ("fine_tuned", "adaptive"),
-}
 DIFFERENCES_COLUMNS = [
     "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
     "difference", "low", "high", "p", "p_holm",
@@ -47,23 +36,6 @@ def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
     return table.merge(found[[*keys, "low", "high"]], on=keys, how="left")
 
 
-def planned_pairs(models: list[Model]) -> Iterator[tuple[Model, Model]]:
-    """Each model with what it is compared with: of the same strategy, where that has strategies.
-
-    >>> list(planned_pairs([("local", "none"), ("federated", "fedavg"), ("adaptive", "fedavg")]))
-    ... # doctest: +NORMALIZE_WHITESPACE
-    [(('federated', 'fedavg'), ('local', 'none')), (('adaptive', 'fedavg'), ('local', 'none')),
-     (('adaptive', 'fedavg'), ('federated', 'fedavg'))]
-    """
-    for reference, compared in REFERENCES.items():
-        others = [model for model in models if model[0] == reference]
-        for model in models:
-            known = model[0] in compared or model[0] not in PARADIGMS
-            for other in others:
-                if known and (len(others) == 1 or other[1] == model[1]):
-                    yield model, other
-
-
 def planned_differences(estimates: Estimates) -> pd.DataFrame:
     """Subtract what a model is compared with, replicate by replicate, and test the difference.
 
@@ -84,11 +56,14 @@ def planned_differences(estimates: Estimates) -> pd.DataFrame:
         ``MIN_PATIENTS`` test patients on) and no tests; nor are there any where that few patients
         can be drawn in all.
     """
-    pairs = planned_pairs([(str(p), str(s)) for p, s in estimates.values])
+    pairs = planned_pairs([(paradigm, strategy) for paradigm, strategy in estimates.values])
     table = estimates.differences(pairs).rename(columns={"group": "country"})
     # whether recalibration helps is another question than whether personalization does
-    recalibrated = table["paradigm"].isin(RECALIBRATED)
-    family = [table["reference"], table["metric"], table["scope"], recalibrated]
+    recalibrated = table["paradigm"].map(is_recalibrated)
+    further = [
+        family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)
+    ]
+    family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
     for name in ("p", "wilcoxon_p"):
         table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
     order = {scope: i for i, scope in enumerate(SCOPES)}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.names import model_name
+from ms_pfl.paradigms import model_name
 from ms_pfl.tracking.naming import metric_part
 
 # (name, value, step)

@@ -10,7 +10,7 @@ from ms_pfl.evaluation.bootstrap import draw_patients, intervals
 from ms_pfl.evaluation.evaluate import evaluate
 from ms_pfl.evaluation.held_out import Values
 from ms_pfl.evaluation.metrics import METRICS, Columns
-from ms_pfl.evaluation.names import models_in_order
+from ms_pfl.paradigms import models_in_order
 
 SOUND = "sound"
 SCOPES = ("pooled", "macro")
