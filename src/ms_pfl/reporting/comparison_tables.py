@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.names import METRICS
+from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import model_key, model_name, paradigm_name
 from ms_pfl.reporting.headline import p_value, signed
@@ -40,7 +40,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     }
     columns = ["Model"]
     for metric, scope, _ in _GAINS:
-        columns += [f"{METRICS[metric]} {scope}", "p"]
+        columns += [f"{METRICS[metric].label} {scope}", "p"]
         columns += ["Gaining", "p Wilcoxon"] if scope == "macro" else []
     table = []
     # what was trained first
@@ -74,20 +74,16 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
         slope, observed over expected; intervals in brackets where there are any.
     """
     own = estimates[estimates["scope"] == "pooled"]
-    names = [
-        "brier", "log_loss", "calibration_error", "calibration_intercept", "calibration_slope",
-        "observed_expected",
-    ]  # fmt: skip
+    shown = [metric for metric in METRICS.values() if metric.best != "high"]
     found = {
         (row["paradigm"], row["strategy"], row["metric"]): row for row in own.to_dict("records")
     }
     table = []
     for model in sorted({key[:2] for key in found}, key=lambda model: model_key(*model)):
         cells = {"Model": model_name(*model)}
-        for metric in names:
-            row = found.get((*model, metric))
-            digits = 3 if metric in ("brier", "log_loss", "calibration_error") else 2
-            cells[METRICS[metric]] = with_interval(row, digits) if row else _MISSING
+        for metric in shown:
+            row = found.get((*model, metric.name))
+            cells[metric.label] = with_interval(row, metric.digits) if row else _MISSING
         table.append(cells)
     return pd.DataFrame(table, dtype="str")
 
@@ -127,7 +123,7 @@ def fairness_table(fairness: pd.DataFrame) -> pd.DataFrame:
         cells = {"Model": model_name(*model)}
         for metric in ("roc_auc", "brier"):
             row = rows.get((*model, metric))
-            name = METRICS[metric]
+            name = METRICS[metric].label
             spread = math.nan if row is None else row["sd"]  # of one country there is none
             share = math.nan if row is None else row["share_above_local"]
             cells |= {
@@ -155,7 +151,6 @@ def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
     own = subgroups[
         (subgroups["metric"] == metric) & (subgroups["paradigm"] != "recalibrated_slope")
     ]
-    digits = 2 if metric == "observed_expected" else 3
     models = sorted(
         set(zip(own["paradigm"], own["strategy"], strict=True)), key=lambda model: model_key(*model)
     )
@@ -170,7 +165,9 @@ def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
             "With outcome": _MISSING if math.isnan(share) else f"{100 * share:.1f} %",
         }
         for row in rows.to_dict("records"):
-            cells[model_name(row["paradigm"], row["strategy"])] = with_interval(row, digits)
+            cells[model_name(row["paradigm"], row["strategy"])] = with_interval(
+                row, METRICS[metric].digits
+            )
         table.append(cells)
     columns = ["Subgroup", "Level", "Episodes", "With outcome", *(model_name(*m) for m in models)]
     return pd.DataFrame(table, columns=columns).fillna(_MISSING).astype("str")

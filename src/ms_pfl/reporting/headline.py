@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.names import METRICS, SCOPES
+from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import model_key, model_name, paradigm_name, strategy_name
@@ -231,12 +231,12 @@ def _highest(estimates: pd.DataFrame) -> str:
     for scope in ("pooled", "macro"):
         rows = own[own["scope"] == scope]
         if rows.empty:
-            parts.append(f"no model has a {SCOPES[scope]} {METRICS['roc_auc']}")
+            parts.append(f"no model has a {SCOPES[scope]} {METRICS['roc_auc'].label}")
             continue
         best = rows.iloc[int(rows["value"].argmax())]
-        name = model_name(best["paradigm"], best["strategy"])
+        name, label = model_name(best["paradigm"], best["strategy"]), METRICS["roc_auc"].label
         parts.append(
-            f"the highest {SCOPES[scope]} {METRICS['roc_auc']} is {name}'s, {best['value']:.3f}"
+            f"the highest {SCOPES[scope]} {label} is {name}'s, {best['value']:.3f}"
             + ("" if math.isnan(best["low"]) else f" [{best['low']:.3f}, {best['high']:.3f}]")
         )
     text = "; ".join(parts)

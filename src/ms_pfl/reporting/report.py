@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER
+from ms_pfl.evaluation.metrics import METRICS, ranking
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import STRATEGIES, strategy_name
 from ms_pfl.reporting import attrition, curve_figures, figures
@@ -138,7 +138,7 @@ def build_report(
             protocol,
         ),
         table1=_table(table1(summary)),
-        bold1=_best_cells(summary, ("roc_auc", "pr_auc")),
+        bold1=_best_cells(summary, ranking()),
         gains={
             reference: _table(gains_table(differences, reference))
             for reference in ("federated", "local", "centralized", "recalibrated")
@@ -246,7 +246,7 @@ def _best_cells(summary: pd.DataFrame, metrics: tuple[str, ...]) -> list[tuple[i
     columns = [(metric, scope) for metric in metrics for scope in ("pooled", "macro", "weighted")]
     for column, (metric, scope) in enumerate(columns, start=1):
         own = summary[(summary["metric"] == metric) & (summary["scope"] == scope)]
-        best = own["mean"].max() if HIGHER_IS_BETTER[metric] else own["mean"].min()
+        best = own["mean"].max() if METRICS[metric].best == "high" else own["mean"].min()
         for row in own[own["mean"] == best].itertuples(index=False):
             cells.append((models.index((row.paradigm, row.strategy)), column))
     return cells

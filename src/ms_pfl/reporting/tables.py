@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, SCOPES
+from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import model_name, models_in_order, trains_in_rounds
@@ -42,14 +42,13 @@ def trained_models(table: pd.DataFrame) -> list[tuple[str, str]]:
     return [model for model in models_in_order(table) if model[0] not in RECALIBRATED]
 
 
-def table1(
-    summary: pd.DataFrame, metrics: Sequence[str] = ("roc_auc", "pr_auc"), digits: int = 3
-) -> pd.DataFrame:
+def table1(summary: pd.DataFrame, metrics: Sequence[str] = (), digits: int = 3) -> pd.DataFrame:
     """Lay the summary out as the study's Table 1.
 
     Args:
         summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
-        metrics: which metrics; ``("brier", "log_loss")`` gives the companion table.
+        metrics: which metrics, all that are best where high if empty; ``("brier", "log_loss")``
+            gives the companion table.
         digits: decimals.
 
     Returns:
@@ -66,10 +65,10 @@ def table1(
     }
     for paradigm, strategy in trained_models(summary):
         columns["Model"].append(model_name(paradigm, strategy))
-        for metric in metrics:
+        for metric in metrics or ranking():
             for scope in _SCOPES:
                 cell = cells.get((paradigm, strategy, metric, scope), _MISSING)
-                columns.setdefault(f"{METRICS[metric]} {SCOPES[scope]}", []).append(cell)
+                columns.setdefault(f"{METRICS[metric].label} {SCOPES[scope]}", []).append(cell)
     return pd.DataFrame(columns, dtype="str")
 
 
