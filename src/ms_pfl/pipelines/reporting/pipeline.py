@@ -5,34 +5,19 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.reporting.nodes import (
-    FIGURES,
     collect_for_mlflow,
-    draw_figures,
     gather_findings,
     make_tables,
     write_report,
 )
 from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.reporting.sections import ALWAYS, shown
 
-_FINDINGS = (
-    "headline",
-    "summary",
-    "coverage",
-    "estimates",
-    "differences",
-    "fairness",
-    "net_benefit",
-    "subgroup_metrics",
-    "operating_curves",
-    "reliability",
-    "importance",
-    "attribution_by_country",
-)
+_FINDINGS = ("headline", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 
 
 def create_pipeline() -> Pipeline:
     """What the evaluation found, and ``*.history``, -> what a person reads."""
-    histories = outputs_of("history")
     return create_report_pipeline() + Pipeline(
         [
             Node(
@@ -51,10 +36,10 @@ def create_pipeline() -> Pipeline:
                 name="make_tables",
             ),
             Node(
-                func=draw_figures,
-                inputs={"cohort": "cohort_description", "findings": "findings", **histories},
-                outputs=[*(f"figure_{name}" for name in FIGURES), "figures"],
-                name="draw_figures",
+                func=gather_findings,
+                inputs={name: name for name in _FINDINGS},
+                outputs="findings",
+                name="gather_findings",
             ),
             Node(
                 func=collect_for_mlflow,
@@ -89,29 +74,23 @@ def create_recording_pipeline() -> Pipeline:
     return create_pipeline().only_nodes("gather_findings", "log_to_mlflow")
 
 
-def create_report_pipeline(*further: str) -> Pipeline:
-    """What the evaluation found -> ``report.html``; ``further``: datasets of further sections."""
+def create_report_pipeline(*extra: str) -> Pipeline:
+    """What the evaluation found -> ``report.html`` and its figures.
+
+    Args:
+        extra: names of the sections that this report shows beside those of every report.
+    """
+    sections = shown(*extra)
+    needs = {name for section in sections for name in section.needs} | set(ALWAYS)
+    figures = [f"figure_{name}" for section in sections for name in section.figures]
+    histories = {f"{name}_history": data for name, data in outputs_of("history").items()}
     return Pipeline(
         [
             Node(
-                func=gather_findings,
-                inputs={name: name for name in _FINDINGS},
-                outputs="findings",
-                name="gather_findings",
-            ),
-            Node(
                 func=write_report,
-                inputs={
-                    "findings": "findings",
-                    "cohort": "cohort_description",
-                    "split_counts": "split_counts",
-                    "episodes": "episodes",
-                    "configuration": "parameters",
-                    **{name: name for name in further},
-                    **outputs_of("history"),
-                },
-                outputs="report",
+                inputs={name: name for name in sorted(needs - {"history"})} | histories,
+                outputs={name: name for name in ("report", "figures", *figures)},
                 name="write_report",
-            ),
+            )
         ]
     )

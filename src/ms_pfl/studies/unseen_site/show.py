@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.reporting.content import About, Content, Picture, Table, sentences
 from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, styled
-from ms_pfl.reporting.headline import signed
+from ms_pfl.reporting.words import MISSING, signed, with_interval
 from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MISSING = "–"
 KIND_NAMES = {
     "global": "The others' model",
     "personal": "Fine-tuned on its own patients",
@@ -29,6 +28,30 @@ _COLORS = {
     "took_part": INK,
 }
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}
+
+
+def section(
+    about: About, new_country_estimates: pd.DataFrame, new_country_differences: pd.DataFrame
+) -> Content:
+    """Show how well sites are served that were left out of the federation."""
+    tables = new_country_estimates, new_country_differences
+    return [
+        *sentences(new_country_sentences(*tables, (about.site, about.sites))),
+        Picture(
+            "new_country",
+            learning_curve(new_country_estimates),
+            about.fill(
+                "ROC-AUC and log-loss in a {site} that never took part, by the number of its "
+                "patients"
+            ),
+            about.fill(
+                "Test episodes of {sites} that were left out of the federation, against the "
+                "training patients that they come with. Points: mean over {sites} and seeds, "
+                "lines: 95 % intervals; gray: fine-tuned models of the single {sites}."
+            ),
+        ),
+        Table(new_country_table(*tables)),
+    ]
 
 
 @styled
@@ -107,14 +130,17 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
     for size in sizes_in_order(estimates):
         row = values["global", size]
         cells = [size, f"{row['n_countries']:.0f}"]
-        cells += [_value(values.get((kind, size))) for kind in KIND_NAMES]
+        cells += [
+            with_interval(values[kind, size]) if (kind, size) in values else MISSING
+            for kind in KIND_NAMES
+        ]
         for reference, metric, digits in (
             ("global", "roc_auc", 3),
             ("global", "log_loss", 4),
             ("local", "roc_auc", 3),
         ):
             gain = gains.get(("personal", reference, metric, size))
-            cells.append(_MISSING if gain is None else signed(gain, digits))
+            cells.append(MISSING if gain is None else signed(gain, digits))
         table.append(cells)
     columns = [
         "Patients",
@@ -144,7 +170,7 @@ def new_country_sentences(
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
     lines = [
         f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
-        f"has there a macro ROC-AUC of {start['value']:.3f}{_interval(start)}."
+        f"has there a macro ROC-AUC of {with_interval(start)}."
     ]
     part = _gain(differences, "took_part", "global", "roc_auc", NONE)
     if part is not None:
@@ -203,13 +229,3 @@ def _verdict(gain: pd.Series[Any], better: str, worse: str, neither: str) -> str
     if gain["low"] > 0:
         return better
     return worse if gain["high"] < 0 else neither
-
-
-def _value(row: pd.Series[Any] | None) -> str:
-    if row is None or math.isnan(row["value"]):
-        return _MISSING
-    return f"{row['value']:.3f}{_interval(row)}"
-
-
-def _interval(row: pd.Series[Any]) -> str:
-    return "" if math.isnan(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"

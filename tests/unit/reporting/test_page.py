@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
-from test_new_country_section import tables
+from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.reporting.report import Findings, build_report, installed_versions
-from ms_pfl.reporting.tables import country_table, table1
+from ms_pfl.reporting.attrition import draw_flow
+from ms_pfl.reporting.figures import to_svg
+from ms_pfl.reporting.page import build_report
+from ms_pfl.reporting.run import installed_versions
+from ms_pfl.reporting.sections import shown
+from ms_pfl.reporting.sites import country_table, per_country_table
+from ms_pfl.reporting.table1 import notes, table1
+from unseen_site_examples import tables
 
 ATTRITION = pd.DataFrame(
     {
@@ -36,6 +43,7 @@ PREVALENCE = [
         "share_pira": 0.625,
     }
 ]
+PROVENANCE = {"data": "d" * 32, "code": "c" * 32}
 SYNTHETIC = {"kind": "synthetic", "description": "Synthetic registry <seed 1> & co"}
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -65,27 +73,39 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def arguments(
-    findings: Findings, episodes: pd.DataFrame, split_counts: pd.DataFrame
-) -> dict[str, object]:
+def given(
+    findings: SimpleNamespace,
+    episodes: pd.DataFrame,
+    metrics: pd.DataFrame,
+    split_counts: pd.DataFrame,
+) -> dict[str, Any]:
+    countries = country_table(episodes)
+    cohort = {
+        "source": SYNTHETIC,
+        "countries": countries.to_dict("records"),
+        "attrition": ATTRITION.to_dict("records"),
+        "attrition_by_country": ATTRITION.assign(country="Côte d'Ivoire").to_dict("records"),
+        "prevalence": PREVALENCE,
+    }
     return {
-        "findings": findings,
-        "cohort": {
-            "source": SYNTHETIC,
-            "countries": country_table(episodes).to_dict("records"),
-            "attrition": ATTRITION.to_dict("records"),
-            "attrition_by_country": ATTRITION.assign(country="Côte d'Ivoire").to_dict("records"),
-            "prevalence": PREVALENCE,
-        },
-        "split_counts": split_counts,
-        "configuration": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
-        "provenance": {"data": "d" * 32, "code": "c" * 32},
+        **vars(findings),
+        "cohort_description": cohort,
+        "flow_figures": {name: to_svg(figure, name) for name, figure in draw_flow(cohort).items()},
+        "table1": table1(findings.summary),
+        "table1_notes": notes(findings.coverage, SYNTHETIC, split_counts, {}),
+        "roc_auc_by_country": per_country_table(summarize(metrics), countries),
+        "episodes": episodes,
+        "parameters": {"seeds": [0, 1, 2], "note": "</pre><script>alert(1)</script>"},
     }
 
 
+def build(given: dict[str, Any]) -> str:
+    return build_report(given, PROVENANCE)[0]
+
+
 @pytest.fixture(scope="module")
-def page(arguments: dict[str, object]) -> str:
-    return build_report(**arguments)  # type: ignore[arg-type]
+def page(given: dict[str, Any]) -> str:
+    return build(given)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +129,7 @@ def test_nothing_is_loaded_from_elsewhere(page: str, reader: Reader) -> None:
 
 
 def test_it_holds_what_the_run_found(
-    reader: Reader, metrics: pd.DataFrame, findings: Findings
+    reader: Reader, metrics: pd.DataFrame, findings: SimpleNamespace
 ) -> None:
     text = " ".join(" ".join(reader.text).split())
     assert "Synthetic data." in text
@@ -143,8 +163,26 @@ def test_ids_are_unique(reader: Reader) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_same_input_gives_the_same_page(page: str, arguments: dict[str, object]) -> None:
-    assert build_report(**arguments) == page  # type: ignore[arg-type]
+def test_the_same_input_gives_the_same_page(page: str, given: dict[str, Any]) -> None:
+    assert build(given) == page
+
+
+def test_the_contents_lead_to_every_section(reader: Reader) -> None:
+    linked = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
+    assert linked == [f"#{section.name}" for section in shown()]
+    titles = [attributes["id"] for tag, attributes in reader.tags if tag == "h2"]
+    assert [f"#{name}" for name in titles] == linked
+
+
+def test_figures_are_handed_on_as_they_were_drawn(given: dict[str, Any], page: str) -> None:
+    _, drawn = build_report(given, PROVENANCE)
+    assert list(drawn) == [
+        "gain_by_country", "reliability", "roc_and_pr", "net_benefit", "importance",
+        "country_sizes", "learning_curves", "attrition", "attrition_by_country",
+    ]  # fmt: skip
+    for name, figure in drawn.items():
+        assert isinstance(figure, str if name in given["flow_figures"] else Figure)
+        assert (figure if isinstance(figure, str) else to_svg(figure, name)) in page
 
 
 def test_every_printed_page_says_that_data_are_synthetic(page: str) -> None:
@@ -152,37 +190,42 @@ def test_every_printed_page_says_that_data_are_synthetic(page: str) -> None:
     assert re.search(r'@page \{ @top-center \{ content: "Synthetic data: no figure', page)
 
 
-def test_data_of_ones_own_without_attrition_or_subgroups(
-    arguments: dict[str, object], findings: Findings
-) -> None:
-    cohort = arguments["cohort"]
-    assert isinstance(cohort, dict)
-    none = findings.subgroup_metrics.iloc[:0]
+def test_data_of_ones_own_without_attrition_or_subgroups(given: dict[str, Any], page: str) -> None:
+    unknown = ("attrition", "attrition_by_country", "prevalence")
+    cohort = given["cohort_description"] | dict.fromkeys(unknown)
+    cohort["source"] = {"kind": "own", "description": "Four hospitals", "site": "hospital"}
+    differences = given["differences"]
     changes = {
-        "findings": dataclasses.replace(findings, subgroup_metrics=none),
-        "cohort": {
-            **cohort,
-            "source": {"kind": "own", "description": "Four hospitals", "site": "hospital"},
-            "attrition": None,
-            "attrition_by_country": None,
-            "prevalence": None,
-        },
+        "cohort_description": cohort,
+        "flow_figures": {},
+        "table1_notes": ["Data: Four hospitals."],
+        "subgroup_metrics": given["subgroup_metrics"].iloc[:0],
+        "operating_curves": given["operating_curves"].iloc[:0],
     }
-    page = build_report(**{**arguments, **changes})  # type: ignore[arg-type]
-    assert "Synthetic data" not in page
-    assert "From the registry" not in page
-    assert "<h2>Subgroups</h2>" not in page
-    assert "Data: Four hospitals." in page
-    assert "Which paradigm serves which hospital" in page
-    text = re.sub("<[^>]+>", " ", page.split("<h2>What travelled")[0])
+    own, drawn = build_report(given | changes, PROVENANCE)
+    assert "Synthetic data" not in own
+    for title in ("From the registry", "Prevalence under", ">Subgroups</h2>", "ROC and precision"):
+        assert title in page
+        assert title not in own
+    assert "Data: Four hospitals." in own
+    assert "Which paradigm serves which hospital" in own
+    assert {"attrition", "roc_and_pr"}.isdisjoint(drawn)
+    text = re.sub("<[^>]+>", " ", own.split('<h2 id="traffic"')[0])
     assert "each country" not in text.replace("draws the test patients of each country", "")
+    local = {"differences": differences[differences["reference"] == "local"]}
+    alone, drawn = build_report(given | local, PROVENANCE)
+    assert "Over local training" in alone
+    assert "Over centralized training" not in alone
+    assert "gain_by_country" not in drawn
 
 
 def test_countries_that_were_left_out_have_a_section_where_there_are_any(
-    arguments: dict[str, object], page: str
+    given: dict[str, Any], page: str
 ) -> None:
-    left_out = dataclasses.replace(arguments["findings"], new_country=tables(0.05, 0.01, 0.09))
-    with_section = build_report(**{**arguments, "findings": left_out})  # type: ignore[arg-type]
+    names = ("new_country_estimates", "new_country_differences")
+    left_out = dict(zip(names, tables(0.05, 0.01, 0.09), strict=True))
+    with_section, drawn = build_report(given | left_out, PROVENANCE)
     for text in ("A country that never took part", "one after the other: the model of the others"):
         assert text in with_section
         assert text not in page
+    assert "new_country" in drawn
