@@ -145,9 +145,7 @@ def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
         "episodes_dropped": "Episodes dropped",
     }
     table = attrition[list(words)].rename(columns=words)
-    for name in list(words.values())[2:]:
-        table[name] = [_count(n) for n in table[name]]
-    return table.astype("str")
+    return table.map(lambda cell: cell if isinstance(cell, str) else _count(cell)).astype("str")
 
 
 def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +161,9 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
         of the visits in %, and the reason that most visits were left out for.
     """
     rows = []
-    for country, flow in by_country.groupby("country", sort=True):
+    flows = dict(list(by_country.groupby("country")))
+    for country in sorted(flows, key=lambda name: (-int(flows[name]["episodes"].iloc[-1]), name)):
+        flow = flows[country]
         first, last = flow.iloc[0], flow.iloc[-1]
         eligible = flow[~flow["stage"].isin((*OUTCOME_STAGES, _LAST))].iloc[-1]
         worst = flow.iloc[int(flow["episodes_dropped"].to_numpy().argmax())]
@@ -176,12 +176,10 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
                 "People with an episode": _count(last["patients"]),
                 "Labelled episodes": _count(last["episodes"]),
                 "% of visits": f"{100 * last['episodes'] / max(first['episodes'], 1):.0f}",
-                "Most left out for": worst["reason"] if worst["episodes_dropped"] else "–",
-                "_order": -int(last["episodes"]),
+                "Most left out for": worst["reason"] if worst["episodes_dropped"] else MISSING,
             }
         )
-    table = pd.DataFrame(rows).sort_values(["_order", "Country"], ignore_index=True)
-    return table.drop(columns="_order").astype("str")
+    return pd.DataFrame(rows, dtype="str")
 
 
 @styled
@@ -192,7 +190,6 @@ def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figu
         attrition: as for :func:`readable_flow`; stages that left nothing out are not drawn.
         n_positive: labelled episodes with the outcome; not written where None.
     """
-
     outcome = attrition["stage"].isin(OUTCOME_STAGES)
     inner = ~attrition["stage"].isin((_FIRST, _LAST))
     first, last = attrition.iloc[0], attrition.iloc[-1]
@@ -247,7 +244,6 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
             comes first, its visits stand in parentheses.
     """
-
     inner = by_country[~by_country["stage"].isin((_FIRST, _LAST))]
     lost = inner.pivot_table(
         index="country", columns="stage", values="episodes_dropped", aggfunc="sum", sort=False
@@ -305,7 +301,6 @@ def _box(
     axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
 ) -> None:
     """A box with lines of text, the first in bold; a line may have a count before it."""
-
     shape = "round,pad=0,rounding_size=0.3"
     axes.add_patch(
         FancyBboxPatch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 
 import pandas as pd
 from rich import box
@@ -51,10 +52,9 @@ class ConsoleTable:
             yield Text(note)
 
     def _groups(self) -> list[list[str]]:
-        groups: dict[str, list[str]] = {}
-        for name in self.table.columns[1:]:
-            groups.setdefault(name.rsplit(" ", 1)[0], []).append(name)
-        return list(groups.values())
+        """Return the columns of each metric."""
+        columns = groupby(self.table.columns[1:], key=lambda name: name.rsplit(" ", 1)[0])
+        return [list(names) for _, names in columns]
 
     def _rich_table(self, names: list[str]) -> Table:
 

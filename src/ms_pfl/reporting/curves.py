@@ -10,7 +10,7 @@ from ms_pfl.evaluation.net_benefit import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
 from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, legend_below, of_strategy, styled
-from ms_pfl.reporting.words import by_model, model_rows, paradigms_in_order, with_interval
+from ms_pfl.reporting.words import model_rows, paradigms_in_order, rows_by, with_interval
 
 _GRAY = "#808080"
 # metric -> decimals
@@ -58,7 +58,7 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
         intercept, slope, observed over expected; intervals in brackets where there are any.
     """
     own = estimates[estimates["scope"] == "pooled"]
-    found = by_model(own, "metric")
+    found = rows_by(own, "paradigm", "strategy", "metric")
     return model_rows(
         models_in_order(own),
         lambda model: {

@@ -11,10 +11,10 @@ from ms_pfl.reporting.content import About, Content, Table, heading, note
 from ms_pfl.reporting.words import (
     MISSING,
     Row,
-    by_model,
     format_value,
     model_rows,
     percent,
+    rows_by,
     with_interval,
 )
 
@@ -57,7 +57,7 @@ def fairness_table(fairness: pd.DataFrame) -> pd.DataFrame:
         Text cells, a row a model: ``Model``, then for each metric the worst value with its
         country, the bottom decile, the sd, and the share of countries above local training.
     """
-    found = by_model(fairness, "metric")
+    found = rows_by(fairness, "paradigm", "strategy", "metric")
 
     def cells(model: tuple[str, str]) -> dict[str, str]:
         return {

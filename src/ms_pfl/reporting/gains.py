@@ -21,10 +21,10 @@ from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text
 from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, legend_below, short_name, styled
 from ms_pfl.reporting.words import (
     MISSING,
-    by_model,
     capitalized,
     p_value,
     paradigms_in_order,
+    rows_by,
     signed,
 )
 
@@ -86,7 +86,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
         score. Several columns are called ``p``.
     """
     own = differences[(differences["reference"] == reference) & (differences["country"] == "")]
-    found = by_model(own, "metric", "scope")
+    found = rows_by(own, "paradigm", "strategy", "metric", "scope")
     table = []
     # what was trained first
     for model in sorted(models_in_order(own), key=lambda model: model[0] in RECALIBRATED):
@@ -163,33 +163,32 @@ def choice_table(
     ]
     own = own[own["difference"].notna() & ~own["paradigm"].isin(RECALIBRATED)]
     paradigms = paradigms_in_order(own)
-    found = {(row["country"], row["paradigm"]): row for row in own.to_dict("records")}
+    found = rows_by(own, "country", "paradigm")
     table = []
     for country in countries.itertuples():
-        cells = {
-            capitalized(site): str(country.country),
-            "Patients": f"{country.n_patients:,}",
-            "Episodes": f"{country.n_episodes:,}",
-        }
-        better, worse = [], []
-        for paradigm in paradigms:
-            row = found.get((country.country, paradigm))
-            cells[f"{paradigm_name(paradigm)}: gain"] = MISSING if row is None else signed(row)
-            if row is not None and row["low"] > 0:
-                better.append(paradigm_name(paradigm))
-            if row is not None and row["high"] < 0:
-                worse.append(paradigm_name(paradigm))
-        parts = [f"{' and '.join(better)} better"] if better else []
-        parts += [f"{' and '.join(worse)} worse"] if worse else []
-        rows = [found[key] for p in paradigms if (key := (country.country, p)) in found]
-        if not rows:
+        rows = {name: found[str(country.country), name] for name in paradigms}
+        known = [row for row in rows.values() if not math.isnan(row["difference"])]
+        better = [paradigm_name(name) for name, row in rows.items() if row["low"] > 0]
+        worse = [paradigm_name(name) for name, row in rows.items() if row["high"] < 0]
+        parts = [
+            f"{' and '.join(names)} {word}"
+            for names, word in ((better, "better"), (worse, "worse"))
+            if names
+        ]
+        said = "; ".join(parts) or "not told apart"
+        if not known:
             said = "not both classes in the test split of any seed"
-        elif all(math.isnan(row["low"]) for row in rows):
+        elif all(math.isnan(row["low"]) for row in known):
             said = f"fewer than {MIN_PATIENTS} test patients"
-        else:
-            said = "; ".join(parts) or "not told apart"
-        cells["Than federated"] = said
-        table.append(cells)
+        table.append(
+            {
+                capitalized(site): str(country.country),
+                "Patients": f"{country.n_patients:,}",
+                "Episodes": f"{country.n_episodes:,}",
+                **{f"{paradigm_name(name)}: gain": signed(row) for name, row in rows.items()},
+                "Than federated": said,
+            }
+        )
     return pd.DataFrame(table, dtype="str")
 
 

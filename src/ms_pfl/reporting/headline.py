@@ -162,10 +162,9 @@ def _against(pooled: pd.DataFrame, reference: str) -> str:
     if own.empty:
         return ""
     first = own.iloc[0]
-    told_apart = first["p_holm"] < LEVEL
-    verdict = "is not told apart from"
-    if told_apart:
-        verdict = "does better than" if first["difference"] > 0 else "does worse than"
+    verdict = "does better than" if first["difference"] > 0 else "does worse than"
+    if not first["p_holm"] < LEVEL:
+        verdict = "is not told apart from"
     return (
         f"{model_name('federated', first['strategy'])} {verdict} {reference} training: pooled "
         f"ROC-AUC {signed(first)} (p {p_value(first['p_holm'])})."

@@ -84,7 +84,6 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
         curves: the table of :func:`ms_pfl.evaluation.curves.learning_curves`. A dot marks the
             round whose weights are used, where that is one for all countries.
     """
-
     models = models_in_order(curves)
     paradigms = paradigms_in_order(curves)
     strategies = [s for s in dict.fromkeys(s for _, s in models) if strategy_name(s)]

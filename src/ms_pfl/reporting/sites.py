@@ -12,7 +12,7 @@ from ms_pfl.evaluation.names import model_name
 from ms_pfl.reporting.content import About, Content, Details, Picture, Table, note
 from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.reporting.table1 import trained_models
-from ms_pfl.reporting.words import by_model, capitalized, format_value, percent
+from ms_pfl.reporting.words import capitalized, format_value, percent, rows_by
 
 
 def sites(about: About, roc_auc_by_country: pd.DataFrame) -> Content:
@@ -90,7 +90,7 @@ def per_country_table(
         all seeds.
     """
     own = summary[(summary["scope"] == "country") & (summary["metric"] == metric)]
-    found = by_model(own, "country")
+    found = rows_by(own, "paradigm", "strategy", "country")
     table = pd.DataFrame(
         {
             capitalized(site): countries["country"],
@@ -117,7 +117,6 @@ def country_sizes(
         countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
         site: what one of them is called, and several.
     """
-
     figure = Figure(figsize=(8, 1.2 + 0.19 * len(countries)), layout="constrained")
     sizes, shares = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     rows = np.arange(len(countries))

@@ -12,7 +12,7 @@ from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.reporting.content import About, Content, Table, note
 from ms_pfl.reporting.protocol import published_choices
-from ms_pfl.reporting.words import by_model, format_value, model_rows, plural, site_words
+from ms_pfl.reporting.words import format_value, model_rows, plural, rows_by, site_words
 
 _METRICS = ("roc_auc", "pr_auc")
 _SCOPES = ("pooled", "macro", "weighted")
@@ -52,7 +52,7 @@ def table1(
         Fine-tuned, Adaptive), text cells: ``Model``, then for each metric its pooled, macro and
         size-weighted value as mean ± sd over seeds.
     """
-    found = by_model(summary, "metric", "scope")
+    found = rows_by(summary, "paradigm", "strategy", "metric", "scope")
     return model_rows(
         trained_models(summary),
         lambda model: {

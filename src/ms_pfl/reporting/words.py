@@ -118,11 +118,10 @@ def paradigms_in_order(table: pd.DataFrame) -> list[str]:
     return sorted(table["paradigm"].unique(), key=lambda name: model_key(name, ""))
 
 
-def by_model(table: pd.DataFrame, *columns: str) -> Mapping[tuple[str, ...], Row]:
-    """Return the rows of a table by paradigm, strategy and further columns; NaN for others."""
-    key = ["paradigm", "strategy", *columns]
+def rows_by(table: pd.DataFrame, *columns: str) -> Mapping[tuple[str, ...], Row]:
+    """Return the rows of a table by some columns; a row that is not there holds NaN alone."""
     found: defaultdict[tuple[str, ...], Row] = defaultdict(lambda: defaultdict(lambda: math.nan))
-    found.update({tuple(row[name] for name in key): row for row in table.to_dict("records")})
+    found.update({tuple(row[name] for name in columns): row for row in table.to_dict("records")})
     return found
 
 

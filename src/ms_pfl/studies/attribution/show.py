@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.names import listed
@@ -20,10 +23,6 @@ from ms_pfl.studies.attribution.compare import (
     share_differences,
     total_variation,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: More columns cannot be told apart on a page.
 MOST_GROUPS = 16
@@ -70,8 +69,6 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
         importance: the table of :func:`ms_pfl.studies.attribution.importance.importance`.
         by_country: the table of :func:`ms_pfl.studies.attribution.compare.compare_by_country`.
     """
-    from matplotlib.figure import Figure
-
     means = mean_importance(importance)
     together = means[means["country"] == ""]
     groups = _groups_to_show(together)
@@ -151,8 +148,6 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame) -> Any:
 
 
 def _frame(axes: Axes, row: int, width: int) -> None:
-    from matplotlib.patches import Rectangle
-
     box = Rectangle((0, row), width, 1, fill=False, edgecolor=INK, linewidth=1.5, clip_on=False)
     axes.add_patch(box)
 
