@@ -1,4 +1,4 @@
-"""Tables of sites that were left out of a federation."""
+"""Scores of countries that were left out, with a gain that a test chooses."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import strategy_name
+from ms_pfl.paradigms import strategy_name
 from ms_pfl.reporting.words import capitalized
 
 if TYPE_CHECKING:

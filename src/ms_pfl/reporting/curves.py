@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ms_pfl.evaluation.names import METRICS, models_in_order, paradigm_name
+from ms_pfl.evaluation.names import METRICS
 from ms_pfl.evaluation.net_benefit import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import color_of, models_in_order, paradigm_name
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, legend_below, of_strategy, styled
+from ms_pfl.reporting.figures import INK, legend_below, of_strategy, styled
 from ms_pfl.reporting.words import model_rows, paradigms_in_order, rows_by, with_interval
 
-_GRAY = "#808080"
 # metric -> decimals
 _MEASURES = {
     "brier": 3, "log_loss": 3, "calibration_error": 3, "calibration_intercept": 2,
@@ -89,7 +89,7 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     for axes, paradigm in zip(grid.ravel(), paradigms, strict=False):
         mine = own[own["paradigm"] == paradigm]
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
-        color = PARADIGM_COLORS.get(paradigm, _GRAY)
+        color = color_of(paradigm)
         axes.plot(mine["predicted"], mine["observed"], "o-", color=color, markersize=4, linewidth=1)
         axes.set_title(paradigm_name(paradigm))
         axes.set_xlim(0, limit)
@@ -153,7 +153,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
             axes.plot(
                 line["x"],
                 line["y"],
-                color=PARADIGM_COLORS.get(paradigm, _GRAY),
+                color=color_of(paradigm),
                 linestyle="--" if paradigm in RECALIBRATED else "-",
                 linewidth=1.3,
                 label=paradigm_name(paradigm),
@@ -185,7 +185,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     models = own[own["paradigm"] != TREAT_ALL[0]]
     for paradigm in paradigms_in_order(models):
         line = models[models["paradigm"] == paradigm]
-        color = PARADIGM_COLORS.get(paradigm, _GRAY)
+        color = color_of(paradigm)
         style = "--" if paradigm in RECALIBRATED else "-"
         axes.plot(
             line["threshold"], line["net_benefit"], style, color=color, linewidth=1.3,

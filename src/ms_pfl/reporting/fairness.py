@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, model_name, models_in_order
+from ms_pfl.evaluation.names import METRICS
+from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.reporting.content import About, Content, Table, heading, note
 from ms_pfl.reporting.words import (
     MISSING,

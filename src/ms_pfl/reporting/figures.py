@@ -17,16 +17,6 @@ from matplotlib.figure import Figure
 from ms_pfl.reporting.fonts import use_fitting_fonts, without_glyph_warnings
 
 _P = ParamSpec("_P")
-# Okabe and Ito's palette: told apart by color-blind readers, visible on white and on black.
-PARADIGM_COLORS = {
-    "centralized": "#E69F00",
-    "local": "#D55E00",
-    "federated": "#56B4E9",
-    "fine_tuned": "#009E73",
-    "adaptive": "#CC79A7",
-    "recalibrated": "#8C8C8C",
-    "recalibrated_slope": "#5F5F5F",
-}
 # A near-black that nothing else uses: the report turns it into the page's text color.
 INK = "#010203"
 _STYLE: Any = {

@@ -9,16 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.names import (
-    METRICS,
-    model_name,
-    models_in_order,
-    paradigm_name,
-    strategy_name,
-)
+from ms_pfl.evaluation.names import METRICS
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, legend_below, short_name, styled
+from ms_pfl.reporting.figures import INK, legend_below, short_name, styled
 from ms_pfl.reporting.words import (
     MISSING,
     capitalized,
@@ -28,7 +23,6 @@ from ms_pfl.reporting.words import (
     signed,
 )
 
-_GRAY = "#808080"
 _WIDEST = 0.35  # of the forest plot's axis, on either side of 0
 # metric, scope and decimals
 _GAINS = (
@@ -229,7 +223,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
             mine = own[own["paradigm"] == paradigm]
             rows = np.array([position[str(country)] for country in mine["country"]], dtype=float)
             rows += 0.34 * (i - (len(paradigms) - 1) / 2)
-            color = PARADIGM_COLORS.get(paradigm, _GRAY)
+            color = color_of(paradigm)
             value, low, high = (
                 mine[name].to_numpy().clip(-limit, limit) for name in ("difference", "low", "high")
             )

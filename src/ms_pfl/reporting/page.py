@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import STRATEGIES
+from ms_pfl.paradigms import STRATEGIES
 from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.sections import made_from

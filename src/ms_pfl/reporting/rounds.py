@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ms_pfl.evaluation import curves
-from ms_pfl.evaluation.names import (
-    ROUNDS,
+from ms_pfl.paradigms import (
     model_name,
     models_in_order,
     paradigm_name,
     strategy_name,
+    trains_in_rounds,
 )
 from ms_pfl.reporting.content import About, Content, Picture, Table, Text
 from ms_pfl.reporting.figures import styled
@@ -64,10 +64,10 @@ def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
     for paradigm, strategy in models_in_order(history):
         own = history[(history["paradigm"] == paradigm) & (history["strategy"] == strategy)]
         last = own.groupby("seed")["round"].max()
-        ends = [str(last.min()), str(last.max())]
+        ends = dict.fromkeys([str(last.min()), str(last.max())])
         total = (own["bytes_up"] + own["bytes_down"]).sum() / len(last) / 1e6
-        cells = {"Model": model_name(paradigm, strategy)}
-        cells["Rounds"] = MISSING if paradigm not in ROUNDS else " to ".join(dict.fromkeys(ends))
+        rounds = " to ".join(ends) if trains_in_rounds(paradigm) else MISSING
+        cells = {"Model": model_name(paradigm, strategy), "Rounds": rounds}
         for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
             sent = own.loc[own[column] > 0, column]
             mean = f"{sent.mean() / 1e3:,.1f}" if len(sent) else MISSING
@@ -100,7 +100,7 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
                 axes.plot(line["round"], line[measure], color=color, linewidth=1, alpha=0.85)
                 axes.plot(used["round"], used[measure], "o", color=color, markersize=4)
         grid[0, column].set_title(paradigm_name(paradigm))
-        grid[1, column].set_xlabel("round" if paradigm in ROUNDS else "epoch")
+        grid[1, column].set_xlabel("round" if trains_in_rounds(paradigm) else "epoch")
         grid[1, column].xaxis.get_major_locator().set_params(integer=True)
     grid[0, 0].set_ylabel("validation log-loss")
     grid[1, 0].set_ylabel("validation ROC-AUC")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ms_pfl.evaluation.names import model_name
+from ms_pfl.paradigms import model_name
 from ms_pfl.reporting.content import About, Content, Details, Picture, Table, note
 from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.reporting.table1 import trained_models

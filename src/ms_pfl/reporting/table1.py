@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, SCOPES, models_in_order
+from ms_pfl.evaluation.names import METRICS, SCOPES
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
+from ms_pfl.paradigms import models_in_order
 from ms_pfl.reporting.content import About, Content, Table, note
 from ms_pfl.reporting.protocol import published_choices
 from ms_pfl.reporting.words import format_value, model_rows, plural, rows_by, site_words

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import model_key, model_name
+from ms_pfl.paradigms import model_key, model_name
 
 #: A row of a table.
 Row = Mapping[Any, Any] | pd.Series

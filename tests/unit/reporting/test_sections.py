@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ms_pfl.datasets import FigureFile
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipelines.new_country.pipeline import create_pipeline as create_new_country
 from ms_pfl.pipelines.reporting.nodes import write_report
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
@@ -60,7 +61,7 @@ def given(episodes: pd.DataFrame, patients: int) -> dict[str, object]:
 def test_a_row_makes_inputs_figures_and_a_part_of_the_page(
     with_a_row: Section, episodes: pd.DataFrame
 ) -> None:
-    (node,) = create_report_pipeline().nodes
+    (node,) = create_report_pipeline(trainings("study")).nodes
     assert "patients" in node.inputs
     assert node.outputs == ["report", "figures", "figure_patients_known"]
     made = write_report(**given(episodes, 3))
@@ -92,7 +93,7 @@ def test_a_section_without_content_is_left_out_and_an_earlier_figure_goes(
 
 def test_an_extra_section_is_shown_where_its_pipeline_asks_for_it() -> None:
     tables = {"new_country_estimates", "new_country_differences"}
-    (usual,) = create_report_pipeline().nodes
+    (usual,) = create_report_pipeline(trainings("study")).nodes
     assert tables.isdisjoint(usual.inputs)
     (node,) = create_new_country().only_nodes("write_report").nodes
     assert set(node.inputs) == set(usual.inputs) | tables

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import Family, Training, trainings
 from ms_pfl.pipelines.reporting.nodes import (
     collect_for_mlflow,
     gather_findings,
@@ -16,9 +19,14 @@ from ms_pfl.reporting.sections import ALWAYS, shown
 _FINDINGS = ("headline", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 
 
-def create_pipeline() -> Pipeline:
-    """What the evaluation found, and ``*.history``, -> what a person reads."""
-    return create_report_pipeline() + Pipeline(
+def create_pipeline(*families: Family) -> Pipeline:
+    """What the evaluation found, and ``*.history``, -> what a person reads.
+
+    Args:
+        families: of the trainings that are shown.
+    """
+    trained = trainings(*families)
+    return create_report_pipeline(trained) + Pipeline(
         [
             Node(
                 func=make_tables,
@@ -29,7 +37,7 @@ def create_pipeline() -> Pipeline:
                     "differences",
                     "cohort_description",
                     "split_counts",
-                    "params:protocol",
+                    "params:training.protocol",
                     "params:comparison",
                 ],
                 outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
@@ -59,7 +67,7 @@ def create_pipeline() -> Pipeline:
                     **{
                         f"{name}_{kind}": dataset
                         for kind in ("history", "models")
-                        for name, dataset in outputs_of(kind).items()
+                        for name, dataset in outputs_of(kind, trained).items()
                     },
                 },
                 outputs="mlflow_run",
@@ -71,19 +79,20 @@ def create_pipeline() -> Pipeline:
 
 def create_recording_pipeline() -> Pipeline:
     """What a finished run has left in ``data/`` -> a run in MLflow."""
-    return create_pipeline().only_nodes("gather_findings", "log_to_mlflow")
+    return create_pipeline("study").only_nodes("gather_findings", "log_to_mlflow")
 
 
-def create_report_pipeline(*extra: str) -> Pipeline:
+def create_report_pipeline(trained: Iterable[Training], *extra: str) -> Pipeline:
     """What the evaluation found -> ``report.html`` and its figures.
 
     Args:
+        trained: the trainings that are shown.
         extra: names of the sections that this report shows beside those of every report.
     """
     sections = shown(*extra)
     needs = {name for section in sections for name in section.needs} | set(ALWAYS)
     figures = [f"figure_{name}" for section in sections for name in section.figures]
-    histories = {f"{name}_history": data for name, data in outputs_of("history").items()}
+    histories = {f"{name}_history": data for name, data in outputs_of("history", trained).items()}
     return Pipeline(
         [
             Node(

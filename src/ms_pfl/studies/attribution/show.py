@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.names import listed
+from ms_pfl.paradigms import color_of, model_name, models_in_order
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, sentences
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, short_name, styled
+from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.reporting.words import capitalized, percent
 from ms_pfl.studies.attribution.compare import (
     GLOBAL,
@@ -119,7 +119,7 @@ def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> No
     for i, (paradigm, strategy) in enumerate(models):
         own = _of(together, paradigm, strategy).set_index("group").loc[groups]
         rows = np.arange(len(groups)) + 0.22 * (i - (len(models) - 1) / 2)
-        color = PARADIGM_COLORS.get(paradigm, "#808080")
+        color = color_of(paradigm)
         axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.2)
         name = model_name(paradigm, strategy)
         axes.plot(own["increase"], rows, "o", color=color, markersize=4, label=name)

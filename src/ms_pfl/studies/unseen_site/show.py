@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ms_pfl.paradigms import color_of
 from ms_pfl.reporting.content import About, Content, Picture, Table, sentences
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, legend_below, styled
+from ms_pfl.reporting.figures import INK, legend_below, styled
 from ms_pfl.reporting.words import Row, rows_by, signed, with_interval
 from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
 
@@ -21,9 +22,9 @@ KIND_NAMES = {
     "took_part": "Federated, had it taken part",
 }
 _COLORS = {
-    "global": PARADIGM_COLORS["federated"],
-    "personal": PARADIGM_COLORS["fine_tuned"],
-    "local": PARADIGM_COLORS["local"],
+    "global": color_of("federated"),
+    "personal": color_of("fine_tuned"),
+    "local": color_of("local"),
     "took_part": INK,
 }
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}

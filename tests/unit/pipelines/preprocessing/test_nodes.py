@@ -1,0 +1,82 @@
+"""What the nodes of the cohort hand on beyond the episodes."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
+from rich import get_console
+
+from ms_pfl.console import show_prevalence
+from ms_pfl.parameters import Parameters
+from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort
+from ms_pfl.registry.ingest.tables import RegistryTables
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
+from ms_pfl.registry.synthetic.simulation import simulate
+from parameter_examples import load
+
+
+@pytest.fixture(scope="module")
+def tables() -> RegistryTables:
+    given = load("base")["synthetic_registry"] | {"n_patients": 600}
+    return simulate(SyntheticRegistryParameters.model_validate(given))
+
+
+def build(tables: RegistryTables, **changes: object) -> tuple[pd.DataFrame, ...]:
+    parameters = Parameters.model_validate(load("base")).cohort.model_copy(update=changes)
+    source = {"kind": "synthetic", "description": "test"}
+    return build_cohort(
+        tables.patients, tables.visits, tables.relapses, tables.treatments, source, parameters
+    )
+
+
+def test_the_description_carries_the_flow_and_the_prevalence_through_the_file(tables, tmp_path):
+    episodes, attrition, by_country, outcomes, prevalence = build(tables)
+    file = ParquetDataset(filepath=str(tmp_path / "episodes.parquet"))
+    file.save(episodes)
+    said = json.loads(json.dumps(describe_cohort(file.load()), allow_nan=False))
+    assert said["attrition"] == attrition.to_dict(orient="records")
+    assert said["attrition_by_country"] == by_country.to_dict(orient="records")
+    assert [row["episodes"] for row in said["prevalence"]] == prevalence["episodes"].tolist()
+    assert said["prevalence"][0]["prevalence"] == pytest.approx(episodes["label"].mean())
+    assert len(outcomes) == len(episodes)
+
+
+def test_an_episodes_table_of_ones_own_has_no_flow(tables):
+    episodes = build(tables)[0]
+    episodes.attrs = {}
+    said = describe_cohort(episodes)
+    assert (said["attrition"], said["attrition_by_country"], said["prevalence"]) == (None,) * 3
+
+
+def test_the_source_names_the_outcome(tables):
+    state = build(tables)[0].attrs["source"]["outcome"]
+    assert state == "confirmed EDSS worsening about 730 days after the visit (three strata)"
+    event = build(tables, outcome="first_confirmed_event", rule="two_strata")[0]
+    assert event.attrs["source"]["outcome"] == (
+        "first confirmed EDSS worsening within 730 days of the visit (two strata)"
+    )
+
+
+def test_without_relapses_pira_is_unknown_and_json_stays_valid(tables):
+    none = RegistryTables(tables.patients, tables.visits, tables.relapses[:0], tables.treatments)
+    episodes, *_, outcomes, prevalence = build(none)
+    assert prevalence["share_pira"].isna().all()
+    assert outcomes["relapse_association"].isna().all()
+    said = json.dumps(describe_cohort(episodes), allow_nan=False)
+    assert '"share_pira": null' in said
+
+
+def test_prevalence_on_the_console(tables, tmp_path):
+    prevalence = build(tables)[-1].assign(share_pira=float("nan"))
+    file = CSVDataset(filepath=str(tmp_path / "prevalence.csv"), save_args={"index": False})
+    file.save(prevalence)
+    with get_console().capture() as shown:
+        show_prevalence(file.load())
+    text = shown.get()
+    assert "first confirmed event" in text
+    assert f"{prevalence['worsened'].iloc[0]:,}" in text
+    assert f"{100 * prevalence['prevalence'].iloc[0]:.1f} %" in text
+    assert "–" in text
