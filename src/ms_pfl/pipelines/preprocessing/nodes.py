@@ -90,18 +90,6 @@ def build_cohort(
     return tuple(cohort)
 
 
-def draw_flow(
-    episodes: pd.DataFrame, attrition: pd.DataFrame, attrition_by_country: pd.DataFrame
-) -> tuple[Any, Any]:
-    """Draw the flow from the registry to the episodes, and what each country's visits came to."""
-    from ms_pfl.reporting.attrition import flow_diagram, losses_by_country
-
-    return (
-        flow_diagram(attrition, int(episodes["label"].sum())),
-        losses_by_country(attrition_by_country),
-    )
-
-
 def split(
     episodes: pd.DataFrame,
     seeds: Sequence[int],
@@ -127,9 +115,10 @@ def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
     Returns:
         {"source", "attrition", "attrition_by_country", "prevalence" (rows each, or None where
         they are not known), "countries" (rows of
-        :func:`ms_pfl.reporting.tables.country_table`)}.
+        :func:`ms_pfl.reporting.sites.country_table`)}.
     """
-    from ms_pfl.reporting.tables import country_table, site_words
+    from ms_pfl.reporting.sites import country_table
+    from ms_pfl.reporting.words import site_words
 
     countries = country_table(episodes)
     source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
@@ -146,3 +135,18 @@ def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
         },
         "countries": countries.to_dict(orient="records"),
     }
+
+
+def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to.
+
+    Returns:
+        ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
+        known), and ``flow_figures``: both as SVG, by name.
+    """
+    from ms_pfl.reporting.attrition import draw_flow
+    from ms_pfl.reporting.figures import to_svg
+
+    drawn = draw_flow(cohort)
+    figures = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
+    return (*figures, {name: to_svg(figure, name) for name, figure in drawn.items()})
