@@ -22,7 +22,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from kedro_project import PROJECT
-from ms_pfl.datasets import EarlierEpisodes, JsonFile
+from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.hooks import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
@@ -117,8 +117,9 @@ class TokenProject:
                 datasets[name] = settings[name.removeprefix("params:")]
             elif name == "parameters":
                 datasets[name] = deepcopy(settings)
-            elif name == "earlier_episodes":
-                datasets[name] = EarlierEpisodes(str(self.folder / "data/episodes.json"))
+            elif name.startswith("earlier_"):
+                file = name.replace("earlier_", "episodes_").removesuffix("_episodes")
+                datasets[name] = EarlierFile(str(self.folder / f"data/{file}.json"))
             elif name not in _IN_MEMORY:
                 kind = _SkipsEmpty if name == "synthetic_registry" else JsonFile
                 datasets[name] = kind(filepath=str(path))

@@ -24,6 +24,7 @@ from ms_pfl.training.parameters import (
 def measure_importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
+    cohort: dict[str, Any],
     attribution: AttributionParameters,
     device: Device,
     model: ModelParameters,
@@ -39,9 +40,9 @@ def measure_importance(
     """Shuffle each group of features among the test episodes of each country.
 
     Args:
-        episodes: the episodes table; what its ``attrs`` say of a table of one's own sets the
-            groups, else they are those of the registry cohort.
+        episodes: the episodes table.
         splits: the splits table.
+        cohort: its ``vocabulary`` of a custom table sets the groups; None: the registry cohort's.
         attribution: permutations.
         device: as in the training, like all that follows but the last.
         model: the network.
@@ -76,7 +77,7 @@ def measure_importance(
     for name, arrays in models.items():
         paradigm, strategy = name.removesuffix("_models").rsplit("_", 1)
         by_key[paradigm, strategy] = arrays
-    groups = feature_groups(feature_columns(episodes), episodes.attrs.get("vocabulary"))
+    groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
     return importance(episodes, splits, by_key, groups, parameters, attribution)
 
 

@@ -39,7 +39,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 func=measure_importance,
-                inputs={"episodes": "episodes", "splits": "splits"}
+                inputs={"episodes": "episodes", "splits": "splits", "cohort": "cohort_description"}
                 | {name: f"params:{name}" for name in _PARAMETERS}
                 | {
                     f"{paradigm}_{STRATEGY}_models": f"{paradigm}.{STRATEGY}.models"

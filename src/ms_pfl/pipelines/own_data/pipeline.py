@@ -19,8 +19,9 @@ def create_pipeline() -> Pipeline:
                     "params:heart_folder",
                     "params:heart_rows",
                     "earlier_episodes",
+                    "earlier_provenance",
                 ],
-                outputs=["episodes", "vocabulary"],
+                outputs=["episodes", "vocabulary", "episodes_provenance"],
                 name="read_own_episodes",
             )
         ]

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 def make_predictor(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
+    description: dict[str, Any],
     prediction: PredictionParameters,
     cohort: CohortParameters,
     device: Device,
@@ -48,6 +49,7 @@ def make_predictor(
     Args:
         episodes: the episodes table.
         splits: the splits table.
+        description: ``source`` and ``vocabulary`` of the episodes.
         prediction: paradigm and strategy.
         cohort: how features are built.
         device: as in the training, like all that follows but the last.
@@ -86,7 +88,17 @@ def make_predictor(
         for name in (prediction.personal, prediction.shared)
     )
     return making.Made(
-        making.make_predictor(episodes, splits, personal, shared, prediction, parameters, cohort)
+        making.make_predictor(
+            episodes,
+            splits,
+            personal,
+            shared,
+            prediction,
+            parameters,
+            cohort,
+            description["source"],
+            description["vocabulary"],
+        )
     )
 
 

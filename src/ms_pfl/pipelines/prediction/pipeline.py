@@ -38,6 +38,7 @@ def create_predictor_pipeline() -> Pipeline:
             Node(
                 func=make_predictor,
                 inputs={"episodes": "episodes", "splits": "splits"}
+                | {"description": "cohort_description"}
                 | {name: f"params:{name}" for name in _PARAMETERS}
                 | {
                     f"{name}_{kind}": dataset
