@@ -17,8 +17,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
-from ms_pfl.tracking.data import RunData
-from ms_pfl.tracking.models import FolderToLog, ModelToLog, log_folder, logged_model
+from ms_pfl.tracking.models import ModelToLog, log_predictor, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
@@ -30,6 +29,7 @@ from ms_pfl.tracking.points import (
     parent_points,
 )
 from ms_pfl.tracking.reach import store_errors
+from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
 
 if TYPE_CHECKING:
@@ -124,47 +124,24 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
 
 
 def log_comparison(
-    run_id: str,
-    metrics: pd.DataFrame,
-    history: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    files: Mapping[str, Sequence[Path]],
-    *,
-    project_path: Path,
-    note: str = "",
-    estimates: pd.DataFrame | None = None,
-    gains: pd.DataFrame | None = None,
-    data: RunData | None = None,
-    models: Sequence[ModelToLog] = (),
-    example: pd.DataFrame | None = None,
-    predictor: FolderToLog | None = None,
+    run_id: str, record: RunRecord, files: Mapping[str, Sequence[Path]], *, project_path: Path
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
     The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on
     (:func:`ms_pfl.tracking.points.parent_points`), because MLflow's chart view is empty while
-    parents are collapsed and only children carry metrics. A child has params
-    and tags ``paradigm``, ``strategy`` and ``seed``; ``roc_auc/pooled`` and the other headline
-    metrics, named alike in all children; ``roc_auc_by_country/Belgium``;
-    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. Undefined values
-    are not written.
+    parents are collapsed and only children carry metrics. Tables become ``tables/<name>.json``,
+    which MLflow shows as a table and lays beside that of other runs; one of more than 10,000 rows
+    ``tables/<name>.csv``. A child has params and tags ``paradigm``, ``strategy`` and ``seed``;
+    ``roc_auc/pooled`` and the other headline metrics, named alike in all children;
+    ``roc_auc_by_country/Belgium``; ``validation_log_loss`` and ``validation_roc_auc`` by round;
+    and its cost. Undefined values are not written.
 
     Args:
         run_id: the parent, from :func:`open_parent`.
-        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        history: the concatenated history tables of all fits.
-        tables: name -> table, kept as ``tables/<name>.json`` with the parent, which MLflow shows
-            as a table and lays beside that of other runs; one of more than 10,000 rows as
-            ``tables/<name>.csv``.
+        record: the comparison.
         files: folder ("" for none) -> files, kept with the parent under their own names.
         project_path: as for :func:`open_parent`.
-        note: Markdown that the parent's page shows as its description, such as Table 1.
-        estimates: intervals of the metrics, for the parent.
-        gains: differences between models with their intervals, for the parent.
-        data: the episodes, an input of all runs; no row is kept.
-        models: each kept with the child of its fit.
-        example: rows that a model predicts from; needed with ``models``.
-        predictor: of new patients, kept with the parent.
 
     Returns:
         The ids of the children.
@@ -173,25 +150,26 @@ def log_comparison(
         InputError: the history is malformed.
     """
     client = open_client(project_path)
-    _log(client, run_id, points=parent_points(metrics, estimates, gains))
-    if note:
-        client.set_tag(run_id, "mlflow.note.content", note)
+    _log(client, run_id, points=parent_points(record.metrics, record.estimates, record.gains))
+    if record.note:
+        client.set_tag(run_id, "mlflow.note.content", record.note)
+    data, metrics = record.data, record.metrics
     if data is not None:
         client.log_inputs(run_id, data.inputs())
-    _log_tables(client, run_id, tables)
+    _log_tables(client, run_id, record.tables)
     for folder, paths in files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
     experiment = client.get_run(run_id).info.experiment_id
-    if predictor is not None:
-        log_folder(client, experiment, run_id, predictor)
-    curves = learning_curves(history)
+    if record.predictor is not None and record.example is not None:
+        log_predictor(client, experiment, run_id, record.predictor, record.example)
+    curves = learning_curves(record.history)
     keys = ["paradigm", "strategy", "seed"]
     fits_of_curves = dict(iter(curves.groupby(keys)))
-    fits_of_history = dict(iter(history.groupby(keys)))
+    fits_of_history = dict(iter(record.history.groupby(keys)))
     fits_of_metrics = dict(iter(metrics.groupby(keys)))
     countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in models}
+    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in record.models}
     children = []
     for paradigm, strategy in models_in_order(metrics):
         for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
@@ -207,7 +185,7 @@ def log_comparison(
                 inputs=data.inputs(seed) if data is not None else [],
                 model=models_of_fits.get((paradigm, strategy, seed)),
             )
-            children.append(_log_child(client, experiment, run_id, child, example))
+            children.append(_log_child(client, experiment, run_id, child, record.example))
     return children
 
 

@@ -33,7 +33,7 @@ def build(tables: RegistryTables, **changes: object) -> tuple[pd.DataFrame, ...]
 
 
 def test_the_description_is_the_provenance_and_the_countries(tables, tmp_path):
-    episodes, *_, outcomes, _, provenance = build(tables)
+    provenance, episodes, *_, outcomes, _ = build(tables)
     files = (
         ParquetDataset(filepath=str(tmp_path / "episodes.parquet")),
         JsonFile(filepath=str(tmp_path / "provenance.json")),
@@ -48,7 +48,7 @@ def test_the_description_is_the_provenance_and_the_countries(tables, tmp_path):
 
 
 def test_other_episodes_are_not_described(tables):
-    episodes, *_, provenance = build(tables)
+    provenance, episodes, *_ = build(tables)
     with pytest.raises(InputError, match="not those whose provenance is recorded"):
         describe_cohort(episodes.iloc[1:], provenance)
 
@@ -56,7 +56,7 @@ def test_other_episodes_are_not_described(tables):
 def test_visits_in_the_future_are_the_first_that_the_flow_loses(tables):
     parameters = Parameters.model_validate(load("base")).cohort
     patient = tables.patients["PATIENT_ID"].iloc[0]
-    _, attrition, *_ = build_cohort(
+    _, _, attrition, *_ = build_cohort(
         *tables.frames().values(), {"kind": "own", "description": "test"}, {patient: 3}, parameters
     )
     assert attrition["stage"].tolist()[:2] == ["Registry", "Dates"]
@@ -65,7 +65,7 @@ def test_visits_in_the_future_are_the_first_that_the_flow_loses(tables):
 
 def test_without_relapses_pira_is_unknown_and_json_stays_valid(tables):
     none = RegistryTables(tables.patients, tables.visits, tables.relapses[:0], tables.treatments)
-    episodes, *_, outcomes, prevalence, provenance = build(none)
+    provenance, episodes, *_, outcomes, prevalence = build(none)
     assert prevalence["share_pira"].isna().all()
     assert outcomes["relapse_association"].isna().all()
     said = json.dumps(describe_cohort(episodes, provenance), allow_nan=False)
@@ -73,7 +73,7 @@ def test_without_relapses_pira_is_unknown_and_json_stays_valid(tables):
 
 
 def test_prevalence_on_the_console(tables, tmp_path):
-    prevalence = build(tables)[-2].assign(share_pira=float("nan"))
+    prevalence = build(tables)[-1].assign(share_pira=float("nan"))
     file = CSVDataset(filepath=str(tmp_path / "prevalence.csv"), save_args={"index": False})
     file.save(prevalence)
     with get_console().capture() as shown:

@@ -21,7 +21,7 @@ def read_own_episodes(
     heart_rows: Literal["complete", "all"],
     earlier_episodes: Path,
     earlier_provenance: Path,
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """Read and encode the table that is given, or go on from the episodes that are there.
 
     Args:
@@ -33,7 +33,7 @@ def read_own_episodes(
         earlier_provenance: what an earlier run recorded of its episodes.
 
     Returns:
-        ``episodes``, the vocabulary of their features, and their provenance.
+        The provenance of the episodes, ``episodes``, and the vocabulary of their features.
 
     Raises:
         InputError: a file, column or value cannot be used, or nothing is there to go on from.
@@ -58,12 +58,12 @@ def read_own_episodes(
         len(vocabulary.levels), len(feature_columns(episodes)),
     )  # fmt: skip
     provenance = custom_table_provenance(episodes, vocabulary, parameters, description)
-    return episodes, vocabulary.model_dump(mode="json"), provenance
+    return provenance, episodes, vocabulary.model_dump(mode="json")
 
 
 def _resume(
     earlier_episodes: Path, recorded: Path
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     from ms_pfl.cohort.custom.episodes import read_episodes
     from ms_pfl.cohort.custom.vocabulary import Vocabulary
     from ms_pfl.cohort.provenance import earlier_provenance
@@ -79,4 +79,4 @@ def _resume(
     provenance = earlier_provenance(episodes, recorded)
     names = tuple(feature_columns(episodes))
     numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
-    return episodes, provenance["vocabulary"] or numbers.model_dump(mode="json"), provenance
+    return provenance, episodes, provenance["vocabulary"] or numbers.model_dump(mode="json")

@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
                     "earlier_episodes",
                     "earlier_provenance",
                 ],
-                outputs=["episodes", "vocabulary", "episodes_provenance"],
+                outputs=["episodes_provenance", "episodes", "vocabulary"],
                 name="read_own_episodes",
             )
         ]

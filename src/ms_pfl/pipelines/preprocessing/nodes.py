@@ -71,8 +71,8 @@ def build_cohort(
     """Label the episodes and build their features.
 
     Returns:
-        ``episodes``, ``attrition``, ``attrition_by_country``, ``outcomes``, ``prevalence``, and
-        the provenance of the episodes.
+        The provenance of the episodes, ``episodes``, ``attrition``, ``attrition_by_country``,
+        ``outcomes``, ``prevalence``.
     """
     from ms_pfl.cohort.episodes import build_episodes
     from ms_pfl.cohort.provenance import registry_provenance
@@ -80,7 +80,7 @@ def build_cohort(
 
     tables = RegistryTables(patients, visits, relapses, treatments, source, future_visit_days)
     cohort = build_episodes(tables, parameters)
-    return (*cohort, registry_provenance(cohort, source, parameters))
+    return (registry_provenance(cohort, source, parameters), *cohort)
 
 
 def draw_flow(

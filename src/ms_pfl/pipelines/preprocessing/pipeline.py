@@ -35,12 +35,12 @@ def create_pipeline() -> Pipeline:
                 func=build_cohort,
                 inputs=[*TABLES, *_READ, "params:cohort"],
                 outputs=[
+                    "episodes_provenance",  # saved first: no episodes without it
                     "episodes",
                     "attrition",
                     "attrition_by_country",
                     "outcomes",
                     "prevalence",
-                    "episodes_provenance",
                 ],
                 name="build_cohort",
             ),

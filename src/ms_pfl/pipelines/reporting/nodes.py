@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-import ms_pfl
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
 
@@ -136,11 +135,11 @@ def collect_for_mlflow(
     configuration: dict[str, Any],
     predictor: Path,
     **trained: Any,
-) -> dict[str, Any]:
-    """Bring together what MLflow keeps.
+) -> Any:
+    """Bring together what MLflow keeps, as a :class:`ms_pfl.tracking.record.RunRecord`.
 
     Args:
-        metrics: a row a fit, scope, country and metric.
+        metrics: one row per fit, scope, country and metric.
         table1: Table 1.
         notes: the sentences below it.
         by_country: ROC-AUC by country.
@@ -152,90 +151,33 @@ def collect_for_mlflow(
         cohort: ``source`` says where it is from.
         configuration: the parameters of the run.
         predictor: its folder, where there is one.
-        trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
+        trained: ``<paradigm>.<strategy>.history`` and ``<paradigm>.<strategy>.models``.
     """
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.parameters import plain
-    from ms_pfl.pipelines.training.pipeline import PARADIGMS
-    from ms_pfl.reporting.markdown import markdown_text, to_markdown
-    from ms_pfl.tracking.data import describe_data
-    from ms_pfl.tracking.models import example_rows
-
-    told = plain(configuration)
-    seed = int(metrics["seed"].min())
-    features = feature_columns(episodes)
-    headlines, below = (
-        [markdown_text(line) for line in lines] for lines in (findings["headline"], notes)
-    )
-    tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
-    fits = [(p, s) for p, strategies in PARADIGMS.items() for s in strategies]
-    source = cohort["source"]["description"]
-    example = example_rows(episodes, features)
-    return {
-        "metrics": metrics,
-        "history": pd.concat([trained[f"{p}_{s}_history"] for p, s in fits], ignore_index=True),
-        "tables": {
-            "table1": table1,
-            "roc_auc_by_country": by_country,
-            "metrics": metrics,
-            **{name: findings[name] for name in tables},
-        },
-        "figures": figures,
-        "note": "\n\n".join([*headlines, to_markdown(table1), *below]),
-        "estimates": findings["estimates"],
-        "gains": findings["differences"],
-        "data": describe_data(episodes, splits, source),
-        # a model that is scaled by its country's training rows cannot be kept without them
-        "models": []
-        if told["protocol"]["scaling"] == "country"
-        else [
-            _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, told) for p, s in fits
-        ],
-        "example": example,
-        "predictor": predictor_to_log(predictor, example),
-    }
-
-
-def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
-    """The predictor as an MLflow model; None where the run has left none."""
-    from ms_pfl.tracking.models import FolderToLog
-
-    if not folder.is_dir():
-        return None
-    return FolderToLog(
-        "Predictor for new patients",
-        Path(ms_pfl.__path__[0]) / "served_predictor.py",
-        "predictor",
-        folder,
-        example,
-        {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"},
-    )
-
-
-def _model_to_log(
-    paradigm: str,
-    strategy: str,
-    seed: int,
-    arrays: dict[str, Any],
-    features: list[str],
-    configuration: dict[str, Any],
-) -> Any:
-    from ms_pfl.tracking.models import ModelToLog
+    from ms_pfl.tracking.record import build_record
     from ms_pfl.training.parameters import ParadigmParameters
 
-    told = {name: configuration[name] for name in ParadigmParameters.model_fields}
-    # wherever it is loaded
-    parameters = ParadigmParameters.model_validate(told | {"device": "auto"})
-
-    return ModelToLog(
-        paradigm,
-        strategy,
-        seed,
-        Path(ms_pfl.__path__[0]) / "served_model.py",
-        {name: array for name, array in arrays.items() if name.startswith(f"seed={seed}/")},
-        {
-            "seed": seed,
-            "features": features,
-            "parameters": parameters.model_dump(mode="json"),
-        },
+    told = plain(configuration)
+    # a model computes wherever it is loaded
+    given = {name: told[name] for name in ParadigmParameters.model_fields} | {"device": "auto"}
+    kinds: dict[str, dict[tuple[str, str], Any]] = {"history": {}, "models": {}}
+    for name, value in trained.items():
+        paradigm, strategy, kind = name.split(".")
+        kinds[kind][paradigm, strategy] = value
+    return build_record(
+        metrics,
+        table1,
+        notes,
+        by_country,
+        findings,
+        figures,
+        episodes,
+        splits,
+        cohort["source"]["description"],
+        feature_columns(episodes),
+        ParadigmParameters.model_validate(given).model_dump(mode="json"),
+        predictor,
+        list(kinds["history"].values()),
+        kinds["models"],
     )

@@ -72,9 +72,9 @@ def create_pipeline() -> Pipeline:
                     "configuration": "parameters",
                     "predictor": "predictor",
                     **{
-                        f"{name}_{kind}": dataset
+                        dataset: dataset
                         for kind in ("history", "models")
-                        for name, dataset in outputs_of(kind).items()
+                        for dataset in outputs_of(kind).values()
                     },
                 },
                 outputs="mlflow_run",

@@ -82,7 +82,8 @@ def check_table(
     if name == "visits":
         future = handed_in.drop(index=canonical.index)
         days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])
-        future_days = days["PATIENT_ID"].value_counts(sort=False).to_dict()
+        counted = days["PATIENT_ID"].value_counts(sort=False)
+        future_days = {str(patient): int(n) for patient, n in counted.items()}
         if "EDSS" in frame:
             given = frame["EDSS"].loc[canonical.index]
             unscored = canonical["EDSS"].isna()

@@ -65,6 +65,7 @@ def simulate(parameters: SyntheticRegistryParameters) -> RegistryTables:
     return RegistryTables(
         **{name: pd.concat([of[name] for of in frames], ignore_index=True) for name in CONTRACT},
         source=source,
+        future_visit_days={},
     )
 
 

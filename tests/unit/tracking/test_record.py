@@ -1,0 +1,92 @@
+"""What goes into the runs in MLflow, before any store is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from test_data import small
+from test_models import one_history, two_fits
+
+from ms_pfl.tracking.record import RunRecord, build_record
+
+TABLE1 = pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})
+FINDINGS = {
+    name: pd.DataFrame({name: [1]})
+    for name in ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
+}
+ARRAYS = {
+    "seed=0/shared/w": np.array([1.0]),
+    "seed=1/shared/w": np.array([2.0]),
+    "seed=10/shared/w": np.array([3.0]),
+}
+
+
+def build(folder: Path, scaling: str = "federated", **more: Any) -> RunRecord:
+    episodes, splits = small()
+    given: dict[str, Any] = {
+        "metrics": two_fits(),
+        "table1": TABLE1,
+        "notes": ["Below *it*."],
+        "by_country": pd.DataFrame({"Country": ["A"]}),
+        "findings": {**FINDINGS, "headline": ["A_B is better."]},
+        "figures": ["forest"],
+        "episodes": episodes,
+        "splits": splits,
+        "source": "simulated",
+        "features": ["x"],
+        "settings": {"protocol": {"scaling": scaling}, "device": "auto"},
+        "predictor": folder / "predictor",
+        "histories": [one_history(), one_history()],
+        # two trainings of which nothing is known here but their names
+        "models": {("a_new_paradigm", "fedavg"): ARRAYS, ("local", "a_new_learner"): ARRAYS},
+    }
+    return build_record(**given | more)
+
+
+def test_the_note_is_the_headline_table_1_and_its_notes(tmp_path: Path) -> None:
+    assert build(tmp_path).note == (
+        "A\\_B is better.\n\n"
+        "| Model | ROC-AUC |\n|:------|--------:|\n| Local |     0.7 |\n\n"
+        "Below \\*it\\*."
+    )
+
+
+def test_tables_and_history_are_those_of_the_run(tmp_path: Path) -> None:
+    record = build(tmp_path)
+    assert list(record.tables) == ["table1", "roc_auc_by_country", "metrics", *FINDINGS]
+    assert record.estimates is FINDINGS["estimates"]
+    assert record.gains is FINDINGS["differences"]
+    assert len(record.history) == 2 * len(one_history())
+    assert record.data is not None
+    assert record.data.whole.source == "simulated"
+
+
+def test_every_training_leaves_the_model_of_the_first_seed(tmp_path: Path) -> None:
+    record = build(tmp_path)
+    assert [(model.paradigm, model.strategy, model.seed) for model in record.models] == [
+        ("a_new_paradigm", "fedavg", 0),
+        ("local", "a_new_learner", 0),
+    ]
+    for model in record.models:
+        assert list(model.arrays) == ["seed=0/shared/w"]
+        assert model.configuration == {
+            "seed": 0,
+            "features": ["x"],
+            "parameters": {"protocol": {"scaling": "federated"}, "device": "auto"},
+        }
+        assert model.code.is_file()
+    assert record.example is not None
+    assert record.example.to_dict("list") == {"country": ["A", "B"], "x": [2.0, 2.0]}
+
+
+def test_models_that_need_the_rows_of_their_country_are_not_kept(tmp_path: Path) -> None:
+    assert build(tmp_path, scaling="country").models == []
+
+
+def test_the_predictor_is_kept_where_there_is_one(tmp_path: Path) -> None:
+    assert build(tmp_path).predictor is None
+    (tmp_path / "predictor").mkdir()
+    assert build(tmp_path).predictor == tmp_path / "predictor"
