@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
-from ms_pfl.tracking.models import ModelToLog, log_predictor, logged_model
+from ms_pfl.tracking.models import log_predictor, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
@@ -33,10 +31,9 @@ from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-STATUSES = ("FINISHED", "FAILED", "KILLED")
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
 _NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
@@ -109,11 +106,8 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
         project_path: as for :func:`open_parent`.
 
     Raises:
-        InputError: the status is none of the three, or the store cannot be reached; the next run
-            closes it then.
+        InputError: the store cannot be reached; the next run closes it then.
     """
-    if status not in STATUSES:
-        raise InputError(f"MLflow status {status!r} is unknown; take one of {', '.join(STATUSES)}")
     try:
         with store_errors(tracking_uri(project_path)):
             open_client(project_path).set_terminated(run_id, status=status)
@@ -178,32 +172,31 @@ def log_comparison(
             if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
                 points += curve_points(fits_of_curves[fit])
                 points += cost_points(fits_of_history[fit])
-            child = _Child(
-                labels={"paradigm": paradigm, "strategy": strategy, "seed": str(seed)},
-                overall=overall_points(rows),
-                points=points,
-                inputs=data.inputs(seed) if data is not None else [],
-                model=models_of_fits.get((paradigm, strategy, seed)),
-            )
-            children.append(_log_child(client, experiment, run_id, child, record.example))
+            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(seed)}
+            with _child_run(client, experiment, run_id, labels) as (child, name):
+                if data is not None:
+                    client.log_inputs(child, data.inputs(seed))
+                model, overall = (
+                    models_of_fits.get((paradigm, strategy, seed)),
+                    overall_points(rows),
+                )
+                if model is not None and record.example is not None:
+                    with logged_model(
+                        client, experiment, child, name, model, record.example
+                    ) as model_id:
+                        _log(client, child, points=overall, model_id=model_id)
+                    overall = []
+                # params besides tags: the compare page reads params only
+                _log(client, child, points=overall + points, params=labels)
+            children.append(child)
     return children
 
 
-@dataclass(frozen=True)
-class _Child:
-    """A fit: its labels, its metrics over all countries, its other points, inputs and model."""
-
-    labels: Mapping[str, str]
-    overall: list[Point]
-    points: list[Point]
-    inputs: list[DatasetInput]
-    model: ModelToLog | None
-
-
-def _log_child(
-    client: MlflowClient, experiment: str, parent: str, child: _Child, example: pd.DataFrame | None
-) -> str:
-    labels = child.labels
+@contextmanager
+def _child_run(
+    client: MlflowClient, experiment: str, parent: str, labels: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Open the run of a fit and close it as what it has become; gives its id and a model's name."""
     model = model_name(labels["paradigm"], labels["strategy"])
     run = client.create_run(
         experiment,
@@ -213,22 +206,11 @@ def _log_child(
     run_id = str(run.info.run_id)
     status = "FAILED"
     try:
-        if child.inputs:
-            client.log_inputs(run_id, child.inputs)
-        points = child.points
-        if child.model is not None and example is not None:
-            # named as the metrics are, so that the list of models shows them
-            name = metric_part(model).translate(_NOT_IN_MODELS)
-            with logged_model(client, experiment, run_id, name, child.model, example) as model_id:
-                _log(client, run_id, points=child.overall, model_id=model_id)
-        else:
-            points = child.overall + points
-        # params besides tags: the compare page reads params only
-        _log(client, run_id, points=points, params=labels)
+        # named as the metrics are, so that the list of models shows them
+        yield run_id, metric_part(model).translate(_NOT_IN_MODELS)
         status = "FINISHED"
     finally:
         client.set_terminated(run_id, status=status)
-    return run_id
 
 
 def _log(
