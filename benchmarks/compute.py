@@ -41,7 +41,7 @@ from workload import (
     settings_of,
 )
 
-from ms_pfl.federation.grids.simulation import open_grid
+from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
 
 WORKERS = 2

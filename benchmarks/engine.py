@@ -32,7 +32,8 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
 )
-from ms_pfl.federation.grids.base import LocalGrid, Node
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.parameters import FedAvgParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.records import to_arrays, to_record
@@ -150,7 +151,8 @@ def _flower(clients: int, parameters: int, rounds: int) -> dict[str, Any]:
 def _ray(clients: int, parameters: int, rounds: int) -> dict[str, Any]:
     import ray
 
-    from ms_pfl.federation.grids.ray import RayGrid, WorkerPool
+    from ms_pfl.federation.grids.ray.grid import RayGrid
+    from ms_pfl.federation.grids.ray.pool import WorkerPool
 
     data = _data(clients)
     nodes = [Node(name, 0) for name in data.countries]

@@ -26,11 +26,10 @@ from configuration import read_parameters
 from measure import machine, table
 
 from ms_pfl.federation.partitions import feature_columns
+from ms_pfl.paradigms import trainings
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.record import build_record
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
-from ms_pfl.training.parameters import ParadigmParameters
-from ms_pfl.training.train import PARADIGMS
 
 _TABLES = ("metrics", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 _CALLS = (
@@ -129,14 +128,13 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
     reporting = data / "08_reporting"
     tables = {name: pd.read_parquet(reporting / f"{name}.parquet") for name in _TABLES}
     episodes = pd.read_parquet(data / "03_primary" / "episodes.parquet")
-    parameters = read_parameters(env).model_dump(mode="json")
     histories, models = [], {}
-    for paradigm in PARADIGMS:
-        for path in sorted((data / "07_model_output" / paradigm).glob("*/history.parquet")):
-            strategy = path.parent.name
-            histories.append(pd.read_parquet(path))
-            file = data / "06_models" / paradigm / strategy / "models.safetensors"
-            models[paradigm, strategy] = load_file(file)
+    for training in trainings():
+        place = Path(*training)
+        history = data / "07_model_output" / place / "history.parquet"
+        if history.is_file():
+            histories.append(pd.read_parquet(history))
+            models[training] = load_file(data / "06_models" / place / "models.safetensors")
     headline, notes = (
         json.loads((reporting / f"{name}.json").read_text())
         for name in ("headline", "table1_notes")
@@ -156,7 +154,7 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
         "splits": pd.read_parquet(data / "05_model_input" / "splits.parquet"),
         "source": "benchmark",
         "features": feature_columns(episodes),
-        "settings": {name: parameters[name] for name in ParadigmParameters.model_fields},
+        "settings": read_parameters(env).model_dump(mode="json")["training"],
         "predictor": data / "06_models" / "predictor",
         "histories": histories,
         "models": models,

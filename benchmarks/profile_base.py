@@ -149,14 +149,14 @@ def _run(folder: Path, env: str, watch: Stopwatch, profile: Profile) -> None:
 
 def _time_parts(watch: Stopwatch) -> None:
     from ms_pfl.federation import checkpoints, rounds, strategies
-    from ms_pfl.federation.grids import ray as ray_grid
+    from ms_pfl.federation.grids.ray import grid, pool, shared_pool
     from ms_pfl.training import assembly
     from ms_pfl.training import resume as unfinished
 
-    watch.time(ray_grid, "worker_pool", "starting the workers")
-    watch.time(ray_grid.WorkerPool, "open", "rows to the workers")
-    watch.time(ray_grid.WorkerPool, "_gather", "waiting for the workers")
-    watch.time(ray_grid.RayGrid, "_answer", "messages")
+    watch.time(shared_pool, "worker_pool", "starting the workers")
+    watch.time(pool.WorkerPool, "open", "rows to the workers")
+    watch.time(pool.WorkerPool, "_gather", "waiting for the workers")
+    watch.time(grid.RayGrid, "_answer", "messages")
     watch.time(strategies.Strict, "configure_train", "messages")
     watch.time(strategies.Strict, "aggregate_train", "averaging")
     watch.time(checkpoints.Checkpoints, "keep", "checkpoints")

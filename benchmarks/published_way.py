@@ -67,7 +67,7 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
 )
-from ms_pfl.federation.grids.simulation import open_grid
+from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import FedAvgParameters, RayParameters
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import make_strategy

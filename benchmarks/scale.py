@@ -18,7 +18,7 @@ from configuration import read_parameters
 from measure import PeakMemory, apart, machine, table
 from workload import Rounds, federation_of, nodes_of
 
-from ms_pfl.federation.grids.simulation import open_grid
+from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import ClientSettings, RayParameters
 
 WORKERS = 2

@@ -29,8 +29,8 @@ from workload import SEED, STUDY_CLIENTS, Rounds, federation_of, nodes_of
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
-from ms_pfl.federation.grids.base import LocalGrid
-from ms_pfl.federation.grids.ray_layout import assign
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.ray.layout import assign
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.learning.parameters import ModelKind
 from ms_pfl.parameters import Parameters

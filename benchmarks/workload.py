@@ -10,7 +10,8 @@ from configuration import read_parameters
 
 from ms_pfl.federation.client_app import initial_seed
 from ms_pfl.federation.flower import Grid
-from ms_pfl.federation.grids.base import Node, SimulationGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.rounds import federated_scaler, prepare, run_rounds

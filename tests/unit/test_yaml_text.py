@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from pydantic import ValidationError
-from test_parameters import complaint, load
 
 from kedro_project import KedroProject, make_project
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from parameter_examples import complaint, load
 
 
 def of(text: str) -> Any:

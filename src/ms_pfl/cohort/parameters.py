@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ms_pfl.cohort.treatments import closed_up
+from ms_pfl.cohort.drug_names import closed_up
+from ms_pfl.config import Section
 from ms_pfl.yaml_text import YamlText
 
 #: Of each drug the generic name, then the further names under which registries carry it.
@@ -16,10 +17,8 @@ Outcome = Literal["state_near_two_years", "first_confirmed_event"]
 Rule = Literal["three_strata", "two_strata"]
 
 
-class TreatmentClasses(BaseModel):
+class TreatmentClasses(Section):
     """Efficacy class of each drug; `none` and `trial` hold what is no disease-modifying one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mild: DrugNames = Field(description="platform drugs: DMT_AT_0_Mild")
     moderate: DrugNames = Field(description="DMT_AT_0_Moderate")
@@ -51,10 +50,8 @@ class TreatmentClasses(BaseModel):
         return self
 
 
-class CohortParameters(BaseModel):
+class CohortParameters(Section):
     """Which visits become episodes, and how their outcome is read. Windows are in days."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     outcome: Outcome = Field(
         description="state_near_two_years: worse at the EDSS near t0 + horizon, and confirmed; "
@@ -136,10 +133,8 @@ class CohortParameters(BaseModel):
         return self
 
 
-class SplitFractions(BaseModel):
+class SplitFractions(Section):
     """Shares of a country's patients that go to training, validation and test."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: float = Field(gt=0, lt=1, description="share of patients to train on")
     validation: float = Field(gt=0, lt=1, description="share of patients to select on")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.names import near, normal
-
-if TYPE_CHECKING:
-    from ms_pfl.cohort.parameters import TreatmentClasses
+from ms_pfl.cohort.drug_names import closed_up, normalize
+from ms_pfl.cohort.parameters import TreatmentClasses
+from ms_pfl.names import near
 
 _log = logging.getLogger(__name__)
 
@@ -26,26 +23,6 @@ UNKNOWN, BLINDED = "treatment_unknown", "treatment_blinded"
 _LONGEST_SHOWN = 60
 
 _NO_DMT = (-1, -1)
-# ß stands for beta where a keyboard has no Greek letters; neither it nor β survives casefold well.
-_BETA = str.maketrans({"β": " beta ", "ϐ": " beta ", "Β": " beta ", "ß": " beta ", "ẞ": " beta "})
-
-
-def normalize(text: str) -> str:
-    """Lower case, words of letters or of digits, one space between them; beta in Latin letters.
-
-    >>> normalize("  IFN-β-1a (REBIF44) ")
-    'ifn beta 1 a rebif 44'
-    """
-    return " ".join(re.findall(r"[^\W\d_]+|\d+", normal(text).translate(_BETA).casefold()))
-
-
-def closed_up(name: str) -> str:
-    """A name as it is compared, without the spaces that registries set and leave out.
-
-    >>> closed_up("Dimethyl fumarate")
-    'dimethylfumarate'
-    """
-    return normalize(name).replace(" ", "")
 
 
 def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 import ms_pfl
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.provenance import source_digest
@@ -19,10 +18,8 @@ INTRODUCE = "query.introduce"
 _LIBRARIES = ("flwr", "torch", "numpy")
 
 
-class CohortAgreement(BaseModel):
+class CohortAgreement(Section):
     """How every site makes episodes and splits of its tables: the server says, all do the same."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cohort: CohortParameters
     splits: SplitFractions

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ms_pfl.config import Section
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
-class ComparisonParameters(BaseModel):
+class ComparisonParameters(Section):
     """How sure the comparison is asked to be; the ``comparison`` block of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicates: int = Field(ge=100, description="draws of patients of the bootstrap")
     seed: int = Field(ge=0, description="of the draws")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ms_pfl.federation.flower import Grid, Message, RecordDict
-from ms_pfl.federation.grids.base import ClientError
+
+
+class ClientError(RuntimeError):
+    """A client failed, did not answer, or answered with an error; the message names it."""
 
 
 def node_name(grid: Grid, node_id: int) -> str:

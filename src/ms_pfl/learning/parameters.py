@@ -5,26 +5,22 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from ms_pfl.config import Section
 
 Device = Literal["auto", "cpu", "cuda"]
-ModelKind = Literal["mlp", "adaptive"]
+NetworkKind = Literal["mlp", "adaptive"]
 
 
-class Parameters(BaseModel):
-    """Base of the parameter models: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ExtensionTier(Parameters):
+class ExtensionTier(Section):
     """Depth of the personal branch from a number of training rows on."""
 
     min_rows: int = Field(ge=0, description="training episodes from which the tier holds")
     layers: int = Field(ge=1, description="hidden layers of the extension branch")
 
 
-class ModelParameters(Parameters):
+class NetworkParameters(Section):
     """The network: a multilayer perceptron, and the extension beside it (adaptive only)."""
 
     hidden_layers: int = Field(
@@ -54,7 +50,7 @@ class ModelParameters(Parameters):
         return tiers
 
 
-class PlateauParameters(Parameters):
+class PlateauParameters(Section):
     """Lower the learning rate when the validation loss no longer falls (ReduceLROnPlateau)."""
 
     factor: float = Field(gt=0, lt=1, description="the learning rate is multiplied by it")
@@ -62,13 +58,23 @@ class PlateauParameters(Parameters):
     min_learning_rate: float = Field(ge=0, description="never below this learning rate")
 
 
-class TrainingParameters(Parameters):
+class OptimizerParameters(Section):
     """One client's optimizer."""
 
-    optimizer: Literal["adam", "sgd"] = Field(description="adam, or plain sgd without momentum")
+    kind: Literal["adam", "sgd"] = Field(description="adam, or plain sgd without momentum")
     learning_rate: float = Field(gt=0, description="step size at the start of a fit")
     weight_decay: float = Field(ge=0, description="L2 penalty, added to the gradient")
     batch_size: int | None = Field(gt=0, description="rows a step; null: all rows at once")
     plateau: PlateauParameters | None = Field(
         description="learning-rate schedule within one fit or one federated round; null: constant"
+    )
+
+
+class LogisticParameters(Section):
+    """Logistic regression by Newton's steps, over all sites' sums."""
+
+    ridge: float = Field(ge=0, description="penalty ridge / 2 ||coefficients||^2; 0: none")
+    steps: int = Field(ge=1, description="steps at most")
+    tolerance: float = Field(
+        gt=0, description="stop once no coefficient changes by more than that in a step"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ms_pfl.paradigms import Training
 from ms_pfl.reporting.markdown import markdown_text, to_markdown
 from ms_pfl.tracking.data import RunData, describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
@@ -63,7 +64,7 @@ def build_record(
     settings: Mapping[str, Any],
     predictor: Path,
     histories: Sequence[pd.DataFrame],
-    models: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
+    models: Mapping[Training, Mapping[str, np.ndarray]],
 ) -> RunRecord:
     """Bring together what MLflow keeps of a run.
 
@@ -78,14 +79,13 @@ def build_record(
         splits: the splits table.
         source: where the episodes come from, in words.
         features: the feature columns, in the order of the models.
-        settings: of the trainings, as JSON has them.
+        settings: the section ``training`` of the configuration, as JSON has it.
         predictor: its folder, absent where the run made none.
         histories: the history of each training.
-        models: (paradigm, strategy) -> arrays of all seeds; those of the first seed are kept.
+        models: training -> arrays of all seeds; those of the first seed are kept.
     """
     seed = int(metrics["seed"].min())
     headline, below = ([markdown_text(line) for line in of] for of in (findings["headline"], notes))
-    configuration = {"seed": seed, "features": list(features), "parameters": dict(settings)}
     # a model that is scaled by its country's training rows cannot be kept without them
     kept = {} if settings["protocol"]["scaling"] == "country" else models
     return RunRecord(
@@ -99,8 +99,18 @@ def build_record(
         findings["differences"],
         describe_data(episodes, splits, source),
         [
-            ModelToLog(paradigm, strategy, seed, _of_seed(arrays, seed), configuration)
-            for (paradigm, strategy), arrays in kept.items()
+            ModelToLog(
+                *training,
+                seed,
+                _of_seed(arrays, seed),
+                {
+                    "seed": seed,
+                    "features": list(features),
+                    "training": list(training),
+                    "settings": dict(settings),
+                },
+            )
+            for training, arrays in kept.items()
         ],
         example_rows(episodes, features),
         predictor if predictor.is_dir() else None,
@@ -108,4 +118,9 @@ def build_record(
 
 
 def _of_seed(arrays: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    return {name: array for name, array in arrays.items() if name.startswith(f"seed={seed}/")}
+    """Return the arrays of a seed, and those of all seeds."""
+    return {
+        name: array
+        for name, array in arrays.items()
+        if not name.startswith("seed=") or name.startswith(f"seed={seed}/")
+    }

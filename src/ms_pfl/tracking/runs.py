@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import model_name, models_in_order
+from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts

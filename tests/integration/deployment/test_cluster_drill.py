@@ -20,7 +20,7 @@ from drill import cluster, copy_project, differences, digests
 from ray_cluster import RayCluster, await_nodes, main
 
 from ms_pfl.federation.flower import ENVIRONMENT
-from ms_pfl.federation.grids import ray as ray_grid
+from ms_pfl.federation.grids.ray import shared_pool
 from ms_pfl.federation.parameters import RayParameters
 
 
@@ -90,7 +90,7 @@ def test_workers_of_a_cluster_are_on_both_nodes_with_the_environment_of_the_driv
         nodes = [node.node_id for node in await_nodes(made.address, 2, 10)]
         parameters = RayParameters(num_workers=2, address=made.address)
         try:
-            pool = ray_grid.worker_pool(parameters, "cpu")
+            pool = shared_pool.worker_pool(parameters, "cpu")
             import ray
 
             for worker in pool.workers:
@@ -98,7 +98,7 @@ def test_workers_of_a_cluster_are_on_both_nodes_with_the_environment_of_the_driv
                 told = (Path("/proc") / str(pid) / "environ").read_text().split("\0")
                 assert {f"{name}={os.environ[name]}" for name in ENVIRONMENT} <= {*told}
         finally:
-            ray_grid.shutdown()
+            shared_pool.shutdown()
         assert sorted(RayCluster(made.address).actors()["RayClientHost"]) == nodes
         processes = [pid for node in made.nodes for pid in node.processes()]
         assert len(processes) > 4

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from cohort_examples import parameters
+from ms_pfl.cohort.drug_names import normalize
 from ms_pfl.cohort.parameters import TreatmentClasses
-from ms_pfl.cohort.treatments import CLASSES, classify, normalize
+from ms_pfl.cohort.treatments import CLASSES, classify
 
 
 def classes_of(*texts: str) -> list[str | None]:

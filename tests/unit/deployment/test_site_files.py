@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_sites import assert_same
 
 from in_process_flower import FakeNode, Flower
 from ms_pfl.deployment.agreement import RefusalError
 from ms_pfl.errors import InputError
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Message
-from ms_pfl.federation.grids.base import ClientError
 from ms_pfl.folder_lock import hold
-from site_examples import COUNTRIES, Sites
+from site_examples import COUNTRIES, Sites, assert_same
 
 TURKEY = 405
 

@@ -19,7 +19,7 @@ from ms_pfl.federation.checkpoints import (
     read_arrays,
     write_arrays,
 )
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     FedAvgParameters,
     RoundsParameters,

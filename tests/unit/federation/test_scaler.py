@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation_examples import data_of, nodes_of
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.rounds import federated_scaler
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from federation_examples import STRATEGIES, data_of, nodes_of
 from ms_pfl.errors import InputError
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import (
     ConfigRecord,
     Error,
@@ -19,7 +20,7 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
 )
-from ms_pfl.federation.grids.base import ClientError, LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     FedAvgParameters,
     FedProxParameters,

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from test_new_country_section import tables
 
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.reporting.report import Findings, build_report, installed_versions
 from ms_pfl.reporting.tables import country_table, table1
+from unseen_site_examples import tables
 
 ATTRITION = pd.DataFrame(
     {

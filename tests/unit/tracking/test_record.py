@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from test_data import small
-from test_models import one_history, two_fits
 
+from model_examples import one_history, two_fits
+from ms_pfl.paradigms import Training
 from ms_pfl.tracking.record import RunRecord, build_record
 
 TABLE1 = pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})
@@ -17,7 +17,20 @@ FINDINGS = {
     name: pd.DataFrame({name: [1]})
     for name in ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 }
+EPISODES = pd.DataFrame(
+    {
+        "episode_id": ["a@1", "b@1", "c@1"],
+        "patient_id": ["a", "b", "c"],
+        "country": ["A", "A", "B"],
+        "label": np.array([1, 0, 1], np.int8),
+        "x": np.array([1, np.nan, 3], np.float32),
+    }
+)
+SPLITS = pd.DataFrame(
+    {"patient_id": ["a", "b", "c"], "country": ["A", "A", "B"], "seed": 0, "split": "train"}
+)
 ARRAYS = {
+    "format": np.array([2]),
     "seed=0/shared/w": np.array([1.0]),
     "seed=1/shared/w": np.array([2.0]),
     "seed=10/shared/w": np.array([3.0]),
@@ -25,7 +38,6 @@ ARRAYS = {
 
 
 def build(folder: Path, scaling: str = "federated", **more: Any) -> RunRecord:
-    episodes, splits = small()
     given: dict[str, Any] = {
         "metrics": two_fits(),
         "table1": TABLE1,
@@ -33,15 +45,18 @@ def build(folder: Path, scaling: str = "federated", **more: Any) -> RunRecord:
         "by_country": pd.DataFrame({"Country": ["A"]}),
         "findings": {**FINDINGS, "headline": ["A_B is better."]},
         "figures": ["forest"],
-        "episodes": episodes,
-        "splits": splits,
+        "episodes": EPISODES,
+        "splits": SPLITS,
         "source": "simulated",
         "features": ["x"],
-        "settings": {"protocol": {"scaling": scaling}, "device": "auto"},
+        "settings": {"protocol": {"scaling": scaling}},
         "predictor": folder / "predictor",
         "histories": [one_history(), one_history()],
         # two trainings of which nothing is known here but their names
-        "models": {("a_new_paradigm", "fedavg"): ARRAYS, ("local", "a_new_learner"): ARRAYS},
+        "models": {
+            Training("a_new_paradigm", "fedavg"): ARRAYS,
+            Training("local", "a_new_learner"): ARRAYS,
+        },
     }
     return build_record(**given | more)
 
@@ -71,11 +86,12 @@ def test_every_training_leaves_the_model_of_the_first_seed(tmp_path: Path) -> No
         ("local", "a_new_learner", 0),
     ]
     for model in record.models:
-        assert list(model.arrays) == ["seed=0/shared/w"]
+        assert list(model.arrays) == ["format", "seed=0/shared/w"]
         assert model.configuration == {
             "seed": 0,
             "features": ["x"],
-            "parameters": {"protocol": {"scaling": "federated"}, "device": "auto"},
+            "training": [model.paradigm, model.strategy],
+            "settings": {"protocol": {"scaling": "federated"}},
         }
         assert model.code.is_file()
     assert record.example is not None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from test_models import one_history, two_fits
 
+from model_examples import one_history, two_fits
 from ms_pfl.errors import InputError
 from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.recorder import Recorder

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
-from test_models import CODE, EXAMPLE, one_history, two_fits
 
 from mlflow_server import mlflow_server
+from model_examples import CODE, EXAMPLE, one_history, two_fits
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog
 from ms_pfl.tracking.parameters import TrackingParameters

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from ms_pfl.training.parameters import ParadigmParameters
 
 from federation_examples import (
     PROTOCOL,
@@ -22,7 +23,7 @@ from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import _Client, _PreparedRows
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
     ClientSettings,
@@ -42,7 +43,6 @@ from ms_pfl.reporting.protocol import PUBLISHED, published_choices
 from ms_pfl.reporting.tables import notes
 from ms_pfl.training.assembly import stamp_of
 from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.parameters import ParadigmParameters
 from paradigm_examples import STRATEGIES, Study, parameters
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)

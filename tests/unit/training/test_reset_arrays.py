@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from federation_examples import FEATURES, PROTOCOL, data_of, initial, nodes_of, prepared, settings
-from ms_pfl.federation.grids.base import LocalGrid
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

@@ -7,7 +7,8 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
-from ms_pfl.registry.ingest.columns import Origin, read_column, refuse
+from ms_pfl.registry.ingest.columns import read_column
+from ms_pfl.registry.ingest.refusals import Origin, refuse
 
 _REQUIRED = (
     Column("episode_id", "text", required=True),

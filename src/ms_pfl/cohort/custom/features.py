@@ -13,7 +13,8 @@ from ms_pfl.cohort.custom.number_cells import Mark, read_numbers
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.errors import InputError
 from ms_pfl.names import groups_of_near
-from ms_pfl.registry.ingest.columns import Origin, refuse, refuse_spreadsheet_errors
+from ms_pfl.registry.ingest.columns import refuse_spreadsheet_errors
+from ms_pfl.registry.ingest.refusals import Origin, refuse
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from ms_pfl.cohort.custom.cells import text_cells
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
-from ms_pfl.registry.ingest.columns import Origin, quoted, refuse
+from ms_pfl.registry.ingest.refusals import Origin, quoted, refuse
 
 _LABELS = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
 #: Words that mean the same; two of one set are no two outcomes.

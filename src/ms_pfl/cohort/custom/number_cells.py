@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ms_pfl.registry.ingest.columns import Origin, first_row, quoted, refuse
+from ms_pfl.registry.ingest.refusals import Origin, first_row, quoted, refuse
 
 Mark = Literal["point", "comma"]
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ms_pfl.config import Section
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
 
-class OwnColumns(BaseModel):
+class OwnColumns(Section):
     """What the columns of the contract are called in the table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     site: YamlText = Field(min_length=1, description="hospital, center or country of the row")
     label: YamlText = Field(min_length=1, description="the outcome, one of two values")
@@ -29,10 +28,8 @@ class OwnColumns(BaseModel):
     )
 
 
-class OwnEpisodesParameters(BaseModel):
+class OwnEpisodesParameters(Section):
     """How a table of one's own is read: its columns, its outcome, its features."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: OwnColumns
     positive: YamlLabel | None = Field(

@@ -18,10 +18,11 @@ from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.errors import InputError
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
-from ms_pfl.registry.ingest.columns import Origin, read_column, refuse
+from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.csv_files import read_csv
 from ms_pfl.registry.ingest.named_columns import values_for_names
 from ms_pfl.registry.ingest.parquet_files import read_parquet
+from ms_pfl.registry.ingest.refusals import Origin, refuse
 from ms_pfl.registry.ingest.table_files import how_to_read
 
 _log = logging.getLogger(__name__)

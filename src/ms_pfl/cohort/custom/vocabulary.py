@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from ms_pfl.cohort.custom.cells import text_cells
+from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.names import near_names
 
 _log = logging.getLogger(__name__)
 
 
-class Vocabulary(BaseModel):
+class Vocabulary(Section):
     """What a site states, or what the server makes of all sites.
 
     Attributes:
@@ -31,8 +31,6 @@ class Vocabulary(BaseModel):
         numbers: sorted names of the columns that hold numbers.
         missing: sorted names of the columns that get an indicator because values are missing.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]

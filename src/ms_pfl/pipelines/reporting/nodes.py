@@ -151,20 +151,14 @@ def collect_for_mlflow(
         cohort: ``source`` says where it is from.
         configuration: the parameters of the run.
         predictor: its folder, where there is one.
-        trained: ``<paradigm>.<strategy>.history`` and ``<paradigm>.<strategy>.models``.
+        trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
     from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
     from ms_pfl.tracking.record import build_record
-    from ms_pfl.training.parameters import ParadigmParameters
 
-    told = plain(configuration)
-    # a model computes wherever it is loaded
-    given = {name: told[name] for name in ParadigmParameters.model_fields} | {"device": "auto"}
-    kinds: dict[str, dict[tuple[str, str], Any]] = {"history": {}, "models": {}}
-    for name, value in trained.items():
-        paradigm, strategy, kind = name.split(".")
-        kinds[kind][paradigm, strategy] = value
+    fits = [training for training in trainings() if f"{training.argument}_models" in trained]
     return build_record(
         metrics,
         table1,
@@ -176,8 +170,8 @@ def collect_for_mlflow(
         splits,
         cohort["source"]["description"],
         feature_columns(episodes),
-        ParadigmParameters.model_validate(given).model_dump(mode="json"),
+        plain(configuration)["training"],
         predictor,
-        list(kinds["history"].values()),
-        kinds["models"],
+        [trained[f"{training.argument}_history"] for training in fits],
+        {training: trained[f"{training.argument}_models"] for training in fits},
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal_cells
-from ms_pfl.registry.ingest.columns import Origin
+from ms_pfl.registry.ingest.refusals import Origin
 
 HOSPITALS = {
     "Cleveland": "processed.cleveland.data",

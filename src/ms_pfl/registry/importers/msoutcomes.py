@@ -28,9 +28,10 @@ from ms_pfl.registry.contract import (
     Column,
 )
 from ms_pfl.registry.ingest.checks import check_table
-from ms_pfl.registry.ingest.columns import Origin, read_column, refuse
+from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.csv_files import read_csv
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.refusals import Origin, refuse
 from ms_pfl.registry.ingest.report import IngestReport
 from ms_pfl.registry.ingest.tables import RegistryTables, check
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ms_pfl.names import near
 from ms_pfl.registry.contract import COMPANIONS, CONTRACT
-from ms_pfl.registry.ingest.columns import MISSING, Origin, as_text, read_column
+from ms_pfl.registry.ingest.columns import MISSING, as_text, read_column
 from ms_pfl.registry.ingest.named_columns import (
     named_columns,
     note_decimal_commas,
@@ -20,6 +20,7 @@ from ms_pfl.registry.ingest.named_columns import (
 )
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
 
 

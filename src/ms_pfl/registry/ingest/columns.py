@@ -1,21 +1,16 @@
-"""One column of a table into its canonical dtype; what is wrong goes to a refusal.
-
-Every refusal is one line: file or table, line or row, column, value, what is wrong, what to do.
-"""
+"""Read one column of a table into its canonical dtype; wrong values are refused."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.errors import InputError
 from ms_pfl.names import normal_cells
 from ms_pfl.registry.contract import EDSS_SCALE, Column
 from ms_pfl.registry.ingest.parameters import date_pattern
+from ms_pfl.registry.ingest.refusals import Origin, Refuse, quoted, refuse
 
 #: Spellings of "not known" in optional columns. Ids, countries and drug names may be these words.
 MISSING = ("", "NA", "NAN", "N/A", "#N/A", "NAT", "NULL", "NONE", "UNKNOWN", ".", "<NA>")
@@ -30,100 +25,6 @@ _NO_DAY = ("is a time in a time zone and leaves the day in doubt", "write local 
 _DECIMAL_COMMA = r"[+-]?\d*,\d+"
 # Beyond it two whole numbers may be one float.
 _EXACT_FLOAT = 2.0**53
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a table came from, how its rows are counted in messages, and how it is spelled.
-
-    Attributes:
-        label: file or description of the table.
-        unit: "line" of a text file or "row" of a table.
-        first: number of the first row in that count.
-        names: what the source calls a column, where that is not the contract's name.
-        table: patients, visits, relapses or treatments.
-        lines: line of each row, where rows and lines do not go together.
-        decimal_comma: numbers written as text may have one.
-        date_format: strptime format of dates written as text; None: YYYY-MM-DD.
-    """
-
-    label: str
-    unit: str
-    first: int
-    names: dict[str, str] = field(default_factory=dict)
-    table: str = ""
-    lines: np.ndarray | None = field(default=None, compare=False)
-    decimal_comma: bool = False
-    date_format: str | None = None
-
-    def rows(self, positions: np.ndarray) -> np.ndarray:
-        """Numbers of the rows at positions (0-based)."""
-        return positions + self.first if self.lines is None else self.lines[positions]
-
-    def place(self, position: int) -> str:
-        """Name the row at a position (0-based)."""
-        return f"{self.label}, {self.unit} {self.rows(np.array([position]))[0]}"
-
-
-#: Called with the arguments of :func:`refuse` for each kind of wrong value.
-Refuse = Callable[[pd.Series, pd.Series, Origin, str, str, str], None]
-
-
-def refuse(
-    wrong: pd.Series,
-    values: pd.Series,
-    origin: Origin,
-    problem: str,
-    remedy: str,
-    rule: str = "",
-) -> None:
-    """Refuse a column where a row is wrong.
-
-    Args:
-        wrong: bool, indexed by row position.
-        values: what stands there, to be shown; its name is the column's.
-        origin: where the table came from.
-        problem: what is wrong with the value, as the rest of a sentence that begins with it.
-        remedy: what to do about it.
-        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`, for who collects.
-
-    Raises:
-        InputError: for the first wrong row, with a count of the others.
-    """
-    if wrong.any():
-        raise InputError(refusal(wrong, values, origin, problem, remedy))
-
-
-def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, remedy: str) -> str:
-    """The line of :func:`refuse`; at least one row is wrong."""
-    count = int(wrong.sum())
-    position = first_row(wrong)
-    value = values.loc[position]
-    if isinstance(value, pd.Timestamp):
-        shown = f"{value:%Y-%m-%d}"
-    else:
-        shown = "" if pd.isna(value) or value == "" else repr(str(value)[:80])
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    more = f" (and {count - 1} more like it)" if count > 1 else ""
-    return (
-        f"{origin.place(position)}, column {origin.names.get(str(values.name), values.name)}: "
-        f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{more}"
-    )
-
-
-def quoted(text: str) -> str:
-    """A text as YAML has it in quotes, on one line.
-
-    >>> quoted("NO"), quoted("a\\tb")
-    ('"NO"', '"a\\\\tb"')
-    """
-    return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def first_row(wrong: pd.Series) -> int:
-    """Row position (0-based, in the source) of the first true entry."""
-    return int(wrong.index.to_numpy()[wrong.to_numpy().argmax()])
 
 
 def read_column(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ms_pfl.registry.ingest.columns import Origin
 from ms_pfl.registry.ingest.id_conflicts import refuse_patients_twice, refuse_unknown_patients
+from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
 
 #: The date of a record, by table.

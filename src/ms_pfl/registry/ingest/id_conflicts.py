@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ms_pfl.names import near
-from ms_pfl.registry.ingest.columns import Origin, first_row
 from ms_pfl.registry.ingest.patient_ids import as_numbers
+from ms_pfl.registry.ingest.refusals import Origin, first_row
 from ms_pfl.registry.ingest.report import IngestReport
 
 #: Who differs in one of these may be another person.

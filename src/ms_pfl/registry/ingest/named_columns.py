@@ -10,8 +10,9 @@ import pandas as pd
 
 from ms_pfl.names import folded, normal, not_plain, what_differs
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, REQUIRED_COLUMNS
-from ms_pfl.registry.ingest.columns import Origin, as_text, first_row, quoted
+from ms_pfl.registry.ingest.columns import as_text
 from ms_pfl.registry.ingest.parquet_files import plain
+from ms_pfl.registry.ingest.refusals import Origin, first_row, quoted
 from ms_pfl.registry.ingest.report import IngestReport
 
 

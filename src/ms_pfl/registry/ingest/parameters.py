@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ms_pfl.config import Section
 from ms_pfl.names import folded
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES, Column
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlText
@@ -45,10 +46,8 @@ def date_pattern(date_format: str) -> str:
     return pattern.replace("{1,2}", "{2}") if adjacent else pattern
 
 
-class IngestParameters(BaseModel):
+class IngestParameters(Section):
     """How one's own tables are spelled; empty: as the ingest contract has it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: dict[TableName, Spellings] = Field(
         default={},

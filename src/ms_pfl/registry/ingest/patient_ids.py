@@ -6,8 +6,8 @@ import pandas as pd
 
 from ms_pfl.names import folded
 from ms_pfl.registry.contract import COMPANIONS
-from ms_pfl.registry.ingest.columns import Origin, first_row
 from ms_pfl.registry.ingest.parameters import PatientIds
+from ms_pfl.registry.ingest.refusals import Origin, first_row
 from ms_pfl.registry.ingest.report import IngestReport
 
 _UNITS = {"by_country": "country", "by_clinic": "clinic_code"}

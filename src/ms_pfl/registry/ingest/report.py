@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.ingest.columns import Origin, first_row, refusal
+from ms_pfl.registry.ingest.refusals import Origin, first_row, refusal
 from ms_pfl.registry.ingest.rules import RULES, STOPPED
 
 _log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ import pandas as pd
 
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.checks import check_table, note_unread_treatments
-from ms_pfl.registry.ingest.columns import Origin
 from ms_pfl.registry.ingest.consistency import check_between_tables, without_duplicates
 from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile, read_csv
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.parquet_files import read_parquet, synthetic_source
 from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
 from ms_pfl.registry.ingest.table_files import find_table
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ms_pfl.config import Section
 
 
-class Heterogeneity(BaseModel):
+class Heterogeneity(Section):
     """How much countries differ, one knob a cause: 0 = not at all, 1 = as in the base registry.
 
     Each knob multiplies the standard deviation of a country's (and its clinics') deviations.
     With every knob at 0 the patients of all countries are draws from one distribution.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     case_mix: float = Field(
         description="age, duration, course, sex, education, calendar year and disability at onset",
@@ -43,14 +43,12 @@ class Heterogeneity(BaseModel):
     )
 
 
-class SyntheticRegistryParameters(BaseModel):
+class SyntheticRegistryParameters(Section):
     """Size, seed and the main rates of the synthetic registry.
 
     The finer constants (effects, severities, drug catalog) stand with their sources in the
     modules that use them, see ``docs/synthetic-registry.md``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_patients: int = Field(
         ge=96, le=1_000_000, description="patients in all 32 countries together"

@@ -1,0 +1,80 @@
+"""RayGrid: the clients of a simulation on the Ray workers of a pool.
+
+Each worker owns some nodes of a run and keeps their contexts. A round's messages to one worker
+travel in one remote call; arrays that several messages carry go into the object store once. While
+workers compute, they are asked twice a second how far their fits are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ms_pfl.federation.flower import ArrayRecord, Message, RecordDict
+from ms_pfl.federation.grids.host import Answers, Changes
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.ray.pool import WorkerPool
+from ms_pfl.federation.grids.ray.worker import Parcel, Slot
+from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.partitions import FederationData
+from ms_pfl.federation.progress import FitProgress
+
+
+class RayGrid(SimulationGrid):
+    """The clients on the workers of a pool."""
+
+    def __init__(self, pool: WorkerPool, data: FederationData, nodes: Iterable[Node]) -> None:
+        """Begin a run over the nodes, which are countries of the data."""
+        super().__init__(nodes)
+        self._pool = pool
+        self._run_id, self._owners = pool.open(data, self.nodes, self._states)
+        self._fits: dict[int, FitProgress] = {}
+        self._asked: dict[int, Any] = {}
+
+    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+        put: dict[int, Any] = {}
+        parcels: dict[int, list[Parcel]] = {}
+        arguments: dict[int, dict[int, int]] = {}
+        for index, message in items:
+            owner = self._owners[message.metadata.dst_node_id]
+            slots = arguments.setdefault(owner, {})
+            records: dict[str, Any] = {}
+            for name, record in message.content.items():
+                if isinstance(record, ArrayRecord):
+                    if id(record) not in put:
+                        put[id(record)] = self._pool.put(record)
+                    records[name] = Slot(slots.setdefault(id(record), len(slots)))
+                else:
+                    records[name] = record
+            bare = Message(RecordDict(), metadata=message.metadata)
+            parcels.setdefault(owner, []).append(Parcel(index, bare, records))
+
+        def answer(owner: int) -> Any:
+            records = [put[key] for key in arguments[owner]]
+            return self._pool.workers[owner].answer.remote(self._run_id, parcels[owner], *records)
+
+        meanwhile = self._tell if self._listener is not None else None
+        parts = self._pool.on_workers(dict.fromkeys(sorted(parcels), answer), timeout, meanwhile)
+        answers = Answers({}, {})
+        for part in parts.values():
+            answers.replies.update(part.replies)
+            answers.changes.update(part.changes)
+        return answers
+
+    def _tell(self) -> None:
+        self._fits |= self._pool.progress(self._run_id, self._asked)
+        if self._listener is not None and self._fits:
+            self._listener(dict(self._fits))
+
+    def _restore(self, states: Changes) -> None:
+        def restore(number: int) -> Any:
+            mine = {i: state for i, state in states.items() if self._owners[i] == number}
+            return self._pool.workers[number].restore.remote(self._run_id, mine)
+
+        self._pool.on_workers(dict.fromkeys(sorted(set(self._owners.values())), restore))
+
+    def close(self) -> None:
+        """Drop the contexts of this run; the workers stay."""
+        self._states.clear()
+        if not self._pool.stopped:
+            self._pool.close(self._run_id)

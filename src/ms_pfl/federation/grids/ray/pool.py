@@ -1,0 +1,277 @@
+"""A pool of Ray workers on which the runs of RayGrids come and go.
+
+Rows go to a worker once and serve all trainings over the same data. What a message changes in a
+client's state comes back with its reply. So a worker that dies can be replaced: the new one gets
+the rows and the states as they were, and does the same work again, with the same bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.client_app import make_client_app
+from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.flower import ArrayRecord
+from ms_pfl.federation.grids.host import MakeApp, States
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.ray.layout import assign
+from ms_pfl.federation.grids.ray.worker import RayClientHost
+from ms_pfl.federation.partitions import FederationData
+from ms_pfl.federation.progress import FitProgress
+
+_START_SECONDS = 120.0
+_POLL_SECONDS = 0.5
+_DEATHS = 3  # of one worker in one exchange, after which it is not tried again
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _OpenRun:
+    data: FederationData
+    nodes: dict[int, Node]
+    owners: dict[int, int]
+    states: States
+
+    def of(self, number: int) -> dict[int, Node]:
+        """The nodes of one worker."""
+        return {i: node for i, node in self.nodes.items() if self.owners[i] == number}
+
+
+class WorkerPool:
+    """Ray workers, started once; RayGrids come and go on them.
+
+    Args:
+        workers: number of worker processes.
+        gpu_share: GPUs of each of them, or a part of one.
+        make_app: makes the workers' ClientApp; see :class:`ClientHost`.
+        on_give_up: called with the pool after :meth:`give_up` has ended its workers.
+
+    Raises:
+        InputError: the cluster has no room for them now.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        gpu_share: float,
+        make_app: MakeApp = make_client_app,
+        on_give_up: Callable[[WorkerPool], None] = lambda _: None,
+    ) -> None:
+        """Start the workers and wait for them; Ray runs already."""
+        import ray
+
+        self._ray = ray
+        # Ray's memory monitor has an error of its own for a worker that it killed
+        self._death = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+        actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
+        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
+        self._make_app, self._on_give_up = make_app, on_give_up
+        self.workers = [self._start() for _ in range(workers)]
+        self.stopped = False
+        self._run_ids = itertools.count(1)
+        self._runs: dict[int, _OpenRun] = {}
+        self._latest = ""
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._delivered: set[tuple[str, int, str]] = set()
+        try:
+            self._wait_for(self.workers)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> Any:
+        return self._actor.remote(make_app=self._make_app)
+
+    def _wait_for(self, workers: list[Any]) -> None:
+        started = [worker.__ray_ready__.remote() for worker in workers]
+        if late := self._wait(started, _START_SECONDS):
+            ready = len(started) - len(late)
+            raise InputError(
+                f"ray.num_workers: {ready} of {len(started)} worker processes started within "
+                f"{_START_SECONDS:.0f} s; other work holds the other cores (or GPUs) of the Ray "
+                "cluster, or a node of it is gone; lower ray.num_workers, or wait"
+            )
+        self._ray.get(started)
+
+    def open(
+        self, data: FederationData, nodes: dict[int, Node], states: States
+    ) -> tuple[int, dict[int, int]]:
+        """Begin a run: its number, and which worker owns which node.
+
+        Rows of other data are dropped as soon as no run needs them.
+
+        Args:
+            data: the rows.
+            nodes: the clients.
+            states: of the clients, kept up to date by the caller; a worker that takes the place
+                of a dead one starts from them.
+        """
+        run_id = next(self._run_ids)
+        weights = {i: data.training_rows(node.country, node.seed) for i, node in nodes.items()}
+        run = _OpenRun(data, nodes, assign(weights, len(self.workers)), states)
+        self._latest = data.identity
+        self._forget_unused()
+
+        def begin(number: int) -> Any:
+            return self._open_on(number, run_id, run)
+
+        self.on_workers(dict.fromkeys(range(len(self.workers)), begin))
+        self._runs[run_id] = run
+        return run_id, run.owners
+
+    def _open_on(self, number: int, run_id: int, run: _OpenRun) -> Any:
+        mine, identity = run.of(number), run.data.identity
+        references = self._rows.setdefault(identity, {})
+        countries = sorted({node.country for node in mine.values()})
+        new = [name for name in countries if (identity, number, name) not in self._delivered]
+        for name in new:
+            if name not in references:
+                references[name] = self._ray.put(run.data.rows(name))
+        self._delivered.update((identity, number, name) for name in new)
+        rows = [references[name] for name in new]
+        return self.workers[number].open.remote(run_id, identity, mine, *rows)
+
+    def _replace(self, number: int) -> None:
+        """A new worker in the place of a dead one, with its nodes of all open runs."""
+        self.workers[number] = self._start()
+        self._wait_for([self.workers[number]])
+        self._delivered = {key for key in self._delivered if key[1] != number}
+        calls = []
+        for run_id, run in self._runs.items():
+            calls.append(self._open_on(number, run_id, run))
+            states = {i: run.states[i] for i in run.of(number) if i in run.states}
+            calls.append(self.workers[number].restore.remote(run_id, states))
+        self._ray.get(calls)
+
+    def close(self, run_id: int) -> None:
+        """End a run; nobody waits for the workers."""
+        if self._runs.pop(run_id, None) is None:
+            return
+        for worker in self.workers:
+            worker.close.remote(run_id)
+        self._forget_unused()
+
+    def _forget_unused(self) -> None:
+        open_runs = Counter(run.data.identity for run in self._runs.values())
+        for identity in [i for i in self._rows if i != self._latest and not open_runs[i]]:
+            for worker in self.workers:
+                worker.forget.remote(identity)
+            del self._rows[identity]
+            self._delivered = {key for key in self._delivered if key[0] != identity}
+
+    def put(self, record: ArrayRecord) -> Any:
+        """A reference to the record in the object store."""
+        return self._ray.put(record)
+
+    def on_workers(
+        self,
+        calls: Mapping[int, Callable[[int], Any]],
+        timeout: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> dict[int, Any]:
+        """What some workers return; one that dies is replaced, and does its part again.
+
+        If anything else goes wrong, or the person interrupts, while a worker still computes, the
+        pool is given up: the worker would first finish what nobody waits for.
+
+        Args:
+            calls: by the number of a worker, the remote call to make, given that number.
+            timeout: seconds to wait; None: as long as it takes.
+            meanwhile: called about twice a second while they compute.
+
+        Raises:
+            ClientError: a worker died again and again, or did not answer in time.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        done: dict[int, Any] = {}
+        deaths: Counter[int] = Counter()  # a lost node takes all its workers at once
+        references: dict[int, Any] = {}
+        try:
+            while len(done) < len(calls):
+                references = {n: call(n) for n, call in calls.items() if n not in done}
+                answered, dead = self._gather(references, until, meanwhile)
+                done |= answered
+                for number, error in dead.items():
+                    deaths[number] += 1
+                    if deaths[number] > _DEATHS:
+                        raise error
+                    _log.warning(
+                        "A worker process died (out of memory?); a new one takes its place and "
+                        "repeats what it was doing. Should it happen often, lower ray.num_workers."
+                    )
+                    self._replace(number)
+            return done
+        except (*self._death, self._ray.exceptions.GetTimeoutError) as error:
+            self.give_up()
+            raise ClientError(
+                "a worker process died or did not answer (out of memory?); fewer workers need "
+                f"less memory: ray.num_workers. Ray says: {error}"
+            ) from error
+        except BaseException as error:
+            if not isinstance(error, Exception) or self._wait(list(references.values()), 0):
+                self.give_up()
+            raise
+
+    def _gather(
+        self,
+        references: dict[int, Any],
+        until: float | None,
+        meanwhile: Callable[[], None] | None,
+    ) -> tuple[dict[int, Any], dict[int, Exception]]:
+        """What the calls return by worker, and the workers that died."""
+        busy = list(references.values())
+        while busy and meanwhile is not None and (until is None or time.monotonic() < until):
+            busy = self._wait(busy, _POLL_SECONDS)
+            meanwhile()
+        done: dict[int, Any] = {}
+        dead: dict[int, Exception] = {}
+        for number, reference in references.items():
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                done[number] = self._ray.get(reference, timeout=left)
+            except self._death as error:
+                dead[number] = error
+        return done, dead
+
+    def progress(self, run_id: int, asked: dict[int, Any]) -> dict[int, FitProgress]:
+        """What the workers have to tell about the fits of a run; who is slow is not asked twice.
+
+        Args:
+            run_id: the run.
+            asked: questions on their way by worker, kept from call to call.
+        """
+        for number, worker in enumerate(self.workers):
+            if number not in asked:
+                question = worker.progress.options(concurrency_group="progress")
+                asked[number] = question.remote(run_id)
+        late = self._wait(list(asked.values()), _POLL_SECONDS)
+        answered = [number for number, reference in asked.items() if reference not in late]
+        news: dict[int, FitProgress] = {}
+        for number in answered:
+            with suppress(*self._death):  # it is replaced, once it is missed
+                news |= self._ray.get(asked.pop(number))
+        return news
+
+    def _wait(self, references: list[Any], seconds: float) -> list[Any]:
+        """Those of the references that are still computed after so many seconds at most."""
+        return list(self._ray.wait(references, num_returns=len(references), timeout=seconds)[1])
+
+    def give_up(self) -> None:
+        """End the worker processes at once; the next training starts new ones."""
+        self.stop()
+        self._on_give_up(self)
+
+    def stop(self) -> None:
+        """End the worker processes."""
+        self.stopped = True
+        for worker in self.workers if self._ray.is_initialized() else ():
+            self._ray.kill(worker)

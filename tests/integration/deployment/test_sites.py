@@ -1,0 +1,198 @@
+"""A federation of sites comes to what the simulation does, bit by bit, whatever happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from in_process_flower import Flower
+from ms_pfl.errors import InputError
+from ms_pfl.federation.checkpoints import read_arrays
+from ms_pfl.federation.flower import Message
+from ms_pfl.federation.grids.sites import SiteLostError
+from site_examples import COUNTRIES, Sites, assert_same
+
+
+def test_the_adaptive_paradigm(sites: Sites) -> None:
+    flower = sites.flower()
+    folder = sites.run(flower, "adaptive")
+    outcome = sites.simulate("adaptive")
+    assert_same(sites, "adaptive.fedavg", outcome)
+    shared = read_arrays(folder / "models.safetensors")[0]
+    assert shared.keys() == {n for n in outcome.models if "/shared/" in n or "/scaler/" in n}
+    metrics = pd.read_csv(folder / "metrics.csv")
+    test = outcome.predictions[outcome.predictions["split"] == "test"]
+    for (seed, country), rows in test.groupby(["seed", "country"]):
+        told = metrics[
+            (metrics["seed"] == seed) & (metrics["country"] == country)
+            & (metrics["split"] == "test")
+        ].iloc[0]  # fmt: skip
+        assert told["n_episodes"] == len(rows)
+        assert told["n_positive"] == rows["label"].sum()
+        gap = rows["label"] - rows["probability"]
+        assert told["brier"] == pytest.approx(float((gap**2).mean()), rel=1e-12)
+    assert len(metrics) == 2 * len(COUNTRIES) * 2
+    history = pd.read_csv(folder / "history.csv")
+    kept = outcome.history.drop(columns=["paradigm", "strategy", "seconds"])
+    order = ["seed", "round", "country"]
+    pd.testing.assert_frame_equal(
+        history[kept.columns].sort_values(order, ignore_index=True), kept, check_dtype=False
+    )
+    told = json.loads((folder / "run.json").read_text())
+    assert set(told["sites"]) == set(COUNTRIES)
+    assert not (sites.output / "unfinished" / "adaptive.fedavg").exists()
+    assert not list(sites.output.glob("unfinished/*"))
+
+
+def test_fine_tuning_goes_on_from_the_rounds(sites: Sites) -> None:
+    sites.run(sites.flower(), "fine_tuned")
+    for paradigm in ("federated", "fine_tuned"):
+        assert_same(sites, f"{paradigm}.fedavg", sites.simulate(paradigm))
+
+
+def test_each_site_alone(sites: Sites) -> None:
+    folder = sites.run(sites.flower(), "local")
+    assert_same(sites, "local.none", sites.simulate("local"))
+    names = read_arrays(folder / "models.safetensors")[0]
+    assert not [name for name in names if "/shared/" in name or "/personal/" in name]
+
+
+@pytest.mark.parametrize("how", ["lost", "unanswered"])
+def test_a_site_that_dies_at_its_work_is_asked_again(sites: Sites, how: str) -> None:
+    died: list[str] = []
+
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        kind = message.metadata.message_type
+        if node != sites.numbers["Turkey"] or died.count(kind) or kind == "query.introduce":
+            return None
+        died.append(kind)
+        if how == "lost":
+            flower.restart(node)  # before it has worked
+        else:
+            flower.sites[node].starts += 1
+        return how
+
+    flower = sites.flower(happening)
+    sites.run(flower, "adaptive", answer_within=60.0)
+    assert {"query.scaler_sums", "query.prepare", "train", "evaluate", "query.predict"} <= set(died)
+    assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
+
+
+def test_the_round_waits_for_a_site_that_is_away(sites: Sites) -> None:
+    looks = {"n": 0}
+
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        if message.metadata.message_type == "train" and node == 405 and not looks["n"]:
+            flower.sites[405].online = False
+            return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    there = flower.get_nodes
+
+    def get_nodes() -> list[object]:
+        if not flower.sites[405].online:
+            looks["n"] += 1
+            if looks["n"] == 5:
+                flower.restart(405)
+        return there()
+
+    flower.get_nodes = get_nodes  # type: ignore[method-assign]
+    sites.run(flower, "adaptive")
+    assert looks["n"] >= 5
+    trained = [node for kind, node in flower.answered if kind == "train"]
+    assert trained.count(907) == trained.count(405) == 3 * 2, "the others work once a round"
+    assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
+
+
+def test_a_site_that_stays_away_ends_the_run_which_goes_on_later(sites: Sites) -> None:
+    trained = {"n": 0}
+
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        if message.metadata.message_type == "train" and node == 11:
+            trained["n"] += 1
+            if trained["n"] == 5:  # the second round of the second seed
+                flower.sites[11].online = False
+                return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    with pytest.raises(SiteLostError, match=r"^Czech Republic went away .* run again"):
+        sites.run(flower, "adaptive", wait_for_sites=0.2)
+    assert not (sites.output / "adaptive.fedavg").exists()
+    flower.new_run()
+    flower.restart(11)
+    flower.answered.clear()
+    sites.run(flower, "adaptive")
+    again = [node for kind, node in flower.answered if kind == "train"]
+    assert len(again) == 2 * len(COUNTRIES), "two rounds were left"
+    assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
+
+
+def test_a_site_that_has_lost_its_personal_arrays_says_so(sites: Sites) -> None:
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        config = message.content.config_records["config"]
+        if message.metadata.message_type == "train" and config["server-round"] == 2 and node == 11:
+            flower.sites[11].online = False
+            return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    with pytest.raises(SiteLostError):
+        sites.run(flower, "adaptive", wait_for_sites=0.2)
+    (sites.site("Czech Republic") / "state.safetensors").unlink()
+    flower.new_run()
+    flower.restart(11)
+    flower.happening = lambda *_: None
+    with pytest.raises(RuntimeError, match=r"Czech Republic.*not kept here any more; begin"):
+        sites.run(flower, "adaptive")
+    flower.new_run()
+    sites.run(flower, "adaptive", anew=True)
+    assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
+
+
+def test_changed_tables_are_another_training(sites: Sites, tmp_path: Path) -> None:
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        config = message.content.config_records["config"]
+        if message.metadata.message_type == "train" and config["server-round"] == 2 and node == 11:
+            flower.sites[11].online = False
+            return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    with pytest.raises(SiteLostError):
+        sites.run(flower, "federated", wait_for_sites=0.2)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in (sites.registries / "Turkey").iterdir():
+        table = pd.read_csv(path, dtype=str)
+        table[table["PATIENT_ID"] != table["PATIENT_ID"].iloc[0]].to_csv(
+            changed / path.name, index=False
+        )
+    flower.sites[405].config["registry-folder"] = str(changed)
+    flower.new_run()
+    flower.restart(11)
+    flower.happening = lambda *_: None
+    flower.answered.clear()
+    sites.run(flower, "federated")
+    trained = [node for kind, node in flower.answered if kind == "train"]
+    assert len(trained) == 2 * 3 * len(COUNTRIES), "from the first round of the first seed"
+
+
+def test_a_run_that_is_over_is_not_gone_on_from(sites: Sites) -> None:
+    flower = sites.flower()
+    sites.run(flower, "federated")
+    flower.new_run()
+    flower.answered.clear()
+    sites.run(flower, "federated")
+    assert sum(kind == "train" for kind, _ in flower.answered) == 2 * 3 * len(COUNTRIES)
+
+
+def test_what_cannot_run_between_sites(sites: Sites) -> None:
+    with pytest.raises(InputError, match="'centralized' does not run between sites"):
+        sites.run(sites.flower(), "centralized")
+    with pytest.raises(InputError, match="no strategy 'fedsgd'"):
+        sites.run(sites.flower(), "federated", strategy="fedsgd")

@@ -1,0 +1,37 @@
+"""Scores of countries that were left out, with a gain that a test chooses."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+PAIRS = [
+    ("personal", "global"),
+    ("personal", "local"),
+    ("local", "global"),
+    ("took_part", "global"),
+]
+
+
+def tables(personal: float, low: float, high: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two countries; the gain of fine-tuning with all patients, and no gain before."""
+    estimates, differences = [], []
+    known = {"local": (-0.1, -0.2, -0.05), "took_part": (0.02, -0.01, 0.04)}
+    for size in ("0", "50", "all"):
+        kinds = {"global": 0.7, "took_part": 0.72}
+        if size != "0":
+            kinds |= {"personal": 0.7 + personal, "local": 0.6}
+        tuned = (personal, low, high) if size == "all" else (0.0, -0.1, 0.1)
+        for metric, sign in (("roc_auc", 1), ("log_loss", -1)):
+            for kind, value in kinds.items():
+                for country in ("", "Aland", "Bland"):
+                    scope, n = ("country", 1) if country else ("macro", 2)
+                    told = {"kind": kind, "size": size, "scope": scope, "country": country}
+                    numbers = {"value": value, "low": value - 0.1, "high": value + 0.1}
+                    estimates.append(told | numbers | {"metric": metric, "n_countries": n})
+            for kind, reference in PAIRS:
+                if {kind, reference} <= kinds.keys():
+                    value, *bounds = (sign * v for v in known.get(kind, tuned))
+                    told = {"kind": kind, "reference": reference, "size": size, "metric": metric}
+                    numbers = {"difference": value, "low": min(bounds), "high": max(bounds)}
+                    differences.append(told | numbers | {"scope": "macro", "country": ""})
+    return pd.DataFrame(estimates), pd.DataFrame(differences)

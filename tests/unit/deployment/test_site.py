@@ -1,0 +1,251 @@
+"""What leaves a site, what does not, and who is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from in_process_flower import Flower
+from ms_pfl.deployment import agreement
+from ms_pfl.deployment.agreement import CohortAgreement, RefusalError, Software
+from ms_pfl.deployment.server import gather
+from ms_pfl.errors import InputError
+from ms_pfl.federation import client_app
+from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
+from ms_pfl.learning.networks import Network
+from site_examples import COUNTRIES, Sites
+
+TURKEY = 405
+
+
+def agreed(sites: Sites) -> CohortAgreement:
+    own = sites.parameters
+    return CohortAgreement(
+        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.protocol
+    )
+
+
+def meet(three: Sites, flower: Flower, **settings: object) -> dict[str, object]:
+    return dict(gather(flower, three.settings("adaptive", **settings), agreed(three)))
+
+
+def ask_turkey(flower: Flower, kind: str, content: RecordDict) -> Message:
+    names = flower.push_messages([Message(content=content, message_type=kind, dst_node_id=TURKEY)])
+    return flower.pull_messages(names)[0]
+
+
+def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sites) -> None:
+    flower = sites.flower()
+    sites.run(flower, "adaptive")
+    episodes = {
+        country: pd.read_parquet(next(sites.site(country).glob("snapshots/*/episodes.parquet")))
+        for country in COUNTRIES
+    }
+    rows = {country: len(table) for country, table in episodes.items()}
+    for _, reply in flower.sent:
+        for record in reply.content.array_records.values():
+            for name, array in record.items():
+                assert not name.startswith("extension"), name
+                assert not set(array.shape) & set(rows.values()), "nothing is as long as the rows"
+        for record in reply.content.metric_records.values():
+            for name, value in record.items():
+                assert np.ndim(value) == 0, name
+        text = json.dumps([dict(r) for r in reply.content.config_records.values()], default=str)
+        for table in episodes.values():
+            assert not any(patient in text for patient in table["patient_id"].unique())
+    lines = [
+        json.loads(line) for line in (sites.site("Turkey") / "sent.jsonl").read_text().splitlines()
+    ]
+    sent = [reply for node, reply in flower.sent if node == TURKEY]
+    assert len(lines) == len(sent)
+    for line, reply in zip(lines, sent, strict=True):
+        assert line["asked"] == reply.metadata.message_type
+        names = {k for record in reply.content.array_records.values() for k in record}
+        assert set(line["arrays"]) == names
+    assert [line["round"] for line in lines if line["asked"] == "train"] == [1, 2, 3] * 2
+
+
+def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
+    flower = sites.flower()
+    meet(sites, flower)
+    want = RecordDict({"config": ConfigRecord({"reply-with-arrays": True})})
+    reply = ask_turkey(flower, "train.personalize", want)
+    assert "Turkey does not send its whole model" in reply.error.reason
+
+
+def test_personal_arrays_do_not_leave_even_where_the_app_would_send_them(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the server passes them off as shared: its message names all arrays."""
+    everything = client_app.get_arrays
+
+    def get_arrays(model: Network, personal: bool | None = None) -> dict[str, np.ndarray]:
+        return everything(model, personal=None if personal is False else personal)
+
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        if message.metadata.message_type == "train":
+            held = flower.sites[node].context.state["personal"]  # type: ignore[union-attr]
+            for key, array in held.items():
+                message.content["arrays"][key.partition("/")[2]] = array
+
+    flower = sites.flower(happening)
+    monkeypatch.setattr(client_app, "get_arrays", get_arrays)
+    with pytest.raises(ClientError, match=r"does not send extension\.0\.bias, .* to train"):
+        sites.run(flower, "adaptive")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "a\\b", ".."])
+def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) -> None:
+    flower = sites.flower()
+
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        if message.metadata.message_type == "query.predict":
+            message.content["config"]["keep-as"] = name
+
+    flower.happening = happening
+    with pytest.raises(ClientError, match="is no name of a training"):
+        sites.run(flower, "federated")
+    assert not list(sites.folder.rglob("predictions.*.parquet"))
+
+
+def test_tables_of_another_country_are_refused(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].config["registry-folder"] = str(sites.registries / "all")
+    with pytest.raises(
+        RefusalError, match=r'configured as "Turkey", but .* "Australia", "Czech Rep'
+    ):
+        meet(sites, flower)
+    assert not list(sites.site("Turkey").glob("snapshots/*"))
+
+
+def test_a_site_with_few_patients_takes_no_part(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].config["minimum-patients"] = 100
+    with pytest.raises(RefusalError, match=r"Turkey takes no part: it has \d+ patients to tr"):
+        meet(sites, flower)
+
+
+def test_an_error_over_a_patients_row_does_not_tell_of_it(
+    sites: Sites, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in (sites.registries / "Turkey").iterdir():
+        table = pd.read_csv(path, dtype=str)
+        if path.stem == "visits":
+            table.loc[3, "EDSS"] = "77"
+        table.to_csv(broken / path.name, index=False)
+    flower = sites.flower()
+    flower.sites[TURKEY].config["registry-folder"] = str(broken)
+    with pytest.raises(RefusalError) as refused:
+        meet(sites, flower)
+    assert "an error at the site (IngestError); its text stays in the" in str(refused.value)
+    assert "77" not in str(refused.value)
+    assert "77" in caplog.text, "whoever runs the site reads it"
+
+
+def test_a_site_that_is_not_named_takes_no_part(sites: Sites) -> None:
+    flower = sites.flower()
+    met = meet(sites, flower, sites="Australia,Czech Republic")
+    assert list(met) == ["Australia", "Czech Republic"]
+    flower.answered.clear()
+    sites.run(sites.flower(), "federated", sites="Australia,Czech Republic")
+    assert not (sites.site("Turkey") / "federated.fedavg").exists()
+
+
+def test_a_site_that_does_not_come_is_named(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].online = False
+    with pytest.raises(InputError, match=r'^"Turkey" did not come within 0 seconds'):
+        meet(sites, flower, wait_for_sites=0.1)
+
+
+def test_a_site_of_a_name_that_looks_alike_is_told_of(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = "Australia,Czech Republic,TURKEY"
+    with pytest.raises(InputError) as caught:
+        meet(sites, sites.flower(), sites=named, wait_for_sites=0.1)
+    both = '"Turkey" is connected and the run waits for "TURKEY": name both in one way'
+    assert both in str(caught.value)
+    assert 'the run waits for "TURKEY": name both in one way' in caplog.text
+
+
+def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].config["country"] = "Türkey"
+    with pytest.raises(RefusalError, match="start it with country='Turkey'"):
+        meet(sites, flower)
+
+
+def test_two_sites_of_one_name_are_refused(sites: Sites) -> None:
+    flower = sites.flower()
+    flower.sites[TURKEY].config |= {
+        "country": "Australia",
+        "registry-folder": str(sites.registries / "Australia"),
+    }
+    with pytest.raises(RefusalError, match='two sites call themselves "Australia"'):
+        meet(sites, flower)
+
+
+def other_software(monkeypatch: pytest.MonkeyPatch, flower: Flower, **change: object) -> None:
+    """Have Turkey compute with other software than the server."""
+    here = Software.here()
+    asking = {"node": 0}
+
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        asking["node"] = node
+
+    def software() -> Software:
+        return replace(here, **change) if asking["node"] == TURKEY else here  # type: ignore[arg-type]
+
+    def check(self, features):  # type: ignore[no-untyped-def]
+        asking["node"] = 0
+        original(self, features)
+
+    original = agreement.Introduction.check
+    flower.happening = happening
+    monkeypatch.setattr(Software, "here", staticmethod(software))
+    monkeypatch.setattr(agreement.Introduction, "check", check)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"ms_pfl": "0.0.9"}, r"ms_pfl \S+ here, 0\.0\.9 there"),
+        ({"source": "f" * 32}, "other source code .*ffffffff there"),
+        ({"libraries": {"flwr": "1.0", "torch": "2.0", "numpy": "1.0"}}, "flwr .* here, 1.0 there"),
+    ],
+)
+def test_other_software_is_refused_before_a_table_is_read(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], told: str
+) -> None:
+    flower = sites.flower()
+    other_software(monkeypatch, flower, **change)
+    with pytest.raises(RefusalError, match=f"^Turkey cannot take part: .*{told}"):
+        meet(sites, flower)
+    assert not list(sites.site("Turkey").glob("snapshots/*"))
+
+
+def test_other_features_are_refused(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    flower = sites.flower()
+    monkeypatch.setattr("ms_pfl.deployment.gathering.FEATURES", ("age", "weight"))
+    with pytest.raises(RefusalError, match=r"cannot take part: .*it lacks age, weight and has \w+"):
+        meet(sites, flower)
+
+
+def test_snapshots_are_made_once_and_anew_for_other_tables(sites: Sites) -> None:
+    flower = sites.flower()
+    meet(sites, flower)
+    made = next(sites.site("Turkey").glob("snapshots/*/episodes.parquet"))
+    before = made.stat().st_mtime_ns
+    flower.new_run()
+    meet(sites, flower)
+    assert [made] == list(sites.site("Turkey").glob("snapshots/*/episodes.parquet"))
+    assert made.stat().st_mtime_ns == before

@@ -1,0 +1,113 @@
+"""What every simulation grid does, seen on the one in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from federation_examples import data_of, nodes_of, settings
+from ms_pfl.federation.client_app import prepare_content
+from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.ray.layout import assign
+from ms_pfl.federation.partitions import POOLED
+from ms_pfl.federation.records import record_to_sums
+from ms_pfl.federation.rounds import federated_scaler, prepare
+
+QUESTION = RecordDict({"config": ConfigRecord({"seed": 0})})
+
+
+def question(node_id: int) -> Message:
+    return Message(QUESTION, message_type="query.scaler_sums", dst_node_id=node_id)
+
+
+def test_nodes_are_numbered_and_replies_ordered_by_country() -> None:
+    data = data_of()
+    with LocalGrid(data, [Node("CZ", 0), Node("AU", 0), Node("BE", 0)]) as grid:
+        assert [node.country for node in grid.nodes.values()] == ["AU", "BE", "CZ"]
+        assert grid.get_node_ids() == [1, 2, 3] == [n.node_id for n in grid.get_nodes()]
+        replies = grid.send_and_receive([question(3), question(1), question(2)])
+        assert [reply.metadata.src_node_id for reply in replies] == [1, 2, 3]
+        rows = [record_to_sums(reply.content["arrays"]).n[0] for reply in replies]
+    assert rows == [data.training_rows(country, 0) for country in ("AU", "BE", "CZ")]
+
+
+def test_push_and_pull_are_the_two_halves_of_send_and_receive() -> None:
+    data = data_of()
+    with LocalGrid(data, nodes_of(data)) as grid:
+        first, second = grid.push_messages([question(1), question(2)])
+        assert first != second
+        (reply,) = grid.pull_messages([second])
+        assert reply.metadata.reply_to_message_id == second
+        assert reply.metadata.src_node_id == 2
+        assert list(grid.pull_messages([second])) == []
+
+
+def test_seeds_have_nodes_of_their_own() -> None:
+    data = data_of(seeds=(0, 1))
+    with LocalGrid(data, nodes_of(data)) as grid:
+        assert [str(grid.nodes[i]) for i in grid.node_ids(1)] == [
+            "AU (seed 1)",
+            "BE (seed 1)",
+            "CZ (seed 1)",
+        ]
+
+
+def test_runs_do_not_see_each_others_state() -> None:
+    data, told = data_of(), settings("adaptive")
+    with LocalGrid(data, nodes_of(data)) as a, LocalGrid(data, nodes_of(data)) as b:
+        prepare(a, 0, told, federated_scaler(a, 0))
+        assert set(a.export_state("personal")) == set(nodes_of(data))
+        with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no 'personal'"):
+            b.export_state("personal")
+
+
+def test_an_unknown_kind_of_message_names_the_client() -> None:
+    data = data_of()
+    with LocalGrid(data, [Node(POOLED, 0)]) as grid:
+        message = grid.create_message(QUESTION, "query.nothing", 1, "")
+        with pytest.raises(ClientError, match=r"(?s)pooled \(seed 0\) failed.*'nothing'"):
+            grid.send_and_receive([message])
+
+
+def test_settings_travel_whole() -> None:
+    data, told = data_of(), settings("adaptive", plateau={"factor": 0.1, "patience": 2,
+                                                           "min_learning_rate": 1e-6})  # fmt: skip
+    with LocalGrid(data, nodes_of(data)) as grid:
+        content = prepare_content(told, 3, federated_scaler(grid, 0))
+    assert type(told).model_validate_json(content["config"]["settings"]) == told
+
+
+def test_rows_are_evened_out_largest_first() -> None:
+    """9 to the first, 7 to the second, 6 to the second (7 < 9), 5 to the first (9 < 13) ..."""
+    owners = assign({1: 5, 2: 9, 3: 6, 4: 7, 5: 1}, 2)
+    assert owners == {2: 0, 4: 1, 3: 1, 1: 0, 5: 1}
+
+
+def test_flower_gets_its_identity_and_says_nothing() -> None:
+    """In a fresh process: no message without identity, one with it; no handler of Flower's."""
+    code = """
+import logging
+from ms_pfl.federation import flower as engine
+assert not logging.getLogger("flwr").handlers
+make = lambda: engine.Message(engine.RecordDict(), dst_node_id=1, message_type="train")
+try:
+    make()
+except RuntimeError as error:
+    assert "TaskIdentity" in str(error), error
+else:
+    raise SystemExit("Flower no longer needs an identity: drop take_identity")
+engine.take_identity()
+assert make().metadata.run_id == 1
+engine.TaskIdentity.run_id = 7
+engine.take_identity()
+assert make().metadata.run_id == 7, "an identity that Flower gave is left alone"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
