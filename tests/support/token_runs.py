@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,7 +115,8 @@ class TokenProject:
         for name in sorted(names):
             path = self.folder / "data" / f"{name}.json"
             if name.startswith("params:"):
-                datasets[name] = settings[name.removeprefix("params:")]
+                place = name.removeprefix("params:").split(".")
+                datasets[name] = reduce(lambda section, key: section[key], place, settings)
             elif name == "parameters":
                 datasets[name] = deepcopy(settings)
             elif name.startswith("earlier_"):
@@ -141,7 +143,8 @@ def check_unmixed(outputs: Mapping[str, Any]) -> None:
 def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(deepcopy(base))
     for name, value in given.items():
-        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
+        inside = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if inside else value
     return merged
 
 

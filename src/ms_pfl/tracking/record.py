@@ -26,11 +26,10 @@ class RunRecord:
     Attributes:
         metrics: the table of :func:`ms_pfl.evaluation.scoring.score`; a child run for each fit.
         history: the concatenated history tables of all fits.
-        tables: name -> table, kept with the parent.
+        tables: name -> table, kept with the parent, whose metrics have the intervals in
+            ``estimates`` and ``differences``.
         figures: names of the figures, without ``.png``, kept with the parent.
         note: Markdown that the parent's page shows as its description.
-        estimates: intervals of the metrics, for the parent.
-        gains: differences between models with their intervals, for the parent.
         data: the episodes, an input of all runs; no row is kept.
         models: each kept with the child of its fit.
         example: rows that a model predicts from; needed with ``models`` and ``predictor``.
@@ -42,8 +41,6 @@ class RunRecord:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Sequence[str] = ()
     note: str = ""
-    estimates: pd.DataFrame | None = None
-    gains: pd.DataFrame | None = None
     data: RunData | None = None
     models: Sequence[ModelToLog] = ()
     example: pd.DataFrame | None = None
@@ -95,8 +92,6 @@ def build_record(
         | {name: findings[name] for name in _FINDINGS},
         figures,
         "\n\n".join([*headline, to_markdown(table1), *below]),
-        findings["estimates"],
-        findings["differences"],
         describe_data(episodes, splits, source),
         [
             ModelToLog(

@@ -144,7 +144,8 @@ def log_comparison(
         InputError: the history is malformed.
     """
     client = open_client(project_path)
-    _log(client, run_id, points=parent_points(record.metrics, record.estimates, record.gains))
+    intervals = (record.tables.get(name) for name in ("estimates", "differences"))
+    _log(client, run_id, points=parent_points(record.metrics, *intervals))
     if record.note:
         client.set_tag(run_id, "mlflow.note.content", record.note)
     data, metrics = record.data, record.metrics

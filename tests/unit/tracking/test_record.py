@@ -72,8 +72,7 @@ def test_the_note_is_the_headline_table_1_and_its_notes(tmp_path: Path) -> None:
 def test_tables_and_history_are_those_of_the_run(tmp_path: Path) -> None:
     record = build(tmp_path)
     assert list(record.tables) == ["table1", "roc_auc_by_country", "metrics", *FINDINGS]
-    assert record.estimates is FINDINGS["estimates"]
-    assert record.gains is FINDINGS["differences"]
+    assert record.tables["estimates"] is FINDINGS["estimates"]
     assert len(record.history) == 2 * len(one_history())
     assert record.data is not None
     assert record.data.whole.source == "simulated"
