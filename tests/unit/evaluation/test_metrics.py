@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ms_pfl.reporting.comparison_tables import calibration_table
-from ms_pfl.reporting.tables import table1
+from ms_pfl.reporting.curves import calibration_table
+from ms_pfl.reporting.table1 import table1
 from sklearn import metrics as sk
 
 from ms_pfl.evaluation.bootstrap import draw_patients
