@@ -114,7 +114,7 @@ def country_sizes(
     """Draw episodes a country (log scale) beside the share of episodes that worsen.
 
     Args:
-        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+        countries: the table of :func:`ms_pfl.reporting.sites.country_table`.
         site: what one of them is called, and several.
     """
     figure = Figure(figsize=(8, 1.2 + 0.19 * len(countries)), layout="constrained")

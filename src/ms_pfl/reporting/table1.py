@@ -85,7 +85,7 @@ def notes(
     Args:
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
         source: ``kind`` (``synthetic``, ``folder`` or ``own``), ``description`` and, where a
-            country is called something else, ``site``, as in ``episodes.attrs["source"]``.
+            country is called something else, ``site``, as in :mod:`ms_pfl.cohort.provenance`.
         split_counts: a row a seed and country: country, train_episodes, train_positive,
             validation_patients, test_patients.
         protocol: the choices of ``ProtocolParameters``.

@@ -46,7 +46,7 @@ def tripod_items(
     Args:
         source: ``description`` of the data and, where known, their ``outcome``.
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
-        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+        countries: the table of :func:`ms_pfl.reporting.sites.country_table`.
         configuration: the parameters of the run.
         provenance: digests of data and code.
 

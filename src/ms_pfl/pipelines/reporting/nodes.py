@@ -7,10 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-import ms_pfl
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
-from ms_pfl.paradigms import Training
 
 
 def make_tables(
@@ -90,11 +88,11 @@ def collect_for_mlflow(
     configuration: dict[str, Any],
     predictor: Path,
     **trained: Any,
-) -> dict[str, Any]:
-    """Bring together what MLflow keeps.
+) -> Any:
+    """Bring together what MLflow keeps, as a :class:`ms_pfl.tracking.record.RunRecord`.
 
     Args:
-        metrics: a row a fit, scope, country and metric.
+        metrics: one row per fit, scope, country and metric.
         table1: Table 1.
         notes: the sentences below it.
         by_country: ROC-AUC by country.
@@ -111,86 +109,22 @@ def collect_for_mlflow(
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
-    from ms_pfl.reporting.markdown import markdown_text, to_markdown
-    from ms_pfl.tracking.data import describe_data
-    from ms_pfl.tracking.models import example_rows
+    from ms_pfl.tracking.record import build_record
 
-    told = plain(configuration)
-    seed = int(metrics["seed"].min())
-    features = feature_columns(episodes)
-    headlines, below = (
-        [markdown_text(line) for line in lines] for lines in (findings["headline"], notes)
-    )
-    tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
     fits = [training for training in trainings() if f"{training.argument}_models" in trained]
-    source = cohort["source"]["description"]
-    example = example_rows(episodes, features)
-    return {
-        "metrics": metrics,
-        "history": pd.concat(
-            [trained[f"{training.argument}_history"] for training in fits], ignore_index=True
-        ),
-        "tables": {
-            "table1": table1,
-            "roc_auc_by_country": by_country,
-            "metrics": metrics,
-            **{name: findings[name] for name in tables},
-        },
-        "figures": figures,
-        "note": "\n\n".join([*headlines, to_markdown(table1), *below]),
-        "estimates": findings["estimates"],
-        "gains": findings["differences"],
-        "data": describe_data(episodes, splits, source),
-        # a model that is scaled by its country's training rows cannot be kept without them
-        "models": []
-        if told["training"]["protocol"]["scaling"] == "country"
-        else [
-            _model_to_log(training, seed, trained[f"{training.argument}_models"], features, told)
-            for training in fits
-        ],
-        "example": example,
-        "predictor": predictor_to_log(predictor, example),
-    }
-
-
-def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
-    """The predictor as an MLflow model; None where the run has left none."""
-    from ms_pfl.tracking.models import FolderToLog
-
-    if not folder.is_dir():
-        return None
-    return FolderToLog(
-        "Predictor for new patients",
-        Path(ms_pfl.__path__[0]) / "tracking" / "served_predictor.py",
-        "predictor",
-        folder,
-        example,
-        {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"},
-    )
-
-
-def _model_to_log(
-    training: Training,
-    seed: int,
-    arrays: dict[str, Any],
-    features: list[str],
-    configuration: dict[str, Any],
-) -> Any:
-    from ms_pfl.tracking.models import ModelToLog
-
-    return ModelToLog(
-        *training,
-        seed,
-        Path(ms_pfl.__path__[0]) / "tracking" / "served_model.py",
-        {
-            name: array
-            for name, array in arrays.items()
-            if not name.startswith("seed=") or name.startswith(f"seed={seed}/")
-        },
-        {
-            "seed": seed,
-            "features": features,
-            "training": list(training),
-            "settings": configuration["training"],
-        },
+    return build_record(
+        metrics,
+        table1,
+        notes,
+        by_country,
+        findings,
+        figures,
+        episodes,
+        splits,
+        cohort["source"]["description"],
+        feature_columns(episodes),
+        plain(configuration)["training"],
+        predictor,
+        [trained[f"{training.argument}_history"] for training in fits],
+        {training: trained[f"{training.argument}_models"] for training in fits},
     )
