@@ -40,7 +40,7 @@ from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.pipelines.audit.nodes import SOUND, VARIANTS, protocol_of, trainer
 from ms_pfl.pipelines.evaluation.nodes import score_predictions
 from ms_pfl.reporting.protocol import PUBLISHED, published_choices
-from ms_pfl.reporting.tables import notes
+from ms_pfl.reporting.table1 import notes
 from ms_pfl.training.assembly import stamp_of
 from ms_pfl.training.outcome import Outcome
 from paradigm_examples import STRATEGIES, Study, parameters

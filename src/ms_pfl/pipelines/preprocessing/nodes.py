@@ -83,18 +83,6 @@ def build_cohort(
     return (registry_provenance(cohort, source, parameters), *cohort)
 
 
-def draw_flow(
-    episodes: pd.DataFrame, attrition: pd.DataFrame, attrition_by_country: pd.DataFrame
-) -> tuple[Any, Any]:
-    """Draw the flow from the registry to the episodes, and what each country's visits came to."""
-    from ms_pfl.reporting.attrition import flow_diagram, losses_by_country
-
-    return (
-        flow_diagram(attrition, int(episodes["label"].sum())),
-        losses_by_country(attrition_by_country),
-    )
-
-
 def split(
     episodes: pd.DataFrame,
     seeds: Sequence[int],
@@ -119,13 +107,14 @@ def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[
 
     Returns:
         The keys of :mod:`ms_pfl.cohort.provenance`, and "countries" (rows of
-        :func:`ms_pfl.reporting.tables.country_table`).
+        :func:`ms_pfl.reporting.sites.country_table`).
 
     Raises:
         InputError: the provenance is that of other episodes.
     """
     from ms_pfl.cohort.provenance import check_provenance
-    from ms_pfl.reporting.tables import country_table, site_words
+    from ms_pfl.reporting.sites import country_table
+    from ms_pfl.reporting.words import site_words
 
     check_provenance(episodes, provenance)
     countries = country_table(episodes)
@@ -135,3 +124,18 @@ def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[
         site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
     return provenance | {"countries": countries.to_dict(orient="records")}
+
+
+def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to.
+
+    Returns:
+        ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
+        known), and ``flow_figures``: both as SVG, by name.
+    """
+    from ms_pfl.reporting.attrition import draw_flow
+    from ms_pfl.reporting.figures import to_svg
+
+    drawn = draw_flow(cohort)
+    whole, by_country = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
+    return whole, by_country, {name: to_svg(figure, name) for name, figure in drawn.items()}

@@ -44,12 +44,6 @@ def create_pipeline() -> Pipeline:
                 ],
                 name="build_cohort",
             ),
-            Node(
-                func=draw_flow,
-                inputs=["episodes", "attrition", "attrition_by_country"],
-                outputs=["figure_attrition", "figure_attrition_by_country"],
-                name="draw_flow",
-            ),
         ]
     )
     return cohort + create_partition_pipeline()
@@ -70,6 +64,12 @@ def create_partition_pipeline() -> Pipeline:
                 inputs=["episodes", "episodes_provenance"],
                 outputs="cohort_description",
                 name="describe_cohort",
+            ),
+            Node(
+                func=draw_flow,
+                inputs="cohort_description",
+                outputs=["figure_attrition", "figure_attrition_by_country", "flow_figures"],
+                name="draw_flow",
             ),
         ]
     )

@@ -23,7 +23,9 @@ def make_tables(
 ) -> tuple[pd.DataFrame, list[str], list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences above and below it, and ROC-AUC country by country."""
     from ms_pfl.reporting.headline import headline
-    from ms_pfl.reporting.tables import notes, per_country_table, site_words, table1
+    from ms_pfl.reporting.sites import per_country_table
+    from ms_pfl.reporting.table1 import notes, table1
+    from ms_pfl.reporting.words import site_words
 
     countries = pd.DataFrame(cohort["countries"])
     sites = site_words(cohort["source"])
@@ -35,90 +37,41 @@ def make_tables(
     )
 
 
-#: The figures of the report, as datasets ``figure_<name>`` and files ``<name>.png``.
-FIGURES = (
-    "country_sizes",
-    "learning_curves",
-    "gain_by_country",
-    "roc_and_pr",
-    "reliability",
-    "net_benefit",
-    "importance",
-)
+def write_report(**given: Any) -> dict[str, Any]:
+    """Write the report as one HTML page, and hand on its figures, each drawn once.
 
+    Args:
+        given: the datasets that the sections to be shown are made from, by name; the history of
+            each training as ``<paradigm>_<strategy>_history``.
 
-def draw_figures(
-    cohort: dict[str, Any], findings: dict[str, Any], **histories: pd.DataFrame
-) -> tuple[Any, ...]:
-    """Draw the figures of the report as files of their own; the names of all are the last."""
-    from ms_pfl.evaluation.curves import learning_curves
-    from ms_pfl.reporting import curve_figures, figures
-    from ms_pfl.reporting.report import shown_strategy
-    from ms_pfl.reporting.tables import site_words
-    from ms_pfl.studies.attribution.show import draw_importance
-
-    countries = pd.DataFrame(cohort["countries"])
-    strategy = shown_strategy(findings["summary"])
-    coverage = findings["coverage"]
-    prevalence = float((coverage["n_positive"] / coverage["n_episodes"]).mean())
-    history = pd.concat(histories.values(), ignore_index=True)
-    drawn = {
-        "country_sizes": figures.country_sizes(countries, site_words(cohort["source"])),
-        "learning_curves": figures.learning_curves(learning_curves(history)),
-        "gain_by_country": curve_figures.forest(findings["differences"], countries),
-        "roc_and_pr": curve_figures.roc_and_pr(findings["operating_curves"], prevalence, strategy),
-        "reliability": curve_figures.reliability_diagrams(findings["reliability"], strategy),
-        "net_benefit": curve_figures.decision_curve(findings["net_benefit"], strategy),
-        "importance": draw_importance(findings["importance"], findings["attribution_by_country"]),
-    }
-    flow = ["attrition", "attrition_by_country"] if cohort["attrition"] is not None else []
-    return (*(drawn[name] for name in FIGURES), [*FIGURES, *flow])
-
-
-def write_report(
-    findings: dict[str, Any],
-    cohort: dict[str, Any],
-    split_counts: pd.DataFrame,
-    episodes: pd.DataFrame,
-    configuration: dict[str, Any],
-    new_country_estimates: pd.DataFrame | None = None,
-    new_country_differences: pd.DataFrame | None = None,
-    **histories: pd.DataFrame,
-) -> str:
-    """Write the report as one HTML page, with countries left out where they have been."""
+    Returns:
+        ``report``, ``figures`` (the names of those on the page) and ``figure_<name>`` for all
+        figures that the sections draw, ``""`` where there is nothing to draw.
+    """
     from ms_pfl.parameters import plain
     from ms_pfl.provenance import data_digest, source_digest
-    from ms_pfl.reporting.report import Findings, build_report
+    from ms_pfl.reporting.page import build_report
+    from ms_pfl.reporting.sections import made_from
 
-    history = pd.concat(histories.values(), ignore_index=True)
-    left_out = None
-    if new_country_estimates is not None and new_country_differences is not None:
-        left_out = (new_country_estimates, new_country_differences)
-    return build_report(
-        Findings(history=history, new_country=left_out, **findings),
-        cohort,
-        split_counts,
-        plain(configuration),
-        {"data": data_digest(episodes), "code": source_digest()},
+    histories = [table for name, table in given.items() if name.endswith("_history")]
+    given |= {
+        "history": pd.concat(histories, ignore_index=True),
+        "parameters": plain(given["parameters"]),
+    }
+    page, drawn = build_report(
+        given, {"data": data_digest(given["episodes"]), "code": source_digest()}
     )
+    figures = [name for section in made_from(given) for name in section.figures]
+    return {
+        "report": page,
+        "figures": list(drawn),
+        **{f"figure_{name}": drawn.get(name, "") for name in figures},
+    }
 
 
-def gather_findings(
-    headline: list[str],
-    summary: pd.DataFrame,
-    coverage: pd.DataFrame,
-    estimates: pd.DataFrame,
-    differences: pd.DataFrame,
-    fairness: pd.DataFrame,
-    net_benefit: pd.DataFrame,
-    subgroup_metrics: pd.DataFrame,
-    operating_curves: pd.DataFrame,
-    reliability: pd.DataFrame,
-    importance: pd.DataFrame,
-    attribution_by_country: pd.DataFrame,
-) -> dict[str, Any]:
-    """Bring together the tables that report and MLflow are made from."""
-    return dict(locals())
+def gather_findings(**tables: Any) -> dict[str, Any]:
+    """Bring together what MLflow keeps of the comparison."""
+    return tables
 
 
 def collect_for_mlflow(
