@@ -28,7 +28,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.hooks import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
 
-_IN_MEMORY = {"findings", "mlflow_run", "unfinished"}
+_IN_MEMORY = {"mlflow_run", "unfinished"}
 _SOURCES = ("registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder")
 _NEUTRAL = ("ray", "checkpoints", "device", "tracking")
 

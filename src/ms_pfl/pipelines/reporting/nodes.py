@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -69,62 +68,31 @@ def write_report(**given: Any) -> dict[str, Any]:
     }
 
 
-def gather_findings(**tables: Any) -> dict[str, Any]:
-    """Bring together what MLflow keeps of the comparison."""
-    return tables
-
-
-def collect_for_mlflow(
-    metrics: pd.DataFrame,
-    table1: pd.DataFrame,
-    notes: list[str],
-    by_country: pd.DataFrame,
-    findings: dict[str, Any],
-    report: str,
-    figures: list[str],
-    episodes: pd.DataFrame,
-    splits: pd.DataFrame,
-    cohort: dict[str, Any],
-    configuration: dict[str, Any],
-    predictor: Path,
-    **trained: Any,
-) -> Any:
+def collect_for_mlflow(**given: Any) -> Any:
     """Bring together what MLflow keeps, as a :class:`ms_pfl.tracking.record.RunRecord`.
 
     Args:
-        metrics: one row per fit, scope, country and metric.
-        table1: Table 1.
-        notes: the sentences below it.
-        by_country: ROC-AUC by country.
-        findings: the tables of the comparison.
-        report: the HTML page; its file is kept with the run, so it has to be there first.
-        figures: names of the figures, whose files have to be there first too.
-        episodes: the episodes table.
-        splits: the splits table.
-        cohort: ``source`` says where it is from.
-        configuration: the parameters of the run.
-        predictor: its folder, where there is one.
-        trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
+        given: the datasets that the record is made from, by name; the history and the models of
+            each training as ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
+            The files of ``report`` and ``figures`` are kept too, so they have to be there first.
     """
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
-    from ms_pfl.tracking.record import build_record
+    from ms_pfl.tracking.record import TABLES, build_record
 
-    fits = [training for training in trainings() if f"{training.argument}_models" in trained]
+    fits = [training for training in trainings() if f"{training.argument}_models" in given]
     return build_record(
-        metrics,
-        table1,
-        notes,
-        by_country,
-        findings,
-        figures,
-        episodes,
-        splits,
-        cohort["source"]["description"],
-        feature_columns(episodes),
-        plain(configuration)["training"],
-        predictor,
-        [trained[f"{training.argument}_history"] for training in fits],
-        {training: trained[f"{training.argument}_models"] for training in fits},
+        {name: given[name] for name in TABLES},
+        given["headline"],
+        given["table1_notes"],
+        given["figures"],
+        given["episodes"],
+        given["splits"],
+        given["cohort_description"]["source"]["description"],
+        feature_columns(given["episodes"]),
+        plain(given["parameters"])["training"],
+        given["predictor"],
+        [given[f"{training.argument}_history"] for training in fits],
+        {training: given[f"{training.argument}_models"] for training in fits},
     )

@@ -9,14 +9,25 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.paradigms import Family, Training, trainings
 from ms_pfl.pipelines.reporting.nodes import (
     collect_for_mlflow,
-    gather_findings,
     make_tables,
     write_report,
 )
 from ms_pfl.pipelines.training.pipeline import outputs_of
 from ms_pfl.reporting.sections import ALWAYS, shown
+from ms_pfl.tracking.record import TABLES
 
-_FINDINGS = ("headline", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
+_RECORDED = (
+    *TABLES,
+    "headline",
+    "table1_notes",
+    "report",
+    "figures",
+    "episodes",
+    "splits",
+    "cohort_description",
+    "parameters",
+    "predictor",
+)
 
 
 def create_pipeline(*families: Family) -> Pipeline:
@@ -44,31 +55,12 @@ def create_pipeline(*families: Family) -> Pipeline:
                 name="make_tables",
             ),
             Node(
-                func=gather_findings,
-                inputs={name: name for name in _FINDINGS},
-                outputs="findings",
-                name="gather_findings",
-            ),
-            Node(
                 func=collect_for_mlflow,
-                inputs={
-                    "metrics": "metrics",
-                    "table1": "table1",
-                    "notes": "table1_notes",
-                    "by_country": "roc_auc_by_country",
-                    "findings": "findings",
-                    "report": "report",
-                    "figures": "figures",
-                    "episodes": "episodes",
-                    "splits": "splits",
-                    "cohort": "cohort_description",
-                    "configuration": "parameters",
-                    "predictor": "predictor",
-                    **{
-                        f"{name}_{kind}": dataset
-                        for kind in ("history", "models")
-                        for name, dataset in outputs_of(kind, trained).items()
-                    },
+                inputs={name: name for name in _RECORDED}
+                | {
+                    f"{name}_{kind}": dataset
+                    for kind in ("history", "models")
+                    for name, dataset in outputs_of(kind, trained).items()
                 },
                 outputs="mlflow_run",
                 name="log_to_mlflow",
@@ -79,7 +71,7 @@ def create_pipeline(*families: Family) -> Pipeline:
 
 def create_recording_pipeline() -> Pipeline:
     """What a finished run has left in ``data/`` -> a run in MLflow."""
-    return create_pipeline("study").only_nodes("gather_findings", "log_to_mlflow")
+    return create_pipeline("study").only_nodes("log_to_mlflow")
 
 
 def create_report_pipeline(trained: Iterable[Training], *extra: str) -> Pipeline:
