@@ -237,7 +237,10 @@ def test_models_of_other_data_are_refused() -> None:
         InputError, match=r"saved models of adaptive\.fedavg were trained on other data"
     ):
         make_predictor(episodes, splits, nothing, nothing, chosen, told, cohort_parameters())
+    first = ({name: array for name, array in arrays.items() if name != "format"}, pd.DataFrame())
+    with pytest.raises(InputError, match=r"^the saved models of adaptive\.fedavg have format 1, "):
+        make_predictor(episodes, splits, first, nothing, chosen, told, cohort_parameters())
     protocol = told.protocol.model_copy(update={"scaling": "country"})
     by_country = told.model_copy(update={"protocol": protocol})
-    with pytest.raises(InputError, match=r"protocol\.scaling: federated"):
+    with pytest.raises(InputError, match=r"training\.protocol\.scaling: federated"):
         make_predictor(episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters())

@@ -254,6 +254,11 @@ def test_settings_of_one_training_are_the_same_as_set_for_all(sensitive: Study) 
             "Parameter 'training.only.local.none.optimiser': Extra inputs are not permitted",
         ),
         (
+            {"local.none": {"protocol": {"scaling": "none"}}},
+            "Parameter 'training.only.local.none.protocol': all trainings that are compared have "
+            "one protocol; set training.protocol",
+        ),
+        (
             {"local.none": {"only": {}}},
             "Parameter 'training.only.local.none': 'only' cannot stand in itself",
         ),

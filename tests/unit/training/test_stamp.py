@@ -124,6 +124,12 @@ def test_another_strategy_and_models_without_a_stamp_are_refused(
         fine_tune({name: array for name, array in models.items() if name != "stamp"})
 
 
+def test_models_of_the_first_format_are_refused(models: dict[str, np.ndarray]) -> None:
+    first = {name: array for name, array in models.items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        fine_tune(first)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so that cuda is no error")
 def test_a_missing_gpu_is_said_before_any_client_is_asked(models: dict[str, np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"^device: cuda was set, but torch sees no GPU; set"):

@@ -220,6 +220,9 @@ def test_what_is_wrong_is_told(study: Study) -> None:
     episodes, splits = tables()
     with pytest.raises(InputError, match=r"federated\.fedavg were trained on other data"):
         importance(episodes, redrawn(splits), models, GROUPS, study.told, TWICE)
+    first = {name: array for name, array in models[FEDERATED].items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        importance(episodes, splits, {FEDERATED: first}, GROUPS, study.told, TWICE)
 
 
 def test_a_country_where_another_feature_decides_stands_out() -> None:

@@ -181,16 +181,23 @@ def test_a_protocol_that_holds_nobody_out_is_refused(name: str, value: str) -> N
         left_out(**{name: value})
 
 
-def test_models_of_other_settings_are_refused() -> None:
+def test_models_of_other_settings_or_formats_are_refused() -> None:
     episodes, splits = tables()
-    other = Study(told=parameters(federation={"rounds": 2, "patience": 2, "client_fraction": 1.0}))
-    with pytest.raises(InputError, match="trained on other data or"):
+
+    def left_out_with(models: dict[str, np.ndarray]) -> None:
         leave_one_out(
             episodes, splits, parameters(),
             NewCountryParameters(strategy="fedavg", countries=1, sizes=SIZES),
-            compute(),
-            other.outcome("federated", "fedavg").models, lambda _: lambda _: None,
+            compute(), models, lambda _: lambda _: None,
         )  # fmt: skip
+
+    other = Study(told=parameters(federation={"rounds": 2, "patience": 2, "client_fraction": 1.0}))
+    models = other.outcome("federated", "fedavg").models
+    with pytest.raises(InputError, match="trained on other data or"):
+        left_out_with(models)
+    first = {name: array for name, array in models.items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        left_out_with(first)
 
 
 @pytest.mark.parametrize(
