@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         **predictions,
     )  # fmt: skip
     summary, _ = timed("summarize_metrics", nodes.summarize_metrics, metrics)
-    timed("compare_models", nodes.compare_models, test, summary, comparison, protocol)
-    timed("compare_subgroups", nodes.compare_subgroups, test, episodes, comparison, protocol)
+    timed("compare_models", nodes.compare_models, test, summary, comparison)
+    timed("compare_subgroups", nodes.compare_subgroups, test, episodes, comparison)
     timed("trace_curves", nodes.trace_curves, test)
     rows.append(["all", *(sum(float(str(row[i])) for row in rows) for i in (1, 2))])
     fits = test[["paradigm", "strategy", "seed"]].drop_duplicates()

@@ -24,7 +24,8 @@ import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
 
-from ms_pfl.evaluation.calibration import log_loss, logit
+from ms_pfl.evaluation.calibration import logit
+from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.recalibration import fit_recalibration
 from ms_pfl.prediction.calibration import ALL, fit_intercepts
 
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         update={"n_patients": given.patients, "seed": told.synthetic_registry.seed + 1}
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, frame in vars(simulate(people)).items():
+        for name, frame in simulate(people).frames().items():
             frame.to_csv(Path(folder) / f"{name}.csv", index=False)
         predictor = timed("read and check the predictor", read_predictor, given.predictor)
         tables, _ = timed(
@@ -106,7 +107,8 @@ def correct(folder: Path) -> str:
                 small = len(own) < _FEW
                 episodes[small] += len(test)
                 for way, (a, b) in zip(_WAYS, fits, strict=True):
-                    loss = log_loss(labels, 1 / (1 + np.exp(-(a + b * z))))
+                    risks = 1 / (1 + np.exp(-(a + b * z)))
+                    loss = METRICS["log_loss"].plain(labels, risks)
                     losses[small, way] += loss * len(test)
         for small in (False, True):
             name = f"{paradigm}, {'fewer than' if small else 'from'} {_FEW} validation episodes"

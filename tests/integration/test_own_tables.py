@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,7 +70,9 @@ def test_own_tables_are_labelled_and_left_alone(project: KedroProject, tmp_path:
     assert "Attrition" in done.stdout
     assert (project.folder / REPORT).read_text() == "table,row,column,value,rule,action\n"
     episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
-    assert episodes.attrs["source"]["kind"] == "folder"
+    assert episodes.attrs == {}
+    cohort = json.loads((project.folder / "data/03_primary/cohort_description.json").read_text())
+    assert cohort["source"]["kind"] == "folder"
     # Visits each January and July; E* of an anchor is the visit two years on. A is at 2.0 until
     # July 2003 and at 3.0 from 2004: worse for the anchors of January 2002 to July 2003.
     worse = episodes[episodes["label"] == 1]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fits_factory as factory
-
-if TYPE_CHECKING:
-    from ms_pfl.reporting.report import Findings
 
 
 @pytest.fixture(scope="session")
@@ -37,40 +34,42 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
+def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespace:
     """All tables of the comparison, with a short bootstrap."""
+    from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.checks import check_predictions
     from ms_pfl.evaluation.comparison import summarize
+    from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.fairness import fairness
     from ms_pfl.evaluation.net_benefit import decision_curves
     from ms_pfl.evaluation.operating import operating_curves, reliability_bins
     from ms_pfl.evaluation.recalibration import recalibrate
     from ms_pfl.evaluation.scoring import coverage, score
     from ms_pfl.evaluation.subgroups import score_subgroups
-    from ms_pfl.evaluation.uncertainty import differences, estimate, replicate_models
+    from ms_pfl.evaluation.uncertainty import add_intervals, planned_differences
     from ms_pfl.reporting.headline import headline
-    from ms_pfl.reporting.report import Findings
     from ms_pfl.studies.attribution.compare import compare_by_country
 
     together = pd.concat([predictions, recalibrate(predictions)], ignore_index=True)
     test = check_predictions(together)
     summary = summarize(score(test))
-    bootstrap = replicate_models(test, 100, 0)
-    estimates, table = estimate(summary, bootstrap), differences(bootstrap)
+    draws = draw_patients(test, 100, 0)
+    found = evaluate(test, ("pooled", "country"), draws)
+    estimates, table = add_intervals(summary, found), planned_differences(found)
     episodes = test["episode_id"].drop_duplicates()
     groups = pd.DataFrame(
         {"episode_id": episodes, "Sex": np.where(np.arange(len(episodes)) % 2, "Women", "Men")}
     )
     importance = factory.make_importance()
-    return Findings(
+    return SimpleNamespace(
         headline=headline(estimates, table, ("country", "countries"), 3, 100),
         summary=summary,
         coverage=coverage(test),
         estimates=estimates,
         differences=table,
         fairness=fairness(summary),
-        net_benefit=decision_curves(test, [0.1, 0.2, 0.3], 100, 0),
-        subgroup_metrics=score_subgroups(test[test["strategy"] != "fedprox"], groups, 100, 0),
+        net_benefit=decision_curves(test, [0.1, 0.2, 0.3], draws),
+        subgroup_metrics=score_subgroups(test[test["strategy"] != "fedprox"], groups, draws),
         operating_curves=operating_curves(test),
         reliability=reliability_bins(test),
         importance=importance,

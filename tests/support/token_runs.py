@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from kedro_project import PROJECT
-from ms_pfl.datasets import EarlierEpisodes, JsonFile
+from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.hooks import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
@@ -114,11 +115,13 @@ class TokenProject:
         for name in sorted(names):
             path = self.folder / "data" / f"{name}.json"
             if name.startswith("params:"):
-                datasets[name] = settings[name.removeprefix("params:")]
+                place = name.removeprefix("params:").split(".")
+                datasets[name] = reduce(lambda section, key: section[key], place, settings)
             elif name == "parameters":
                 datasets[name] = deepcopy(settings)
-            elif name == "earlier_episodes":
-                datasets[name] = EarlierEpisodes(str(self.folder / "data/episodes.json"))
+            elif name.startswith("earlier_"):
+                file = name.replace("earlier_", "episodes_").removesuffix("_episodes")
+                datasets[name] = EarlierFile(str(self.folder / f"data/{file}.json"))
             elif name not in _IN_MEMORY:
                 kind = _SkipsEmpty if name == "synthetic_registry" else JsonFile
                 datasets[name] = kind(filepath=str(path))

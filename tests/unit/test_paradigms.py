@@ -309,21 +309,21 @@ def test_a_further_method_changes_no_p_of_the_study(
 
 def test_a_rows_models_are_drawn_in_its_color(near: Paradigm) -> None:
     from ms_pfl.evaluation.curves import learning_curves
-    from ms_pfl.reporting import figures
+    from ms_pfl.reporting.rounds import draw_learning_curves
 
     models = [("local", "none"), ("near", "fedavg")]
-    drawn = figures.learning_curves(learning_curves(factory.make_history(SIZES, (0,), models)))
+    drawn = draw_learning_curves(learning_curves(factory.make_history(SIZES, (0,), models)))
     assert [axes.get_title() for axes in drawn.axes[:2]] == ["Local", "Near copy"]
     assert drawn.axes[3].get_xlabel() == "round"
 
 
 def test_a_rows_gain_is_in_the_forest(near: Paradigm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ms_pfl.reporting import curve_figures
-    from ms_pfl.reporting.tables import country_table
+    from ms_pfl.reporting.gains import forest
+    from ms_pfl.reporting.sites import country_table
 
     monkeypatch.setitem(factory.SKILL, "near", 1.5)
     differences = compared([*STUDY, ("near", "fedavg")], "study")["differences"]
     countries = country_table(factory.make_episodes(SIZES))
-    drawn = curve_figures.forest(differences, countries)
+    drawn = forest(differences, countries)
     lines = {line.get_label(): line.get_color() for line in drawn.axes[0].lines}
     assert lines["Near copy"] == "#123456"

@@ -24,7 +24,7 @@ def test_pfl_is_the_default_and_needs_only_parameters_and_a_folder(pipelines: di
 
 def test_modelling_starts_from_a_table_of_ones_own_or_earlier_episodes(pipelines: dict) -> None:
     free = {n for n in pipelines["modelling"].inputs() if not n.startswith("params:")}
-    assert free == {"earlier_episodes", "parameters", "unfinished"}
+    assert free == {"earlier_episodes", "earlier_provenance", "parameters", "unfinished"}
     # alone it only reads and splits the table, as preprocessing does with a registry
     assert {"episodes", "splits", "vocabulary"} <= pipelines["own_data"].all_outputs()
     assert not any(node.namespace for node in pipelines["own_data"].nodes)

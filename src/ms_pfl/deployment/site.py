@@ -8,7 +8,6 @@ refused here, whatever the server asked for; and what has left is written down.
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable
 
@@ -181,16 +180,13 @@ def _keep(
 
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
     """What the server learns of a split: sizes and three metrics, NaN where one is not defined."""
-    from ms_pfl.evaluation.calibration import brier, log_loss
-    from ms_pfl.evaluation.discrimination import has_both_classes, roc_auc
+    from ms_pfl.evaluation.metrics import METRICS
 
-    n, both = len(labels), has_both_classes(labels)
+    shown = ("roc_auc", "log_loss", "brier")
     return {
-        "n_episodes": n,
+        "n_episodes": len(labels),
         "n_positive": int(labels.sum()),
-        "roc_auc": float(roc_auc(labels, probabilities)) if both else math.nan,
-        "log_loss": float(log_loss(labels, probabilities)) if n else math.nan,
-        "brier": float(brier(labels, probabilities)) if n else math.nan,
+        **{name: METRICS[name].plain(labels, probabilities) for name in shown},
     }
 
 

@@ -22,21 +22,20 @@ from numpy.typing import NDArray
 
 #: Patients from which on a country can tell how much its patients vary.
 MIN_PATIENTS = 10
-# Cells worked on at once, so that a chunk of a large test split stays in the cache.
-_CELLS_A_CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
-class Resamples:
-    """How much each patient weighs.
+class Draws:
+    """How much each patient weighs: one draw of patients per replicate, for all that is compared.
 
     ``patients``: (country, patient_id) of each row of ``weights``, sorted; ``weights``: shape
     (patients, 1 + replicates); column 0 is 1 for everybody, and every other column adds up to the
-    number of patients of each country.
+    number of patients of each country. ``seed``: where the draws come from.
     """
 
     patients: pd.MultiIndex
     weights: NDArray[np.float32]
+    seed: int = 0
 
     def n_patients(self) -> dict[str, int]:
         """How many patients each country is drawn from."""
@@ -59,7 +58,7 @@ class Resamples:
         return found
 
 
-def draw_patients(rows: pd.DataFrame, replicates: int, seed: int) -> Resamples:
+def draw_patients(rows: pd.DataFrame, replicates: int, seed: int) -> Draws:
     """Draw patients with replacement within each country.
 
     Args:
@@ -76,77 +75,7 @@ def draw_patients(rows: pd.DataFrame, replicates: int, seed: int) -> Resamples:
         if n > 1:
             drawn = random.multinomial(n - 1, np.full(n, 1 / n), size=replicates).T
             weights[index, 1:] = drawn * (n / (n - 1))
-    return Resamples(pd.MultiIndex.from_frame(patients), weights)
-
-
-def weighted_rank_metrics(
-    labels: NDArray[np.integer],
-    scores: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    clusters: NDArray[np.intp] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""ROC-AUC and average precision of weighted rows, for many weightings at once.
-
-    With weights :math:`w`, positives :math:`i` and negatives :math:`j`:
-    ROC-AUC :math:`= \sum_i w_i (N_{<i} + N_{\le i}) / (2 P N)`, where :math:`N_{<i}` is the weight
-    of the negatives that score below :math:`i`; average precision
-    :math:`= \sum_i w_i \frac{P_{\ge i}}{P_{\ge i} + N_{\ge i}} / P`. Whole weights give what
-    repeating rows would give.
-
-    Args:
-        labels: 0 or 1, shape (rows,).
-        scores: shape (rows,).
-        weights: at least 0, shape (clusters, columns).
-        clusters: the row of ``weights`` that belongs to each row; its own where left out.
-
-    Returns:
-        Both of shape (columns,); NaN where only one class has weight.
-
-    >>> y, s = np.array([0, 1, 1]), np.array([0.2, 0.1, 0.9])
-    >>> w = np.array([[1, 1, 2], [1, 1, 0], [1, 3, 1]])
-    >>> roc, pr = weighted_rank_metrics(y, s, w)
-    >>> roc.tolist(), pr.round(4).tolist()
-    ([0.5, 0.75, 1.0], [0.8333, 0.95, 1.0])
-    """
-    columns = weights.shape[1]
-    roc, pr = np.full(columns, np.nan), np.full(columns, np.nan)
-    order = np.argsort(scores, kind="stable")
-    positive = labels[order] > 0
-    positives, negatives = order[positive], order[~positive]
-    if not len(positives) or not len(negatives):
-        return roc, pr
-    # for each positive: how many negatives score below, how many not above, and the first tie
-    lower = np.searchsorted(scores[negatives], scores[positives], "left")
-    upper = np.searchsorted(scores[negatives], scores[positives], "right")
-    first = np.searchsorted(scores[positives], scores[positives], "left")
-    if clusters is not None:
-        positives, negatives = clusters[positives], clusters[negatives]
-    step = max(1, _CELLS_A_CHUNK // len(order))
-    for start in range(0, columns, step):
-        chunk = slice(start, start + step)
-        part = weights[:, chunk].astype(np.float64)
-        own = part[positives]
-        below, ranked = _running_sum(part[negatives]), _running_sum(own)
-        n_positive, n_negative = ranked[-1], below[-1]
-        under = below[lower]
-        won = (own * (under + below[upper])).sum(axis=0)
-        true_positives = n_positive - ranked[first]
-        with np.errstate(invalid="ignore"):
-            precision = true_positives / (true_positives + (n_negative - under))
-        # a positive without weight above which nothing has weight: 0 / 0, and it does not count
-        hits = np.where(own > 0, own * precision, 0.0).sum(axis=0)
-        pairs = n_positive * n_negative
-        both = pairs > 0
-        np.divide(won / 2, pairs, out=roc[chunk], where=both)
-        np.divide(hits, n_positive, out=pr[chunk], where=both)
-    return roc, pr
-
-
-def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over the first 0, 1, 2 … rows; shape (rows + 1, columns)."""
-    sums = np.zeros((len(weights) + 1, weights.shape[1]))
-    np.cumsum(weights, axis=0, out=sums[1:])
-    return sums
+    return Draws(pd.MultiIndex.from_frame(patients), weights, seed)
 
 
 @dataclass(frozen=True)
@@ -221,3 +150,40 @@ def stand_ins(
         columns[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
         found[country] = StandIn(columns)
     return found
+
+
+def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
+    """The percentile intervals of replicates, columns 1 and on.
+
+    Args:
+        drawn: shape (k, 1 + replicates); a replicate that is NaN does not count.
+        level: of confidence.
+
+    Returns:
+        Lower and upper bounds, shape (k, 2); NaN where no replicate is defined.
+
+    >>> intervals(np.r_[99.0, np.arange(101.0)][None]).round(6).tolist()
+    [[2.5, 97.5]]
+    """
+    tail = 50 * (1 - level)
+    bounds = np.full((len(drawn), 2), np.nan)
+    replicates = drawn[:, 1:]
+    whole = ~np.isnan(replicates).any(axis=1)
+    if whole.any() and replicates.shape[1]:
+        bounds[whole] = np.percentile(replicates[whole], [tail, 100 - tail], axis=1).T
+    for i in np.flatnonzero(~whole):
+        known = replicates[i][~np.isnan(replicates[i])]
+        if len(known):
+            bounds[i] = np.percentile(known, [tail, 100 - tail])
+    return bounds
+
+
+def bootstrap_p(drawn: np.ndarray) -> float:
+    """Two-sided p of the replicates of a difference against 0.
+
+    >>> bootstrap_p(np.array([0.1, 0.2, 0.3])), bootstrap_p(np.zeros(3))
+    (0.5, 1.0)
+    """
+    known = drawn[~np.isnan(drawn)]
+    below, above = int((known <= 0).sum()) + 1, int((known >= 0).sum()) + 1
+    return min(1.0, 2 * min(below, above) / (len(known) + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, SCOPES
+from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.paradigms import models_in_order
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER
+from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.paradigms import models_in_order
 
-METRICS = ("roc_auc", "brier")
+_SPREAD = ("roc_auc", "brier")
 
 
 def fairness(summary: pd.DataFrame) -> pd.DataFrame:
@@ -34,10 +34,10 @@ def fairness(summary: pd.DataFrame) -> pd.DataFrame:
     """
     rows = summary[summary["scope"] == "country"].dropna(subset=["mean"])
     records = []
-    for metric in METRICS:
+    for metric in _SPREAD:
         own = rows[rows["metric"] == metric]
         # turned so that more is better
-        sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+        sign = METRICS[metric].sign
         local = own[own["paradigm"] == "local"].set_index("country")["mean"] * sign
         for paradigm, strategy in models_in_order(own):
             mine = own[(own["paradigm"] == paradigm) & (own["strategy"] == strategy)]

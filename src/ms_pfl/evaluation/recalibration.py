@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.calibration import logit
 from ms_pfl.evaluation.checks import FIT
+from ms_pfl.evaluation.logistic import fit_logistic
 
 #: Paradigm -> whether the slope is fitted too.
 RECALIBRATED = {"recalibrated": False, "recalibrated_slope": True}
 _STEPS = 200
-_LAST_STEP = 1e-8
-_LARGEST_LOGIT = 25.0  # beyond it a probability is 0 or 1 and says nothing of the parameters
 
 
 def recalibrate(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -82,42 +81,8 @@ def fit_recalibration(
     """
     if not len(labels):
         return 0.0, 1.0
-    free = slope and labels.min() != labels.max() and np.ptp(logits) > 0
-    design = np.column_stack([np.ones_like(logits), logits])[:, : 1 + free]
-    offset = np.zeros_like(logits) if free else logits
-    theta = np.array([0.0, 1.0])[: 1 + free]
-    for _ in range(_STEPS):
-        p, information = _information(theta, design, offset)
-        weights = p * (1 - p)
-        leverage = weights * np.einsum("ij,ji->i", design, np.linalg.solve(information, design.T))
-        step = np.linalg.solve(information, design.T @ (labels - p + leverage * (0.5 - p)))
-        before = _likelihood(theta, labels, design, offset)
-        # halved until the likelihood grows: a full step may pass over the top
-        while _likelihood(theta + step, labels, design, offset) < before and np.any(step):
-            step = np.where(np.abs(step) < _LAST_STEP, 0.0, step / 2)
-        theta = theta + step
-        if np.abs(step).max() < _LAST_STEP:
-            break
-    return float(theta[0]), float(theta[1]) if free else 1.0
-
-
-def _information(
-    theta: NDArray[np.float64], design: NDArray[np.float64], offset: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probabilities and Fisher's information."""
-    eta = np.clip(design @ theta + offset, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-    p = 1 / (1 + np.exp(-eta))
-    return p, design.T @ ((p * (1 - p))[:, None] * design)
-
-
-def _likelihood(
-    theta: NDArray[np.float64],
-    labels: NDArray[np.integer],
-    design: NDArray[np.float64],
-    offset: NDArray[np.float64],
-) -> float:
-    """Firth's penalized log-likelihood."""
-    eta = np.clip(design @ theta + offset, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-    _, information = _information(theta, design, offset)
-    penalty = np.linalg.slogdet(information)[1] / 2
-    return float(np.sum(labels * eta - np.logaddexp(0, eta)) + penalty)
+    both = bool(slope and labels.min() != labels.max() and np.ptp(logits) > 0)
+    design = np.column_stack([np.ones_like(logits), logits])
+    start = np.array([0.0, 1.0])
+    theta, _ = fit_logistic(design, labels, start, free=1 + both, firth=True, steps=_STEPS)
+    return float(theta[0]), float(theta[1])

@@ -124,8 +124,6 @@ def federation_data(
         InputError: a column is missing; a patient has no split or two; a label is not 0 or 1; a
             feature is no number or is infinite; a country has no training patient.
     """
-    episodes = episodes.copy(deep=False)
-    episodes.attrs = {}  # pandas copies them, attrition and all, at each of a thousand steps below
     names = list(features) if features is not None else feature_columns(episodes)
     _check_columns(episodes, splits, names)
     seeds = tuple(sorted(int(seed) for seed in splits["seed"].unique()))

@@ -16,12 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.evaluation.calibration import logit
+from ms_pfl.evaluation.logistic import fit_logistic
 from ms_pfl.evaluation.recalibration import fit_recalibration
 
 #: Stands for all countries together, as in the tables of the evaluation.
 ALL = ""
-_STEPS = 100
-_LAST_STEP = 1e-10
 
 
 def fit_intercepts(validation: pd.DataFrame) -> dict[str, float]:
@@ -74,18 +73,16 @@ def _variance_between(deviations: NDArray[np.float64], precisions: NDArray[np.fl
 def _deviation(
     labels: NDArray[np.float64], x: NDArray[np.float64], design: float, spread: float
 ) -> float:
-    """The deviation of one country, by Newton's steps of 1 at most."""
-    d = 0.0
+    """The deviation of one country, 0 where countries do not differ."""
     if spread == 0:
-        return d
-    for _ in range(_STEPS):
-        p = _sigmoid(d + x)
-        slope = float((labels - p).sum()) / design - d / spread
-        step = slope / (float((p * (1 - p)).sum()) / design + 1 / spread)
-        d += float(np.clip(step, -1.0, 1.0))
-        if abs(step) < _LAST_STEP:
-            break
-    return d
+        return 0.0
+    columns = np.column_stack([np.ones_like(x), x])
+    start, weights = np.array([0.0, 1.0]), np.full(len(x), 1 / design)
+    theta, _ = fit_logistic(
+        columns, labels, start, weights, free=1, ridge=1 / spread, largest=1.0, tolerance=1e-10,
+        steps=100,
+    )  # fmt: skip
+    return float(theta[0])
 
 
 def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, METRICS
-from ms_pfl.paradigms import model_name
+from ms_pfl.evaluation.metrics import METRICS
+from ms_pfl.paradigms import model_name, paradigms_with
 from ms_pfl.tracking.naming import metric_part
 
 # (name, value, step)
@@ -54,7 +54,7 @@ def parent_points(
         for bound, value in intervals.get((section, model), {}).items():
             points.append((f"{section}_{bound}/{model}", value, 0))
     if gains is not None:
-        same = (gains["reference"] == "federated") & (
+        same = (gains["reference"] == paradigms_with("global")[0].name) & (
             gains["reference_strategy"] == gains["strategy"]
         )
         for row in _of_headline(gains[same]).to_dict("records"):
@@ -115,11 +115,12 @@ def country_points(rows: pd.DataFrame, countries: Mapping[str, str]) -> list[Poi
         rows: those of one fit, of the table of :func:`ms_pfl.evaluation.scoring.score`.
         countries: country -> its part of the metric's name.
     """
+    shown = [name for name, metric in METRICS.items() if metric.over_sites]
     return [
         (f"{row['metric']}_by_country/{countries[row['country']]}", float(row["value"]), 0)
-        for row in rows[
-            (rows["scope"] == "country") & rows["metric"].isin(HIGHER_IS_BETTER)
-        ].to_dict("records")
+        for row in rows[(rows["scope"] == "country") & rows["metric"].isin(shown)].to_dict(
+            "records"
+        )
     ]
 
 

@@ -38,9 +38,9 @@ def test_a_flow_by_hand():
 
 def test_future_days_are_counted_where_their_patient_lives():
     country = pd.Series({"a": "X", "b": "X", "c": "Y"})
-    found = future_days_by_country(7, {"a": 1, "b": 2, "c": 3}, country)
+    found = future_days_by_country({"a": 1, "b": 2, "c": 3, "nobody": 1}, country)
     assert found == {"X": 3, "Y": 3, UNKNOWN_COUNTRY: 1}
-    assert future_days_by_country(2, {"nobody": 2}, country) == {UNKNOWN_COUNTRY: 2}
+    assert future_days_by_country({"nobody": 2}, country) == {UNKNOWN_COUNTRY: 2}
 
 
 def test_future_visits_by_country_out_of_the_ingest():

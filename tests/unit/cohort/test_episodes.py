@@ -200,7 +200,6 @@ def test_columns_dtypes_order_and_source():
     assert episodes["episode_id"].is_unique
     ordered = episodes.sort_values(["country", "patient_id", "t0"], ignore_index=True)
     pd.testing.assert_frame_equal(episodes, ordered)
-    assert episodes.attrs["source"] == {"kind": "own", "description": "test"}
 
 
 @settings(max_examples=8, deadline=None)

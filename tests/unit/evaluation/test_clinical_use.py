@@ -9,6 +9,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from ms_pfl.cohort.subgroups import AGE_BANDS, COURSES, SEX, TREATMENTS, assign_subgroups
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.bootstrap import Draws, draw_patients
 from ms_pfl.evaluation.checks import check_predictions
 from ms_pfl.evaluation.fairness import fairness
 from ms_pfl.evaluation.net_benefit import decision_curves, net_benefit
@@ -21,20 +22,25 @@ def test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     return check_predictions(predictions[predictions.paradigm.isin(["local", "federated"])])
 
 
+@pytest.fixture(scope="module")
+def draws(test_rows: pd.DataFrame) -> Draws:
+    return draw_patients(test_rows, 100, 0)
+
+
 def test_net_benefit_by_hand() -> None:
     labels, p = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.1, 0.3, 0.25, 0.05])
     # at .25 three are called, one of them rightly: 1/5 - 2/5 * (.25 / .75)
-    assert net_benefit(labels, p, 0.25) == pytest.approx(1 / 5 - 2 / 5 / 3)
-    assert net_benefit(labels, np.ones(5), 0.5) == pytest.approx(2 / 5 - 3 / 5)
-    assert net_benefit(labels, np.zeros(5), 0.5) == 0
+    assert net_benefit(0.25).plain(labels, p) == pytest.approx(1 / 5 - 2 / 5 / 3)
+    assert net_benefit(0.5).plain(labels, np.ones(5)) == pytest.approx(2 / 5 - 3 / 5)
+    assert net_benefit(0.5).plain(labels, np.zeros(5)) == 0
 
 
-def test_decision_curves_are_means_of_net_benefit(test_rows: pd.DataFrame) -> None:
-    curves = decision_curves(test_rows, [0.1, 0.4], replicates=100, seed=0)
+def test_decision_curves_are_means_of_net_benefit(test_rows: pd.DataFrame, draws: Draws) -> None:
+    curves = decision_curves(test_rows, [0.1, 0.4], draws)
     for row in curves[curves.paradigm != "treat_all"].itertuples():
         own = test_rows[(test_rows.paradigm == row.paradigm) & (test_rows.strategy == row.strategy)]
         values = [
-            net_benefit(t["label"].to_numpy(), t["probability"].to_numpy(), row.threshold)
+            net_benefit(row.threshold).plain(t["label"].to_numpy(), t["probability"].to_numpy())
             for _, t in own.groupby("seed")
         ]
         assert row.net_benefit == pytest.approx(np.mean(values))
@@ -74,14 +80,14 @@ def test_fairness_by_hand() -> None:
 
 
 def test_subgroups_are_scored_on_their_own_rows(
-    test_rows: pd.DataFrame, episodes: pd.DataFrame
+    test_rows: pd.DataFrame, episodes: pd.DataFrame, draws: Draws
 ) -> None:
     level = np.where(np.arange(len(episodes)) % 3 == 0, "x", "y").astype(object)
     level[5] = None
     groups = pd.DataFrame(
         {"episode_id": episodes["episode_id"], "Kind": pd.Categorical(level, ["y", "x", "z"])}
     )
-    table = score_subgroups(test_rows, groups, replicates=100, seed=0)
+    table = score_subgroups(test_rows, groups, draws)
     assert table["level"].unique().tolist() == ["y", "x"]
     merged = test_rows.merge(groups, on="episode_id")
     own = merged[(merged.paradigm == "federated") & (merged.strategy == "fedavg")]
@@ -99,16 +105,16 @@ def test_subgroups_are_scored_on_their_own_rows(
         assert found.loc[metric, "low"] < value < found.loc[metric, "high"]
     assert found["n_episodes"].iloc[0] == pytest.approx(np.mean([len(t) for t in by_seed]))
     with pytest.raises(InputError, match="has no row"):
-        score_subgroups(test_rows, groups.iloc[:3], 100, 0)
-    assert score_subgroups(test_rows, groups[["episode_id"]], 100, 0).empty
+        score_subgroups(test_rows, groups.iloc[:3], draws)
+    assert score_subgroups(test_rows, groups[["episode_id"]], draws).empty
 
 
-def test_a_subgroup_of_few_patients_gets_no_interval(test_rows: pd.DataFrame) -> None:
+def test_a_subgroup_of_few_patients_gets_no_interval(test_rows: pd.DataFrame, draws: Draws) -> None:
     first = test_rows["patient_id"].drop_duplicates().iloc[:9]
     groups = test_rows.drop_duplicates("episode_id")[["episode_id", "patient_id"]]
     rare = groups["patient_id"].isin(first)
     groups = groups[["episode_id"]].assign(Size=np.where(rare, "Rare", "Common"))
-    table = score_subgroups(test_rows, groups, 100, 0).set_index("level")
+    table = score_subgroups(test_rows, groups, draws).set_index("level")
     brier = table[table["metric"] == "brier"]
     assert brier.loc["Rare", "value"].notna().all()
     assert brier.loc["Rare", ["low", "high"]].isna().all(axis=None)

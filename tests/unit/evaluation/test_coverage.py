@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from ms_pfl.evaluation.bootstrap import draw_patients
-from ms_pfl.evaluation.replicates import HeldOutRows, intervals, replicate_fit
+from ms_pfl.evaluation import metrics
+from ms_pfl.evaluation.bootstrap import draw_patients, intervals
+from ms_pfl.evaluation.held_out import HeldOutRows
 
 pytestmark = pytest.mark.slow
 METRICS = {
@@ -46,11 +47,12 @@ def cohort(random: np.random.Generator, sizes: tuple[int, ...]) -> pd.DataFrame:
 
 
 def columns(table: pd.DataFrame, seed: int, replicates: int) -> dict[str, np.ndarray]:
-    rows = HeldOutRows.of(table, draw_patients(table, replicates, seed), seed)
+    rows = HeldOutRows.of(table, ("pooled",), draw_patients(table, replicates, seed))
     found = {}
     for metric in METRICS:
+        chosen = [metrics.METRICS[metric]]
         one, other = (
-            replicate_fit(rows, table[model].to_numpy(), only=[metric]).pooled[metric]
+            rows.score(table[model].to_numpy(), chosen)[metric, "pooled", ""]
             for model in ("one", "other")
         )
         found[metric], found[f"{metric} difference"] = one, one - other
@@ -88,8 +90,9 @@ def test_shuffled_labels_contain_one_half_in_92_to_98_percent() -> None:
         dealt = np.concatenate([labels[i] for i in random.permutation(len(labels))])
         table["label"] = dealt[: len(table)]
         assert sizes.sum() == len(dealt)
-        rows = HeldOutRows.of(table, draw_patients(table, 1000, number), number)
-        drawn = replicate_fit(rows, table["one"].to_numpy(), only=["roc_auc"]).pooled["roc_auc"]
+        rows = HeldOutRows.of(table, ("pooled",), draw_patients(table, 1000, number))
+        scored = rows.score(table["one"].to_numpy(), [metrics.METRICS["roc_auc"]])
+        drawn = scored["roc_auc", "pooled", ""]
         low, high = intervals(drawn[None])[0]
         contained += int(low <= 0.5 <= high)
     print(contained / 200)

@@ -8,19 +8,13 @@ import pytest
 from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
-from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.checks import check_predictions
 from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.evaluate import Estimates, evaluate
 from ms_pfl.evaluation.recalibration import recalibrate
 from ms_pfl.evaluation.scoring import score
-from ms_pfl.evaluation.uncertainty import (
-    Bootstrap,
-    bootstrap_p,
-    differences,
-    estimate,
-    holm,
-    replicate_models,
-)
+from ms_pfl.evaluation.uncertainty import add_intervals, holm, planned_differences
 
 REPLICATES = 200
 
@@ -31,14 +25,18 @@ def test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     return check_predictions(together)
 
 
-@pytest.fixture(scope="module")
-def bootstrap(test_rows: pd.DataFrame) -> Bootstrap:
-    return replicate_models(test_rows, REPLICATES, seed=0)
+def resampled(test_rows: pd.DataFrame) -> Estimates:
+    return evaluate(test_rows, ("pooled", "country"), draw_patients(test_rows, REPLICATES, 0))
 
 
 @pytest.fixture(scope="module")
-def table(bootstrap: Bootstrap) -> pd.DataFrame:
-    return differences(bootstrap)
+def bootstrap(test_rows: pd.DataFrame) -> Estimates:
+    return resampled(test_rows)
+
+
+@pytest.fixture(scope="module")
+def table(bootstrap: Estimates) -> pd.DataFrame:
+    return planned_differences(bootstrap)
 
 
 def of(table: pd.DataFrame, paradigm: str, reference: str, **more: str) -> pd.DataFrame:
@@ -48,52 +46,38 @@ def of(table: pd.DataFrame, paradigm: str, reference: str, **more: str) -> pd.Da
 
 
 def test_what_was_observed_is_the_mean_over_seeds(
-    test_rows: pd.DataFrame, bootstrap: Bootstrap
+    test_rows: pd.DataFrame, bootstrap: Estimates
 ) -> None:
     summary = summarize(score(test_rows))
-    estimates = estimate(summary, bootstrap)
+    estimates = add_intervals(summary, bootstrap)
     assert estimates["value"].equals(summary["mean"])
     for row in estimates.itertuples():
-        columns = bootstrap.models[row.paradigm, row.strategy].values.get(
+        columns = bootstrap.values[row.paradigm, row.strategy].get(
             (row.metric, row.scope, row.country)
         )
-        if columns is None:
+        if columns is None or np.isnan(columns[0]):
             assert np.isnan(row.low)
             unknown = row.metric == "calibration_error" or np.isnan(row.value)
             assert unknown or row.scope == "country", row
             continue
         assert columns[0] == pytest.approx(row.value, rel=1e-9)
-        few = row.scope == "country" and bootstrap.patients[row.country] < MIN_PATIENTS
+        few = row.scope == "country" and bootstrap.patients["country", row.country] < MIN_PATIENTS
         assert np.isnan(row.low) == few, row
         if row.scope == "pooled":
             assert row.low <= row.value <= row.high, row
 
 
-def test_countries_with_few_test_patients_get_no_interval(bootstrap: Bootstrap) -> None:
-    assert bootstrap.patients["Fiji"] < MIN_PATIENTS <= bootstrap.patients["Belgium"]
-
-
-@pytest.mark.parametrize(
-    ("patients", "few"),
-    [
-        ({"A": 6, "B": 4}, False),
-        ({"A": 6, "B": 3}, True),
-        ({"A": 9, **dict.fromkeys("BCDE", 1)}, True),
-    ],
-)
-def test_few_patients_in_all_tell_nothing_apart(patients: dict[str, int], few: bool) -> None:
-    bootstrap = Bootstrap({}, patients)
-    assert bootstrap.few("pooled", "") == bootstrap.few("macro", "") == few
-    drawn = np.zeros((1, 11))
-    assert np.isnan(bootstrap.intervals([("brier", "pooled", "")], drawn)).all() == few
+def test_countries_with_few_test_patients_get_no_interval(bootstrap: Estimates) -> None:
+    fiji, belgium = (bootstrap.patients["country", name] for name in ("Fiji", "Belgium"))
+    assert fiji < MIN_PATIENTS <= belgium
 
 
 def test_one_test_patient_gives_no_interval_and_no_p(test_rows: pd.DataFrame) -> None:
     country, patient = test_rows.loc[0, ["country", "patient_id"]]
     alone = test_rows[(test_rows.country == country) & (test_rows.patient_id == patient)]
-    found = replicate_models(alone, REPLICATES, seed=0)
-    assert estimate(summarize(score(alone)), found)[["low", "high"]].isna().all(axis=None)
-    assert differences(found)[["low", "high", "p", "p_holm"]].isna().all(axis=None)
+    found = resampled(alone)
+    assert add_intervals(summarize(score(alone)), found)[["low", "high"]].isna().all(axis=None)
+    assert planned_differences(found)[["low", "high", "p", "p_holm"]].isna().all(axis=None)
 
 
 def test_differences_are_paired_by_strategy_and_seed(
@@ -117,10 +101,10 @@ def test_differences_are_paired_by_strategy_and_seed(
     assert ("recalibrated", "local") not in set(pairs.itertuples(index=False, name=None))
 
 
-def test_a_difference_is_narrower_than_its_parts(bootstrap: Bootstrap, table: pd.DataFrame) -> None:
+def test_a_difference_is_narrower_than_its_parts(bootstrap: Estimates, table: pd.DataFrame) -> None:
     """Both models on the same drawn patients: what they share cancels."""
     key = ("brier", "pooled", "")
-    parts = [bootstrap.models[p, "fedavg"].values[key] for p in ("fine_tuned", "federated")]
+    parts = [bootstrap.values[p, "fedavg"][key] for p in ("fine_tuned", "federated")]
     (row,) = of(table, "fine_tuned", "federated", metric="brier", scope="pooled").itertuples()
     apart = np.percentile(parts[0][1:], 97.5) - np.percentile(parts[0][1:], 2.5)
     assert 0 < row.high - row.low < 1.5 * apart
@@ -149,10 +133,10 @@ def test_a_country_without_a_difference_gains_nothing(table: pd.DataFrame) -> No
 
 
 def test_p_counts_replicates_and_not_what_was_observed(
-    bootstrap: Bootstrap, table: pd.DataFrame
+    bootstrap: Estimates, table: pd.DataFrame
 ) -> None:
     key = ("roc_auc", "pooled", "")
-    ours, theirs = (bootstrap.models[p, "fedavg"].values[key] for p in ("adaptive", "federated"))
+    ours, theirs = (bootstrap.values[p, "fedavg"][key] for p in ("adaptive", "federated"))
     drawn = (ours - theirs)[1:]
     smaller = min((drawn <= 0).sum(), (drawn >= 0).sum())
     (row,) = of(table, "adaptive", "federated", metric="roc_auc", scope="pooled").itertuples()
@@ -175,7 +159,7 @@ def test_holm_over_one_question(table: pd.DataFrame) -> None:
 def test_identical_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
     federated = predictions[predictions.paradigm == "federated"]
     same = pd.concat([federated, federated.assign(paradigm="adaptive")], ignore_index=True)
-    table = differences(replicate_models(check_predictions(same), REPLICATES, 0))
+    table = planned_differences(resampled(check_predictions(same)))
     assert len(table) > 0
     assert (table["difference"] == 0).all()
     assert (table[["low", "high"]].dropna() == 0).all(axis=None)
@@ -191,7 +175,7 @@ def test_a_ranking_that_is_the_same_differs_by_nothing(predictions: pd.DataFrame
     federated = predictions[predictions.paradigm == "federated"]
     squared = federated.assign(paradigm="adaptive", probability=federated["probability"] ** 2)
     both = check_predictions(pd.concat([federated, squared], ignore_index=True))
-    table = differences(replicate_models(both, REPLICATES, 0))
+    table = planned_differences(resampled(both))
     rows = table[(table["metric"] == "roc_auc") & (table["scope"] != "country")]
     assert (rows[["difference", "low", "high"]] == 0).all(axis=None)
     assert (rows["p"] == 1).all()
@@ -210,7 +194,7 @@ def test_rounding_makes_no_difference(predictions: pd.DataFrame) -> None:
         for name in ("federated", "adaptive")
     )
     both = check_predictions(pd.concat([one, other], ignore_index=True))
-    table = differences(replicate_models(both, REPLICATES, 0))
+    table = planned_differences(resampled(both))
     rows = table[(table["metric"] == "roc_auc") & (table["scope"] != "country")]
     assert (rows[["difference", "low", "high"]] == 0).all(axis=None)
     assert (rows["p"] == 1).all()
@@ -220,22 +204,21 @@ def test_the_order_of_models_and_rows_changes_no_bit(
     test_rows: pd.DataFrame, table: pd.DataFrame
 ) -> None:
     shuffled = check_predictions(test_rows.sample(frac=1, random_state=1))
-    again = differences(replicate_models(shuffled, REPLICATES, 0))
+    again = planned_differences(resampled(shuffled))
     pd.testing.assert_frame_equal(again, table, check_exact=True)
 
 
 def test_one_model_alone_is_the_same_as_among_others(
-    test_rows: pd.DataFrame, bootstrap: Bootstrap
+    test_rows: pd.DataFrame, bootstrap: Estimates
 ) -> None:
     own = test_rows[test_rows["paradigm"] == "local"].reset_index(drop=True)
-    alone = replicate_models(own, REPLICATES, 0).models["local", "none"].values
-    for key, columns in bootstrap.models["local", "none"].values.items():
+    alone = resampled(own).values["local", "none"]
+    for key, columns in bootstrap.values["local", "none"].items():
         np.testing.assert_array_equal(alone[key], columns)
 
 
-def test_p_by_hand() -> None:
-    # of 9 replicates 1 is at or below 0: 2 (1 + 1) / (9 + 1)
-    assert bootstrap_p(np.r_[-0.1, np.full(8, 0.2)]) == pytest.approx(0.4)
-    assert bootstrap_p(np.r_[np.full(999, 0.2)]) == pytest.approx(2 / 1000)
-    assert bootstrap_p(np.array([0.1, np.nan, -0.1])) == 1
+def test_holm_leaves_missing_values_missing() -> None:
     assert holm(pd.Series([np.nan, np.nan])).isna().all()
+    assert holm(pd.Series([0.01, np.nan, 0.02])).tolist() == pytest.approx(
+        [0.02, np.nan, 0.02], nan_ok=True
+    )

@@ -207,14 +207,18 @@ def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
         assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
 
 
+OWN = {"kind": "own", "description": "three"}
+
+
 def test_a_table_of_ones_own_is_asked_by_its_features(tmp_path: Path) -> None:
     episodes, splits = tables()
     names = ("age", "edss", "relapses")
     vocabulary = {"columns": names, "levels": {}, "numbers": names, "missing": ()}
-    episodes.attrs = {"vocabulary": vocabulary, "source": {"kind": "own", "description": "three"}}
-    write_predictor(predictor_of("adaptive", episodes, splits), tmp_path / "own")
+    made = predictor_of("adaptive", episodes, splits, OWN, vocabulary)
+    write_predictor(made, tmp_path / "own")
     found = read_predictor(tmp_path / "own")
     assert found.description.features == names
+    assert found.description.source == OWN
     assert found.description.cohort is None
     assert set(found.groups) == set(names)
     x = episodes[list(names)].to_numpy(np.float32)
@@ -236,11 +240,17 @@ def test_models_of_other_data_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"saved models of adaptive\.fedavg were trained on other data"
     ):
-        make_predictor(episodes, splits, nothing, nothing, chosen, told, cohort_parameters())
+        make_predictor(
+            episodes, splits, nothing, nothing, chosen, told, cohort_parameters(), OWN, None
+        )
     first = ({name: array for name, array in arrays.items() if name != "format"}, pd.DataFrame())
     with pytest.raises(InputError, match=r"^the saved models of adaptive\.fedavg have format 1, "):
-        make_predictor(episodes, splits, first, nothing, chosen, told, cohort_parameters())
+        make_predictor(
+            episodes, splits, first, nothing, chosen, told, cohort_parameters(), OWN, None
+        )
     protocol = told.protocol.model_copy(update={"scaling": "country"})
     by_country = told.model_copy(update={"protocol": protocol})
     with pytest.raises(InputError, match=r"training\.protocol\.scaling: federated"):
-        make_predictor(episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters())
+        make_predictor(
+            episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters(), OWN, None
+        )

@@ -55,18 +55,19 @@ def compare_models(
     test: pd.DataFrame,
     summary: pd.DataFrame,
     comparison: ComparisonParameters,
-    protocol: ProtocolParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
+    from ms_pfl.evaluation.bootstrap import draw_patients
+    from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.net_benefit import decision_curves
-    from ms_pfl.evaluation.uncertainty import differences, estimate, replicate_models
+    from ms_pfl.evaluation.uncertainty import add_intervals, planned_differences
 
-    drawn = (comparison.replicates, comparison.seed, protocol.same_test_rows)
-    bootstrap = replicate_models(test, *drawn)
+    draws = draw_patients(test, comparison.replicates, comparison.seed)
+    estimates = evaluate(test, ("pooled", "country"), draws)
     return (
-        estimate(summary, bootstrap),
-        differences(bootstrap),
-        decision_curves(test, comparison.thresholds, *drawn),
+        add_intervals(summary, estimates),
+        planned_differences(estimates),
+        decision_curves(test, comparison.thresholds, draws),
     )
 
 
@@ -74,25 +75,21 @@ def compare_subgroups(
     test: pd.DataFrame,
     episodes: pd.DataFrame,
     comparison: ComparisonParameters,
-    protocol: ProtocolParameters,
 ) -> pd.DataFrame:
     """Score each paradigm's first strategy by sex, age band, course and treatment.
 
     Five strategies would be five times the same picture.
     """
     from ms_pfl.cohort.subgroups import assign_subgroups
+    from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.subgroups import score_subgroups
     from ms_pfl.paradigms import PARADIGMS
 
     first = {(row.name, row.strategies[0]) for row in PARADIGMS.values()}
     models = pd.MultiIndex.from_frame(test[["paradigm", "strategy"]])
-    return score_subgroups(
-        test[models.isin(first)],
-        assign_subgroups(episodes),
-        comparison.replicates,
-        comparison.seed,
-        protocol.same_test_rows,
-    )
+    chosen = test[models.isin(first)]
+    draws = draw_patients(chosen, comparison.replicates, comparison.seed)
+    return score_subgroups(chosen, assign_subgroups(episodes), draws)
 
 
 def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

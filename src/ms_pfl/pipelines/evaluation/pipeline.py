@@ -34,7 +34,6 @@ def create_pipeline(*families: Family) -> Pipeline:
     """
     predictions = outputs_of("predictions", trainings(*families))
     recalibrated = trainings(*families, paradigm=paradigms_with("global")[0].name)
-    settings = ["params:comparison", "params:training.protocol"]
     return Pipeline(
         [
             Node(
@@ -61,13 +60,13 @@ def create_pipeline(*families: Family) -> Pipeline:
             ),
             Node(
                 func=compare_models,
-                inputs=["test_predictions", "summary", *settings],
+                inputs=["test_predictions", "summary", "params:comparison"],
                 outputs=["estimates", "differences", "net_benefit"],
                 name="compare_models",
             ),
             Node(
                 func=compare_subgroups,
-                inputs=["test_predictions", "episodes", *settings],
+                inputs=["test_predictions", "episodes", "params:comparison"],
                 outputs="subgroup_metrics",
                 name="compare_subgroups",
             ),

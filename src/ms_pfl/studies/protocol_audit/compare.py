@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.bootstrap import draw_patients
-from ms_pfl.evaluation.checks import FIT
-from ms_pfl.evaluation.replicates import FitReplicates, HeldOutRows, intervals, replicate_fit
+from ms_pfl.evaluation.bootstrap import draw_patients, intervals
+from ms_pfl.evaluation.evaluate import evaluate
+from ms_pfl.evaluation.held_out import Values
+from ms_pfl.evaluation.metrics import METRICS, Columns
 from ms_pfl.paradigms import models_in_order
 
 SOUND = "sound"
@@ -39,35 +39,38 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     Raises:
         InputError: a model has no sound variant to stand against.
     """
-    test = predictions[predictions["split"] == "test"]
-    resamples = draw_patients(predictions, replicates, seed)
-    fits: dict[tuple[str, ...], list[FitReplicates]] = {}
-    ordered = test.sort_values("country", kind="stable")
-    for fit, rows in ordered.groupby(["variant", *FIT], sort=True):
-        model = tuple(str(part) for part in fit[:3])
-        own = HeldOutRows.of(rows, resamples, seed)
-        scored = replicate_fit(own, rows["probability"].to_numpy(), only=["roc_auc"])
-        fits.setdefault(model, []).append(scored)
+    test = predictions[predictions["split"] == "test"].sort_values("country", kind="stable")
+    draws = draw_patients(predictions, replicates, seed)
+    names = ("variant", "paradigm", "strategy")
+    scopes = ("pooled", "country")
+    fits = evaluate(test, scopes, draws, metrics=[METRICS["roc_auc"]], names=names).fits
     records = []
     for variant in dict.fromkeys(predictions["variant"]):
         own = predictions[predictions["variant"] == variant]
         for model in models_in_order(own):
             if (SOUND, *model) not in fits:
                 raise InputError(f"audit: {' '.join(model)} has no sound variant")
-            pairs = list(zip(fits[SOUND, *model], fits[variant, *model], strict=True))
+            pairs = list(
+                zip(fits[SOUND, *model].values(), fits[variant, *model].values(), strict=True)
+            )
             for scope in SCOPES:
-                sound, value = np.mean([_pair(*pair, scope) for pair in pairs], axis=0)
+                both = [_pair(sound, other, scope) for (_, sound), (_, other) in pairs]
+                sound, value = np.mean(both, axis=0)
                 low, high = intervals((value - sound)[None])[0]
                 observed = (sound[0], value[0], value[0] - sound[0])
                 records.append((variant, *model, scope, *observed, low, high))
-    columns = ["variant", "paradigm", "strategy", "scope"]
     numbers = ["sound", "value", "difference", "low", "high"]
-    return pd.DataFrame.from_records(records, columns=[*columns, *numbers])
+    return pd.DataFrame.from_records(records, columns=[*names, "scope", *numbers])
 
 
-def _pair(sound: FitReplicates, other: FitReplicates, scope: str) -> NDArray[np.float64]:
+def _pair(sound: Values, other: Values, scope: str) -> Columns:
     """ROC-AUC of the sound variant and of another, shape (2, 1 + replicates), of one seed."""
     if scope == "pooled":
-        return np.array([fit.pooled["roc_auc"] for fit in (sound, other)])
-    common = sorted(sound.by_country["roc_auc"].keys() & other.by_country["roc_auc"].keys())
-    return np.array([fit.mean("roc_auc", weighted=False, over=common) for fit in (sound, other)])
+        return np.array([fit["roc_auc", "pooled", ""] for fit in (sound, other)])
+    common = [
+        name for name in sorted(sound.keys() & other.keys())
+        if name[1] == "country" and not np.isnan(sound[name][0] + other[name][0])
+    ]  # fmt: skip
+    if not common:
+        return np.full((2, len(next(iter(sound.values())))), np.nan)
+    return np.array([np.mean([fit[name] for name in common], axis=0) for fit in (sound, other)])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.bootstrap import Resamples, draw_patients
-from ms_pfl.evaluation.calibration import calibration_intercept, calibration_slope
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER
-from ms_pfl.evaluation.replicates import HeldOutRows, ModelReplicates, replicate_fit
-from ms_pfl.evaluation.uncertainty import Bootstrap
+from ms_pfl.evaluation.bootstrap import draw_patients
+from ms_pfl.evaluation.evaluate import evaluate
+from ms_pfl.evaluation.metrics import METRICS
 
 NONE, ALL = "0", "all"
 #: Whose model: the others' alone; trained on from it; from scratch; of the federation with all.
@@ -35,12 +31,8 @@ DIFFERENCES_COLUMNS = [
 ]  # fmt: skip
 _SCOPES = ("pooled", "macro", "country")
 _DIFFERENCES = ("roc_auc", "brier", "log_loss")
-_BY_COUNTRY = {
-    "calibration_intercept": calibration_intercept,
-    "calibration_slope": calibration_slope,
-}
+_BY_COUNTRY = ("calibration_intercept", "calibration_slope")
 _ROW = ["seed", "country", "patient_id", "episode_id"]
-_ROUNDING = 1e-12
 _SAME = 1e-5
 
 
@@ -73,31 +65,48 @@ def measure(
         InputError: the run in which all took part had another model, or tested other rows.
     """
     models = _by_model(predictions, test_predictions)
-    resamples = draw_patients(predictions, replicates, seed)
-    estimates: list[tuple[object, ...]] = []
-    differences: list[tuple[object, ...]] = []
+    draws = draw_patients(predictions, replicates, seed)
+    plain = [METRICS[name] for name in _BY_COUNTRY]
+    estimates, differences = [], []
     for size in sizes_in_order(predictions):
         of_size = {kind: rows for (kind, of), rows in models.items() if of == size}
         # what a size is about; all of its models are compared on these rows
         base = of_size.get("personal", models["global", NONE])
-        for kind in ("global", "took_part"):
-            if kind not in of_size:
-                of_size[kind] = models[kind, NONE].loc[base.index]
-        bootstrap = _replicated(of_size, base, resamples, seed)
-        patients = base.reset_index().drop_duplicates(["seed", "country"])
-        trained_on = patients.groupby("country")["n_patients"].mean()
-        n = {"": float(trained_on.mean()), **{str(k): float(v) for k, v in trained_on.items()}}
-        estimates += _estimates(size, of_size, bootstrap, n)
-        differences += _differences(size, bootstrap, n)
-    tables = (
-        pd.DataFrame.from_records(estimates, columns=ESTIMATES_COLUMNS),
-        pd.DataFrame.from_records(differences, columns=DIFFERENCES_COLUMNS),
+        of_size |= {kind: models[kind, NONE] for kind in ("global", "took_part")}
+        test = pd.concat(
+            base.assign(kind=kind, probability=rows.loc[base.index, "probability"])
+            for kind, rows in of_size.items()
+        ).reset_index()
+        found = evaluate(test, ("pooled", "country"), draws, names=("kind",))
+        by_country = evaluate(test, ("country",), metrics=plain, names=("kind",)).intervals()
+        values = pd.concat([found.intervals(), by_country]).dropna(subset=["value"])
+        own = values[values["scope"] == "country"].groupby(["kind", "metric"]).size()
+        values = values.join(own.rename("n_countries"), on=["kind", "metric"])
+        known = {kind for (kind,) in found.values}
+        pairs = [((kind,), (other,)) for kind, other in PAIRS if {kind, other} <= known]
+        gained = found.differences(pairs)
+        gained = gained[gained["metric"].isin(_DIFFERENCES)]
+        rows = base.reset_index().drop_duplicates(["seed", "country"])
+        trained_on = rows.groupby("country")["n_patients"].mean()
+        estimates.append(_of_size(values, size, trained_on))
+        differences.append(_of_size(gained, size, trained_on))
+    return (
+        pd.concat(estimates, ignore_index=True)[ESTIMATES_COLUMNS],
+        pd.concat(differences, ignore_index=True)[DIFFERENCES_COLUMNS],
+    )
+
+
+def _of_size(table: pd.DataFrame, size: str, trained_on: pd.Series) -> pd.DataFrame:
+    """Rows of the scopes that are shown; ``trained_on``: training patients of each country."""
+    table = table[table["scope"].isin(_SCOPES)].rename(columns={"group": "country"})
+    fixed = table["scope"].map({"pooled": len(trained_on), "country": 1})
+    table = table.assign(
+        size=size,
+        n_patients=table["country"].map(trained_on).fillna(trained_on.mean()),
+        n_countries=fixed.fillna(table["n_countries"]).astype("int64"),
     )
     texts = ("kind", "reference", "size", "scope", "country", "metric")
-    first, second = (
-        table.astype({name: "str" for name in texts if name in table}) for table in tables
-    )
-    return first, second
+    return table.astype({name: "str" for name in texts if name in table})
 
 
 def sizes_in_order(table: pd.DataFrame) -> list[str]:
@@ -135,7 +144,7 @@ def pays_from(
         "metric": metric, "scope": scope, "country": country, "kind": kind, "reference": reference,
     }  # fmt: skip
     own = differences[np.all([differences[name] == value for name, value in asked.items()], axis=0)]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    sign = METRICS[metric].sign
     bounds = sign * own[["low", "high"]].to_numpy(dtype=np.float64)
     good = dict(zip(own["size"], bounds.min(axis=1) > 0, strict=True))
     found = None
@@ -174,75 +183,3 @@ def _by_model(
             "--pipeline=pfl` with the present settings first"
         )
     return models
-
-
-def _replicated(
-    of_size: dict[str, pd.DataFrame], base: pd.DataFrame, resamples: Resamples, seed: int
-) -> Bootstrap:
-    """The replicates of a size's models on the rows of ``base``."""
-    fits: dict[str, list] = {kind: [] for kind in KINDS if kind in of_size}
-    for split in base.index.unique("seed"):
-        rows = base.loc[[split]].reset_index()
-        held_out = HeldOutRows.of(rows, resamples, seed)
-        for kind, own in fits.items():
-            p = of_size[kind].loc[[split], "probability"].to_numpy()
-            own.append(replicate_fit(held_out, p))
-    patients = base.reset_index()[["country", "patient_id"]].drop_duplicates()["country"]
-    return Bootstrap(
-        {(kind, ""): ModelReplicates.over_seeds(own) for kind, own in fits.items()},
-        {str(country): int(n) for country, n in patients.value_counts().items()},
-    )
-
-
-def _estimates(
-    size: str, of_size: dict[str, pd.DataFrame], bootstrap: Bootstrap, n: dict[str, float]
-) -> Iterator[tuple[object, ...]]:
-    for (kind, _), model in bootstrap.models.items():
-        names = [name for name in model.values if name[1] in _SCOPES]
-        bounds = bootstrap.intervals(names, np.array([model.values[name] for name in names]))
-        behind = pd.Series([metric for metric, scope, _ in names if scope == "country"])
-        for (metric, scope, country), (low, high) in zip(names, bounds, strict=True):
-            value = float(model.values[metric, scope, country][0])
-            n_countries = {"pooled": len(n) - 1, "country": 1}.get(scope, (behind == metric).sum())
-            yield (kind, size, n[country], scope, country, metric, value, low, high, n_countries)
-        for name, rows in of_size[kind].groupby(level="country"):
-            for metric, function in _BY_COUNTRY.items():
-                values = [
-                    function(own["label"].to_numpy(), own["probability"].to_numpy())
-                    for _, own in rows.groupby(level="seed")
-                ]
-                finite = [value for value in values if np.isfinite(value)]
-                if finite:
-                    place, mean = str(name), float(np.mean(finite))
-                    yield (kind, size, n[place], "country", place, metric, mean, np.nan, np.nan, 1)
-
-
-def _differences(
-    size: str, bootstrap: Bootstrap, n: dict[str, float]
-) -> Iterator[tuple[object, ...]]:
-    for kind, reference in PAIRS:
-        if not {(kind, ""), (reference, "")} <= bootstrap.models.keys():
-            continue
-        own, base = (bootstrap.models[name, ""].values for name in (kind, reference))
-        names = [
-            name for name in own if name in base and name[0] in _DIFFERENCES and name[1] in _SCOPES
-        ]
-        gained = np.array([own[name] - base[name] for name in names])
-        gained[np.abs(gained) < _ROUNDING] = 0.0
-        bounds = bootstrap.intervals(names, gained)
-        for i, (metric, scope, country) in enumerate(names):
-            behind = _of_countries(metric, names, gained)
-            better = behind > 0 if HIGHER_IS_BETTER[metric] else behind < 0
-            counts = {"pooled": (len(n) - 1, np.nan), "country": (1, np.nan)}
-            yield (
-                kind, reference, size, n[country], scope, country, metric, float(gained[i, 0]),
-                *bounds[i], *counts.get(scope, (len(behind), float(better.sum()))),
-            )  # fmt: skip
-
-
-def _of_countries(
-    metric: str, names: Sequence[tuple[str, str, str]], gained: np.ndarray
-) -> np.ndarray:
-    """The countries' own differences of a metric, as observed."""
-    own = [i for i, name in enumerate(names) if name[:2] == (metric, "country")]
-    return np.asarray(gained[own, 0])

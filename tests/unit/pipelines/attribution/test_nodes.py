@@ -22,10 +22,13 @@ def study() -> Study:
     return Study()
 
 
-def measured(study: Study, episodes: pd.DataFrame) -> pd.DataFrame:
+def measured(
+    study: Study, episodes: pd.DataFrame, vocabulary: dict[str, object] | None = None
+) -> pd.DataFrame:
     return measure_importance(
         episodes,
         study.tables[1],
+        {"vocabulary": vocabulary},
         AttributionParameters(repeats=2, seed=0),
         study.told,
         "cpu",
@@ -43,23 +46,23 @@ def test_from_models_to_the_comparison_of_countries(study: Study) -> None:
 
 
 def test_the_columns_of_ones_own_table_are_the_groups() -> None:
-    """As the attrs of its episodes tell: two features are the levels of one column."""
+    """As its vocabulary says: two features are the levels of one column."""
     episodes, splits = tables()
     episodes = episodes.rename(columns={"edss": "center=a", "relapses": "center=b"})
     study = Study(tables=(episodes, splits))
-    episodes.attrs["vocabulary"] = {
+    vocabulary = {
         "columns": ["age", "center"],
         "levels": {"center": ["a", "b"]},
         "numbers": ["age"],
         "missing": [],
     }
-    assert measured(study, episodes)["group"].unique().tolist() == ["age", "center"]
+    assert measured(study, episodes, vocabulary)["group"].unique().tolist() == ["age", "center"]
 
 
 def test_it_runs_after_the_trainings_and_needs_fedavg_alone() -> None:
     needed = create_pipeline().inputs()
     assert {n for n in needed if not n.startswith("params:")} == {
-        "episodes", "splits",
+        "episodes", "splits", "cohort_description",
         "federated.fedavg.models", "fine_tuned.fedavg.models", "adaptive.fedavg.models",
     }  # fmt: skip
     pipelines = register_pipelines()

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ingest_examples import TEXTS, TODAY, more, write
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.checks import FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.patient_ids import as_numbers
 from ms_pfl.registry.ingest.report import IngestError
@@ -58,8 +57,8 @@ def test_visits_of_the_future_are_counted_for_the_patient_they_are_of(tmp_path):
         visits=VISITS + "1,Italy,2001-01-01,2\n1,Iran,2001-01-02,3\n1,Iran,2099-01-01,3\n",
         **EMPTY,
     )
-    visits = read(folder, patient_ids="by_country").visits
-    assert visits.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] == {"1 (Iran)": 1}
+    tables = read(folder, patient_ids="by_country")
+    assert tables.future_visit_days == {"1 (Iran)": 1}
 
 
 def test_a_patient_of_a_country_that_has_none_of_the_id_is_unknown(tmp_path):

@@ -1,0 +1,244 @@
+"""One engine: every metric of every fit, in every draw of patients, for any grouping of rows.
+
+Arrays have 1 + replicates columns; column 0 is what was observed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ms_pfl.evaluation.bootstrap import (
+    MIN_PATIENTS,
+    Draws,
+    bootstrap_p,
+    draw_patients,
+    intervals,
+)
+from ms_pfl.evaluation.held_out import Estimand, HeldOutRows, Values
+from ms_pfl.evaluation.metrics import METRICS, Columns, Metric
+from ms_pfl.paradigms import models_in_order
+
+Model = tuple[str, ...]
+PARADIGM = ("paradigm", "strategy")
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The estimands of every model, as observed and in every draw.
+
+    ``names``: what a model's key is made of; ``fits``: of each model, its test rows and values by
+    seed; ``values``: their means over the seeds in which they are defined, all NaN where there is
+    none; ``patients``: distinct test patients of a (scope, group), over all seeds.
+    """
+
+    names: tuple[str, ...]
+    fits: dict[Model, dict[int, tuple[HeldOutRows, Values]]]
+    values: dict[Model, Values]
+    patients: dict[tuple[str, str], int]
+
+    def few(self, scope: str, group: str) -> bool:
+        """Return whether an estimand rests on too few patients to tell how much it varies."""
+        return self.patients.get((scope, group), self.patients["pooled", ""]) < MIN_PATIENTS
+
+    def bounds(self, estimands: Sequence[Estimand], drawn: NDArray[np.float64]) -> Columns:
+        """Return 95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
+        found = intervals(drawn)
+        few = [self.few(scope, group) for _, scope, group in estimands]
+        found[np.array(few, dtype=bool)] = np.nan
+        return found
+
+    def observed(self) -> pd.DataFrame:
+        """Return the observed values of every fit, pooled and over countries.
+
+        Returns:
+            A row per fit, metric, scope and country: the columns of the model, seed, scope,
+            country, metric, value, n_episodes, n_positive (of the rows behind the value; of the
+            country or of all countries where it is undefined), n_countries (behind the value),
+            n_left_out (countries without a value).
+        """
+        records = [
+            (*model, seed, *record)
+            for model, seeds in self.fits.items()
+            for seed, fit in seeds.items()
+            for record in _observed(*fit)
+        ]
+        counts = ["n_episodes", "n_positive", "n_countries", "n_left_out"]
+        columns = [*self.names, "seed", "scope", "country", "metric", "value", *counts]
+        texts = dict.fromkeys([*self.names, "scope", "country", "metric"], "str")
+        return pd.DataFrame.from_records(records, columns=columns).astype(texts)
+
+    def intervals(self) -> pd.DataFrame:
+        """Return every estimand with its 95 % percentile interval.
+
+        Returns:
+            A row per model, scope, group and metric: the columns of the model, scope, group,
+            metric, value (mean over seeds), low and high (NaN where fewer than ``MIN_PATIENTS``
+            patients can be drawn), n_episodes and n_positive (test episodes of the group, means
+            over seeds).
+        """
+        records: list[tuple[object, ...]] = []
+        for model, values in self.values.items():
+            bounds = self.bounds(list(values), np.array(list(values.values())))
+            counts = [test.counts() for test, _ in self.fits[model].values()]
+            groups = dict.fromkeys(key for seed in counts for key in seed)
+            n = {key: np.mean([seed[key] for seed in counts if key in seed], 0) for key in groups}
+            for (metric, scope, group), (low, high) in zip(values, bounds, strict=True):
+                value = float(values[metric, scope, group][0])
+                behind = n.get((scope, group), (np.nan, np.nan))
+                records.append((*model, scope, group, metric, value, low, high, *behind))
+        columns = [*self.names, "scope", "group", "metric", "value", "low", "high"]
+        columns += ["n_episodes", "n_positive"]
+        return pd.DataFrame.from_records(records, columns=columns)
+
+    def differences(self, pairs: Iterable[tuple[Model, Model]]) -> pd.DataFrame:
+        """Subtract the second model of each pair from the first, draw by draw, and test it.
+
+        Returns:
+            A row per pair, metric, scope and group in which both are defined: the columns of the
+            model and (as ``reference``, ``reference_…``) of the other, scope, group, metric,
+            difference, low, high (95 % percentile interval: both models on the same drawn
+            patients), p (:func:`.bootstrap.bootstrap_p`; not by group), and of macro means
+            n_countries, n_better (countries that differ to the better) and wilcoxon_p (signed-rank
+            test over the countries' differences).
+        """
+        records: list[tuple[object, ...]] = []
+        for model, other in pairs:
+            own, base = self.values[model], self.values[other]
+            common = [
+                name for name in own if name in base and not np.isnan(own[name][0] + base[name][0])
+            ]
+            gained = np.array([own[name] - base[name] for name in common])
+            gained[np.abs(gained) < _ROUNDING] = 0.0  # rankings that are alike but for rounding
+            found = zip(common, gained, self.bounds(common, gained), strict=True)
+            for (metric, scope, group), drawn, (low, high) in found:
+                tested = not group and not self.few(scope, group)
+                p = bootstrap_p(drawn[1:]) if tested else np.nan
+                over = (np.nan, np.nan, np.nan)
+                if scope == "macro":
+                    countries = [name[:2] == (metric, "country") for name in common]
+                    over = _over_countries(gained[countries, 0], METRICS[metric].sign)
+                value = float(drawn[0])
+                records.append((*model, *other, scope, group, metric, value, low, high, p, *over))
+        references = ["reference", *(f"reference_{name}" for name in self.names[1:])]
+        columns = ["scope", "group", "metric", "difference", "low", "high", "p"]
+        columns += ["n_countries", "n_better", "wilcoxon_p"]
+        return pd.DataFrame.from_records(records, columns=[*self.names, *references, *columns])
+
+
+def _observed(test: HeldOutRows, values: Values) -> Iterator[tuple[object, ...]]:
+    counts = {key: n.astype(np.int64) for key, n in test.counts().items()}
+    countries = [country for scope, country in counts if scope == "country"]
+    for metric in dict.fromkeys(name for name, _, _ in values):
+        known = [c for c in countries if not np.isnan(values[metric, "country", c][0])]
+        behind = np.sum([counts["country", c] for c in known or countries], axis=0)
+        rows = [
+            ("pooled", "", counts["pooled", ""], len(countries)),
+            ("macro", "", behind, len(known)),
+            ("weighted", "", behind, len(known)),
+            *(("country", c, counts["country", c], 1) for c in countries),
+        ]
+        for scope, country, n, most in rows:
+            if (metric, scope, country) in values:
+                value = float(values[metric, scope, country][0])
+                defined = 0 if np.isnan(value) else most
+                left_out = (1 if country else len(countries)) - defined
+                yield (scope, country, metric, value, n[0], n[1], defined, left_out)
+
+
+def _over_countries(gained: NDArray[np.float64], sign: float) -> tuple[float, float, float]:
+    from scipy.stats import wilcoxon
+
+    # differences of 0 say nothing to the signed-rank test; where there is nothing else, p is 1
+    p = float(wilcoxon(gained).pvalue) if np.any(gained != 0) else 1.0
+    return float(len(gained)), float((sign * gained > 0).sum()), p
+
+
+def evaluate(
+    test: pd.DataFrame,
+    by: Sequence[str],
+    draws: Draws | None = None,
+    *,
+    metrics: Sequence[Metric] | None = None,
+    names: tuple[str, ...] = PARADIGM,
+) -> Estimates:
+    """Work out metrics of every fit in every draw; one draw serves all models, seeds and groups.
+
+    Args:
+        test: the columns ``names``, seed, country, patient_id, label (0/1), probability and those
+            of ``by``; rows of a fit sorted by country. Fits of one seed share what is prepared of
+            their rows as far as these are the same.
+        by: scopes to work out: ``pooled`` (all rows together), ``country`` (each country, and the
+            means over countries), and columns of levels (each level, missing ones left out).
+        draws: of patients, those of ``test`` among them; without them values are as observed.
+        metrics: all rows of ``METRICS`` where left out. Those that resampling would bias are
+            left out of a bootstrap.
+        names: the columns that tell models apart.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if draws is None:
+        draws = draw_patients(test, 0, 0)
+    resampled = draws.weights.shape[1] > 1
+    wanted = METRICS.values() if metrics is None else metrics
+    chosen = [metric for metric in wanted if metric.interval or not resampled]
+    prepared: dict[int, list[HeldOutRows]] = {}
+
+    def rows_of(seed: int, rows: pd.DataFrame) -> HeldOutRows:
+        known = prepared.setdefault(seed, [])
+        for shared in known:
+            if shared.same(rows, by):
+                return shared
+        known.append(HeldOutRows.of(rows, by, draws))
+        return known[-1]
+
+    fits: dict[Model, dict[int, tuple[HeldOutRows, Values]]] = {}
+    # a thread a core, so BLAS may not start threads of its own; the order of models decides nothing
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = []
+        for key, rows in test.groupby([*names, "seed"], sort=True):
+            *model, seed = map(str, key)
+            shared = rows_of(int(seed), rows)
+            scored = pool.submit(shared.score, rows["probability"].to_numpy(), chosen)
+            waiting.append((fits.setdefault(tuple(model), {}), int(seed), shared, scored))
+        for seeds, number, shared, scored in waiting:
+            seeds[number] = shared, scored.result()
+    if names == PARADIGM:
+        fits = {model: fits[model] for model in models_in_order(test)}
+    values = {model: _over_seeds([own for _, own in fits[model].values()]) for model in fits}
+    return Estimates(names, fits, values, _patients(test, by))
+
+
+def _over_seeds(fits: Sequence[Values]) -> Values:
+    """The mean of each estimand over the seeds in which it is defined; NaN where there is none."""
+    gathered: dict[Estimand, list[Columns]] = {}
+    for fit in fits:
+        for estimand, columns in fit.items():
+            gathered.setdefault(estimand, []).append(columns)
+    means = {}
+    for estimand, all_columns in gathered.items():
+        defined = [columns for columns in all_columns if not np.isnan(columns[0])]
+        means[estimand] = (
+            np.mean(defined, axis=0) if defined else np.full_like(all_columns[0], np.nan)
+        )
+    return means
+
+
+def _patients(test: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, str], int]:
+    people = test[list(dict.fromkeys(["country", "patient_id", *(n for n in by if n in test)]))]
+    people = people.drop_duplicates()
+    of_country = people[["country", "patient_id"]].drop_duplicates()["country"].value_counts()
+    # a country's only patient is drawn in every replicate, and tells nothing
+    counts = {("pooled", ""): int(of_country[of_country > 1].sum())}
+    for scope in by:
+        if scope != "pooled":
+            own = people[list(dict.fromkeys([scope, "country", "patient_id"]))].drop_duplicates()
+            counts |= {(scope, str(k)): int(n) for k, n in own[scope].value_counts().items()}
+    return counts
