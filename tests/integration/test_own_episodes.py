@@ -31,8 +31,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     made = make_project(tmp_path_factory.mktemp("project"))
     (made.folder / "ward.csv").write_text(block("csv"))
     few = (
-        "federated: {rounds: 2}\ncentralized: {epochs: 2}\nlocal: {epochs: 2}\n"
-        "fine_tuned: {epochs: 1}\nray: {num_workers: 0}\nseeds: [0]\n"
+        "training:\n  federation: {rounds: 2}\n  centralized: {epochs: 2}\n  local: {epochs: 2}\n"
+        "  fine_tuned: {epochs: 1}\nray: {num_workers: 0}\nseeds: [0]\n"
     )
     (made.folder / "conf/local").mkdir(exist_ok=True)
     (made.folder / "conf/local/parameters.yml").write_text(block("yaml") + few)

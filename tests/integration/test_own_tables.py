@@ -261,7 +261,8 @@ def test_the_whole_job_runs_on_own_tables_and_leaves_them_alone(
         table = pd.read_parquet(path)
         table.to_csv(folder / f"{path.stem}.csv", index=False, date_format="%Y-%m-%d")
     before = digests(folder)
-    few = "seeds=[0],federated.rounds=1,centralized.epochs=1,local.epochs=1,fine_tuned.epochs=1"
+    epochs = ",".join(f"training.{n}.epochs=1" for n in ("centralized", "local", "fine_tuned"))
+    few = f"seeds=[0],training.federation.rounds=1,{epochs}"
     few += ",comparison.replicates=100,attribution.repeats=1"
     done = project.kedro(
         "run", "--pipeline=pfl", "--env=smoke",
