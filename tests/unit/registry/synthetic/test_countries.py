@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ms_pfl.registry.synthetic.countries import (
     COUNTRIES,
     country_sizes,
@@ -25,7 +26,7 @@ def test_sizes_are_the_published_shape_at_full_size() -> None:
     assert sizes[-4:].tolist() == [3, 3, 3, 3]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(n=st.integers(96, 30_000), minimum=st.integers(1, 3))
 def test_sizes_add_up_and_keep_their_order(n: int, minimum: int) -> None:
     sizes = country_sizes(n, minimum)
