@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
+from ms_pfl.training.parameters import ParadigmParameters
 
 import ms_pfl
 from ms_pfl.federation.partitions import feature_columns
@@ -31,7 +32,6 @@ from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
-from ms_pfl.training.parameters import ParadigmParameters
 from ms_pfl.training.train import PARADIGMS
 
 _TABLES = ("metrics", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")

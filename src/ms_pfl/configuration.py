@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,11 +17,22 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 }
 
 
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line of a pydantic error: parameter, value and remedy; the rest are counted."""
-    first = error.errors()[0]
+def describe(
+    error: ValidationError, model: type[BaseModel], moved: Mapping[str, str] | None = None
+) -> str:
+    """One line of a pydantic error: parameter, value and remedy; the rest are counted.
+
+    Args:
+        error: of the parameters.
+        model: they were to be.
+        moved: where keys of earlier versions are now.
+    """
+    # a key that is no more there explains why others are missing
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and name in (moved or {}):
+        text = f"Parameter '{name}' is now '{(moved or {})[name]}'; set it there"
+    elif first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean '{close[0]}'" if close else f"known are: {', '.join(known)}"

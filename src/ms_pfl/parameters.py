@@ -11,24 +11,38 @@ from pydantic import BaseModel, Field, model_validator
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.drug_names import closed_up
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.config import Section
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.learning.parameters import Device
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
+from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.protocol_audit.parameters import AuditParameters
+from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.training.parameters import (
-    AttributionParameters,
-    AuditParameters,
-    NewCountryParameters,
-    ParadigmParameters,
-)
+from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.yaml_text import YamlPath
 
+_OPTIMIZER = ("learning_rate", "weight_decay", "batch_size", "plateau")
+MOVED: dict[str, str] = {
+    "model": "training.network",
+    "federated": "training.federation",
+    **{
+        name: f"training.{name}"
+        for name in ("protocol", "strategies", "centralized", "local", "fine_tuned")
+    },
+    **{f"training.{name}": f"training.optimizer.{name}" for name in _OPTIMIZER},
+}
+"""Where keys of earlier versions are now."""
 
-class Parameters(ParadigmParameters):
+
+class Parameters(Section):
     """All parameters; a key that is not here is a typo."""
 
+    device: Device = Field(description="auto (a GPU where there is one), cpu or cuda")
+    training: TrainingSettings
     registry_folder: YamlPath | None = Field(
         description="folder of one's own registry tables; null: the synthetic registry"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
+from ms_pfl.paradigms import Family, trainings
 from ms_pfl.pipelines.attribution.pipeline import create_pipeline as create_attribution
 from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
@@ -22,7 +23,6 @@ from ms_pfl.pipelines.reporting.pipeline import create_recording_pipeline
 from ms_pfl.pipelines.synthetic_registry.pipeline import (
     create_pipeline as create_synthetic_registry,
 )
-from ms_pfl.pipelines.training.pipeline import PARADIGMS
 from ms_pfl.pipelines.training.pipeline import create_pipeline as create_training
 
 
@@ -34,31 +34,42 @@ def register_pipelines() -> dict[str, Pipeline]:
     """
     synthetic_registry = create_synthetic_registry()
     preprocessing = create_preprocessing()
-    paradigms = {paradigm: create_training(paradigm) for paradigm in PARADIGMS}
-    training = sum(paradigms.values(), Pipeline([]))
-    evaluation = create_evaluation()
-    attribution = create_attribution()
-    reporting = create_reporting()
-    predictor = create_predictor_pipeline()
-    after_cohort = training + predictor + evaluation + attribution + reporting
-    own_data = create_own_data() + create_partition_pipeline()
-    modelling = own_data + after_cohort
-    pfl = synthetic_registry + preprocessing + after_cohort
+    registry = synthetic_registry + preprocessing
+    pfl = registry + _after_cohort("study")
+    study = trainings("study")
     return {
         "__default__": pfl,
         "pfl": pfl,
-        "modelling": modelling,
+        "further_methods": registry + _after_cohort("study", "further"),
+        "modelling": create_own_data() + create_partition_pipeline() + _after_cohort("study"),
         "synthetic_registry": synthetic_registry,
         "preprocessing": preprocessing,
-        "own_data": own_data,
-        "audit": synthetic_registry + preprocessing + create_audit(),
+        "own_data": create_own_data() + create_partition_pipeline(),
+        "audit": registry + create_audit(),
         "new_country": create_new_country(),
-        "training": training,
-        **paradigms,
-        "predictor": predictor,
+        "training": _training("study"),
+        **{training.paradigm: create_training(training.paradigm, "study") for training in study},
+        "predictor": create_predictor_pipeline("study"),
         "prediction": create_prediction(),
-        "evaluation": evaluation,
-        "attribution": attribution,
-        "reporting": reporting,
+        "evaluation": create_evaluation("study"),
+        "attribution": create_attribution(),
+        "reporting": create_reporting("study"),
         "recording": create_recording_pipeline(),
     }
+
+
+def _training(*families: Family) -> Pipeline:
+    """All trainings of some families."""
+    paradigms = dict.fromkeys(training.paradigm for training in trainings(*families))
+    return sum((create_training(name, *families) for name in paradigms), Pipeline([]))
+
+
+def _after_cohort(*families: Family) -> Pipeline:
+    """From episodes and splits to the report."""
+    return (
+        _training(*families)
+        + create_predictor_pipeline(*families)
+        + create_evaluation(*families)
+        + create_attribution()
+        + create_reporting(*families)
+    )

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.client import method_of
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import FederationData, federation_data
-from ms_pfl.federation.rounds import federated_scaler, prepare
+from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.federation.scaler import Scaler
-from ms_pfl.learning.networks import build_model, get_arrays
+from ms_pfl.training.task import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]
@@ -33,6 +33,7 @@ STRATEGIES = {
     "fedadam": {"epochs": 1, "eta": 0.05, "beta_1": 0.6, "beta_2": 0.9, "tau": 1e-3},
     "fedyogi": {"epochs": 1, "eta": 0.05, "beta_1": 0.7, "beta_2": 0.9, "tau": 1e-3},
     "fedadagrad": {"epochs": 1, "eta": 0.05, "tau": 1e-3},
+    "logistic": {"ridge": 1.0, "steps": 25, "tolerance": 1e-8},
 }
 
 
@@ -66,12 +67,16 @@ def data_of(sizes: dict[str, int] | None = None, seeds: Sequence[int] = (0,)) ->
     return federation_data(*tables(sizes, seeds))
 
 
-def settings(kind: str = "mlp", **training: object) -> ClientSettings:
+def settings(
+    paradigm: str = "federated", method: dict[str, object] | None = None, **optimizer: object
+) -> ClientSettings:
     """A small network with plain gradient steps, unless told otherwise."""
     return ClientSettings.model_validate(
         {
-            "kind": kind,
-            "model": {
+            "paradigm": paradigm,
+            "method": method,
+            "logistic": None,
+            "network": {
                 "hidden_layers": 1,
                 "width": 6,
                 "dropout": 0.0,
@@ -80,14 +85,14 @@ def settings(kind: str = "mlp", **training: object) -> ClientSettings:
                 "combining_activation": False,
                 "combining_personal": False,
             },
-            "training": {
-                "optimizer": "sgd",
+            "optimizer": {
+                "kind": "sgd",
                 "learning_rate": 0.1,
                 "weight_decay": 0.0,
                 "batch_size": None,
                 "plateau": None,
             }
-            | training,
+            | optimizer,
             "protocol": PROTOCOL,
             "device": "cpu",
         }
@@ -108,8 +113,7 @@ def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Scale
 
 def initial(told: ClientSettings, seed: int = 0) -> dict[str, np.ndarray]:
     """The shared arrays before the first round."""
-    model = build_model(told.kind, len(FEATURES), told.model, 0, initial_seed(seed))
-    return get_arrays(model, personal=False)
+    return initial_arrays(told, method_of(told), len(FEATURES), seed)
 
 
 class RecordingGrid(LocalGrid):

@@ -10,10 +10,11 @@ import pandas as pd
 from federation_examples import PROTOCOL, STRATEGIES, settings, tables
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
-from ms_pfl.training.assembly import stamp_of
+from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.training.bundle import stamp_of
 from ms_pfl.training.outcome import Outcome, ProgressReport
-from ms_pfl.training.parameters import ParadigmParameters
-from ms_pfl.training.train import PARADIGMS, train
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Compute, train_tables
 
 ALL = (
     ("centralized", "pooled"),
@@ -32,26 +33,32 @@ HISTORY = [
 ]  # fmt: skip
 
 
-def parameters(**changes: object) -> ParadigmParameters:
-    told = settings(optimizer="adam", learning_rate=0.02, batch_size=8).model_dump()
-    told["model"]["dropout"] = 0.1
+def parameters(**changes: object) -> TrainingSettings:
+    told = settings(kind="adam", learning_rate=0.02, batch_size=8).model_dump()
+    told["network"]["dropout"] = 0.1
     values: dict[str, object] = {
-        "device": "cpu",
-        "model": told["model"],
-        "training": told["training"],
+        "network": told["network"],
+        "optimizer": told["optimizer"],
         "protocol": PROTOCOL,
         "strategies": STRATEGIES,
         "centralized": {"epochs": 8, "patience": 3, "batch_size": 16},
         "local": {"epochs": 8, "patience": 3, "epochs_without_validation": 2},
-        "federated": {"rounds": 4, "patience": 2, "client_fraction": 1.0},
+        "federation": {"rounds": 4, "patience": 2, "client_fraction": 1.0},
         "fine_tuned": {
             "epochs": 4,
             "patience": 2,
             "learning_rate_factor": 0.1,
             "epochs_without_validation": 0,
         },
+        "proximal_copy": {"pull": 0.5},
+        "scaffold": {"learning_rate": 0.05},
     }
-    return ParadigmParameters.model_validate(values | changes)
+    return TrainingSettings.model_validate(values | changes)
+
+
+def compute(workers: int = 0) -> Compute:
+    """In this process, or on so many workers of Ray; on the CPU."""
+    return Compute(RayParameters(num_workers=workers, address=None), "cpu")
 
 
 @dataclass
@@ -59,36 +66,32 @@ class Study:
     """Trains paradigms on the same tables; the federated models are trained once a strategy."""
 
     workers: int = 0
-    told: ParadigmParameters = field(default_factory=parameters)
+    told: TrainingSettings = field(default_factory=parameters)
     tables: tuple[pd.DataFrame, pd.DataFrame] = field(default_factory=tables)
     reports: list[ProgressReport] = field(default_factory=list)
-    _done: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    _done: dict[Training, Outcome] = field(default_factory=dict)
 
     def give(self, paradigm: str, strategy: str, outcome: Outcome) -> None:
         """Take an outcome from elsewhere, as if this study's settings had made it."""
-        sections, data = PARADIGMS[paradigm].sections, federation_data(*self.tables)
-        stamp = stamp_of(paradigm, strategy, sections, data, self.told)
-        models = outcome.models | {"stamp": stamp}
-        self._done[paradigm, strategy] = replace(outcome, models=models)
+        training = Training(paradigm, strategy)
+        stamp = stamp_of(training, federation_data(*self.tables), self.told)
+        self._done[training] = replace(outcome, models=outcome.models | {"stamp": stamp})
 
     def outcome(self, paradigm: str, strategy: str) -> Outcome:
-        key = (paradigm, strategy)
-        if key not in self._done:
-            models = (
-                self.outcome("federated", strategy).models if paradigm == "fine_tuned" else None
-            )
+        training = Training(paradigm, strategy)
+        if training not in self._done:
+            before = PARADIGMS[paradigm].starts_from
+            models = None if before is None else self.outcome(before, strategy).models
             self.reports.clear()
-            self._done[key] = train(
-                paradigm,
-                strategy,
+            self._done[training] = train_tables(
+                training,
                 *self.tables,
-                None,
                 self.told,
-                RayParameters(num_workers=self.workers, address=None),
-                models,
+                compute(self.workers),
                 self.reports.append,
+                models,
             )
-        return self._done[key]
+        return self._done[training]
 
 
 def same_models(a: Outcome, b: Outcome) -> bool:

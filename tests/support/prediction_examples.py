@@ -12,13 +12,14 @@ from cohort_examples import FRACTIONS, random_registry
 from cohort_examples import parameters as cohort_parameters
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
-from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.prediction.making import make_predictor
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Description, Predictor
 from ms_pfl.registry.ingest.tables import RegistryTables
-from ms_pfl.training.train import train
-from paradigm_examples import parameters
+from ms_pfl.training.bundle import FORMAT_NAME
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import compute, parameters
 
 
 def training_tables() -> RegistryTables:
@@ -34,17 +35,17 @@ def trained_predictor(paradigm: str) -> Predictor:
 
 def predictor_of(paradigm: str, episodes: pd.DataFrame, splits: pd.DataFrame) -> Predictor:
     """A predictor of the real trainings of these tables."""
-    told = parameters(federated={"rounds": 2, "patience": 1, "client_fraction": 1.0})
+    told = parameters(federation={"rounds": 2, "patience": 1, "client_fraction": 1.0})
     chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": "fedavg"})
-    done: dict[str, Any] = {}
-    for name, strategy in (chosen.shared, chosen.personal):
-        start = done["federated"].models if name == "fine_tuned" else None
-        done[name] = train(
-            name, strategy, episodes, splits, None, told,
-            RayParameters(num_workers=0, address=None), start, lambda report: None,
-        )  # fmt: skip
+    done: dict[Training, Any] = {}
+    for training in (chosen.shared, chosen.personal):
+        starts = PARADIGMS[training.paradigm].starts_from is not None
+        start = done[chosen.shared].models if starts else None
+        done[training] = train_tables(
+            training, episodes, splits, told, compute(), lambda report: None, start
+        )
     personal, shared = (
-        (done[name].models, done[name].predictions) for name in (paradigm, "federated")
+        (done[name].models, done[name].predictions) for name in (chosen.personal, chosen.shared)
     )
     return make_predictor(episodes, splits, personal, shared, chosen, told, cohort_parameters())
 
@@ -64,12 +65,12 @@ def logistic_predictor() -> Predictor:
     Belgium 0.5 and -1, of the others 0 and 1.
     """
     told = parameters()
-    told = told.model_copy(update={"model": told.model.model_copy(update={"hidden_layers": 0})})
+    told = told.model_copy(update={"network": told.network.model_copy(update={"hidden_layers": 0})})
     description = Description(
-        format=1,
+        format=2,
         package_version="0",
         prediction=PredictionParameters(paradigm="local", strategy="fedavg"),
-        parameters=told,
+        settings=told,
         seeds=(0, 1),
         countries=("Belgium",),
         features=("x", "y"),
@@ -88,6 +89,7 @@ def logistic_predictor() -> Predictor:
     for seed in (0, 1):
         for part in ("personal", "global"):
             arrays |= {f"{part}/seed={seed}/{name}": array for name, array in scaler.items()}
+            arrays[f"{part}/{FORMAT_NAME}"] = np.array([2])
         weights, bias = belgium[seed]
         own = {"output.weight": np.float32([weights]), "output.bias": np.float32([bias])}
         common = {"output.weight": np.float32([[-1.0, 0.0]]), "output.bias": np.float32([0.0])}

@@ -11,51 +11,55 @@ import pandas as pd
 from in_process_flower import Flower, Happening, config_of
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
-from ms_pfl.deployment.server import run
+from ms_pfl.deployment.server import run, training_between_sites
 from ms_pfl.deployment.settings import ServerSettings, read_parameters
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.tables import read_folder
 from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.train import train
+from ms_pfl.training.simulation import Compute, train_tables
 
 PROJECT = Path(__file__).resolve().parents[2]
 COUNTRIES = ("Australia", "Czech Republic", "Turkey")
 SMALL = {
     "seeds": [0, 1],
     "synthetic_registry": {"n_patients": 600},
-    "model": {"width": 8, "extension_width": 4, "hidden_layers": 1},
-    "training": {"batch_size": 64, "learning_rate": 5.0e-3},
-    "strategies": {"fedavg": {"epochs": 1}},
-    "federated": {"rounds": 3, "patience": None},
-    "fine_tuned": {"epochs": 2, "patience": 2},
-    "local": {"epochs": 2, "patience": 2},
+    "training": {
+        "network": {"width": 8, "extension_width": 4, "hidden_layers": 1},
+        "optimizer": {"batch_size": 64, "learning_rate": 5.0e-3},
+        "strategies": {"fedavg": {"epochs": 1}},
+        "federation": {"rounds": 3, "patience": None},
+        "fine_tuned": {"epochs": 2, "patience": 2},
+        "local": {"epochs": 2, "patience": 2},
+    },
     "device": "cpu",
 }
 
 
-_SIMULATED: dict[str, Outcome] = {}
+_SIMULATED: dict[Training, Outcome] = {}
 
 
-def simulated(registries: Path, project: Path, paradigm: str) -> Outcome:
-    """A paradigm's outcome for the three countries, in this process."""
-    if paradigm not in _SIMULATED:
+def simulated(registries: Path, project: Path, training: Training) -> Outcome:
+    """A training's outcome for the three countries, in this process."""
+    if training not in _SIMULATED:
         own = read_parameters(str(project), "")
         episodes = build_episodes(read_folder(registries / "all"), own.cohort).episodes
-        start = simulated(registries, project, "federated") if paradigm == "fine_tuned" else None
-        _SIMULATED[paradigm] = train(
-            paradigm,
-            "none" if paradigm == "local" else "fedavg",
+        before = PARADIGMS[training.paradigm].starts_from
+        start = None
+        if before is not None:
+            start = simulated(registries, project, Training(before, training.strategy)).models
+        _SIMULATED[training] = train_tables(
+            training,
             episodes,
             split_patients(episodes, own.seeds, own.splits),
-            None,
-            own,
-            RayParameters(num_workers=0, address=None),
-            start.models if start else None,
+            own.training,
+            Compute(RayParameters(num_workers=0, address=None), own.device),
             lambda _: None,
+            start,
         )
-    return _SIMULATED[paradigm]
+    return _SIMULATED[training]
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,10 @@ class Sites:
     def run(self, flower: Flower, paradigm: str, **more: object) -> Path:
         return run(flower, self.settings(paradigm, **more))
 
-    def simulate(self, paradigm: str) -> Outcome:
+    def simulate(self, paradigm: str, strategy: str = "fedavg") -> Outcome:
         """The same countries in a simulation; computed once."""
-        return simulated(self.registries, self.project, paradigm)
+        training = training_between_sites(paradigm, strategy)
+        return simulated(self.registries, self.project, training)
 
     def predictions(self, training: str) -> pd.DataFrame:
         """What all sites keep of a training."""

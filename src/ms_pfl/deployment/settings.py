@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ms_pfl.configuration import CONFIG_LOADER_ARGS, describe
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal
-from ms_pfl.parameters import Parameters
+from ms_pfl.parameters import MOVED, Parameters
 
 _NO_LIST = (
     "sites = {} is no JSON list of names ({}); write names without commas as AU,CZ,TR, and others "
@@ -183,5 +183,5 @@ def read_parameters(project: str, env: str) -> Parameters:
     try:
         return Parameters.model_validate(loader["parameters"])
     except (MissingConfigException, ValueError) as error:
-        told = describe(error, Parameters) if isinstance(error, ValidationError) else error
+        told = describe(error, Parameters, MOVED) if isinstance(error, ValidationError) else error
         raise InputError(f"the parameters in {folder} cannot be used: {told}") from error

@@ -19,7 +19,8 @@ from ms_pfl.deployment import log_to_stdout
 from ms_pfl.deployment.agreement import CohortAgreement, Introduction, RefusalError, Software
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
 from ms_pfl.deployment.site_folder import SITE, SiteFolder
-from ms_pfl.federation.client_app import NotKeptError, make_client_app
+from ms_pfl.federation.client import NotKeptError, shared_names
+from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
@@ -28,12 +29,14 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
 )
+from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
 from ms_pfl.federation.records import to_arrays
+from ms_pfl.federation.sums import NAMES, SUMS
 from ms_pfl.learning.training import TrainingDivergedError
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
 
-_SUMS = {"n", "sum", "sum-of-squares"}
 _log = logging.getLogger(__name__)
 
 
@@ -154,6 +157,7 @@ def _keep(
     shared = message.content.get("arrays")
     own = context.state["own" if shared is None else "selected"]
     models = {f"seed={seed}/personal/{country}/{k}": a for k, a in to_arrays(own).items()}
+    models[FORMAT_NAME] = np.array([FORMAT])
     if shared is not None:
         models |= {f"seed={seed}/shared/{k}": a for k, a in to_arrays(shared).items()}
     scaler = to_arrays(context.state["scaler"])
@@ -195,21 +199,27 @@ def _check(message: Message, context: Context, reply: Message, settings: SiteSet
     if reply.has_error():
         return
     kind = message.metadata.message_type
-    names = {key for record in reply.content.array_records.values() for key in record}
-    allowed: set[str] = set()
-    if kind == "query.scaler_sums":
-        allowed = _SUMS
-    elif kind == "train":
-        # what the server sent comes back trained; nothing that it did not have
-        allowed = set(message.content["arrays"])
-        allowed -= {key.partition("/")[2] for key in context.state["personal"]}
-    if not names <= allowed:
-        raise RefusalError(
-            f"{settings.country} does not send {', '.join(sorted(names - allowed))} in answer to "
-            f"{kind}"
-        )
+    for record, arrays in reply.content.array_records.items():
+        if forbidden := set(arrays) - _may_leave(message, context, record):
+            raise RefusalError(
+                f"{settings.country} does not send {', '.join(sorted(forbidden))} in answer to "
+                f"{kind}"
+            )
     if reply.content.config_records and kind != "query.introduce":
         raise RefusalError(f"{settings.country} does not send text in answer to {kind}")
+
+
+def _may_leave(message: Message, context: Context, record: str) -> frozenset[str]:
+    """Names of the arrays that may leave in a record of the answer to a message."""
+    kind, sent = message.metadata.message_type, message.content.array_records
+    if kind == "query.sums" and record == SUMS:
+        return NAMES[str(message.content["config"]["question"])]
+    if kind != "train" or record not in sent:
+        return frozenset()
+    # what the server sent comes back trained, if it is what the method shares
+    told = ClientSettings.model_validate_json(str(context.state["settings"]["settings"]))
+    n_features = len(to_arrays(context.state["scaler"])["mean"])
+    return frozenset(sent[record]) & shared_names(told, n_features)
 
 
 app = make_site_app()

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.names import model_name
+from ms_pfl.paradigms import model_name
 
 FIT = ["paradigm", "strategy", "seed"]
 COLUMNS = [*FIT, "country", "patient_id", "episode_id", "split", "label", "probability"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, SCOPES, models_in_order
+from ms_pfl.evaluation.names import METRICS, SCOPES
+from ms_pfl.paradigms import models_in_order
 
 
 def summarize(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.names import model_name
+from ms_pfl.paradigms import model_name
 
 _VALUES = ["n_validation", "validation_loss", "validation_roc_auc", "selected"]
 _COLUMNS = ["paradigm", "strategy", "seed", "round", "country", *_VALUES]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, models_in_order
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER
+from ms_pfl.paradigms import models_in_order
 
 METRICS = ("roc_auc", "brier")
 

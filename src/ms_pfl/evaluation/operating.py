@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.evaluation.calibration import reliability
-from ms_pfl.evaluation.names import models_in_order
+from ms_pfl.paradigms import models_in_order
 
 _GRID = np.linspace(0, 1, 101)
 

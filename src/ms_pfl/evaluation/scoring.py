@@ -19,7 +19,7 @@ from ms_pfl.evaluation.calibration import (
 )
 from ms_pfl.evaluation.checks import FIT, check_predictions
 from ms_pfl.evaluation.discrimination import has_both_classes, pr_auc, roc_auc
-from ms_pfl.evaluation.names import models_in_order
+from ms_pfl.paradigms import models_in_order
 
 Metric = Callable[[NDArray[np.integer], NDArray[np.floating]], float]
 METRIC_FUNCTIONS: dict[str, Metric] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,8 +14,7 @@ import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.checks import FIT
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, PARADIGMS, SCOPES, models_in_order
-from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER, SCOPES
 from ms_pfl.evaluation.replicates import (
     Estimand,
     FitReplicates,
@@ -24,17 +23,11 @@ from ms_pfl.evaluation.replicates import (
     intervals,
     replicate_fit,
 )
+from ms_pfl.paradigms import family_of, is_recalibrated, models_in_order, planned_pairs
 
 Model = tuple[str, str]
 _Result = TypeVar("_Result")
 
-#: What the others are compared with, and which those are.
-REFERENCES: dict[str, tuple[str, ...]] = {
-    "centralized": ("local", "federated", "fine_tuned", "adaptive"),
-    "local": ("federated", "fine_tuned", "adaptive"),
-    "federated": ("recalibrated", "recalibrated_slope", "fine_tuned", "adaptive"),
-    "recalibrated": ("fine_tuned", "adaptive"),
-}
 _ROUNDING = 1e-12
 DIFFERENCES_COLUMNS = [
     "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
@@ -157,23 +150,6 @@ def estimate(summary: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     return table
 
 
-def planned_pairs(models: list[Model]) -> Iterator[tuple[Model, Model]]:
-    """Each model with what it is compared with: of the same strategy, where that has strategies.
-
-    >>> list(planned_pairs([("local", "none"), ("federated", "fedavg"), ("adaptive", "fedavg")]))
-    ... # doctest: +NORMALIZE_WHITESPACE
-    [(('federated', 'fedavg'), ('local', 'none')), (('adaptive', 'fedavg'), ('local', 'none')),
-     (('adaptive', 'fedavg'), ('federated', 'fedavg'))]
-    """
-    for reference, compared in REFERENCES.items():
-        others = [model for model in models if model[0] == reference]
-        for model in models:
-            known = model[0] in compared or model[0] not in PARADIGMS
-            for other in others:
-                if known and (len(others) == 1 or other[1] == model[1]):
-                    yield model, other
-
-
 def differences(bootstrap: Bootstrap) -> pd.DataFrame:
     """Subtract what a model is compared with, replicate by replicate, and test the difference.
 
@@ -228,8 +204,11 @@ def differences(bootstrap: Bootstrap) -> pd.DataFrame:
             records.append(record)
     table = pd.DataFrame.from_records(records, columns=DIFFERENCES_COLUMNS)
     # whether recalibration helps is another question than whether personalization does
-    recalibrated = table["paradigm"].isin(RECALIBRATED)
-    family = [table["reference"], table["metric"], table["scope"], recalibrated]
+    recalibrated = table["paradigm"].map(is_recalibrated)
+    further = [
+        family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)
+    ]
+    family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
     for name in ("p", "wilcoxon_p"):
         table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
     order = {scope: i for i, scope in enumerate(SCOPES)}

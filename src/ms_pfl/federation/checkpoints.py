@@ -153,15 +153,18 @@ def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "arrays": to_arrays(state.arrays),
         "best": to_arrays(state.best_arrays),
         **{f"moments/{name}": moments for name, moments in state.moments.items()},
+        **{f"further/{name}": to_arrays(record) for name, record in state.further.items()},
         **{
-            f"personal/{place}": to_arrays(record)
-            for place, record in enumerate(state.personal.values())
+            f"private/{place}/{name}": to_arrays(record)
+            for place, records in enumerate(state.private.values())
+            for name, record in records.items()
         },
     }
     arrays = {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
     told = {
         "round": state.round,
-        "countries": list(state.personal),
+        "further": list(state.further),
+        "private": [[country, list(records)] for country, records in state.private.items()],
         "moments": list(state.moments),
         "trained": [asdict(row) for row in state.trained],
         "history": [asdict(row) for row in state.history],
@@ -182,9 +185,10 @@ def _state(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> RoundState:
         round=told["round"],
         arrays=to_record(part("arrays")),
         moments={name: part(f"moments/{name}") for name in told["moments"]},
-        personal={
-            country: to_record(part(f"personal/{place}"))
-            for place, country in enumerate(told["countries"])
+        further={name: to_record(part(f"further/{name}")) for name in told["further"]},
+        private={
+            country: {name: to_record(part(f"private/{place}/{name}")) for name in names}
+            for place, (country, names) in enumerate(told["private"])
         },
         trained=tuple(HistoryRow(**row) for row in told["trained"]),
         history=tuple(HistoryRow(**row) for row in told["history"]),

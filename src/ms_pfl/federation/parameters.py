@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.learning.parameters import (
     Device,
-    ModelKind,
-    ModelParameters,
-    Parameters,
-    TrainingParameters,
+    LogisticParameters,
+    NetworkParameters,
+    OptimizerParameters,
 )
 
 Scaling = Literal["federated", "country", "none"]
 
 
-class RayParameters(Parameters):
+class RayParameters(Section):
     """Where the clients run."""
 
     num_workers: int | Literal["auto"] = Field(
@@ -44,28 +44,28 @@ class RayParameters(Parameters):
             raise ValueError("gpus_per_worker must be auto, a part of one, or a whole number")
 
 
-class FedAvgParameters(Parameters):
+class FedAvgParameters(Section):
     """FedAvg (McMahan et al., AISTATS 2017): the size-weighted mean of the clients' weights."""
 
     epochs: int = Field(ge=1, description="epochs each client trains in a round")
 
 
-class FedProxParameters(Parameters):
+class FedProxParameters(Section):
     """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the global weights."""
 
     epochs: int = Field(ge=1, description="epochs each client trains in a round")
     proximal_mu: float = Field(
         gt=0,
         description="weight of the term mu/2 ||w - w_global||^2; plain sgd diverges where "
-        "training.learning_rate x proximal_mu is above 2",
+        "training.optimizer.learning_rate x proximal_mu is above 2",
     )
 
 
-class FedAdagradParameters(Parameters):
+class FedAdagradParameters(Section):
     """FedAdagrad (Reddi et al., ICLR 2021): the server takes Adagrad steps.
 
     Its gradient is the clients' mean change of the weights. The clients' own rate is
-    training.learning_rate.
+    training.optimizer.learning_rate.
     """
 
     epochs: int = Field(ge=1, description="epochs each client trains in a round")
@@ -95,7 +95,7 @@ StrategyParameters = (
 )
 
 
-class StrategiesParameters(Parameters):
+class StrategiesParameters(Section):
     """The settings of each strategy, by its name."""
 
     fedavg: FedAvgParameters
@@ -103,21 +103,22 @@ class StrategiesParameters(Parameters):
     fedadam: FedAdamParameters
     fedyogi: FedYogiParameters
     fedadagrad: FedAdagradParameters
+    logistic: LogisticParameters
 
     def of(self, strategy: str) -> StrategyParameters:
-        """The settings of one strategy.
+        """The settings of one strategy that trains in rounds.
 
         Raises:
             InputError: there is no such strategy.
         """
-        if strategy not in type(self).model_fields:
-            known = ", ".join(type(self).model_fields)
-            raise InputError(f"there is no strategy {strategy!r}; there are: {known}")
-        parameters: StrategyParameters = getattr(self, strategy)
-        return parameters
+        found = getattr(self, strategy, None)
+        if not isinstance(found, StrategyParameters):
+            known = [name for name, own in self if isinstance(own, StrategyParameters)]
+            raise InputError(f"there is no strategy {strategy!r}; there are: {', '.join(known)}")
+        return found
 
 
-class RoundsParameters(Parameters):
+class RoundsParameters(Section):
     """Rounds of a federation."""
 
     rounds: int = Field(ge=1, description="rounds at most")
@@ -129,7 +130,7 @@ class RoundsParameters(Parameters):
     )
 
 
-class CheckpointParameters(Parameters):
+class CheckpointParameters(Section):
     """What is kept of a run that is cut off."""
 
     every_rounds: int = Field(
@@ -137,7 +138,7 @@ class CheckpointParameters(Parameters):
     )
 
 
-class ProtocolParameters(Parameters):
+class ProtocolParameters(Section):
     """Choices of the study's public code beside the sound ones, to measure what each is worth.
 
     The defaults in conf/base are sound; conf/as_published holds the published ones.
@@ -170,11 +171,15 @@ class ProtocolParameters(Parameters):
         return self.split_unit == "patient" and self.fine_tuning_rows == "same"
 
 
-class ClientSettings(Parameters):
+class ClientSettings(Section):
     """What the server tells a client once, before the first round."""
 
-    kind: ModelKind
-    model: ModelParameters
-    training: TrainingParameters
+    paradigm: str = Field(description="by whose method the client trains")
+    network: NetworkParameters
+    optimizer: OptimizerParameters
     protocol: ProtocolParameters
     device: Device
+    method: dict[str, Any] | None = Field(description="the method's own settings")
+    logistic: LogisticParameters | None = Field(
+        description="of a logistic regression; null: a network is trained"
+    )

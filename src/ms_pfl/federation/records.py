@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from ms_pfl.federation.flower import Array, ArrayRecord
-from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.federation.scaler import Scaler
 
 
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
@@ -89,17 +89,6 @@ def _view(array: Array) -> np.ndarray:
 def payload_bytes(record: ArrayRecord) -> int:
     """Size of the arrays as they travel, in bytes."""
     return sum(len(array.data) for array in record.values())
-
-
-def sums_to_record(sums: ScalerSums) -> ArrayRecord:
-    """A country's scaler sums as a record."""
-    return to_record({"n": sums.n, "sum": sums.total, "sum-of-squares": sums.squares})
-
-
-def record_to_sums(record: ArrayRecord) -> ScalerSums:
-    """The scaler sums of a record."""
-    arrays = to_arrays(record)
-    return ScalerSums(arrays["n"], arrays["sum"], arrays["sum-of-squares"])
 
 
 def scaler_to_record(scaler: Scaler) -> ArrayRecord:

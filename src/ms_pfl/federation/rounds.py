@@ -13,43 +13,39 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_pfl.federation.client_app import prepare_content
-from ms_pfl.federation.exchange import ask, check_replies
+from ms_pfl.federation.exchange import check_replies
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
     MetricRecord,
     RecordDict,
-    Strategy,
 )
-from ms_pfl.federation.grids.named import NamedGrid
+from ms_pfl.federation.grids.named import NamedGrid, PrivateStates
 from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.parameters import ClientSettings, RoundsParameters
-from ms_pfl.federation.records import payload_bytes, record_to_sums, to_arrays, to_record
-from ms_pfl.federation.scaler import Scaler
-from ms_pfl.federation.strategies import weighted_mean
-
-Moments = dict[str, dict[str, np.ndarray]]
-_MOMENTS = ("m_t", "v_t")  # what Flower's adaptive strategies keep from round to round
+from ms_pfl.federation.parameters import RoundsParameters
+from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
+from ms_pfl.federation.strategies import Moments, Strict, weighted_mean
+from ms_pfl.personalization.method import Arrays, Method
 
 
 @dataclass(frozen=True)
 class RoundState:
     """A federation after a round: all that it takes to go on.
 
-    ``arrays`` are the averaged ones, not yet scored; ``trained`` are the rows of this round, whose
-    validation is still open; ``history`` those of the rounds before, of which ``roc_auc`` is the
-    last one's mean validation ROC-AUC. ``personal`` is a record of each country's state, in a
-    simulation;
-    ``best_value`` is what rounds are judged by, lower being better.
-    Random numbers need no state: each derives from (seed, country, round).
+    ``arrays`` are the averaged ones, not yet scored; ``further`` the records that travel beside
+    them; ``private`` those of each country's private state, in a simulation; ``trained`` are the
+    rows of this round, whose validation is still open; ``history`` those of the rounds before, of
+    which ``roc_auc`` is the last one's mean validation ROC-AUC; ``best_value`` is what rounds are
+    judged by, lower being better. Random numbers need no state: each derives from (seed, country,
+    round).
     """
 
     round: int
     arrays: ArrayRecord
     moments: Moments
-    personal: dict[str, ArrayRecord]
+    further: Mapping[str, ArrayRecord]
+    private: PrivateStates
     trained: tuple[HistoryRow, ...]
     history: tuple[HistoryRow, ...]
     roc_auc: float
@@ -69,33 +65,11 @@ class Federation:
     history: list[HistoryRow]
 
 
-def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:
-    """The scaler of all countries' training rows, from the sums that each country sends."""
-    question = RecordDict({"config": ConfigRecord({"seed": seed})})
-    answers = ask(grid, "query.scaler_sums", dict.fromkeys(grid.node_ids(seed), question))
-    return Scaler.from_sums(record_to_sums(content["arrays"]) for content in answers.values())
-
-
-def prepare(
-    grid: NamedGrid,
-    seed: int,
-    settings: ClientSettings,
-    scaler: Scaler,
-    resume: RoundState | None = None,
-) -> None:
-    """Give every client of the seed its settings and the scaler.
-
-    ``resume``: rounds go on from there; clients whose personal arrays are not in it have kept them.
-    """
-    after_round = resume.round if resume is not None and not resume.personal else 0
-    content = prepare_content(settings, seed, scaler, after_round)
-    ask(grid, "query.prepare", dict.fromkeys(grid.node_ids(seed), content))
-
-
 def run_rounds(
     grid: NamedGrid,
-    strategy: Strategy,
-    initial: dict[str, np.ndarray],
+    strategy: Strict,
+    method: Method,
+    initial: Arrays,
     *,
     seed: int,
     epochs: int,
@@ -108,13 +82,14 @@ def run_rounds(
     """Run the rounds of a strategy over prepared clients, all of one seed.
 
     The best round has the lowest validation log-loss a row over all countries, of the averaged
-    shared arrays together with each country's personal ones; the earlier in a tie. If no country
+    shared arrays together with each country's private state; the earlier in a tie. If no country
     has a validation row, it is the last round. With ``patience``, the rounds end once a round is
     known to be so many after the best one; the round that was trained meanwhile counts too.
 
     Args:
         grid: the clients.
         strategy: made by :func:`ms_pfl.federation.strategies.make_strategy`.
+        method: what travels beside the model, and how it is combined.
         initial: the shared arrays before the first round.
         seed: of the fit; told in the history.
         epochs: that each client trains in a round.
@@ -130,11 +105,12 @@ def run_rounds(
         ClientError: a client failed or did not answer.
         InputError: a client met what a person can mend, such as a loss that diverges.
     """
-    state = resume or _start(grid, initial)
+    state = resume or _start(grid, method, initial)
     if resume is not None:
-        _go_on(grid, strategy, resume)
+        strategy.restore(resume.moments)
+        grid.restore_private(resume.private)
     while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
-        state = _play(grid, strategy, state, seed, epochs, by_roc_auc)
+        state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc)
         keep(state)
         report(state.round, state.roc_auc)
     messages = _evaluations(state, grid.get_node_ids())
@@ -147,22 +123,29 @@ def run_rounds(
     )
 
 
-def _start(grid: NamedGrid, initial: dict[str, np.ndarray]) -> RoundState:
+def _start(grid: NamedGrid, method: Method, initial: Arrays) -> RoundState:
     arrays = to_record(initial)
-    none, nan = (), math.nan
-    return RoundState(0, arrays, {}, grid.personal(), none, none, nan, 0, math.inf, nan, arrays)
-
-
-def _go_on(grid: NamedGrid, strategy: Strategy, state: RoundState) -> None:
-    """Put the strategy and the clients where they were."""
-    for name, arrays in state.moments.items():
-        setattr(strategy, name, arrays)
-    grid.restore_personal(state.personal)
+    further = {name: to_record(held) for name, held in method.further(initial).items()}
+    return RoundState(
+        round=0,
+        arrays=arrays,
+        moments={},
+        further=further,
+        private=grid.private(),
+        trained=(),
+        history=(),
+        roc_auc=math.nan,
+        best_round=0,
+        best_value=math.inf,
+        best_roc_auc=math.nan,
+        best_arrays=arrays,
+    )
 
 
 def _play(
     grid: NamedGrid,
-    strategy: Strategy,
+    strategy: Strict,
+    method: Method,
     state: RoundState,
     seed: int,
     epochs: int,
@@ -172,15 +155,20 @@ def _play(
     number = state.round + 1
     config = ConfigRecord({"epochs": epochs, "best-round": state.best_round})
     sent = list(strategy.configure_train(number, state.arrays, config, grid))
+    for message in sent:
+        for name, record in state.further.items():
+            message.content[name] = record
     drawn = {message.metadata.dst_node_id for message in sent}
     sent += _evaluations(state, [node for node in grid.get_node_ids() if node not in drawn])
     asked, replies = _exchange(grid, sent)
     if state.round:
         state = _scored(state, asked, replies, by_roc_auc)
-    arrays, _ = strategy.aggregate_train(
-        number, [reply for node, reply in replies.items() if node in drawn]
-    )
-    moments = {name: kept for name in _MOMENTS if (kept := getattr(strategy, name, None))}
+    trained_by = [reply for node, reply in replies.items() if node in drawn]
+    arrays, _ = strategy.aggregate_train(number, trained_by)
+    further = {
+        name: _combined(method, name, held, trained_by, len(grid.nodes))
+        for name, held in state.further.items()
+    }
     trained = tuple(
         _row(grid.nodes[node].country, seed, number, asked[node], reply, trained=node in drawn)
         for node, reply in replies.items()
@@ -189,10 +177,22 @@ def _play(
         state,
         round=number,
         arrays=arrays,
-        moments=moments,
-        personal=grid.personal(),
+        moments=strategy.moments(),
+        further=further,
+        private=grid.private(),
         trained=trained,
     )
+
+
+def _combined(
+    method: Method, name: str, held: ArrayRecord, replies: list[Message], sites: int
+) -> ArrayRecord:
+    """A further record after a round."""
+    sent = [
+        (int(reply.content["metrics"]["num-examples"]), to_arrays(reply.content[name]))
+        for reply in replies
+    ]
+    return to_record(method.combine(name, to_arrays(held), sent, sites))
 
 
 def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
@@ -229,10 +229,14 @@ def _row(
         validation_loss=math.nan,
         validation_roc_auc=math.nan,
         seconds=float(metrics["seconds"]),
-        bytes_up=payload_bytes(reply.content["arrays"]) if trained else 0,
-        bytes_down=payload_bytes(sent.content["arrays"]),
+        bytes_up=_bytes(reply) if trained else 0,
+        bytes_down=_bytes(sent),
         selected=False,
     )
+
+
+def _bytes(message: Message) -> int:
+    return sum(payload_bytes(record) for record in message.content.array_records.values())
 
 
 def _scored(
@@ -262,11 +266,10 @@ def _scored(
             validation_roc_auc=float(metrics["roc-auc"]),
         )
         if evaluation:
-            down = payload_bytes(asked[node].content["arrays"])
             row = replace(
                 row,
                 seconds=row.seconds + float(metrics["seconds"]),
-                bytes_down=row.bytes_down + down,
+                bytes_down=row.bytes_down + _bytes(asked[node]),
             )
         rows.append(row)
     loss, roc_auc = _validation(rows)
@@ -298,20 +301,3 @@ def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
 def _out_of_patience(state: RoundState, patience: int | None) -> bool:
     scored = state.round - 1
     return patience is not None and scored - state.best_round >= patience
-
-
-def predict(
-    grid: NamedGrid, seed: int, arrays: ArrayRecord | None, best_round: int
-) -> dict[str, dict[str, np.ndarray]]:
-    """Every country's probabilities of its validation and test rows, in the order of its rows.
-
-    ``arrays`` None: each client uses the model that it trained itself.
-    """
-    content = RecordDict({"config": ConfigRecord({"best-round": best_round})})
-    if arrays is not None:
-        content["arrays"] = arrays
-    answers = ask(grid, "query.predict", dict.fromkeys(grid.node_ids(seed), content))
-    return {
-        grid.nodes[node_id].country: to_arrays(reply["arrays"])
-        for node_id, reply in answers.items()
-    }

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ms_pfl.config import Section
 from ms_pfl.federation.exchange import check_replies, node_name
 from ms_pfl.federation.flower import (
     Array,
@@ -28,7 +29,6 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
-    Strategy,
 )
 from ms_pfl.federation.parameters import (
     FedAdagradParameters,
@@ -40,6 +40,10 @@ from ms_pfl.federation.parameters import (
 )
 from ms_pfl.federation.records import readable
 from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.personalization.method import SHARED
+
+Moments = dict[str, dict[str, np.ndarray]]
+_MOMENTS = ("m_t", "v_t")  # what Flower's adaptive strategies keep from round to round
 
 
 class Strict:
@@ -88,6 +92,15 @@ class Strict:
         }
         return ArrayRecord(cast), metrics
 
+    def moments(self) -> Moments:
+        """What the strategy keeps from round to round, by name."""
+        return {name: kept for name in _MOMENTS if (kept := getattr(self, name, None))}
+
+    def restore(self, moments: Moments) -> None:
+        """Take back what :meth:`moments` told."""
+        for name, arrays in moments.items():
+            setattr(self, name, arrays)
+
 
 class _Drawn:
     """What Flower's strategies ask a grid for: the nodes, here those that are drawn."""
@@ -135,7 +148,7 @@ class StrictFedAdagrad(Strict, FedAdagrad):
 
 def make_strategy(
     parameters: StrategyParameters, *, fraction: float = 1.0, seed: int = 0
-) -> Strategy:
+) -> Strict:
     """The Flower strategy of these settings.
 
     Args:
@@ -145,12 +158,12 @@ def make_strategy(
     """
     own = parameters.model_dump(exclude={"epochs"})
     everyone = {"min_train_nodes": 1, "min_evaluate_nodes": 1, "min_available_nodes": 1}
-    strategy = _STRATEGIES[type(parameters)](**own, **everyone)
+    strategy: Strict = _STRATEGIES[type(parameters)](**own, **everyone)
     strategy.fraction, strategy.seed = fraction, seed
     return strategy
 
 
-_STRATEGIES: dict[type[StrategyParameters], type[Strict]] = {
+_STRATEGIES: dict[type[Section], type[Any]] = {
     FedAvgParameters: StrictFedAvg,
     FedProxParameters: StrictFedProx,
     FedAdamParameters: StrictFedAdam,
@@ -160,11 +173,16 @@ _STRATEGIES: dict[type[StrategyParameters], type[Strict]] = {
 
 
 def _readable(reply: Message) -> Message:
-    """The reply with arrays that the strategy decodes quickly."""
-    content = RecordDict(dict(reply.content.items()))
-    for name, record in reply.content.array_records.items():
-        content[name] = readable(record)
+    """The reply with the model alone, whose arrays the strategy decodes quickly."""
+    content = RecordDict({name: reply.content[name] for name in (SHARED, "metrics")})
+    content[SHARED] = readable(content[SHARED])
     return Message(content, metadata=reply.metadata)
+
+
+def mean_over_sites(scores: Iterable[tuple[float, int]]) -> float:
+    """Mean of the sites' scores, weighted by rows, over those that are defined (NaN if none is)."""
+    values = np.array(list(scores), dtype=np.float64).reshape(-1, 2)
+    return weighted_mean(values[:, 0], values[:, 1])
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:

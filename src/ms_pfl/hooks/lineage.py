@@ -17,7 +17,6 @@ from ms_pfl.hooks.run_files import (
     SOURCE,
     RunFiles,
     UnknownOriginError,
-    settings_among,
 )
 from ms_pfl.hooks.steps import step_to_run
 from ms_pfl.lineage import LEDGER, Conflict, Ledger, Origin, combine, conflicts, first_difference
@@ -103,6 +102,7 @@ class _Checks:
         origins = self._origins(self.files.begins_with)
         self._check(origins)
         self._check_settings(origins)
+        self._check_effect(origins)
         if self._run_params.get("only_missing_outputs"):
             self._check_existing()
         self._note_other_code(origins)
@@ -163,7 +163,7 @@ class _Checks:
     def _check_settings(self, origins: Mapping[str, Origin]) -> None:
         """Check that files were made with the settings that this run reads or was given."""
         files = self.files
-        read = settings_among(files.used)
+        read = files.settings_among(files.used)
         names = read | (set(files.settings) if "parameters" in files.used else set())
         # of its tables a run that goes on from episodes reads nothing, unless it was told so
         names = (names - SOURCE) | (files.explicit - (read & SOURCE))
@@ -179,11 +179,22 @@ class _Checks:
                         f"has {is_!r}; set it so here too, or {self._run_first(origins)}"
                     )
 
+    def _check_effect(self, origins: Mapping[str, Origin]) -> None:
+        """Check that what was given is read by this run, or was by those that it goes on from."""
+        files = self.files
+        known = files.settings_among(files.used) | NEUTRAL
+        known |= {name for origin in origins.values() for name in origin.settings}
+        for name in sorted(files.explicit - known):
+            raise InputError(
+                f"Parameter '{name}' has no effect in this run: no step of it reads it; leave it "
+                "out, or run a pipeline that reads it"
+            )
+
     def _check_existing(self) -> None:
         """Check that outputs which --only-missing-outputs passes over are those of this run."""
         files = self.files
         for node in self._pipeline.nodes:
-            expected = files.digests(settings_among(files.inputs(node)))
+            expected = files.digests(files.settings_among(files.inputs(node)))
             for name in node.outputs:
                 path, record = files.path(name), files.ledger[name]
                 if path is None or not path.exists():

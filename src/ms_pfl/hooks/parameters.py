@@ -22,13 +22,13 @@ class ParameterCheck:
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Stop with one line where a parameter is unknown or has a value it cannot have."""
-        from ms_pfl.parameters import Parameters
+        from ms_pfl.parameters import MOVED, Parameters
 
         given = context.config_loader["parameters"]
         try:
             Parameters.model_validate(given)
         except ValidationError as error:
-            raise click.ClickException(describe(error, Parameters)) from None
+            raise click.ClickException(describe(error, Parameters, MOVED)) from None
         self._parameters = given
 
     @hook_impl

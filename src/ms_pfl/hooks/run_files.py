@@ -16,6 +16,8 @@ NEUTRAL = frozenset({"ray", "checkpoints", "device", "tracking"})
 SOURCE = frozenset(
     {"registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder", "heart_rows"}
 )
+#: Settings whose sections are compared one by one: a step reads some of them.
+NESTED = frozenset({"training"})
 CONTENT = "content of "
 _TABLES = frozenset({"registry_folder", "episodes_file", "heart_folder"})
 _CUSTOM = ("episodes_file", "heart_folder")
@@ -37,7 +39,7 @@ class RunFiles:
         ledger: Ledger,
         project: Path,
         settings: Mapping[str, Any],
-        explicit: Iterable[str],
+        explicit: Mapping[str, Any],
         pipeline: Any,
         catalog: Any,
     ) -> None:
@@ -47,12 +49,12 @@ class RunFiles:
             ledger: of the data folder.
             project: its folder.
             settings: all parameters, as JSON has them.
-            explicit: names of those that were given for this run.
+            explicit: those that were given for this run.
             pipeline: that is to run.
             catalog: of its datasets.
         """
-        self.ledger, self.settings = ledger, settings
-        self.explicit = frozenset(explicit)
+        self.ledger, self.settings = ledger, by_section(settings)
+        self.explicit = frozenset(by_section(explicit))
         self._project, self._catalog = project, catalog
         self.used = {name for node in pipeline.nodes for name in self.inputs(node)}
         self.begins_with = sorted(self.used & set(pipeline.inputs()))
@@ -115,13 +117,23 @@ class RunFiles:
     def _origin_of_outputs(self, node: Any) -> Origin:
         read = self.inputs(node)
         origin = combine(self._origin(name) for name in read)
-        names = settings_among(read)
+        names = self.settings_among(read)
         if "parameters" in read:
             names |= set(self.settings)
         if self.goes_on:
             names -= SOURCE
         files = {name: d for name, d in origin.files.items() if name not in node.outputs}
         return Origin(files, {**origin.settings, **self.digests(names)})
+
+    def settings_among(self, inputs: Iterable[str]) -> set[str]:
+        """Return the settings among the inputs of nodes, whole or in part."""
+        paths = [name.removeprefix("params:") for name in inputs if name.startswith("params:")]
+        return {
+            name
+            for name in self.settings
+            for path in paths
+            if f"{path}.".startswith(f"{name}.") or f"{name}.".startswith(f"{path}.")
+        }
 
     def digests(self, names: Iterable[str]) -> dict[str, str]:
         """Return digests of some settings, and of the tables that they name."""
@@ -202,12 +214,16 @@ class RunFiles:
         return str(path.relative_to(self._project) if path.is_relative_to(self._project) else path)
 
 
-def settings_among(inputs: Iterable[str]) -> set[str]:
-    """Return the top-level settings among the inputs of nodes.
+def by_section(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the sections of the nested ones in their place.
 
-    >>> sorted(settings_among(["params:ray.num_workers", "params:seeds", "episodes"]))
-    ['ray', 'seeds']
+    >>> by_section({"seeds": [0], "training": {"network": 1, "local": 2}})
+    {'seeds': [0], 'training.network': 1, 'training.local': 2}
     """
-    return {
-        name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")
-    }
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in NESTED and isinstance(value, Mapping):
+            found |= {f"{name}.{section}": own for section, own in value.items()}
+        else:
+            found[name] = value
+    return found

@@ -1,7 +1,7 @@
 """The two networks of the study: the MLP and AdaptiveDualBranchNet.
 
 Pirmani et al., npj Digital Medicine 8:478 (2025). Both map ``(rows, features)`` to one logit a
-row. Each says of its arrays by name which are personal, that is, never leave the country.
+row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ms_pfl.learning.parameters import ExtensionTier, ModelKind, ModelParameters
+from ms_pfl.learning.parameters import ExtensionTier, NetworkKind, NetworkParameters
 
 
 def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
@@ -22,7 +22,7 @@ def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
 
-def _width(n_features: int, parameters: ModelParameters) -> int:
+def _width(n_features: int, parameters: NetworkParameters) -> int:
     """Units that the core hands on: those of its last layer, or the input's."""
     return parameters.width if parameters.hidden_layers else n_features
 
@@ -71,10 +71,6 @@ class Network(nn.Module):
         super().__init__()
         self.dropout = dropout
 
-    def is_personal(self, name: str) -> bool:
-        """Whether the array of this name stays in the country."""
-        raise NotImplementedError
-
     def _branch(self, layers: nn.ModuleList, x: Tensor) -> Tensor:
         for layer in layers:
             drop = self.training and self.dropout > 0
@@ -89,15 +85,11 @@ class MLP(Network):
     is logistic regression.
     """
 
-    def __init__(self, n_features: int, parameters: ModelParameters) -> None:
+    def __init__(self, n_features: int, parameters: NetworkParameters) -> None:
         """With torch's initial weights, from its global random state."""
         super().__init__(parameters.dropout)
         self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
         self.output = nn.Linear(_width(n_features, parameters), 1)
-
-    def is_personal(self, name: str) -> bool:
-        """No array of the MLP is personal."""
-        return False
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
@@ -116,7 +108,9 @@ class AdaptiveDualBranchNet(Network):
     19,392 personal ones.
     """
 
-    def __init__(self, n_features: int, parameters: ModelParameters, extension_depth: int) -> None:
+    def __init__(
+        self, n_features: int, parameters: NetworkParameters, extension_depth: int
+    ) -> None:
         """With torch's initial weights, from its global random state."""
         super().__init__(parameters.dropout)
         self.core = _hidden(n_features, parameters.width, parameters.hidden_layers)
@@ -125,11 +119,6 @@ class AdaptiveDualBranchNet(Network):
         self.combining = nn.Linear(both, parameters.width)
         self.output = nn.Linear(parameters.width, 1)
         self._activation = parameters.combining_activation
-        self._personal = ("extension.", *(["combining."] if parameters.combining_personal else []))
-
-    def is_personal(self, name: str) -> bool:
-        """The extension is personal, and the combining layer where it is set to be."""
-        return name.startswith(self._personal)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
@@ -146,8 +135,8 @@ def extension_layers(training_rows: int, tiers: Sequence[ExtensionTier]) -> int:
     return next(tier.layers for tier in tiers if training_rows >= tier.min_rows)
 
 
-def build_model(
-    kind: ModelKind, n_features: int, parameters: ModelParameters, training_rows: int, seed: int
+def build_network(
+    kind: NetworkKind, n_features: int, parameters: NetworkParameters, training_rows: int, seed: int
 ) -> Network:
     """A network with initial weights from ``seed``; the global random state is left as it was.
 
@@ -166,12 +155,10 @@ def build_model(
         return AdaptiveDualBranchNet(n_features, parameters, depth)
 
 
-def get_arrays(model: Network, *, personal: bool | None = None) -> dict[str, np.ndarray]:
-    """Copies of the arrays by name: all, the personal ones, or the shared ones."""
+def get_arrays(model: Network) -> dict[str, np.ndarray]:
+    """Copies of all arrays by name."""
     return {
-        name: tensor.detach().cpu().numpy().copy()
-        for name, tensor in model.state_dict().items()
-        if personal is None or model.is_personal(name) == personal
+        name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()
     }
 
 

@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 from ms_pfl.config import Section
 
 Device = Literal["auto", "cpu", "cuda"]
-ModelKind = Literal["mlp", "adaptive"]
-Parameters = Section
+NetworkKind = Literal["mlp", "adaptive"]
 
 
 class ExtensionTier(Section):
@@ -21,7 +20,7 @@ class ExtensionTier(Section):
     layers: int = Field(ge=1, description="hidden layers of the extension branch")
 
 
-class ModelParameters(Section):
+class NetworkParameters(Section):
     """The network: a multilayer perceptron, and the extension beside it (adaptive only)."""
 
     hidden_layers: int = Field(
@@ -59,13 +58,23 @@ class PlateauParameters(Section):
     min_learning_rate: float = Field(ge=0, description="never below this learning rate")
 
 
-class TrainingParameters(Section):
+class OptimizerParameters(Section):
     """One client's optimizer."""
 
-    optimizer: Literal["adam", "sgd"] = Field(description="adam, or plain sgd without momentum")
+    kind: Literal["adam", "sgd"] = Field(description="adam, or plain sgd without momentum")
     learning_rate: float = Field(gt=0, description="step size at the start of a fit")
     weight_decay: float = Field(ge=0, description="L2 penalty, added to the gradient")
     batch_size: int | None = Field(gt=0, description="rows a step; null: all rows at once")
     plateau: PlateauParameters | None = Field(
         description="learning-rate schedule within one fit or one federated round; null: constant"
+    )
+
+
+class LogisticParameters(Section):
+    """Logistic regression by Newton's steps, over all sites' sums."""
+
+    ridge: float = Field(ge=0, description="penalty ridge / 2 ||coefficients||^2; 0: none")
+    steps: int = Field(ge=1, description="steps at most")
+    tolerance: float = Field(
+        gt=0, description="stop once no coefficient changes by more than that in a step"
     )

@@ -52,9 +52,8 @@ def logits(model: Network, x: Tensor) -> NDArray[np.float64]:
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 
 
-def predict_proba(model: Network, x: Tensor) -> NDArray[np.float64]:
-    """Probabilities of the positive class, float64, shape ``(rows,)``."""
-    z = logits(model, x)
+def probabilities(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of the positive class from log-odds, float64, shape ``(rows,)``."""
     # exp of a negative number only, so that nothing overflows
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, e) / (1.0 + e)
@@ -62,9 +61,12 @@ def predict_proba(model: Network, x: Tensor) -> NDArray[np.float64]:
 
 def score(model: Network, rows: Rows) -> Score:
     """Log-loss and ROC-AUC of the model on the rows, in evaluation mode."""
-    z = logits(model, rows.x)
-    y = rows.y.cpu().numpy()
-    return Score(log_loss_sum(z, y), len(rows), roc_auc(z, y))
+    return score_logits(logits(model, rows.x), rows.y.cpu().numpy())
+
+
+def score_logits(z: NDArray[np.float64], y: NDArray[np.float32]) -> Score:
+    """Log-loss and ROC-AUC of log-odds, shape ``(rows,)``, of rows with labels 0/1."""
+    return Score(log_loss_sum(z, y), len(y), roc_auc(z, y))
 
 
 def log_loss_sum(z: NDArray[np.float64], y: NDArray[np.float32]) -> float:

@@ -13,3 +13,8 @@ def derive_seed(*parts: int | str) -> int:
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def initial_seed(seed: int) -> int:
+    """Seed of the shared initial weights of a fit: the same at all sites and in all paradigms."""
+    return derive_seed(seed, "initial")

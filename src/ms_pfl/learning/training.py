@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning.networks import Network, get_arrays, set_arrays
-from ms_pfl.learning.parameters import Device, PlateauParameters, TrainingParameters
+from ms_pfl.learning.parameters import Device, OptimizerParameters, PlateauParameters
 from ms_pfl.learning.scoring import Rows, Score, score
 
 
@@ -31,7 +31,7 @@ class TrainingDivergedError(ArithmeticError):
         self._parts = what, learning_rate
         super().__init__(
             f"{what} is not finite (learning rate {learning_rate:g}): a lower "
-            "training.learning_rate (or proximal_mu) may help"
+            "training.optimizer.learning_rate (or proximal_mu) may help"
         )
 
     def during(self, when: str) -> TrainingDivergedError:
@@ -117,11 +117,12 @@ def train_epochs(
     model: Network,
     train: Rows,
     validation: Rows,
-    training: TrainingParameters,
+    training: OptimizerParameters,
     *,
     epochs: int,
     seed: int,
     proximal: Proximal | None = None,
+    shift: Mapping[str, np.ndarray] | None = None,
 ) -> float:
     """Train for a number of epochs, as a client does in a federated round.
 
@@ -133,6 +134,7 @@ def train_epochs(
         epochs: passes over the training rows.
         seed: of shuffles and dropout.
         proximal: FedProx's term, or None.
+        shift: added to the gradient in each step, by the name of the array; None: nothing.
 
     Returns:
         The mean log-loss a row during the last epoch, without the proximal term.
@@ -141,7 +143,7 @@ def train_epochs(
         TrainingDivergedError: a loss, or a weight at the end, is not finite.
     """
     with reproducible(seed):
-        loop = _Loop(model, train, training, proximal)
+        loop = _Loop(model, train, training, proximal, shift)
         loss = math.nan
         for _ in range(epochs):
             loss = loop.epoch()
@@ -156,7 +158,7 @@ def fit(
     model: Network,
     train: Rows,
     validation: Rows,
-    training: TrainingParameters,
+    training: OptimizerParameters,
     *,
     epochs: int,
     patience: int,
@@ -235,8 +237,9 @@ class _Loop:
         self,
         model: Network,
         train: Rows,
-        training: TrainingParameters,
+        training: OptimizerParameters,
         proximal: Proximal | None,
+        shift: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._model = model
         self._train = train
@@ -245,13 +248,8 @@ class _Loop:
         self._plateau = _plateau(self._optimizer, training.plateau)
         self._epoch = 0
         self._mu = proximal.mu if proximal is not None else 0.0
-        self._pulled: list[tuple[Tensor, Tensor]] = []
-        if proximal is not None:
-            weights = dict(model.named_parameters())
-            self._pulled = [
-                (weights[name], torch.tensor(array).to(weights[name].device))
-                for name, array in proximal.reference.items()
-            ]
+        self._pulled = _beside(model, {} if proximal is None else proximal.reference)
+        self._shifted = _beside(model, shift or {})
 
     def epoch(self) -> float:
         """One pass over the shuffled rows; the mean log-loss a row."""
@@ -271,6 +269,9 @@ class _Loop:
                 loss = loss + self._mu / 2 * self._squared_distance()
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            for weight, shift in self._shifted:
+                if weight.grad is not None:
+                    weight.grad.add_(shift)
             self._optimizer.step()
         mean = float(total) / len(rows)
         if not math.isfinite(mean):
@@ -292,8 +293,17 @@ class _Loop:
         return distance
 
 
-def _optimizer(model: Network, training: TrainingParameters) -> torch.optim.Optimizer:
-    if training.optimizer == "sgd":
+def _beside(model: Network, arrays: Mapping[str, np.ndarray]) -> list[tuple[Tensor, Tensor]]:
+    """The model's weights that some arrays are named for, each with its array."""
+    weights = dict(model.named_parameters())
+    return [
+        (weights[name], torch.tensor(array).to(weights[name].device))
+        for name, array in arrays.items()
+    ]
+
+
+def _optimizer(model: Network, training: OptimizerParameters) -> torch.optim.Optimizer:
+    if training.kind == "sgd":
         return torch.optim.SGD(
             model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )

@@ -14,14 +14,14 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import treatment_recorded_since
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.errors import InputError
-from ms_pfl.federation.partitions import federation_data, redrawn
+from ms_pfl.federation.partitions import federation_data
 from ms_pfl.prediction.calibration import ALL, fit_intercepts
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import FORMAT, Description, Predictor
 from ms_pfl.provenance import data_digest, source_digest
-from ms_pfl.training.bundle import SavedModels
-from ms_pfl.training.parameters import ParadigmParameters
-from ms_pfl.training.train import PARADIGMS
+from ms_pfl.training.bundle import ModelBundle
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import rows_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -39,7 +39,7 @@ def make_predictor(
     personal: tuple[Arrays, pd.DataFrame],
     shared: tuple[Arrays, pd.DataFrame],
     chosen: PredictionParameters,
-    parameters: ParadigmParameters,
+    settings: TrainingSettings,
     cohort: CohortParameters,
 ) -> Predictor:
     """Put models, scalers and intercepts together.
@@ -50,25 +50,22 @@ def make_predictor(
         personal: ``models`` and ``predictions`` of the training that ``chosen.personal`` names.
         shared: the same of ``chosen.shared``.
         chosen: the trainings.
-        parameters: of the trainings.
+        settings: of the trainings.
         cohort: how the features were built, where they come from a registry.
 
     Raises:
         InputError: the models are of other data or settings; or they are scaled by their
             country's rows (``protocol.scaling: country``), which a predictor does not hold.
     """
-    if parameters.protocol.scaling == "country":
+    if settings.protocol.scaling == "country":
         raise InputError(
             "with protocol.scaling: country a model is scaled by its country's training rows, "
             "which no predictor holds; train with protocol.scaling: federated"
         )
     data = federation_data(episodes, splits)
-    for (paradigm, strategy), (models, _) in ((chosen.personal, personal), (chosen.shared, shared)):
-        trained_on = data
-        if PARADIGMS[paradigm].from_federated and parameters.protocol.fine_tuning_rows == "redrawn":
-            trained_on = federation_data(episodes, redrawn(splits))
-        saved = SavedModels(models, parameters, trained_on)
-        saved.check(paradigm, strategy, trained_on, parameters)
+    for training, (models, _) in ((chosen.personal, personal), (chosen.shared, shared)):
+        trained_on = rows_of(training, data, episodes, splits, settings)
+        ModelBundle.of(models, training, settings, trained_on)
     vocabulary = episodes.attrs.get("vocabulary")
     of_registry = vocabulary is None and data.features == FEATURES and "t0" in episodes
     source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
@@ -85,8 +82,7 @@ def make_predictor(
         format=FORMAT,
         package_version=ms_pfl.__version__,
         prediction=chosen,
-        # wherever it is read
-        parameters=parameters.model_copy(update={"device": "auto"}),
+        settings=settings,
         seeds=data.seeds,
         countries=tuple(data.countries),
         features=data.features,

@@ -15,6 +15,7 @@ from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.errors import InputError
 from ms_pfl.names import listed, near_names
+from ms_pfl.paradigms import paradigm_name
 from ms_pfl.prediction.predictor import Predictor, read_predictor
 from ms_pfl.prediction.risks import risks
 from ms_pfl.prediction.schemas import NewPatients
@@ -127,9 +128,9 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     scored = table[table["not_scored_because"] == ""]
     told = predictor.description
     personal = scored["model"].str.startswith("personal of ")
-    kind = {"local": "local", "fine_tuned": "fine-tuned", "adaptive": "adaptive"}
+    kind = paradigm_name(told.prediction.paradigm).lower()
     by = [
-        f"{personal.sum():,} with the {kind[told.prediction.paradigm]} model of their country "
+        f"{personal.sum():,} with the {kind} model of their country "
         f"({scored.loc[personal, 'country'].nunique()} countries)"
     ]
     if not personal.all():

@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ms_pfl.learning.parameters import Parameters
+from ms_pfl.config import Section
+from ms_pfl.paradigms import PARADIGMS, Family, Training, paradigms_with, trainings
 
 
-class PredictionParameters(Parameters):
+class PredictionParameters(Section):
     """Which trainings become the predictor."""
 
-    paradigm: Literal["local", "fine_tuned", "adaptive"] = Field(
-        description="whose models serve the countries that trained"
-    )
-    strategy: Literal["fedavg", "fedprox", "fedadam", "fedyogi", "fedadagrad"] = Field(
+    paradigm: str = Field(description="whose models serve the countries that trained")
+    strategy: str = Field(
         description="of these models, and of the federated one for all other countries"
     )
 
-    @property
-    def personal(self) -> tuple[str, str]:
-        """Paradigm and strategy of the personal models, as in the tables."""
-        return self.paradigm, "none" if self.paradigm == "local" else self.strategy
+    @model_validator(mode="after")
+    def _is_trained(self) -> Self:
+        own = [row.name for row in PARADIGMS.values() if row.role in ("local", "personalized")]
+        if self.paradigm not in own:
+            raise ValueError(
+                f"Parameter 'prediction.paradigm' = {self.paradigm!r}: no paradigm of that name "
+                f"has models of the countries' own; there are: {', '.join(own)}"
+            )
+        known = [training.strategy for training in trainings(paradigm=self.shared.paradigm)]
+        if self.strategy not in known:
+            raise ValueError(
+                f"Parameter 'prediction.strategy' = {self.strategy!r}: there is no such strategy; "
+                f"there are: {', '.join(known)}"
+            )
+        strategies, is_local = self._strategies(), PARADIGMS[self.paradigm].role == "local"
+        if self.strategy not in strategies and not is_local:
+            raise ValueError(
+                f"Parameter 'prediction.strategy' = {self.strategy!r}: {self.paradigm} is not "
+                f"trained with it; there are: {', '.join(strategies)}"
+            )
+        return self
+
+    def _strategies(self) -> tuple[str, ...]:
+        return PARADIGMS[self.paradigm].strategies
 
     @property
-    def shared(self) -> tuple[str, str]:
-        """Paradigm and strategy of the global model, as in the tables."""
-        return "federated", self.strategy
+    def personal(self) -> Training:
+        """The training of the countries' own models."""
+        own = self._strategies()
+        return Training(self.paradigm, self.strategy if self.strategy in own else own[0])
+
+    @property
+    def shared(self) -> Training:
+        """The training of the global model."""
+        return Training(paradigms_with("global")[0].name, self.strategy)
+
+
+def may_be_asked(*families: Family) -> list[Training]:
+    """The trainings that a predictor may be made of."""
+    shared = paradigms_with("global")[0].name
+    return [
+        training
+        for training in trainings(*families)
+        if training.paradigm == shared
+        or PARADIGMS[training.paradigm].role in ("local", "personalized")
+    ]

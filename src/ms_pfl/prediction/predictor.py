@@ -22,29 +22,29 @@ from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
 from ms_pfl.cohort.feature_groups import feature_groups
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_folder
-from ms_pfl.learning.parameters import Parameters
+from ms_pfl.paradigms import Training
 from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.parameters import PredictionParameters
-from ms_pfl.training.assembly import STAMP
-from ms_pfl.training.bundle import SavedModel, SavedModels
-from ms_pfl.training.parameters import ParadigmParameters
+from ms_pfl.training.bundle import FORMAT_NAME, STAMP, ModelBundle, SavedModel
+from ms_pfl.training.settings import TrainingSettings
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 JSON_FILE = "predictor.json"
 ARRAYS_FILE = "predictor.safetensors"
 _SCALER = ("mean", "sd")
 _AGAIN = "make it anew with `kedro run --pipeline=pfl`"
 
 
-class Description(Parameters):
+class Description(Section):
     """What ``predictor.json`` holds, without the digests of the two files."""
 
-    format: Literal[1] = Field(description="of this file; another one is refused")
+    format: Literal[2] = Field(description="of this file; another one is refused")
     package_version: str = Field(description="of ms_pfl, when it was made")
     prediction: PredictionParameters
-    parameters: ParadigmParameters = Field(description="of the trainings: network, protocol")
+    settings: TrainingSettings = Field(description="of the trainings: network, protocol")
     seeds: tuple[int, ...] = Field(min_length=1)
     countries: tuple[str, ...] = Field(min_length=1, description="that trained")
     features: tuple[str, ...] = Field(min_length=1, description="in the order of the network")
@@ -91,7 +91,7 @@ class Predictor:
     """A description and the arrays that go with it.
 
     ``arrays``: ``personal/<name>`` and ``global/<name>`` with the names of
-    :class:`ms_pfl.training.outcome.Outcome`.
+    :mod:`ms_pfl.training.bundle`.
     """
 
     description: Description
@@ -107,7 +107,7 @@ class Predictor:
     @cached_property
     def personal(self) -> dict[str, dict[int, SavedModel]]:
         """The models of each country that trained, by seed."""
-        saved = self._saved("personal")
+        saved = self._saved("personal", self.description.prediction.personal)
         return {
             country: {seed: saved.model(seed, country) for seed in self.description.seeds}
             for country in self.description.countries
@@ -116,17 +116,17 @@ class Predictor:
     @cached_property
     def shared(self) -> dict[int, SavedModel]:
         """The global model of each seed."""
-        saved = self._saved("global")
+        saved = self._saved("global", self.description.prediction.shared)
         return {seed: saved.model(seed, "") for seed in self.description.seeds}
 
-    def _saved(self, part: str) -> SavedModels:
+    def _saved(self, part: str, training: Training) -> ModelBundle:
         prefix = f"{part}/"
         own = {
             name.removeprefix(prefix): array
             for name, array in self.arrays.items()
             if name.startswith(prefix)
         }
-        return SavedModels(own, self.description.parameters)
+        return ModelBundle(own, training, self.description.settings)
 
     def check(self) -> None:
         """See to it that description, arrays and this version of the package fit together.
@@ -172,7 +172,7 @@ class Predictor:
         """Names of arrays that belong to its seeds and countries."""
         told = self.description
         heads = {f"{part}/seed={seed}/" for part in ("personal", "global") for seed in told.seeds}
-        wanted = {f"{part}/{STAMP}" for part in ("personal", "global")}
+        wanted = {f"{part}/{n}" for part in ("personal", "global") for n in (STAMP, FORMAT_NAME)}
         for name in self.arrays:
             head = next((head for head in heads if name.startswith(head)), None)
             if head is None:

@@ -7,8 +7,9 @@ import math
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.names import METRICS, model_key, model_name, paradigm_name
+from ms_pfl.evaluation.names import METRICS
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import model_key, model_name, paradigm_name
 from ms_pfl.reporting.headline import p_value, signed
 
 _MISSING = "–"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import model_key, paradigm_name, strategy_name
 from ms_pfl.evaluation.net_benefit import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, short_name, styled
+from ms_pfl.paradigms import color_of, model_key, paradigm_name, strategy_name
+from ms_pfl.reporting.figures import INK, short_name, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
             mine = own[own["paradigm"] == paradigm]
             rows = np.array([position[str(country)] for country in mine["country"]], dtype=float)
             rows += 0.34 * (i - (len(paradigms) - 1) / 2)
-            color = PARADIGM_COLORS.get(paradigm, _GRAY)
+            color = color_of(paradigm)
             value, low, high = (
                 mine[name].to_numpy().clip(-limit, limit) for name in ("difference", "low", "high")
             )
@@ -112,7 +112,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
             axes.plot(
                 line["x"],
                 line["y"],
-                color=PARADIGM_COLORS.get(paradigm, _GRAY),
+                color=color_of(paradigm),
                 linestyle="--" if paradigm in RECALIBRATED else "-",
                 linewidth=1.3,
                 label=paradigm_name(paradigm),
@@ -153,7 +153,7 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     for axes, paradigm in zip(grid.ravel(), paradigms, strict=False):
         mine = own[own["paradigm"] == paradigm]
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
-        color = PARADIGM_COLORS.get(paradigm, _GRAY)
+        color = color_of(paradigm)
         axes.plot(mine["predicted"], mine["observed"], "o-", color=color, markersize=4, linewidth=1)
         axes.set_title(paradigm_name(paradigm))
         axes.set_xlim(0, limit)
@@ -182,7 +182,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     models = own[own["paradigm"] != TREAT_ALL[0]]
     for paradigm in sorted(models["paradigm"].unique(), key=lambda name: model_key(name, "")):
         line = models[models["paradigm"] == paradigm]
-        color = PARADIGM_COLORS.get(paradigm, _GRAY)
+        color = color_of(paradigm)
         style = "--" if paradigm in RECALIBRATED else "-"
         axes.plot(
             line["threshold"], line["net_benefit"], style, color=color, linewidth=1.3,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import (
-    ROUNDS,
+from ms_pfl.paradigms import (
     model_key,
     models_in_order,
     paradigm_name,
     strategy_name,
+    trains_in_rounds,
 )
 from ms_pfl.reporting.fonts import use_fitting_fonts, without_glyph_warnings
 
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _P = ParamSpec("_P")
-# Okabe and Ito's palette: told apart by color-blind readers, visible on white and on black.
-PARADIGM_COLORS = {
-    "centralized": "#E69F00",
-    "local": "#D55E00",
-    "federated": "#56B4E9",
-    "fine_tuned": "#009E73",
-    "adaptive": "#CC79A7",
-    "recalibrated": "#8C8C8C",
-    "recalibrated_slope": "#5F5F5F",
-}
 _STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
 # A near-black that nothing else uses: the report turns it into the page's text color.
 INK = "#010203"
@@ -156,7 +146,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
                 axes.plot(line["round"], line[measure], color=color, linewidth=1, alpha=0.85)
                 axes.plot(used["round"], used[measure], "o", color=color, markersize=4)
         grid[0, column].set_title(paradigm_name(paradigm))
-        grid[1, column].set_xlabel("round" if paradigm in ROUNDS else "epoch")
+        grid[1, column].set_xlabel("round" if trains_in_rounds(paradigm) else "epoch")
         grid[1, column].xaxis.get_major_locator().set_params(integer=True)
     grid[0, 0].set_ylabel("validation log-loss")
     grid[1, 0].set_ylabel("validation ROC-AUC")

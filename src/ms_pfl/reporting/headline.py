@@ -8,16 +8,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.names import (
-    METRICS,
-    SCOPES,
-    model_key,
-    model_name,
-    paradigm_name,
-    strategy_name,
-)
+from ms_pfl.evaluation.names import METRICS, SCOPES
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
+from ms_pfl.paradigms import model_key, model_name, paradigm_name, strategy_name
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, STRATEGIES, strategy_name
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER
 from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import STRATEGIES, strategy_name
 from ms_pfl.reporting import attrition, curve_figures, figures
 from ms_pfl.reporting.comparison_tables import (
     calibration_table,
@@ -115,6 +116,7 @@ def build_report(
     countries = pd.DataFrame(cohort["countries"])
     summary, differences = findings.summary, findings.differences
     strategy = shown_strategy(summary)
+    protocol = configuration.get("training", {}).get("protocol", {})
     environment = Environment(
         loader=PackageLoader("ms_pfl.reporting", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -129,7 +131,12 @@ def build_report(
         sites=sites,
         strategy=strategy_name(strategy),
         headline=findings.headline,
-        notes=notes(findings.coverage, source, split_counts, configuration.get("protocol", {})),
+        notes=notes(
+            findings.coverage,
+            source,
+            split_counts,
+            protocol,
+        ),
         table1=_table(table1(summary)),
         bold1=_best_cells(summary, ("roc_auc", "pr_auc")),
         gains={

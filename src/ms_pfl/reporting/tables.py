@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ms_pfl.evaluation.names import METRICS, ROUNDS, SCOPES, model_name, models_in_order
+from ms_pfl.evaluation.names import METRICS, SCOPES
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
+from ms_pfl.paradigms import model_name, models_in_order, trains_in_rounds
 from ms_pfl.reporting.protocol import published_choices
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
         ends = [str(last.min()), str(last.max())]
         total = (own["bytes_up"] + own["bytes_down"]).sum() / len(last) / 1e6
         cells = {"Model": model_name(paradigm, strategy)}
-        cells["Rounds"] = "–" if paradigm not in ROUNDS else " to ".join(dict.fromkeys(ends))
+        cells["Rounds"] = (
+            "–" if not trains_in_rounds(paradigm) else " to ".join(dict.fromkeys(ends))
+        )
         for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
             sent = own.loc[own[column] > 0, column]
             mean = f"{sent.mean() / 1e3:,.1f}" if len(sent) else "–"

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from ms_pfl.paradigms import paradigms_with, trainings
+
 
 def tripod_items(
     source: Mapping[str, str],
@@ -32,9 +34,11 @@ def tripod_items(
     """
     splits, cohort = configuration.get("splits", {}), configuration.get("cohort", {})
     comparison = configuration.get("comparison", {})
-    strategies = ", ".join(configuration.get("strategies", {}))
+    trained = trainings("study", paradigm=paradigms_with("global")[0].name)
+    strategies = ", ".join(training.strategy for training in trained)
+    protocol = configuration.get("training", {}).get("protocol", {})
     # a published protocol may part the episodes of a patient (docs/audit.md)
-    by_episode = configuration.get("protocol", {}).get("split_unit") == "episode"
+    by_episode = protocol.get("split_unit") == "episode"
     split_unit = "episode, so patients are on both sides," if by_episode else "patient"
     others = "other episodes, some of the same patients," if by_episode else "other patients"
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in splits.items())

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.names import HIGHER_IS_BETTER, METRICS, model_name
+from ms_pfl.evaluation.names import HIGHER_IS_BETTER, METRICS
+from ms_pfl.paradigms import model_name
 from ms_pfl.tracking.naming import metric_part
 
 # (name, value, step)

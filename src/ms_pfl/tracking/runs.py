@@ -15,7 +15,7 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.evaluation.names import model_name, models_in_order
+from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.data import RunData
 from ms_pfl.tracking.models import FolderToLog, ModelToLog, log_folder, logged_model

@@ -26,14 +26,16 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         """Read the arrays and what they are to be put into."""
         from safetensors.numpy import load_file
 
-        from ms_pfl.training.bundle import SavedModels
-        from ms_pfl.training.parameters import ParadigmParameters
+        from ms_pfl.paradigms import Training
+        from ms_pfl.training.bundle import ModelBundle
+        from ms_pfl.training.settings import TrainingSettings
 
         told = json.loads(Path(context.artifacts["configuration"]).read_text())
         self._seed, self._features = int(told["seed"]), list(told["features"])
-        self._models = SavedModels(
+        self._models = ModelBundle(
             load_file(context.artifacts["arrays"]),
-            ParadigmParameters.model_validate(told["parameters"]),
+            Training(*told["training"]),
+            TrainingSettings.model_validate(told["settings"]),
         )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:

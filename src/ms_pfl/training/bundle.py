@@ -1,40 +1,84 @@
-"""The models that a training saved, ready to predict with."""
+"""The models that a training saved: one file of arrays, whatever was fitted.
+
+Arrays are named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>``,
+``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``. Beside them stand ``format``, the version of
+these names, and ``stamp``, a digest of the data, splits and settings of the training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.networks import Network, build_model, set_arrays
-from ms_pfl.learning.parameters import ExtensionTier, ModelKind
-from ms_pfl.learning.scoring import logits, predict_proba
-from ms_pfl.learning.training import one_thread, resolve_device
-from ms_pfl.training.assembly import STAMP, stamp_of
-from ms_pfl.training.parameters import ParadigmParameters
-from ms_pfl.training.train import PARADIGMS
+from ms_pfl.learning.learners import Learner, LogisticLearner, Model, NetworkLearner
+from ms_pfl.learning.parameters import Device
+from ms_pfl.learning.scoring import probabilities
+from ms_pfl.learning.training import resolve_device
+from ms_pfl.paradigms import PARADIGMS, Training, learner_of
+from ms_pfl.personalization.methods import method_class
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.task import SeedResult, Start
 
+FORMAT = 2
+FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
+Arrays = Mapping[str, np.ndarray]
+
+
+def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
+    """A digest of all that decides what a training comes to; uint8, shape ``(16,)``.
+
+    That is: the rows, names and splits, and the settings that have a part in it
+    (:meth:`TrainingSettings.sections_of`), of the training that it starts from too. Not in it:
+    where the clients compute.
+    """
+    told = {
+        "data": data.identity,
+        "paradigm": training.paradigm,
+        "settings": settings.of(*training).sections_of(*training),
+    }
+    before = PARADIGMS[training.paradigm].starts_from
+    if before is not None:
+        told["start"] = settings.of(before, training.strategy).sections_of(
+            before, training.strategy
+        )
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16)
+    return np.frombuffer(digest.digest(), dtype=np.uint8).copy()
+
+
+def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The arrays of a bundle, from the results of all seeds; ``stamp`` None: without one."""
+    models: dict[str, np.ndarray] = {}
+    for result in results:
+        prefix = f"seed={result.seed}"
+        models |= {f"{prefix}/shared/{name}": array for name, array in result.shared.items()}
+        for country, arrays in result.personal.items():
+            models |= {f"{prefix}/personal/{country}/{name}": a for name, a in arrays.items()}
+        models[f"{prefix}/scaler/mean"] = result.scaler.mean
+        models[f"{prefix}/scaler/sd"] = result.scaler.sd
+    models[FORMAT_NAME] = np.array([FORMAT])
+    return models if stamp is None else models | {STAMP: stamp}
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """The model of one seed and country: its network, its scaler, and where it computes.
+    """The model of one seed and country with its scaler.
 
-    ``scaled`` False: the network was trained on unscaled features (``protocol.scaling: none``), so
-    that of the scaler only the means are used, in the place of missing values.
+    ``scaled`` False: it was trained on unscaled features (``protocol.scaling: none``), so that of
+    the scaler only the means are used, in the place of missing values.
     """
 
-    network: Network
+    model: Model
     scaler: Scaler
     scaled: bool
-    device: torch.device
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of label 1, float64, shape ``(rows,)``, in [0, 1].
@@ -49,54 +93,61 @@ class SavedModel:
         Raises:
             InputError: another number of features than the model was trained with.
         """
-        with one_thread():
-            return predict_proba(self.network, self._prepared(rows))
+        return probabilities(self.logits(rows))
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """The same before the sigmoid: log-odds of label 1, which keep what 0 and 1 round away."""
-        with one_thread():
-            return logits(self.network, self._prepared(rows))
-
-    def _prepared(self, rows: NDArray[np.float32]) -> torch.Tensor:
         n = len(self.scaler.mean)
         if rows.ndim != 2 or rows.shape[1] != n:
             raise InputError(
                 f"the rows have shape {rows.shape}, the model needs (rows, {n}); give the features "
                 "that it was trained with, in their order"
             )
-        x = self.scaler.apply(rows) if self.scaled else self.scaler.unscaled(rows)
-        return torch.tensor(x, device=self.device)
+        return self.model.logits(
+            self.scaler.apply(rows) if self.scaled else self.scaler.unscaled(rows)
+        )
 
 
-class SavedModels:
-    """The models of one training, that is, the dataset ``<paradigm>.<strategy>.models``.
-
-    What kind of network it is, and how deep each country's extension, is read off the arrays.
-    """
+class ModelBundle:
+    """The models of one training, that is, the dataset ``<paradigm>.<strategy>.models``."""
 
     def __init__(
         self,
-        models: Mapping[str, np.ndarray],
-        parameters: ParadigmParameters,
+        models: Arrays,
+        training: Training,
+        settings: TrainingSettings,
+        device: Device = "auto",
         data: FederationData | None = None,
     ) -> None:
         """Sort the arrays by seed and country.
 
         Args:
-            models: arrays by name, as :class:`ms_pfl.training.outcome.Outcome` says.
-            parameters: of the training; read are the network, the protocol and the device.
+            models: arrays by name.
+            training: that they are of.
+            settings: of all trainings; read are the learner's and the protocol's.
+            device: to compute on.
             data: the training's; needed with ``protocol.scaling: country`` alone, where a country's
                 rows are scaled by its own training rows, of which nothing is saved.
+
+        Raises:
+            InputError: they were saved by another version.
         """
-        self._parameters = parameters
+        self.training = training
+        self._settings = settings.of(*training)
         self._data = data
-        self._device = resolve_device(parameters.device)
+        found = int(models[FORMAT_NAME].item()) if FORMAT_NAME in models else 1
+        if found != FORMAT:
+            raise InputError(
+                f"the saved models of {training.name} have format {found}, and this version reads "
+                f"format {FORMAT}; {_AGAIN}"
+            )
+        self._learner = self._make_learner(device)
         self._stamp = models.get(STAMP)
         self._shared: dict[int, dict[str, np.ndarray]] = {}
         self._personal: dict[int, dict[str, dict[str, np.ndarray]]] = {}
         self._scalers: dict[int, dict[str, np.ndarray]] = {}
         for name, array in models.items():
-            if name == STAMP:
+            if name in (STAMP, FORMAT_NAME):
                 continue
             head, part, rest = name.split("/", 2)
             seed = int(head.removeprefix("seed="))
@@ -109,6 +160,39 @@ class SavedModels:
                 own = self._personal.setdefault(seed, {}).setdefault(country, {})
                 own[array_name] = array
 
+    @classmethod
+    def of(
+        cls,
+        models: Arrays | None,
+        training: Training,
+        settings: TrainingSettings,
+        data: FederationData,
+        device: Device = "auto",
+    ) -> ModelBundle:
+        """The models of a training on this data with these settings.
+
+        Models of other splits have seen rows that are test rows now.
+
+        Raises:
+            InputError: there are none, or they are of other data or settings.
+        """
+        if not models:
+            raise InputError(f"there are no models of {training.name}; {_AGAIN}")
+        bundle = cls(models, training, settings, device, data)
+        stamp = stamp_of(training, data, settings)
+        if bundle._stamp is None or not np.array_equal(bundle._stamp, stamp):
+            raise InputError(
+                f"the saved models of {training.name} were trained on other data or splits, or "
+                f"with other settings, than the present ones; {_AGAIN}"
+            )
+        return bundle
+
+    def _make_learner(self, device: Device) -> Learner:
+        if learner_of(self.training.strategy) == "logistic":
+            return LogisticLearner()
+        kind = method_class(self.training.paradigm).kind
+        return NetworkLearner(kind, self._settings.network, resolve_device(device))
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that were trained, sorted."""
@@ -118,6 +202,10 @@ class SavedModels:
         """Countries with arrays of their own in a seed, sorted; empty: one model for all."""
         return tuple(sorted(self._personal.get(seed, {})))
 
+    def starts(self) -> dict[int, Start]:
+        """Shared arrays and scaler by seed, to train on from."""
+        return {seed: Start(self._shared[seed], self._scaler(seed)) for seed in self.seeds}
+
     def model(self, seed: int, country: str) -> SavedModel:
         """The model that a country predicts with.
 
@@ -125,8 +213,8 @@ class SavedModels:
         name then matters for ``protocol.scaling: country`` alone.
 
         Raises:
-            InputError: the seed or the country was not trained, or the arrays do not fit the
-                network that the parameters describe.
+            InputError: the seed or the country was not trained, or the arrays do not fit the model
+                that the settings describe.
         """
         if seed not in self._scalers:
             trained = ", ".join(map(str, self.seeds)) or "none"
@@ -138,11 +226,10 @@ class SavedModels:
                 f"countries share, or one of: {', '.join(sorted(personal))}"
             )
         arrays = self._shared.get(seed, {}) | personal.get(country, {})
-        protocol = self._parameters.protocol
-        federated = Scaler(self._scalers[seed]["mean"], self._scalers[seed]["sd"])
-        scaler = self._own_scaler(seed, country) if protocol.scaling == "country" else federated
-        network = self._network(arrays, len(federated.mean)).to(self._device)
-        return SavedModel(network, scaler, protocol.scaling != "none", self._device)
+        scaling, federated = self._settings.protocol.scaling, self._scaler(seed)
+        scaler = self._own_scaler(seed, country) if scaling == "country" else federated
+        model = self._learner.open(arrays, len(federated.mean))
+        return SavedModel(model, scaler, scaling != "none")
 
     def predict(self, seed: int, country: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of label 1, as :meth:`SavedModel.predict` gives them.
@@ -151,22 +238,8 @@ class SavedModels:
         """
         return self.model(seed, country).predict(rows)
 
-    def check(
-        self, paradigm: str, strategy: str, data: FederationData, parameters: ParadigmParameters
-    ) -> None:
-        """See to it that these models come from a training on this data with these settings.
-
-        Models of other splits have seen rows that are test rows now.
-
-        Raises:
-            InputError: they do not.
-        """
-        stamp = stamp_of(paradigm, strategy, PARADIGMS[paradigm].sections, data, parameters)
-        if self._stamp is None or not np.array_equal(self._stamp, stamp):
-            raise InputError(
-                f"the saved models of {paradigm} ({strategy}) were trained on other data or "
-                f"splits, or with other settings, than the present ones; {_AGAIN}"
-            )
+    def _scaler(self, seed: int) -> Scaler:
+        return Scaler(self._scalers[seed]["mean"], self._scalers[seed]["sd"])
 
     def _own_scaler(self, seed: int, country: str) -> Scaler:
         if self._data is None or country not in self._data.countries:
@@ -176,20 +249,3 @@ class SavedModels:
             )
         train = self._data.countries[country].client_data(seed).train
         return Scaler.from_sums([ScalerSums.of(train.x)])
-
-    def _network(self, arrays: Mapping[str, np.ndarray], n_features: int) -> Network:
-        told = self._parameters.model
-        adaptive = any(name.startswith("combining.") for name in arrays)
-        kind: ModelKind = "adaptive" if adaptive else "mlp"
-        if adaptive:
-            depth = sum(name.startswith("extension.") for name in arrays) // 2  # weight and bias
-            tier = ExtensionTier(min_rows=0, layers=max(depth, 1))
-            told = told.model_copy(update={"extension_tiers": (tier,)})
-        network = build_model(kind, n_features, told, 0, 0)
-        needed = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        if {name: array.shape for name, array in arrays.items()} != needed:
-            raise InputError(
-                f"the saved models do not fit the network set in parameters model; {_AGAIN}"
-            )
-        set_arrays(network, arrays)
-        return network

@@ -40,9 +40,7 @@ class Outcome:
     country, n_train, n_validation, train_loss, validation_loss (mean log-loss a row, nats),
     validation_roc_auc (NaN where undefined), seconds, bytes_up, bytes_down, selected. Centralized
     training has the one country ``pooled``.
-    ``models``: arrays named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>``,
-    ``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``, and ``stamp`` (16 bytes, uint8): a digest
-    of the data, splits and settings that they were trained on and with.
+    ``models``: the arrays of a :class:`ms_pfl.training.bundle.ModelBundle`.
     """
 
     predictions: pd.DataFrame

@@ -94,6 +94,11 @@ class UnfinishedTraining:
             write_arrays(self._path(result.seed), *_arrays(result))
             self.checkpoints(result.seed).remove()
 
+    def remove(self) -> None:
+        """Remove all that is kept of the training: it begins anew."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def _path(self, seed: int) -> Path:
         assert self._folder is not None
         return self._folder / f"seed={seed}.finished.safetensors"
@@ -135,6 +140,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         "nodes": nodes,
         "countries": countries,
         "history": history,
+        "metrics": {country: dict(of) for country, of in result.metrics.items()},
     }
 
 
@@ -150,4 +156,5 @@ def _result(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> SeedResult:
         shared=part("shared"),
         personal={name: part(f"personal/{i}") for i, name in enumerate(told["countries"])},
         scaler=Scaler(**part("scaler")),
+        metrics=told["metrics"],
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from ms_pfl.training.parameters import ParadigmParameters
 
 from federation_examples import (
     PROTOCOL,
@@ -42,7 +43,6 @@ from ms_pfl.reporting.protocol import PUBLISHED, published_choices
 from ms_pfl.reporting.tables import notes
 from ms_pfl.training.assembly import stamp_of
 from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.parameters import ParadigmParameters
 from paradigm_examples import STRATEGIES, Study, parameters
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
+from ms_pfl.training.parameters import ParadigmParameters
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
@@ -18,7 +19,6 @@ from ms_pfl.hooks import FinishedRun
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
 from ms_pfl.training.outcome import Outcome, ProgressReport
-from ms_pfl.training.parameters import ParadigmParameters
 from ms_pfl.training.resume import UnfinishedTrainings, training_key
 from ms_pfl.training.train import train
 from paradigm_examples import Study, parameters

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import get_args
 
 import pytest
+from ms_pfl.training.parameters import ParadigmParameters
 from pydantic import BaseModel
 
 from federation_examples import STRATEGIES, tables
 from ms_pfl.errors import InputError
-from ms_pfl.training.parameters import ParadigmParameters
 from paradigm_examples import HISTORY, Study, parameters, same_models
 
 TRAINED = (

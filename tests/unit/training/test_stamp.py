@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ms_pfl.training.parameters import ParadigmParameters
 from safetensors.numpy import load_file, save_file
 
 from federation_examples import tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.parameters import ParadigmParameters
 from ms_pfl.training.train import train
 from paradigm_examples import Study, parameters
 

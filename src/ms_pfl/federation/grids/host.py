@@ -39,6 +39,8 @@ class Failure:
 Record: TypeAlias = ArrayRecord | MetricRecord | ConfigRecord
 States = dict[int, dict[str, Record]]
 """Records of the clients' states by node and name."""
+Changes = dict[int, dict[str, Record | None]]
+"""The same for those that have changed; None: the record was removed."""
 
 MakeApp = Callable[
     [Callable[[Context, int], ClientData], Callable[[Context, FitProgress], None]], ClientApp
@@ -50,7 +52,7 @@ class Answers:
     """Replies (or failures) by the index of their messages, and what they changed in the states."""
 
     replies: dict[int, Message | Failure]
-    changes: States
+    changes: Changes
 
 
 class ClientHost:
@@ -107,20 +109,25 @@ class ClientHost:
             except Exception:
                 answers.replies[index] = Failure(traceback.format_exc())
                 break
-            changed = {
+            changed: dict[str, Record | None] = {
                 name: record
                 for name, record in context.state.items()
                 if before.get(name) is not record
             }
+            changed |= dict.fromkeys(before.keys() - context.state.keys())
             if changed:
                 answers.changes.setdefault(node_id, {}).update(changed)
         return answers
 
-    def restore(self, run_id: int, states: States) -> None:
-        """Write records into the states of clients."""
+    def restore(self, run_id: int, states: Changes) -> None:
+        """Write records into the states of clients; None removes one."""
         for node_id, records in states.items():
+            state = self._contexts[run_id][node_id].state
             for name, record in records.items():
-                self._contexts[run_id][node_id].state[name] = record
+                if record is not None:
+                    state[name] = record
+                elif name in state:
+                    del state[name]
 
     def progress(self, run_id: int) -> dict[int, FitProgress]:
         """The latest of each fit of the run that has begun; safe to ask from another thread."""

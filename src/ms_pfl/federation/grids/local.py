@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import Message
-from ms_pfl.federation.grids.host import Answers, ClientHost, MakeApp, States
+from ms_pfl.federation.grids.host import Answers, Changes, ClientHost, MakeApp
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.partitions import FederationData
@@ -35,7 +35,7 @@ class LocalGrid(SimulationGrid):
     def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
         return self._host.handle(self._run_id, items)
 
-    def _restore(self, states: States) -> None:
+    def _restore(self, states: Changes) -> None:
         self._host.restore(self._run_id, states)
 
     def _tell(self) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
 
 from ms_pfl.federation.flower import ArrayRecord, Grid, Message, RecordDict, Run
+from ms_pfl.federation.progress import ProgressListener
+
+PrivateStates = Mapping[str, Mapping[str, ArrayRecord]]
+"""Records of the clients' private state by country and name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,14 +48,30 @@ class NamedGrid(Grid):
         """The country of a node, and its seed."""
         return str(self.nodes[node_id])
 
-    def personal(self) -> dict[str, ArrayRecord]:
-        """The personal arrays by country, where the grid can see them; else nothing."""
+    def __enter__(self) -> Self:
+        """The grid itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the run, where there is something to end."""
+
+    @contextmanager
+    def watched_by(self, listener: ProgressListener) -> Iterator[None]:
+        """Tell the listener how far fits are while messages are out, where the grid can see it."""
+        yield
+
+    def private(self) -> PrivateStates:
+        """The records of the clients' private state, where the grid can see them; else nothing."""
         return {}
 
-    def restore_personal(self, personal: Mapping[str, ArrayRecord]) -> None:
-        """Give the clients back what :meth:`personal` told."""
-        if personal:
-            raise ValueError("these clients keep their personal arrays themselves")
+    def restore_private(self, private: PrivateStates) -> None:
+        """Give the clients back what :meth:`private` told."""
+        if private:
+            raise ValueError("these clients keep their private state themselves")
+
+    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
+        """One record of arrays of every client's state, where the grid can see them."""
+        return {}
 
     def set_run(self, run: Run) -> None:
         """Flower's hook: the run that this grid serves."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from ms_pfl.errors import InputError
+from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ArrayRecord, Message, name_message, take_identity
-from ms_pfl.federation.grids.host import Answers, Failure, States
-from ms_pfl.federation.grids.named import NamedGrid, Node
+from ms_pfl.federation.grids.host import Answers, Changes, Failure, States
+from ms_pfl.federation.grids.named import NamedGrid, Node, PrivateStates
 from ms_pfl.federation.progress import ProgressListener
 from ms_pfl.federation.records import to_arrays
 
@@ -33,10 +34,6 @@ class SimulationGrid(NamedGrid):
         self._message_ids = itertools.count(1)
         self._listener: ProgressListener | None = None
         self._states: States = {}
-
-    def __enter__(self) -> SimulationGrid:
-        """The grid itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """End the run."""
@@ -89,9 +86,18 @@ class SimulationGrid(NamedGrid):
                     f"{reply.traceback}"
                 )
             ordered.append(reply)
-        for node_id, changed in answers.changes.items():
-            self._states.setdefault(node_id, {}).update(changed)
+        self._note(answers.changes)
         return ordered
+
+    def _note(self, changes: Changes) -> None:
+        """Take down what has changed in the clients' states."""
+        for node_id, records in changes.items():
+            states = self._states.setdefault(node_id, {})
+            for name, record in records.items():
+                if record is None:
+                    states.pop(name, None)
+                else:
+                    states[name] = record
 
     def states(self, record: str) -> dict[Node, ArrayRecord]:
         """One record of arrays of every client's state.
@@ -105,34 +111,38 @@ class SimulationGrid(NamedGrid):
                 raise ClientError(f"the client {name} holds no {record!r}: it was not prepared")
         return {node: self._states[node_id][record] for node_id, node in self.nodes.items()}
 
-    def personal(self) -> dict[str, ArrayRecord]:
-        """The personal arrays by country."""
-        return {node.country: record for node, record in self.states("personal").items()}
+    def private(self) -> dict[str, dict[str, ArrayRecord]]:
+        """The records of the clients' private state by country and name."""
+        self.states("scaler")  # a client that was not prepared has none yet
+        return {node.country: self._private_of(node_id) for node_id, node in self.nodes.items()}
 
-    def restore_personal(self, personal: Mapping[str, ArrayRecord]) -> None:
-        """Give the clients back what :meth:`personal` told; all nodes are of one seed."""
-        nodes = {node.country: node for node in self.nodes.values()}
-        self.import_state("personal", {nodes[name]: kept for name, kept in personal.items()})
+    def _private_of(self, node_id: int) -> dict[str, ArrayRecord]:
+        states = self._states.get(node_id, {})
+        return {name: record for name, record in states.items() if name.startswith(PRIVATE)}
+
+    def restore_private(self, private: PrivateStates) -> None:
+        """Give the clients back what :meth:`private` told; all nodes are of one seed."""
+        given: Changes = {
+            node_id: {
+                **dict.fromkeys(self._private_of(node_id)),
+                **private.get(node.country, {}),
+            }
+            for node_id, node in self.nodes.items()
+        }
+        self._restore(given)
+        self._note(given)
 
     def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
         """The same as arrays."""
         return {node: to_arrays(arrays) for node, arrays in self.states(record).items()}
-
-    def import_state(self, record: str, states: Mapping[Node, ArrayRecord]) -> None:
-        """Write one record of arrays into clients' states."""
-        ids = {node: node_id for node_id, node in self.nodes.items()}
-        given: States = {ids[node]: {record: arrays} for node, arrays in states.items()}
-        self._restore(given)
-        for node_id, records in given.items():
-            self._states.setdefault(node_id, {}).update(records)
 
     @abstractmethod
     def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
         """Have the messages answered."""
 
     @abstractmethod
-    def _restore(self, states: States) -> None:
-        """Write records into clients' states."""
+    def _restore(self, states: Changes) -> None:
+        """Write records into clients' states; None removes one."""
 
     @abstractmethod
     def close(self) -> None:

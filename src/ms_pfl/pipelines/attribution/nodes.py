@@ -6,34 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.federation.parameters import (
-    ProtocolParameters,
-    RoundsParameters,
-    StrategiesParameters,
-)
-from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.training.parameters import (
-    AttributionParameters,
-    CentralizedParameters,
-    FineTunedParameters,
-    LocalParameters,
-    ParadigmParameters,
-)
+from ms_pfl.learning.parameters import Device
+from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.training.settings import TrainingSettings
 
 
 def measure_importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
     attribution: AttributionParameters,
+    settings: TrainingSettings,
     device: Device,
-    model: ModelParameters,
-    training: TrainingParameters,
-    protocol: ProtocolParameters,
-    strategies: StrategiesParameters,
-    centralized: CentralizedParameters,
-    local: LocalParameters,
-    federated: RoundsParameters,
-    fine_tuned: FineTunedParameters,
     **models: dict[str, Any],
 ) -> pd.DataFrame:
     """Shuffle each group of features among the test episodes of each country.
@@ -43,16 +26,9 @@ def measure_importance(
             groups, else they are those of the registry cohort.
         splits: the splits table.
         attribution: permutations.
-        device: as in the training, like all that follows but the last.
-        model: the network.
-        training: of one client.
-        protocol: splits, scaling and so on.
-        strategies: of the federations.
-        centralized: of its paradigm, as the next three.
-        local: see above.
-        federated: see above.
-        fine_tuned: see above.
-        models: saved models by ``<paradigm>_<strategy>_models``.
+        settings: of the trainings.
+        device: to compute on.
+        models: saved models by paradigm and strategy, ``<paradigm>_<strategy>``.
 
     Returns:
         ``importance``: a row a model, seed, country, group and permutation.
@@ -60,24 +36,11 @@ def measure_importance(
     from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.studies.attribution.importance import importance
+    from ms_pfl.studies.attribution.models import asked
 
-    parameters = ParadigmParameters(
-        device=device,
-        model=model,
-        training=training,
-        protocol=protocol,
-        strategies=strategies,
-        centralized=centralized,
-        local=local,
-        federated=federated,
-        fine_tuned=fine_tuned,
-    )
-    by_key = {}
-    for name, arrays in models.items():
-        paradigm, strategy = name.removesuffix("_models").rsplit("_", 1)
-        by_key[paradigm, strategy] = arrays
     groups = feature_groups(feature_columns(episodes), episodes.attrs.get("vocabulary"))
-    return importance(episodes, splits, by_key, groups, parameters, attribution)
+    by_training = {training: models[training.argument] for training in asked()}
+    return importance(episodes, splits, by_training, groups, settings, attribution, device)
 
 
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ms_pfl.cohort.parameters import SplitFractions
-from ms_pfl.federation.parameters import (
-    CheckpointParameters,
-    ProtocolParameters,
-    RayParameters,
-    RoundsParameters,
-    StrategiesParameters,
-)
-from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.training.parameters import (
-    AuditParameters,
-    CentralizedParameters,
-    FineTunedParameters,
-    LocalParameters,
-    ParadigmParameters,
-)
-
-_log = logging.getLogger(__name__)
-_MODELS = (
-    ("federated", "fedavg"),
-    ("federated", "fedprox"),
-    ("fine_tuned", "fedavg"),
-    ("adaptive", "fedavg"),
-)
-# The models that a choice acts on, where that is not all.
-_ACTS_ON = {
-    "personal_arrays": (("adaptive", "fedavg"),),
-    "proximal_term": (("federated", "fedprox"),),
-    "fine_tuning_rows": (("fine_tuned", "fedavg"),),
-}
-SOUND: dict[str, object] = {
-    "split_unit": "patient",
-    "scaling": "federated",
-    "selection": "validation",
-    "personal_arrays": "kept",
-    "proximal_term": True,
-    "fine_tuning_rows": "same",
-}
-# The sound protocol, each published choice alone, and all of them.
-VARIANTS = ("sound", *SOUND, "together")
-
-
-def protocol_of(variant: str) -> ProtocolParameters:
-    """The protocol of a variant: sound but for the choice that it is named for."""
-    from ms_pfl.reporting.protocol import PUBLISHED
-
-    flipped = SOUND if variant == "together" else [] if variant == "sound" else [variant]
-    return ProtocolParameters.model_validate(SOUND | {name: PUBLISHED[name][0] for name in flipped})
+from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import Training, model_name
+from ms_pfl.studies.protocol_audit.parameters import AuditParameters
+from ms_pfl.studies.protocol_audit.variants import VARIANTS, protocol_of
+from ms_pfl.training.settings import TrainingSettings
 
 
 def trainer(variant: str) -> Callable[..., pd.DataFrame]:
@@ -66,64 +24,24 @@ def trainer(variant: str) -> Callable[..., pd.DataFrame]:
         unfinished: Any,
         seeds: Sequence[int],
         fractions: SplitFractions,
+        settings: TrainingSettings,
         device: Device,
         ray: RayParameters,
         checkpoints: CheckpointParameters,
-        model: ModelParameters,
-        training: TrainingParameters,
-        strategies: StrategiesParameters,
-        centralized: CentralizedParameters,
-        local: LocalParameters,
-        federated: RoundsParameters,
-        fine_tuned: FineTunedParameters,
     ) -> pd.DataFrame:
         """Train, with a line a model on the console; returns predictions, named by variant."""
         from ms_pfl.console import TrainingProgress
-        from ms_pfl.evaluation.names import model_name
         from ms_pfl.pipelines.preprocessing.nodes import split
         from ms_pfl.reporting.protocol import variant_name
-        from ms_pfl.training.train import train
+        from ms_pfl.studies.protocol_audit.train import train_variant
+        from ms_pfl.training.simulation import Compute
 
-        protocol = protocol_of(variant)
-        splits, _ = split(episodes, seeds, fractions, protocol)
-        parameters = ParadigmParameters(
-            device=device,
-            model=model,
-            training=training,
-            protocol=protocol,
-            strategies=strategies,
-            centralized=centralized,
-            local=local,
-            federated=federated,
-            fine_tuned=fine_tuned,
-        )
-        models: dict[str, Any] = {}
-        tables = []
-        wanted = _ACTS_ON.get(variant, _MODELS)
-        for paradigm, strategy in _MODELS:
-            start = (paradigm, strategy) == ("federated", "fedavg")
-            if not ((paradigm, strategy) in wanted or (start and variant == "fine_tuning_rows")):
-                continue
-            title = f"{variant_name(variant)}: {model_name(paradigm, strategy)}"
-            with TrainingProgress(title) as progress:
-                outcome = train(
-                    paradigm,
-                    strategy,
-                    episodes,
-                    splits,
-                    None,
-                    parameters,
-                    ray,
-                    models.get(strategy),
-                    progress,
-                    unfinished,
-                    checkpoints.every_rounds,
-                )
-            if start:
-                models[strategy] = outcome.models
-            if (paradigm, strategy) in wanted:
-                tables.append(outcome.predictions)
-        return pd.concat(tables, ignore_index=True).assign(variant=variant)
+        def follow(training: Training) -> TrainingProgress:
+            return TrainingProgress(f"{variant_name(variant)}: {model_name(*training)}")
+
+        splits, _ = split(episodes, seeds, fractions, protocol_of(variant))
+        compute = Compute(ray, device, unfinished, checkpoints.every_rounds)
+        return train_variant(variant, episodes, splits, settings, compute, follow)
 
     train_variant.__name__ = f"train_{variant}"
     return train_variant

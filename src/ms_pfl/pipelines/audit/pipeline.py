@@ -9,27 +9,19 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.pipelines.audit.nodes import VARIANTS, measure, show, trainer
-
-_PARAMETERS = (
-    "device",
-    "ray",
-    "checkpoints",
-    "model",
-    "training",
-    "strategies",
-    "centralized",
-    "local",
-    "federated",
-    "fine_tuned",
-)
+from ms_pfl.pipelines.audit.nodes import measure, show, trainer
+from ms_pfl.pipelines.training.pipeline import COMPUTE
+from ms_pfl.studies.protocol_audit.variants import VARIANTS
 
 
 def create_pipeline() -> Pipeline:
     """``episodes`` -> ``audit``, ``audit_table``, ``audit_page``, ``figure_audit``."""
     inputs = {"episodes": "episodes", "unfinished": "unfinished"}
-    settings = {name: f"params:{name}" for name in _PARAMETERS}
-    settings |= {"seeds": "params:seeds", "fractions": "params:splits"}
+    settings = COMPUTE | {
+        "settings": "params:training",
+        "seeds": "params:seeds",
+        "fractions": "params:splits",
+    }
     trainings = Pipeline(
         [
             Node(

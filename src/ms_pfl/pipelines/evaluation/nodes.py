@@ -7,9 +7,6 @@ import pandas as pd
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
 
-#: Subgroups are scored for one federated strategy: five would be five times the same picture.
-SUBGROUP_STRATEGIES = ("pooled", "none", "fedavg")
-
 
 def recalibrate_federated(**predictions: pd.DataFrame) -> pd.DataFrame:
     """Correct the federated risks country by country, on validation predictions.
@@ -79,12 +76,18 @@ def compare_subgroups(
     comparison: ComparisonParameters,
     protocol: ProtocolParameters,
 ) -> pd.DataFrame:
-    """Score centralized, local and the FedAvg models by sex, age band, course and treatment."""
+    """Score each paradigm's first strategy by sex, age band, course and treatment.
+
+    Five strategies would be five times the same picture.
+    """
     from ms_pfl.cohort.subgroups import assign_subgroups
     from ms_pfl.evaluation.subgroups import score_subgroups
+    from ms_pfl.paradigms import PARADIGMS
 
+    first = {(row.name, row.strategies[0]) for row in PARADIGMS.values()}
+    models = pd.MultiIndex.from_frame(test[["paradigm", "strategy"]])
     return score_subgroups(
-        test[test["strategy"].isin(SUBGROUP_STRATEGIES)],
+        test[models.isin(first)],
         assign_subgroups(episodes),
         comparison.replicates,
         comparison.seed,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import Family, paradigms_with, trainings
 from ms_pfl.pipelines.evaluation.nodes import (
     compare_models,
     compare_subgroups,
@@ -25,23 +26,27 @@ from ms_pfl.pipelines.evaluation.nodes import (
 from ms_pfl.pipelines.training.pipeline import outputs_of
 
 
-def create_pipeline() -> Pipeline:
-    """From ``*.predictions`` and ``episodes`` to the tables that the report is made from."""
-    predictions = outputs_of("predictions")
-    federated = {name: data for name, data in predictions.items() if data.startswith("federated.")}
-    settings = ["params:comparison", "params:protocol"]
+def create_pipeline(*families: Family) -> Pipeline:
+    """From ``*.predictions`` and ``episodes`` to the tables that the report is made from.
+
+    Args:
+        families: of the trainings that are compared.
+    """
+    predictions = outputs_of("predictions", trainings(*families))
+    recalibrated = trainings(*families, paradigm=paradigms_with("global")[0].name)
+    settings = ["params:comparison", "params:training.protocol"]
     return Pipeline(
         [
             Node(
                 func=recalibrate_federated,
-                inputs=federated,
+                inputs=outputs_of("predictions", recalibrated),
                 outputs="recalibrated",
                 name="recalibrate_federated",
             ),
             Node(
                 func=score_predictions,
                 inputs={
-                    "protocol": "params:protocol",
+                    "protocol": "params:training.protocol",
                     "recalibrated": "recalibrated",
                     **predictions,
                 },

@@ -8,21 +8,10 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.evaluation.parameters import ComparisonParameters
-from ms_pfl.federation.parameters import (
-    CheckpointParameters,
-    ProtocolParameters,
-    RayParameters,
-    RoundsParameters,
-    StrategiesParameters,
-)
-from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
-from ms_pfl.training.parameters import (
-    CentralizedParameters,
-    FineTunedParameters,
-    LocalParameters,
-    NewCountryParameters,
-    ParadigmParameters,
-)
+from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.training.settings import TrainingSettings
 
 _log = logging.getLogger(__name__)
 
@@ -32,17 +21,10 @@ def leave_countries_out(
     splits: pd.DataFrame,
     unfinished: Any,
     new_country: NewCountryParameters,
+    settings: TrainingSettings,
     device: Device,
     ray: RayParameters,
     checkpoints: CheckpointParameters,
-    model: ModelParameters,
-    training: TrainingParameters,
-    protocol: ProtocolParameters,
-    strategies: StrategiesParameters,
-    centralized: CentralizedParameters,
-    local: LocalParameters,
-    federated: RoundsParameters,
-    fine_tuned: FineTunedParameters,
     **federated_models: dict[str, Any],
 ) -> pd.DataFrame:
     """Train without each country in turn, with progress on the console.
@@ -50,31 +32,19 @@ def leave_countries_out(
     ``federated_models``: those of the run in which all took part, by ``federated_<strategy>``.
     """
     from ms_pfl.console import TrainingProgress
-    from ms_pfl.evaluation.names import model_name
+    from ms_pfl.paradigms import model_name
     from ms_pfl.studies.unseen_site.train import leave_one_out
+    from ms_pfl.training.simulation import Compute
 
-    parameters = ParadigmParameters(
-        device=device,
-        model=model,
-        training=training,
-        protocol=protocol,
-        strategies=strategies,
-        centralized=centralized,
-        local=local,
-        federated=federated,
-        fine_tuned=fine_tuned,
-    )
     title = model_name("federated", new_country.strategy)
     return leave_one_out(
         episodes,
         splits,
-        parameters,
+        settings,
         new_country,
-        ray,
+        Compute(ray, device, unfinished, checkpoints.every_rounds),
         federated_models[f"federated_{new_country.strategy}"],
         lambda country: TrainingProgress(f"Without {country}: {title}"),
-        unfinished,
-        checkpoints.every_rounds,
     )
 
 

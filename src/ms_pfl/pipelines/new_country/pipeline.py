@@ -12,40 +12,27 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipelines.new_country.nodes import (
     leave_countries_out,
     measure_new_countries,
     show_new_countries,
 )
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
-from ms_pfl.pipelines.training.pipeline import STRATEGIES
-
-_PARAMETERS = (
-    "new_country",
-    "device",
-    "ray",
-    "checkpoints",
-    "model",
-    "training",
-    "protocol",
-    "strategies",
-    "centralized",
-    "local",
-    "federated",
-    "fine_tuned",
-)
+from ms_pfl.pipelines.training.pipeline import COMPUTE, outputs_of
 
 
 def create_pipeline() -> Pipeline:
     """From what a run of ``pfl`` left to a report with the section on countries left out."""
     tables = ["new_country_estimates", "new_country_differences"]
-    return create_report_pipeline(*tables) + Pipeline(
+    return create_report_pipeline(trainings("study"), *tables) + Pipeline(
         [
             Node(
                 func=leave_countries_out,
                 inputs={name: name for name in ("episodes", "splits", "unfinished")}
-                | {name: f"params:{name}" for name in _PARAMETERS}
-                | {f"federated_{name}": f"federated.{name}.models" for name in STRATEGIES},
+                | {"new_country": "params:new_country", "settings": "params:training"}
+                | COMPUTE
+                | outputs_of("models", trainings("study", paradigm="federated")),
                 outputs="new_country_predictions",
                 name="leave_countries_out",
             ),

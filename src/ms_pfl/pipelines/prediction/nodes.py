@@ -9,21 +9,11 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.federation.parameters import (
-    ProtocolParameters,
-    RoundsParameters,
-    StrategiesParameters,
-)
-from ms_pfl.learning.parameters import Device, ModelParameters, TrainingParameters
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.training.parameters import (
-    CentralizedParameters,
-    FineTunedParameters,
-    LocalParameters,
-    ParadigmParameters,
-)
+from ms_pfl.training.settings import TrainingSettings
 
+_KINDS = ("models", "predictions")
 _log = logging.getLogger(__name__)
 
 
@@ -32,15 +22,7 @@ def make_predictor(
     splits: pd.DataFrame,
     prediction: PredictionParameters,
     cohort: CohortParameters,
-    device: Device,
-    model: ModelParameters,
-    training: TrainingParameters,
-    protocol: ProtocolParameters,
-    strategies: StrategiesParameters,
-    centralized: CentralizedParameters,
-    local: LocalParameters,
-    federated: RoundsParameters,
-    fine_tuned: FineTunedParameters,
+    settings: TrainingSettings,
     **trained: Any,
 ) -> Any:
     """Put the models that ``prediction`` names together with what they need.
@@ -50,43 +32,35 @@ def make_predictor(
         splits: the splits table.
         prediction: paradigm and strategy.
         cohort: how features are built.
-        device: as in the training, like all that follows but the last.
-        model: the network.
-        training: of one client.
-        protocol: splits, scaling and so on.
-        strategies: of the federations.
-        centralized: of its paradigm, as the next three.
-        local: see above.
-        federated: see above.
-        fine_tuned: see above.
+        settings: of the trainings.
         trained: ``<paradigm>_<strategy>_models`` and ``<paradigm>_<strategy>_predictions``.
 
     Returns:
         A :class:`ms_pfl.prediction.making.Made`; without a predictor where the protocol scales by
         country, which needs the country's training rows.
+
+    Raises:
+        InputError: the training that ``prediction`` names is not among those of this run.
     """
+    from ms_pfl.errors import InputError
     from ms_pfl.prediction import making
 
-    if protocol.scaling == "country":
-        _log.warning("protocol.scaling: country leaves no predictor: it would need training rows")
+    if settings.protocol.scaling == "country":
+        _log.warning(
+            "training.protocol.scaling: country leaves no predictor: it would need training rows"
+        )
         return making.Made(None)
-    parameters = ParadigmParameters(
-        device=device,
-        model=model,
-        training=training,
-        protocol=protocol,
-        strategies=strategies,
-        centralized=centralized,
-        local=local,
-        federated=federated,
-        fine_tuned=fine_tuned,
-    )
-    personal, shared = (
-        tuple(trained[f"{'_'.join(name)}_{kind}"] for kind in ("models", "predictions"))
-        for name in (prediction.personal, prediction.shared)
-    )
+    parts = []
+    for training in (prediction.personal, prediction.shared):
+        if f"{training.argument}_models" not in trained:
+            raise InputError(
+                f"Parameter 'prediction': {training.name} is not trained in this run; run "
+                "`kedro run --pipeline=further_methods`, or name a training of the study"
+            )
+        parts.append(tuple(trained[f"{training.argument}_{kind}"] for kind in _KINDS))
+    personal, shared = parts
     return making.Made(
-        making.make_predictor(episodes, splits, personal, shared, prediction, parameters, cohort)
+        making.make_predictor(episodes, splits, personal, shared, prediction, settings, cohort)
     )
 
 

@@ -13,37 +13,29 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import Family
 from ms_pfl.pipelines.prediction.nodes import make_predictor, predict_new_patients
 from ms_pfl.pipelines.training.pipeline import outputs_of
-
-_PARAMETERS = (
-    "prediction",
-    "cohort",
-    "device",
-    "model",
-    "training",
-    "protocol",
-    "strategies",
-    "centralized",
-    "local",
-    "federated",
-    "fine_tuned",
-)
+from ms_pfl.prediction.parameters import may_be_asked
 
 
-def create_predictor_pipeline() -> Pipeline:
-    """The trained models -> ``predictor``."""
+def create_predictor_pipeline(*families: Family) -> Pipeline:
+    """The trained models -> ``predictor``.
+
+    Args:
+        families: of the trainings that it may be made of.
+    """
     return Pipeline(
         [
             Node(
                 func=make_predictor,
                 inputs={"episodes": "episodes", "splits": "splits"}
-                | {name: f"params:{name}" for name in _PARAMETERS}
+                | {name: f"params:{name}" for name in ("prediction", "cohort")}
+                | {"settings": "params:training"}
                 | {
                     f"{name}_{kind}": dataset
                     for kind in ("models", "predictions")
-                    for name, dataset in outputs_of(kind).items()
-                    if not name.startswith("centralized")
+                    for name, dataset in outputs_of(kind, may_be_asked(*families)).items()
                 },
                 outputs="predictor",
                 name="make_predictor",

@@ -59,7 +59,7 @@ def create_partition_pipeline() -> Pipeline:
         [
             Node(
                 func=split,
-                inputs=["episodes", "params:seeds", "params:splits", "params:protocol"],
+                inputs=["episodes", "params:seeds", "params:splits", "params:training.protocol"],
                 outputs=["splits", "split_counts"],
                 name="split_patients",
             ),

@@ -10,6 +10,7 @@ import pandas as pd
 import ms_pfl
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
+from ms_pfl.paradigms import Training
 
 
 def make_tables(
@@ -155,8 +156,8 @@ def collect_for_mlflow(
         trained: ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
     """
     from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
-    from ms_pfl.pipelines.training.pipeline import PARADIGMS
     from ms_pfl.reporting.markdown import markdown_text, to_markdown
     from ms_pfl.tracking.data import describe_data
     from ms_pfl.tracking.models import example_rows
@@ -168,12 +169,14 @@ def collect_for_mlflow(
         [markdown_text(line) for line in lines] for lines in (findings["headline"], notes)
     )
     tables = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
-    fits = [(p, s) for p, strategies in PARADIGMS.items() for s in strategies]
+    fits = [training for training in trainings() if f"{training.argument}_models" in trained]
     source = cohort["source"]["description"]
     example = example_rows(episodes, features)
     return {
         "metrics": metrics,
-        "history": pd.concat([trained[f"{p}_{s}_history"] for p, s in fits], ignore_index=True),
+        "history": pd.concat(
+            [trained[f"{training.argument}_history"] for training in fits], ignore_index=True
+        ),
         "tables": {
             "table1": table1,
             "roc_auc_by_country": by_country,
@@ -187,9 +190,10 @@ def collect_for_mlflow(
         "data": describe_data(episodes, splits, source),
         # a model that is scaled by its country's training rows cannot be kept without them
         "models": []
-        if told["protocol"]["scaling"] == "country"
+        if told["training"]["protocol"]["scaling"] == "country"
         else [
-            _model_to_log(p, s, seed, trained[f"{p}_{s}_models"], features, told) for p, s in fits
+            _model_to_log(training, seed, trained[f"{training.argument}_models"], features, told)
+            for training in fits
         ],
         "example": example,
         "predictor": predictor_to_log(predictor, example),
@@ -204,7 +208,7 @@ def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
         return None
     return FolderToLog(
         "Predictor for new patients",
-        Path(ms_pfl.__path__[0]) / "served_predictor.py",
+        Path(ms_pfl.__path__[0]) / "tracking" / "served_predictor.py",
         "predictor",
         folder,
         example,
@@ -213,29 +217,27 @@ def predictor_to_log(folder: Path, example: pd.DataFrame) -> Any:
 
 
 def _model_to_log(
-    paradigm: str,
-    strategy: str,
+    training: Training,
     seed: int,
     arrays: dict[str, Any],
     features: list[str],
     configuration: dict[str, Any],
 ) -> Any:
     from ms_pfl.tracking.models import ModelToLog
-    from ms_pfl.training.parameters import ParadigmParameters
-
-    told = {name: configuration[name] for name in ParadigmParameters.model_fields}
-    # wherever it is loaded
-    parameters = ParadigmParameters.model_validate(told | {"device": "auto"})
 
     return ModelToLog(
-        paradigm,
-        strategy,
+        *training,
         seed,
-        Path(ms_pfl.__path__[0]) / "served_model.py",
-        {name: array for name, array in arrays.items() if name.startswith(f"seed={seed}/")},
+        Path(ms_pfl.__path__[0]) / "tracking" / "served_model.py",
+        {
+            name: array
+            for name, array in arrays.items()
+            if not name.startswith("seed=") or name.startswith(f"seed={seed}/")
+        },
         {
             "seed": seed,
             "features": features,
-            "parameters": parameters.model_dump(mode="json"),
+            "training": list(training),
+            "settings": configuration["training"],
         },
     )

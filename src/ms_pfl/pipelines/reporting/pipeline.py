@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import Family, Training, trainings
 from ms_pfl.pipelines.reporting.nodes import (
     FIGURES,
     collect_for_mlflow,
@@ -30,10 +33,15 @@ _FINDINGS = (
 )
 
 
-def create_pipeline() -> Pipeline:
-    """What the evaluation found, and ``*.history``, -> what a person reads."""
-    histories = outputs_of("history")
-    return create_report_pipeline() + Pipeline(
+def create_pipeline(*families: Family) -> Pipeline:
+    """What the evaluation found, and ``*.history``, -> what a person reads.
+
+    Args:
+        families: of the trainings that are shown.
+    """
+    trained = trainings(*families)
+    histories = outputs_of("history", trained)
+    return create_report_pipeline(trained) + Pipeline(
         [
             Node(
                 func=make_tables,
@@ -44,7 +52,7 @@ def create_pipeline() -> Pipeline:
                     "differences",
                     "cohort_description",
                     "split_counts",
-                    "params:protocol",
+                    "params:training.protocol",
                     "params:comparison",
                 ],
                 outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
@@ -74,7 +82,7 @@ def create_pipeline() -> Pipeline:
                     **{
                         f"{name}_{kind}": dataset
                         for kind in ("history", "models")
-                        for name, dataset in outputs_of(kind).items()
+                        for name, dataset in outputs_of(kind, trained).items()
                     },
                 },
                 outputs="mlflow_run",
@@ -86,10 +94,10 @@ def create_pipeline() -> Pipeline:
 
 def create_recording_pipeline() -> Pipeline:
     """What a finished run has left in ``data/`` -> a run in MLflow."""
-    return create_pipeline().only_nodes("gather_findings", "log_to_mlflow")
+    return create_pipeline("study").only_nodes("gather_findings", "log_to_mlflow")
 
 
-def create_report_pipeline(*further: str) -> Pipeline:
+def create_report_pipeline(trained: Iterable[Training], *further: str) -> Pipeline:
     """What the evaluation found -> ``report.html``; ``further``: datasets of further sections."""
     return Pipeline(
         [
@@ -108,7 +116,7 @@ def create_report_pipeline(*further: str) -> Pipeline:
                     "episodes": "episodes",
                     "configuration": "parameters",
                     **{name: name for name in further},
-                    **outputs_of("history"),
+                    **outputs_of("history", trained),
                 },
                 outputs="report",
                 name="write_report",

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.names import model_name, models_in_order
+from ms_pfl.paradigms import model_name, models_in_order
 
 #: The model that personal ones are compared with.
 GLOBAL = "federated"

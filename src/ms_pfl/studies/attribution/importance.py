@@ -15,12 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.partitions import FederationData, federation_data, redrawn
+from ms_pfl.federation.partitions import federation_data
+from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import log_loss_sum
 from ms_pfl.learning.seeds import derive_seed
-from ms_pfl.training.bundle import SavedModel, SavedModels
-from ms_pfl.training.parameters import AttributionParameters, ParadigmParameters
-from ms_pfl.training.train import PARADIGMS
+from ms_pfl.paradigms import Training
+from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.training.bundle import ModelBundle, SavedModel
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import rows_of
 
 IMPORTANCE_COLUMNS = (
     "paradigm",
@@ -32,16 +35,16 @@ IMPORTANCE_COLUMNS = (
     "increase",
     "n_episodes",
 )
-ModelKey = tuple[str, str]
 
 
 def importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
-    models: Mapping[ModelKey, Mapping[str, np.ndarray]],
+    models: Mapping[Training, Mapping[str, np.ndarray]],
     groups: Mapping[str, Sequence[str]],
-    parameters: ParadigmParameters,
+    settings: TrainingSettings,
     attribution: AttributionParameters,
+    device: Device = "auto",
 ) -> pd.DataFrame:
     """How much the log-loss on test episodes rises when a group of features is shuffled.
 
@@ -54,10 +57,11 @@ def importance(
     Args:
         episodes: the episodes table.
         splits: the splits table, once a seed.
-        models: the ``models`` of each training by (paradigm, strategy).
+        models: the ``models`` of each training.
         groups: feature columns by the group's name; each feature in one group.
-        parameters: of the trainings.
+        settings: of the trainings.
         attribution: number of permutations, and their seed.
+        device: to compute on.
 
     Returns:
         One row a model, seed, country, group and permutation: paradigm, strategy, seed, country,
@@ -73,7 +77,9 @@ def importance(
     data = federation_data(episodes, splits)
     columns = _columns(groups, data.features)
     saved = {
-        key: _opened(arrays, key, episodes, splits, data, parameters)
+        key: ModelBundle.of(
+            arrays, key, settings, rows_of(key, data, episodes, splits, settings), device
+        )
         for key, arrays in models.items()
     }
     records: list[tuple[object, ...]] = []
@@ -120,24 +126,6 @@ def _columns(
     }
 
 
-def _opened(
-    arrays: Mapping[str, np.ndarray],
-    key: ModelKey,
-    episodes: pd.DataFrame,
-    splits: pd.DataFrame,
-    data: FederationData,
-    parameters: ParadigmParameters,
-) -> SavedModels:
-    """The models of one training, which is checked to be of this data."""
-    trained_on = data
-    if PARADIGMS[key[0]].from_federated and parameters.protocol.fine_tuning_rows == "redrawn":
-        # its rows to train on are others; it is asked about the same test rows as all models
-        trained_on = federation_data(episodes, redrawn(splits))
-    saved = SavedModels(arrays, parameters, trained_on)
-    saved.check(*key, trained_on, parameters)
-    return saved
-
-
 def _permutations(
     n: int, groups: Sequence[str], where: tuple[int, str], attribution: AttributionParameters
 ) -> dict[str, list[NDArray[np.intp]]]:
@@ -174,7 +162,7 @@ def _rise(
 
 
 def _records(
-    key: ModelKey,
+    key: Training,
     seed: int,
     country: str,
     groups: Mapping[str, object],

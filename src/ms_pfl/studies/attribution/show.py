@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import model_name, models_in_order
 from ms_pfl.names import listed
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, short_name, styled
+from ms_pfl.paradigms import color_of, model_name, models_in_order
+from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.studies.attribution.compare import (
     GLOBAL,
     SMALLEST,
@@ -94,7 +94,7 @@ def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> No
     for i, (paradigm, strategy) in enumerate(models):
         own = _of(together, paradigm, strategy).set_index("group").loc[groups]
         rows = np.arange(len(groups)) + 0.22 * (i - (len(models) - 1) / 2)
-        color = PARADIGM_COLORS.get(paradigm, "#808080")
+        color = color_of(paradigm)
         axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.2)
         name = model_name(paradigm, strategy)
         axes.plot(own["increase"], rows, "o", color=color, markersize=4, label=name)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.checks import FIT
-from ms_pfl.evaluation.names import models_in_order
 from ms_pfl.evaluation.replicates import FitReplicates, HeldOutRows, intervals, replicate_fit
+from ms_pfl.paradigms import models_in_order
 
 SOUND = "sound"
 SCOPES = ("pooled", "macro")

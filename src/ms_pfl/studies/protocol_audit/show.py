@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.names import SCOPES, model_name, models_in_order
+from ms_pfl.evaluation.names import SCOPES
+from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.reporting.figures import INK, styled
 from ms_pfl.reporting.markdown import markdown_text, to_markdown
 from ms_pfl.reporting.protocol import variant_name

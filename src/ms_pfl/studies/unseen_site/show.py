@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ms_pfl.reporting.figures import INK, PARADIGM_COLORS, styled
+from ms_pfl.paradigms import color_of
+from ms_pfl.reporting.figures import INK, styled
 from ms_pfl.reporting.headline import signed
 from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
 
@@ -23,9 +24,9 @@ KIND_NAMES = {
     "took_part": "Federated, had it taken part",
 }
 _COLORS = {
-    "global": PARADIGM_COLORS["federated"],
-    "personal": PARADIGM_COLORS["fine_tuned"],
-    "local": PARADIGM_COLORS["local"],
+    "global": color_of("federated"),
+    "personal": color_of("fine_tuned"),
+    "local": color_of("local"),
     "took_part": INK,
 }
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}

@@ -1,38 +1,35 @@
 """A country that never took part: what the others' model does there, and what its patients add.
 
 One country after the other is left out. The others federate as ever; the scaler knows the others
-alone. Then the country arrives with some of its training patients: the others' model is trained on
-with them (personal), and a model is trained on them from scratch (local).
+alone. Then the country arrives with some of its training patients, as the one client of a grid: the
+others' model is trained on with them (personal), and a model is trained on them from scratch
+(local).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.client_app import initial_seed
-from ms_pfl.federation.parameters import ProtocolParameters, RayParameters
+from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
-from ms_pfl.learning.networks import Network, build_model
-from ms_pfl.learning.parameters import TrainingParameters
-from ms_pfl.learning.scoring import Rows
 from ms_pfl.learning.seeds import derive_seed
-from ms_pfl.learning.training import fit
 from ms_pfl.names import listed, near_names
-from ms_pfl.training.bundle import SavedModel, SavedModels
+from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.outcome import ProgressReport
-from ms_pfl.training.parameters import NewCountryParameters, ParadigmParameters
-from ms_pfl.training.programs.alone import FitPlan
-from ms_pfl.training.programs.fine_tuned import plan_of as plan_to_fine_tune
-from ms_pfl.training.programs.fine_tuned import training_of
-from ms_pfl.training.programs.local import plan_of as plan_to_train_alone
-from ms_pfl.training.resume import UnfinishedTrainings
+from ms_pfl.training.resume import UnfinishedTraining
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Compute, train_tables
+from ms_pfl.training.task import Sites, Start
 from ms_pfl.training.train import train
 
 ALL = "all"
@@ -49,6 +46,8 @@ COLUMNS = (
     "label",
     "probability",
 )
+_GLOBAL = "federated"
+_TEST = SPLITS.index("test")
 _SOUND = {"split_unit": "patient", "scaling": "federated", "selection": "validation"}
 Follow = Callable[[str], Callable[[ProgressReport], None]]
 
@@ -56,28 +55,24 @@ Follow = Callable[[str], Callable[[ProgressReport], None]]
 def leave_one_out(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
-    parameters: ParadigmParameters,
+    settings: TrainingSettings,
     new_country: NewCountryParameters,
-    grid_parameters: RayParameters,
+    compute: Compute,
     with_all: Mapping[str, np.ndarray],
     follow: Follow,
-    unfinished: UnfinishedTrainings | None = None,
-    every_rounds: int = 1,
 ) -> pd.DataFrame:
     """Leave each country out in turn, and predict its test episodes with what it could have.
 
     Args:
         episodes: the episodes table.
         splits: the splits table, by patient.
-        parameters: of the trainings; the personal model is trained as ``fine_tuned`` says, the
+        settings: of the trainings; the personal model is trained as ``fine_tuned`` says, the
             local one as ``local``, both scaled by the others' scaler.
         new_country: strategy, countries to leave out, and sizes.
-        grid_parameters: where the federations' clients run.
+        compute: where and how the federations' clients run.
         with_all: the models of the federation of the same strategy in which all took part, which
             this is compared with; seen to be of the same data, splits and settings.
         follow: from a country to what is told of the federation without it.
-        unfinished: as for :func:`ms_pfl.training.train.train`, like the next.
-        every_rounds: see there.
 
     Returns:
         A row a test episode, seed and model: kind (``took_part``: the model of all; ``global``: the
@@ -91,39 +86,37 @@ def leave_one_out(
             models of other data or settings; a protocol with which nobody is held out, or with
             which a model knows no unseen country.
     """
-    _check(parameters.protocol)
+    _check(settings.protocol)
+    training = Training(_GLOBAL, new_country.strategy)
     countries = countries_to_leave_out(splits, new_country.countries)
     everybody = federation_data(episodes, splits)
-    took_part = SavedModels(with_all, parameters)
-    took_part.check("federated", new_country.strategy, everybody, parameters)
+    took_part = ModelBundle.of(with_all, training, settings, everybody, compute.device)
     parts = []
     for country in countries:
-        outcome = train(
-            "federated",
-            new_country.strategy,
+        outcome = train_tables(
+            training,
             episodes[episodes["country"] != country],
             splits[splits["country"] != country],
-            None,
-            parameters,
-            grid_parameters,
-            None,
+            settings,
+            compute,
             follow(country),
-            unfinished,
-            every_rounds,
         )
         own = episodes["country"] == country
         data = federation_data(episodes[own], splits[splits["country"] == country])
-        saved = SavedModels(outcome.models, parameters)
+        without = ModelBundle(outcome.models, training, settings, compute.device)
+        starts = without.starts()
         for seed in data.seeds:
-            start = saved.model(seed, country)
-            parts += _predictions(
-                data, country, seed, _Arrival(), {"took_part": took_part.model(seed, country)}
-            )
+            rows = data.rows(country)
+            x = rows.x[rows.splits[seed] == _TEST]
             for arrival in _arrivals(data, country, seed, new_country.sizes):
-                models = {"global": start}
                 if arrival.n_patients:
-                    models = _fits(data, country, seed, start, arrival, parameters)
-                parts += _predictions(data, country, seed, arrival, models)
+                    found = _fits(data, country, seed, starts[seed], arrival, settings, compute)
+                else:
+                    found = {
+                        "took_part": took_part.predict(seed, country, x),
+                        "global": without.predict(seed, country, x),
+                    }
+                parts += _predictions(data, country, seed, arrival, found)
     table = pd.concat(parts, ignore_index=True).assign(strategy=new_country.strategy)
     return table.astype({"strategy": "str"})[list(COLUMNS)]
 
@@ -208,45 +201,35 @@ def _fits(
     data: FederationData,
     country: str,
     seed: int,
-    start: SavedModel,
+    start: Start,
     arrival: _Arrival,
-    parameters: ParadigmParameters,
-) -> dict[str, SavedModel]:
-    """The models of a country's own patients: trained on from the others', and from scratch."""
-    rows, n_features = data.rows(country), len(data.features)
-    # as the ClientApp has them before the first message
-    blank, further = (
-        build_model("mlp", n_features, parameters.model, 0, own).to(start.device)
-        for own in (initial_seed(seed), 0)
-    )
-    further.load_state_dict(start.network.state_dict())
-    fits: Mapping[str, tuple[Network, FitPlan, TrainingParameters]] = {
-        "personal": (further, plan_to_fine_tune(parameters), training_of(parameters)),
-        "local": (blank, plan_to_train_alone(parameters), parameters.training),
-    }
-    to_train, to_select = (
-        Rows(
-            torch.tensor(start.scaler.apply(rows.x[index]), device=start.device),
-            torch.tensor(rows.y[index], device=start.device),
+    settings: TrainingSettings,
+    compute: Compute,
+) -> dict[str, NDArray[np.float64]]:
+    """What models of a country's own patients say of its test rows, by kind.
+
+    They are trained on from the others' model, and from scratch, by the ClientApp of all trainings.
+    """
+    rows = data.rows(country)
+    codes = np.full(len(rows.y), -1, dtype=np.int8)  # of no split
+    codes[arrival.train], codes[arrival.validation] = 0, 1
+    codes[rows.splits[seed] == _TEST] = _TEST
+    arrived = replace(data, countries={country: replace(rows, splits={seed: codes})})
+    found = {}
+    for kind, paradigm in (("personal", "fine_tuned"), ("local", "local")):
+        (result,) = train(
+            Training(paradigm, PARADIGMS[paradigm].strategies[0]),
+            Sites((country,), len(data.features)),
+            settings,
+            (seed,),
+            device=compute.device,
+            open_grid=lambda names, seeds: LocalGrid(arrived, [Node(country, seed)]),
+            store=UnfinishedTraining(None),
+            report=lambda _: None,
+            starts={seed: start},
         )
-        for index in (arrival.train, arrival.validation)
-    )
-    for network, plan, training in fits.values():
-        fit(
-            network,
-            to_train,
-            to_select,
-            training,
-            epochs=plan.epochs,
-            patience=plan.patience,
-            epochs_without_validation=plan.epochs_without_validation,
-            start_is_candidate=plan.start_is_candidate,
-            seed=derive_seed(seed, country, "personalize"),
-        )
-    return {
-        kind: SavedModel(network, start.scaler, start.scaled, start.device)
-        for kind, (network, _, _) in fits.items()
-    }
+        found[kind] = result.probabilities[country]["test"]
+    return found
 
 
 def _predictions(
@@ -254,11 +237,10 @@ def _predictions(
     country: str,
     seed: int,
     arrival: _Arrival,
-    models: Mapping[str, SavedModel],
+    found: Mapping[str, NDArray[np.float64]],
 ) -> list[pd.DataFrame]:
-    """The country's test rows as some models see them, by kind."""
-    rows = data.rows(country)
-    test = rows.splits[seed] == SPLITS.index("test")
+    """The country's test rows with what some models say of them, by kind."""
+    test = data.rows(country).splits[seed] == _TEST
     told = data.ids[country].loc[test].astype({"label": "int8"})
     texts = ("kind", "size", "country", "patient_id", "episode_id")
     return [
@@ -269,9 +251,9 @@ def _predictions(
             country=country,
             n_patients=arrival.n_patients,
             n_validation_patients=arrival.n_validation_patients,
-            probability=model.predict(rows.x[test]),
+            probability=probability,
         ).astype(dict.fromkeys(texts, "str"))
-        for kind, model in models.items()
+        for kind, probability in found.items()
     ]
 
 
@@ -279,6 +261,7 @@ def _check(protocol: ProtocolParameters) -> None:
     for name, sound in _SOUND.items():
         if (value := getattr(protocol, name)) != sound:
             raise InputError(
-                f"new_country: with protocol.{name}: {value} it cannot be told how a model serves "
-                f"a country that never took part; set protocol.{name}: {sound}"
+                f"new_country: with training.protocol.{name}: {value} it cannot be told how a "
+                "model serves a country that never took part; set training.protocol."
+                f"{name}: {sound}"
             )

@@ -6,21 +6,22 @@ While it does, the grid tells how far the nodes are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.named import NamedGrid
-from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.progress import FitProgress
-from ms_pfl.federation.records import payload_bytes, to_record
-from ms_pfl.federation.rounds import predict
-from ms_pfl.federation.strategies import weighted_mean
+from ms_pfl.federation.questions import predict
+from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
+from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.task import SeedResult, Start, Task
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class FitPlan:
 
 
 def train_alone(
-    task: Task, grid: SimulationGrid, starts: Mapping[int, Start], plan: FitPlan
+    task: Task, grid: NamedGrid, starts: Mapping[int, Start], plan: FitPlan
 ) -> list[SeedResult]:
     """Have every prepared node train by itself and predict; these seeds at once.
 
@@ -65,9 +66,12 @@ def train_alone(
         plan: epochs and patience.
 
     Returns:
-        A result a seed. The models are ``shared`` where nodes reply with their arrays (there is
-        one node then), else personal.
+        A result a seed. The model is ``shared`` where a node replies with its arrays (there is one
+        node then), else each is personal, or stays at its site.
     """
+    if (logistic := task.client().logistic) is not None:  # a step is an epoch in the history
+        most = logistic.steps
+        plan = replace(plan, epochs=most, epochs_without_validation=most)
     contents = plan.contents(starts, grid)
     watch = _Watch(task, grid, starts, plan.epochs)
     with grid.watched_by(watch):
@@ -77,12 +81,17 @@ def train_alone(
     for seed, start in starts.items():
         nodes = {node_id: grid.nodes[node_id] for node_id in grid.node_ids(seed)}
         history = history_alone(grid, seed, replies, contents)
-        probabilities = predict(grid, seed, None, 0)
-        own = {node.country: models[node] for node in nodes.values()}
-        shared = own.popitem()[1] if plan.reply_with_arrays else {}
-        results.append(SeedResult(seed, probabilities, history, shared, own, start.scaler))
+        told = predict(grid, seed, None, 0, task.training.name)
+        own = {node.country: models[node] for node in nodes.values() if node in models}
+        shared: dict[str, np.ndarray] = {}
+        if plan.reply_with_arrays:
+            (node_id,) = nodes
+            shared, own = to_arrays(replies[node_id]["arrays"]), {}
+        results.append(
+            SeedResult(seed, told.probabilities, history, shared, own, start.scaler, told.metrics)
+        )
         chosen = [(row.validation_roc_auc, row.n_validation) for row in history if row.selected]
-        watch.finish(seed, max(row.round for row in history), _mean_auc(chosen))
+        watch.finish(seed, max(row.round for row in history), mean_over_sites(chosen))
     return results
 
 
@@ -93,12 +102,12 @@ class _Watch:
     stopped early counts as done: so it says how much of the work is done.
     """
 
-    def __init__(self, task: Task, grid: SimulationGrid, seeds: Iterable[int], epochs: int) -> None:
+    def __init__(self, task: Task, grid: NamedGrid, seeds: Iterable[int], epochs: int) -> None:
         self._report = task.report
         self._epochs = epochs
         self._rows = {
             seed: {
-                node_id: task.data.training_rows(grid.nodes[node_id].country, seed)
+                node_id: task.sites.training_rows(grid.nodes[node_id].country, seed)
                 for node_id in grid.node_ids(seed)
             }
             for seed in seeds
@@ -109,7 +118,7 @@ class _Watch:
         for seed in sorted(self._unfinished):
             rows = self._rows[seed]
             begun = {node_id: fits[node_id] for node_id in rows if node_id in fits}
-            auc = _mean_auc((fit.roc_auc, fit.n_validation) for fit in begun.values())
+            auc = mean_over_sites((fit.roc_auc, fit.n_validation) for fit in begun.values())
             if len(begun) == len(rows) and all(fit.finished for fit in begun.values()):
                 self.finish(seed, max(fit.epoch for fit in begun.values()), auc)
             elif begun:
@@ -122,12 +131,6 @@ class _Watch:
         if seed in self._unfinished:
             self._unfinished.remove(seed)
             self._report(ProgressReport(seed, epoch, self._epochs, auc, True, "epoch"))
-
-
-def _mean_auc(scores: Iterable[tuple[float, int]]) -> float:
-    """Mean of ROC-AUCs weighted by validation rows, over those that are defined."""
-    values = np.array(list(scores), dtype=np.float64).reshape(-1, 2)
-    return weighted_mean(values[:, 0], values[:, 1])
 
 
 def history_alone(

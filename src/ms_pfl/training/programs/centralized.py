@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.rounds import federated_scaler, prepare
+from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.training.programs.alone import FitPlan, train_alone
 from ms_pfl.training.task import SeedResult, Start, Task
 
@@ -13,11 +13,11 @@ def centralized(task: Task) -> list[SeedResult]:
 
     All seeds at once: there is one node a seed, and workers can share the seeds alone.
     """
-    own = task.parameters.centralized
-    training = task.parameters.training.model_copy(update={"batch_size": own.batch_size})
+    own = task.own.centralized
+    settings = task.client(task.own.optimizer.model_copy(update={"batch_size": own.batch_size}))
     plan = FitPlan(own.epochs, own.patience, own.epochs, False, reply_with_arrays=True)
     with task.open_grid([POOLED], task.seeds) as grid:
         starts = {seed: Start({}, federated_scaler(grid, seed)) for seed in task.seeds}
         for seed, start in starts.items():
-            prepare(grid, seed, task.settings("mlp", training), start.scaler)
+            prepare(grid, seed, settings, start.scaler)
         return train_alone(task, grid, starts, plan)

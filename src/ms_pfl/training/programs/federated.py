@@ -1,72 +1,73 @@
-"""Federated: rounds of a strategy over all countries."""
+"""Federated: rounds of a strategy over all countries, of any method, or Newton's steps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 from ms_pfl.federation.checkpoints import Checkpoints
+from ms_pfl.federation.client import method_of
+from ms_pfl.federation.exchange import ask
+from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.named import NamedGrid
-from ms_pfl.federation.parameters import ClientSettings, RoundsParameters, StrategyParameters
-from ms_pfl.federation.records import to_record
-from ms_pfl.federation.rounds import Federation, federated_scaler, predict, prepare, run_rounds
+from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.questions import federated_scaler, predict, prepare
+from ms_pfl.federation.records import payload_bytes, to_record
+from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
-from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.parameters import ModelKind
+from ms_pfl.federation.strategies import make_strategy, mean_over_sites
+from ms_pfl.federation.sums import LOGISTIC, sum_over_sites
+from ms_pfl.learning import logistic
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.task import SeedResult, Task, initial_arrays
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
-    """One MLP for all countries."""
-    return (rounds_of(task, "mlp", seed) for seed in task.seeds)
+    """One federation a seed, from initial weights to predictions."""
+    for seed in task.seeds:
+        with task.open_grid(task.sites.names, [seed]) as grid:
+            yield fit_together(task, grid, seed)
 
 
-def rounds_of(task: Task, kind: ModelKind, seed: int) -> SeedResult:
-    """One seed's federation of a model, from initial weights to predictions."""
-    assert task.strategy is not None, "the table of paradigms says which need a strategy"
-    with task.open_grid(task.countries, [seed]) as grid, task.checkpoints(seed) as checkpoints:
-        done, scaler = federate(
-            grid,
-            seed,
-            task.settings(kind),
-            task.strategy,
-            task.parameters.federated,
-            len(task.data.features),
-            checkpoints,
-            task.report,
-        )
-        probabilities = predict(grid, seed, to_record(done.arrays), done.best_round)
-        kept = grid.export_state("selected")
-    personal = {node.country: arrays for node, arrays in kept.items() if arrays}
-    return SeedResult(seed, probabilities, done.history, done.arrays, personal, scaler)
+def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
+    """Fit one seed over an open grid, and have the clients predict."""
+    if task.client().logistic is not None:
+        done, scaler = newton(task, grid, seed)
+    else:
+        with task.checkpoints(seed) as checkpoints:
+            done, scaler = federate(task, grid, seed, checkpoints)
+    told = predict(grid, seed, to_record(done.arrays), done.best_round, task.training.name)
+    kept = grid.export_state("selected")
+    return SeedResult(
+        seed=seed,
+        probabilities=told.probabilities,
+        history=done.history,
+        shared=done.arrays,
+        personal={node.country: arrays for node, arrays in kept.items() if arrays},
+        scaler=scaler,
+        metrics=told.metrics,
+    )
 
 
 def federate(
-    grid: NamedGrid,
-    seed: int,
-    settings: ClientSettings,
-    strategy: StrategyParameters,
-    limits: RoundsParameters,
-    n_features: int,
-    checkpoints: Checkpoints,
-    report: Callable[[ProgressReport], None],
+    task: Task, grid: NamedGrid, seed: int, checkpoints: Checkpoints
 ) -> tuple[Federation, Scaler]:
-    """One seed's rounds over a grid, in simulation and in deployment: scaler, rounds, best round.
+    """Run one seed's rounds over a grid: scaler, rounds, best round.
 
     Args:
+        task: the training.
         grid: the clients.
         seed: of splits and initial weights.
-        settings: what the clients are told.
-        strategy: and its settings.
-        limits: rounds, patience, share of clients.
-        n_features: of an episode.
         checkpoints: what an earlier process left of this fit, and where this one keeps its rounds.
-        report: called as the fit begins, after every round and at the end.
     """
+    own, settings = task.own, task.client()
+    limits, strategy = own.federation, own.strategies.of(task.training.strategy)
+    method = method_of(settings)
 
     def tell(number: int, auc: float, note: str = "", *, finished: bool = False) -> None:
-        report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
+        task.report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
 
     resume = checkpoints.latest()
     if resume is None:
@@ -74,18 +75,73 @@ def federate(
     else:
         tell(resume.round, math.nan, f"goes on after round {resume.round}")
     scaler = federated_scaler(grid, seed)
-    prepare(grid, seed, settings, scaler, resume)
+    kept_there = resume is not None and not resume.private
+    prepare(grid, seed, settings, scaler, resume.round if resume and kept_there else 0)
     done = run_rounds(
         grid,
         make_strategy(strategy, fraction=limits.client_fraction, seed=seed),
-        initial_arrays(settings, n_features, seed),
+        method,
+        initial_arrays(settings, method, task.sites.n_features, seed),
         seed=seed,
         epochs=strategy.epochs,
         parameters=limits,
         report=tell,
-        by_roc_auc=settings.protocol.selection == "test",
+        by_roc_auc=own.protocol.selection == "test",
         resume=resume,
         keep=checkpoints.keep,
     )
     tell(max(row.round for row in done.history), done.validation_roc_auc, finished=True)
     return done, scaler
+
+
+def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
+    """Fit a logistic regression by Newton's steps on the sums of all sites.
+
+    A step is a round in the history. The last step counts: there is nothing to choose.
+    """
+    settings = task.client()
+    assert settings.logistic is not None
+    most, n_features = settings.logistic.steps, task.sites.n_features
+    task.report(ProgressReport(seed, 0, most, math.nan, finished=False))
+    scaler = federated_scaler(grid, seed)
+    prepare(grid, seed, settings, scaler)
+
+    def of(arrays: logistic.Arrays) -> logistic.Arrays:
+        return sum_over_sites(grid, seed, LOGISTIC, arrays)
+
+    history: list[HistoryRow] = []
+    arrays, number, auc = logistic.start(n_features), 0, math.nan
+    began = time.perf_counter()
+    for number, (arrays, loss) in enumerate(
+        logistic.steps(n_features, of, settings.logistic), start=1
+    ):
+        record = to_record(arrays)
+        content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
+        answers = ask(grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content))
+        seconds, began = time.perf_counter() - began, time.perf_counter()
+        rows = []
+        for node_id, answer in answers.items():
+            metrics = answer["metrics"]
+            n = int(metrics["num-validation"])
+            rows.append(
+                HistoryRow(
+                    seed=seed,
+                    round=number,
+                    country=grid.nodes[node_id].country,
+                    n_train=int(metrics["num-examples"]),
+                    n_validation=n,
+                    train_loss=loss,
+                    validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
+                    validation_roc_auc=float(metrics["roc-auc"]),
+                    seconds=seconds,
+                    bytes_up=8 * (n_features + 1) * (n_features + 2),
+                    bytes_down=payload_bytes(record),
+                    selected=False,
+                )
+            )
+        auc = mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)
+        history += rows
+        task.report(ProgressReport(seed, number, most, auc, finished=False))
+    task.report(ProgressReport(seed, number, most, auc, finished=True))
+    last = [replace(row, selected=row.round == number) for row in history]
+    return Federation(dict(arrays), number, auc, last), scaler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from ms_pfl.training.parameters import AttributionParameters, ParadigmParameters
 
 from federation_examples import tables
 from ms_pfl.pipeline_registry import register_pipelines
@@ -12,7 +13,6 @@ from ms_pfl.pipelines.attribution.nodes import (
     measure_importance,
 )
 from ms_pfl.pipelines.attribution.pipeline import PARADIGMS, create_pipeline
-from ms_pfl.training.parameters import AttributionParameters, ParadigmParameters
 from paradigm_examples import Study
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from ms_pfl.training.parameters import NewCountryParameters
 
 from federation_examples import tables
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.pipelines.new_country.pipeline import create_pipeline
 from ms_pfl.pipelines.training.pipeline import STRATEGIES
-from ms_pfl.training.parameters import NewCountryParameters
 from ms_pfl.training.resume import UnfinishedTrainings
 from paradigm_examples import Study, parameters
 

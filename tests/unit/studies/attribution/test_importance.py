@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from ms_pfl.training.parameters import AttributionParameters
 
 from federation_examples import FEATURES, PROTOCOL, settings, tables
 from ms_pfl.errors import InputError
@@ -15,7 +16,6 @@ from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.studies.attribution.compare import compare_by_country
 from ms_pfl.studies.attribution.importance import IMPORTANCE_COLUMNS, importance
 from ms_pfl.training.assembly import stamp_of
-from ms_pfl.training.parameters import AttributionParameters
 from ms_pfl.training.train import PARADIGMS
 from paradigm_examples import Study, parameters
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from ms_pfl.training.parameters import NewCountryParameters
 
 from federation_examples import FEATURES, tables
 from ms_pfl.errors import InputError
@@ -15,7 +16,6 @@ from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
 from ms_pfl.studies.unseen_site.train import countries_to_leave_out, leave_one_out
 from ms_pfl.training.bundle import SavedModels
-from ms_pfl.training.parameters import NewCountryParameters
 from ms_pfl.training.train import train
 from paradigm_examples import Study, parameters
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ms_pfl.federation.flower import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grids.host import Answers, States
+from ms_pfl.federation.grids.host import Answers, Changes
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.worker import Parcel, Slot
@@ -66,7 +66,7 @@ class RayGrid(SimulationGrid):
         if self._listener is not None and self._fits:
             self._listener(dict(self._fits))
 
-    def _restore(self, states: States) -> None:
+    def _restore(self, states: Changes) -> None:
         def restore(number: int) -> Any:
             mine = {i: state for i, state in states.items() if self._owners[i] == number}
             return self._pool.workers[number].restore.remote(self._run_id, mine)

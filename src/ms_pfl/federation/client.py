@@ -1,0 +1,281 @@
+"""A client while it answers one message: its settings, its rows and its private state.
+
+What a method keeps at a site is written to ``context.state`` and to no message: a record for each
+version of it, ``private/<round>``, named by the round in which the site trained it (0: initial). Up
+to three versions are held: the one in use in the best round so far, the one in use in the round
+that is being scored, which may turn out the best, and the present one. Records of the state are
+replaced or removed, never changed in place.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.flower import Context
+from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.partitions import ClientData, Split
+from ms_pfl.federation.records import record_to_scaler, to_arrays, to_record
+from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning.learners import Learner, LogisticLearner, NetworkLearner
+from ms_pfl.learning.networks import Network, build_network, get_arrays
+from ms_pfl.learning.scoring import Rows, score
+from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
+from ms_pfl.paradigms import PARADIGMS
+from ms_pfl.personalization.method import Arrays, Method
+from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.work import Work
+
+Metrics = dict[str, int | float | list[int] | list[float]]
+LoadPartition = Callable[[Context, int], ClientData]
+PRIVATE = "private/"
+"""How the names of the records of a client's state begin that hold its private state."""
+
+
+class NotKeptError(InputError):
+    """A client is to go on with private state that it does not hold."""
+
+
+@dataclass(frozen=True)
+class _PreparedRows:
+    made_with: tuple[object, ...]
+    train: Rows
+    selection: Rows
+
+
+class PreparedRows:
+    """Scaled rows to train and to select on, on the device, kept from message to message.
+
+    They go when the loader lets go of the rows they were made of.
+    """
+
+    def __init__(self) -> None:
+        """Start without rows."""
+        self._kept: weakref.WeakKeyDictionary[ClientData, _PreparedRows] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def get(self, client: Client) -> _PreparedRows:
+        """Return a client's rows."""
+        kept = self._kept.get(client.data)
+        if kept is None or kept.made_with != client.told:
+            selection = client.selection_split()
+            kept = _PreparedRows(
+                client.told, client.rows_of(client.data.train), client.rows_of(selection)
+            )
+            self._kept[client.data] = kept
+        return kept
+
+
+def method_of(settings: ClientSettings) -> Method:
+    """Return the method that some settings name.
+
+    Raises:
+        InputError: there is no such paradigm.
+    """
+    if settings.paradigm not in PARADIGMS:
+        raise InputError(f"there is no paradigm {settings.paradigm!r} in this version")
+    kind = method_class(settings.paradigm)
+    own = None if kind.settings is None else kind.settings.model_validate(settings.method)
+    return kind(settings.network, own)
+
+
+def shared_names(settings: ClientSettings, n_features: int) -> frozenset[str]:
+    """Return the names of the arrays of the model that a method shares."""
+    method = method_of(settings)
+    network = build_network(method.kind, n_features, settings.network, 0, 0)
+    return frozenset(method.shared(get_arrays(network)))
+
+
+def learner_of(settings: ClientSettings, device: torch.device) -> Learner:
+    """Return the learner that some settings name."""
+    if settings.logistic is not None:
+        return LogisticLearner()
+    return NetworkLearner(method_class(settings.paradigm).kind, settings.network, device)
+
+
+class Client:
+    """A client while it answers one message."""
+
+    def __init__(
+        self, load_partition: LoadPartition, prepared: PreparedRows, context: Context
+    ) -> None:
+        """Look up what the server has told it and what it has kept.
+
+        Raises:
+            RuntimeError: the client was not prepared.
+        """
+        if "settings" not in context.state:
+            raise RuntimeError("the client was not prepared: send query.prepare first")
+        self._state = context.state
+        record = context.state["settings"]
+        self.settings = ClientSettings.model_validate_json(str(record["settings"]))
+        self.protocol = self.settings.protocol
+        self.forgets = self.protocol.personal_arrays == "reset"
+        self.data = load_partition(context, int(record["seed"]))
+        scaler = context.state["scaler"]
+        self.told = (b"".join(array.data for array in scaler.values()), self.protocol)
+        self._federated: Scaler = record_to_scaler(scaler)
+        self.device = resolve_device(self.settings.device)
+        self.rows = prepared.get(self)
+
+    @cached_property
+    def method(self) -> Method:
+        """What travels, what stays, and how the client trains in a round."""
+        return method_of(self.settings)
+
+    @property
+    def learner(self) -> Learner:
+        """What the client fits."""
+        return learner_of(self.settings, self.device)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of its rows."""
+        return int(self.data.train.x.shape[1])
+
+    def rows_of(self, split: Split) -> Rows:
+        """The rows of a split, scaled and filled, on the device."""
+        return Rows(
+            torch.tensor(self.scaled(split), device=self.device),
+            torch.tensor(split.y, device=self.device),
+        )
+
+    def scaled(self, split: Split) -> np.ndarray:
+        """The features of a split, scaled and filled."""
+        match self.protocol.scaling:
+            case "none":
+                return self._federated.unscaled(split.x)
+            case "country":
+                return self._scaled_by_country(split)
+            case _:
+                return self._federated.apply(split.x)
+
+    def _scaled_by_country(self, split: Split) -> np.ndarray:
+        """The rows scaled by the training rows of their own country."""
+        train, scaled = self.data.train, np.empty_like(split.x)
+        for owner in np.unique(split.owners):
+            own = Scaler.from_sums([ScalerSums.of(train.x[train.owners == owner])])
+            scaled[split.owners == owner] = own.apply(split.x[split.owners == owner])
+        return scaled
+
+    def selection_split(self) -> Split:
+        """The rows by which rounds and epochs are chosen: never the test rows, but for the audit.
+
+        The published code selects on test rows. ``protocol.selection: test`` does so to measure
+        what that is worth; this is the one way for test rows into a selection.
+        """
+        return self.data.test if self.protocol.selection == "test" else self.data.validation
+
+    def work(self, server_round: int = 0, epochs: int = 0, mu: float = 0.0) -> Work:
+        """The client's part in a round."""
+        return Work(
+            site=self.data.country,
+            seed=self.data.seed,
+            rows=self.rows.train,
+            selection=self.rows.selection,
+            optimizer=self.settings.optimizer,
+            build=self._build,
+            device=self.device,
+            draw=derive_seed(self.data.seed, self.data.country, "initial"),
+            round=server_round,
+            epochs=epochs,
+            mu=mu if self.protocol.proximal_term else 0.0,
+        )
+
+    def _build(self, seed: int) -> Network:
+        return build_network(
+            self.method.kind,
+            self.n_features,
+            self.settings.network,
+            len(self.data.train.y),
+            seed,
+        )
+
+    def begin(self, after_round: int, same: bool) -> None:
+        """Set the private state to what the method begins with, or see that a round's is there.
+
+        Args:
+            after_round: the round to go on from; 0: from the beginning.
+            same: whether what the client holds is of this seed, with these settings.
+
+        Raises:
+            NotKeptError: the client is to go on after a round of which it has kept nothing.
+        """
+        initial = self.method.begin(self.work())
+        if not after_round or not initial:
+            self._keep_versions(())
+            if initial:
+                self._state[f"{PRIVATE}0"] = to_record(initial)
+        elif not same or not self._versions():
+            raise NotKeptError(
+                f"the training is to go on after round {after_round}, but its personal arrays "
+                "are not kept here any more; begin the training anew"
+            )
+
+    def validate(self, network: Network, server_round: int) -> Metrics:
+        """Log-loss sum, rows and ROC-AUC on the rows to select by, of the model after a round."""
+        with one_thread():
+            scored = score(network, self.rows.selection)
+        if not math.isfinite(scored.loss_sum):
+            raise TrainingDivergedError(
+                "the validation loss of the averaged model", self.settings.optimizer.learning_rate
+            ).during(f"round {server_round}")
+        return {
+            "num-validation": scored.n,
+            "loss-sum": scored.loss_sum,
+            "roc-auc": scored.roc_auc,
+        }
+
+    def private(self, purpose: str, server_round: int) -> Arrays:
+        """The private state as it was when this round was over.
+
+        The published code draws it anew for whatever it does in a round
+        (``protocol.personal_arrays: reset``), so that what was trained is never used.
+        """
+        if self.forgets:
+            work = self.work()
+            parts = (self.data.seed, self.data.country, "reset", purpose, server_round)
+            work.draw = derive_seed(*parts)
+            return self.method.begin(work)
+        versions = self._versions()
+        if not versions:
+            return {}
+        return to_arrays(self._state[f"{PRIVATE}{_in_use(versions, server_round)}"])
+
+    def keep_private(self, private: Mapping[str, np.ndarray], number: int, best_round: int) -> None:
+        """Add the private state as that of a round.
+
+        Of the earlier ones stay those in use in the best round, and the latest, which may be. That
+        is right also for a client that sat out some rounds, and for one that trains a round again
+        because its reply was lost.
+        """
+        versions = self._versions()
+        if versions:
+            self._keep_versions({_in_use(versions, best_round), _in_use(versions, number - 1)})
+            self._state[f"{PRIVATE}{number}"] = to_record(private)
+
+    def _versions(self) -> list[int]:
+        return sorted(
+            int(name.removeprefix(PRIVATE)) for name in self._state if name.startswith(PRIVATE)
+        )
+
+    def _keep_versions(self, wanted: Iterable[int]) -> None:
+        for number in set(self._versions()) - set(wanted):
+            del self._state[f"{PRIVATE}{number}"]
+
+
+def _in_use(versions: Iterable[int], server_round: int) -> int:
+    """The version of the private state that was in use when the round was scored."""
+    earlier = [number for number in versions if number <= server_round]
+    if not earlier:
+        raise RuntimeError(f"no personal arrays were kept of round {server_round}")
+    return max(earlier)

@@ -1,0 +1,105 @@
+"""What is fitted, behind one interface: whoever saves, loads or asks a model knows no more of it.
+
+A *learner* turns the arrays of a fitted model into something that gives log-odds. How each is
+trained is the business of the programs (:mod:`ms_pfl.training.programs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ms_pfl.errors import InputError
+from ms_pfl.learning import logistic
+from ms_pfl.learning.networks import Network, build_network, set_arrays
+from ms_pfl.learning.parameters import ExtensionTier, NetworkKind, NetworkParameters
+from ms_pfl.learning.scoring import logits
+from ms_pfl.learning.training import one_thread
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Model(Protocol):
+    """A fitted model."""
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return log-odds of label 1, shape ``(rows,)``, of prepared rows ``(rows, features)``."""
+
+
+class Learner(Protocol):
+    """A kind of model: from arrays to a model."""
+
+    def open(self, arrays: Arrays, n_features: int) -> Model:
+        """Return the model that some arrays hold.
+
+        Raises:
+            InputError: they do not hold one of so many features.
+        """
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """A network where it computes."""
+
+    network: Network
+    device: torch.device
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return log-odds; the same rows in the same order as in training give the same bits."""
+        with one_thread():
+            return logits(self.network, torch.tensor(x, device=self.device))
+
+
+@dataclass(frozen=True)
+class NetworkLearner:
+    """The two networks; how deep a site's extension is, is read off its arrays."""
+
+    kind: NetworkKind
+    settings: NetworkParameters
+    device: torch.device
+
+    def open(self, arrays: Arrays, n_features: int) -> NetworkModel:
+        """Return the network that the arrays hold."""
+        told = self.settings
+        if self.kind == "adaptive":
+            depth = sum(name.startswith("extension.") for name in arrays) // 2  # weight and bias
+            tier = ExtensionTier(min_rows=0, layers=max(depth, 1))
+            told = told.model_copy(update={"extension_tiers": (tier,)})
+        network = build_network(self.kind, n_features, told, 0, 0)
+        _check(arrays, {name: tuple(t.shape) for name, t in network.state_dict().items()})
+        set_arrays(network, arrays)
+        return NetworkModel(network.to(self.device), self.device)
+
+
+@dataclass(frozen=True)
+class LogisticModel:
+    """Coefficients and an intercept, float64."""
+
+    arrays: Arrays
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return log-odds."""
+        return logistic.logits(self.arrays, x)
+
+
+@dataclass(frozen=True)
+class LogisticLearner:
+    """Logistic regression."""
+
+    def open(self, arrays: Arrays, n_features: int) -> LogisticModel:
+        """Return the regression that the arrays hold."""
+        _check(arrays, {name: array.shape for name, array in logistic.start(n_features).items()})
+        return LogisticModel(arrays)
+
+
+def _check(arrays: Arrays, needed: Mapping[str, tuple[int, ...]]) -> None:
+    if {name: array.shape for name, array in arrays.items()} != needed:
+        raise InputError(
+            "the saved models do not fit the model that the section training of the parameters "
+            "describes; run the training with the present settings first"
+        )

@@ -1,0 +1,133 @@
+"""A training over tables that lie here: in this process, on Ray workers, or on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.training.outcome import Outcome, ProgressReport
+from ms_pfl.training.train import check_training, train
+
+if TYPE_CHECKING:
+    from ms_pfl.federation.partitions import FederationData
+    from ms_pfl.training.resume import UnfinishedTrainings
+    from ms_pfl.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a training computes; nothing of it decides the result.
+
+    Attributes:
+        ray: where the clients run.
+        device: what they compute on.
+        unfinished: where a run keeps what it came to; None: nothing is kept.
+        every_rounds: how often a federation is written down there.
+    """
+
+    ray: RayParameters
+    device: Device = "auto"
+    unfinished: UnfinishedTrainings | None = None
+    every_rounds: int = 1
+
+
+def train_tables(
+    training: Training,
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    settings: TrainingSettings,
+    compute: Compute,
+    report: Callable[[ProgressReport], None],
+    start_models: Mapping[str, np.ndarray] | None = None,
+) -> Outcome:
+    """Train one paradigm with one strategy, once a seed of the splits table, and predict.
+
+    Args:
+        training: paradigm and strategy.
+        episodes: episode_id, patient_id, country, label (0/1) and the features.
+        splits: patient_id, country, seed, split (train, validation or test).
+        settings: of all trainings.
+        compute: where and how.
+        report: called as each seed begins, after every round or epoch, and at the seed's end.
+        start_models: the ``models`` of the outcome that a paradigm starts from, of the same
+            strategy; ignored by the others.
+
+    Returns:
+        Predictions, history and models, as :class:`Outcome` says.
+
+    Raises:
+        InputError: tables or settings that cannot be used, or with which a training diverges.
+        ClientError: a client failed; the error names its country.
+    """
+    from ms_pfl.federation.grids.named import Node
+    from ms_pfl.federation.grids.open import open_grid
+    from ms_pfl.federation.partitions import federation_data
+    from ms_pfl.learning.training import resolve_device
+    from ms_pfl.training.assembly import assemble
+    from ms_pfl.training.bundle import ModelBundle, stamp_of
+    from ms_pfl.training.resume import UnfinishedTraining, training_key
+    from ms_pfl.training.task import Sites
+
+    row = check_training(training)
+    if compute.ray.address is None or compute.ray.num_workers == 0:
+        resolve_device(compute.device)  # a missing GPU is said before anything starts
+    plain = federation_data(episodes, splits)
+    data = rows_of(training, plain, episodes, splits, settings)
+    starts, used = {}, None
+    if row.starts_from is not None:
+        before = Training(row.starts_from, training.strategy)
+        starts = ModelBundle.of(start_models, before, settings, plain, compute.device).starts()
+        used = start_models
+    stamp = stamp_of(training, data, settings)
+    store = UnfinishedTraining(None)
+    if compute.unfinished is not None:
+        key = training_key(stamp, used, compute.device)
+        store = compute.unfinished.training(training.name, key, compute.every_rounds)
+    results = train(
+        training,
+        Sites(tuple(data.countries), len(data.features), data.training_rows),
+        settings,
+        data.seeds,
+        device=compute.device,
+        open_grid=lambda names, seeds: open_grid(
+            data,
+            [Node(name, seed) for name in names for seed in seeds],
+            compute.ray,
+            compute.device,
+        ),
+        store=store,
+        report=report,
+        starts=starts,
+    )
+    return assemble(training, data, sorted(results, key=lambda result: result.seed), stamp)
+
+
+def rows_of(
+    training: Training,
+    plain: FederationData,
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    settings: TrainingSettings,
+) -> FederationData:
+    """The rows that a training sees: others where the audit has fine-tuning see other ones.
+
+    Args:
+        training: paradigm and strategy.
+        plain: the rows of both tables.
+        episodes: the episodes table.
+        splits: the splits table.
+        settings: of all trainings.
+    """
+    from ms_pfl.federation.partitions import federation_data, redrawn
+
+    trains_on = PARADIGMS[training.paradigm].starts_from is not None
+    if trains_on and settings.protocol.fine_tuning_rows == "redrawn":
+        return federation_data(episodes, redrawn(splits))
+    return plain
