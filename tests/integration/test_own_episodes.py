@@ -31,9 +31,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     made = make_project(tmp_path_factory.mktemp("project"))
     (made.folder / "ward.csv").write_text(block("csv"))
     few = (
-        "federated: {rounds: 2}\ncentralized: {epochs: 2}\nlocal: {epochs: 2}\n"
-        "fine_tuned: {epochs: 1}\nray: {num_workers: 0}\nseeds: [0]\n"
-        "model: {hidden_layers: 1, width: 8}\ncomparison: {replicates: 100}\n"
+        "training:\n  network: {hidden_layers: 1, width: 8}\n  federation: {rounds: 2}\n"
+        "  centralized: {epochs: 2}\n  local: {epochs: 2}\n  fine_tuned: {epochs: 1}\n"
+        "ray: {num_workers: 0}\nseeds: [0]\ncomparison: {replicates: 100}\n"
         "attribution: {repeats: 1}\n"
     )
     (made.folder / "conf/local").mkdir(exist_ok=True)

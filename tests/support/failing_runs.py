@@ -17,12 +17,13 @@ TINY = """
 seeds: [0]
 synthetic_registry: {n_patients: 520}
 ray: {num_workers: 0}
-model: {width: 8}
-training: {batch_size: 64, learning_rate: 2.0e-3}
-centralized: {epochs: 2, patience: 2, batch_size: 64}
-local: {epochs: 2, patience: 2}
-federated: {rounds: 2, patience: 2}
-fine_tuned: {epochs: 1, patience: 1}
+training:
+  network: {width: 8}
+  optimizer: {batch_size: 64, learning_rate: 2.0e-3}
+  centralized: {epochs: 2, patience: 2, batch_size: 64}
+  local: {epochs: 2, patience: 2}
+  federation: {rounds: 2, patience: 2}
+  fine_tuned: {epochs: 1, patience: 1}
 comparison: {replicates: 100}
 attribution: {repeats: 1}
 """
