@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kedro_project import KedroProject, predictions_digests
-from ms_pfl.pipelines.training.pipeline import PARADIGMS
+from ms_pfl.paradigms import trainings
 from smoke_fixtures import FinishedRun
 
 # a whole run through Kedro takes over five minutes on a busy machine
@@ -48,19 +48,13 @@ def test_every_paradigm_is_scored_on_the_same_test_patients(
     splits = pd.read_parquet(smoke_run.folder / "data/05_model_input/splits.parquet")
     held_out = splits[splits["split"] == "test"].set_index(["seed", "patient_id"]).index
     seen = set()
-    for paradigm, strategies in PARADIGMS.items():
-        for strategy in strategies:
-            table = pd.read_parquet(
-                smoke_run.folder
-                / "data/07_model_output"
-                / paradigm
-                / strategy
-                / "predictions.parquet"
-            )
-            test = table[table["split"] == "test"]
-            assert set(zip(test["seed"], test["patient_id"], strict=True)) <= set(held_out)
-            seen.add(tuple(zip(test["seed"], test["episode_id"], test["label"], strict=True)))
-            assert table["probability"].between(0, 1).all()
+    for paradigm, strategy in trainings("study"):
+        folder = smoke_run.folder / "data/07_model_output" / paradigm / strategy
+        table = pd.read_parquet(folder / "predictions.parquet")
+        test = table[table["split"] == "test"]
+        assert set(zip(test["seed"], test["patient_id"], strict=True)) <= set(held_out)
+        seen.add(tuple(zip(test["seed"], test["episode_id"], test["label"], strict=True)))
+        assert table["probability"].between(0, 1).all()
     assert len(seen) == 1
 
 
@@ -92,7 +86,7 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
-    assert parents[0].data.params["federated.rounds"] == "6"
+    assert parents[0].data.params["training.federation.rounds"] == "6"
     recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
     assert len(recalibrated) == 5 * 2 * 2
     assert len(children) == 17 * 2 + len(recalibrated)

@@ -140,7 +140,8 @@ def check_unmixed(outputs: Mapping[str, Any]) -> None:
 def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(deepcopy(base))
     for name, value in given.items():
-        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
+        inside = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if inside else value
     return merged
 
 

@@ -170,8 +170,8 @@ class Client:
     def selection_split(self) -> Split:
         """The rows by which rounds and epochs are chosen: never the test rows, but for the audit.
 
-        The published code selects on test rows. ``protocol.selection: test`` does so to measure
-        what that is worth; this is the one way for test rows into a selection.
+        The published code selects on test rows. ``training.protocol.selection: test`` does so to
+        measure what that is worth; this is the one way for test rows into a selection.
         """
         return self.data.test if self.protocol.selection == "test" else self.data.validation
 
@@ -239,7 +239,7 @@ class Client:
         """The private state as it was when this round was over.
 
         The published code draws it anew for whatever it does in a round
-        (``protocol.personal_arrays: reset``), so that what was trained is never used.
+        (``training.protocol.personal_arrays: reset``), so that what was trained is never used.
         """
         if self.forgets:
             work = self.work()
