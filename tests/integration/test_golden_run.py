@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import golden
-from kedro_project import PROJECT, KedroProject, make_project
+from kedro_project import PROJECT
+from smoke_fixtures import FinishedRun
 
 GOLDEN: dict[str, Any] = json.loads(golden.GOLDEN.read_text(encoding="utf-8"))
 pytestmark = [
@@ -26,28 +27,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
-    made = make_project(tmp_path_factory.mktemp("project"))
-    done = made.kedro("run", "--pipeline=pfl", "--env=smoke", "--params=ray.num_workers=2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return made
-
-
 @pytest.mark.parametrize("kind", ["predictions", "models"])
-def test_every_training_has_the_same_bits(project: KedroProject, kind: str) -> None:
-    found = golden.KINDS[kind](project.folder)
+def test_every_training_has_the_same_bits(smoke_run: FinishedRun, kind: str) -> None:
+    found = golden.KINDS[kind](smoke_run.folder)
     assert found == GOLDEN[kind]
     assert len(found) == 17
 
 
-def test_the_result_tables_hold_the_same(project: KedroProject) -> None:
-    assert golden.other_values(GOLDEN["tables"], golden.tables(project.folder)) == []
+def test_the_result_tables_hold_the_same(smoke_run: FinishedRun) -> None:
+    assert golden.other_values(GOLDEN["tables"], golden.tables(smoke_run.folder)) == []
 
 
-def test_the_report_says_the_same(project: KedroProject) -> None:
+def test_the_report_says_the_same(smoke_run: FinishedRun) -> None:
     """Whatever the order of its sections; what it says beside that is new."""
-    assert set(GOLDEN["report"]) - set(golden.report(project.folder)) == set()
+    assert set(GOLDEN["report"]) - set(golden.report(smoke_run.folder)) == set()
 
 
 def test_three_sites_hold_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from federation_examples import STRATEGIES, data_of, nodes_of, prepared, settings
+from hypothesis_profiles import examples
 from ms_pfl.federation.client_app import initial_seed
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
@@ -175,7 +176,7 @@ def partitioned(owners: list[int]) -> FederationData:
     return FederationData(("a", "b", "c"), (0,), countries, {}, digest)
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=examples(40))
 @given(st.lists(st.integers(0, 5), min_size=24, max_size=24))
 def test_one_full_step_is_the_pooled_step_for_any_partition(owners: list[int]) -> None:
     told, one = settings(learning_rate=RATE), FedAvgParameters(epochs=1)
@@ -237,7 +238,7 @@ def test_with_frozen_branches_the_dual_branch_net_is_fedavg_of_the_same_net(
 # -- order -----------------------------------------------------------------------------------------
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(max_examples=examples(20))
 @given(order=st.permutations(["AU", "BE", "CZ"]), name=st.sampled_from(sorted(SETTINGS)))
 def test_the_order_of_countries_changes_no_bit(order: list[str], name: str) -> None:
     data, told = data_of(), settings("adaptive", batch_size=8)

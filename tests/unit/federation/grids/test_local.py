@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from federation_examples import data_of, nodes_of, settings
@@ -13,7 +10,6 @@ from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.ray.layout import assign
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.records import record_to_sums
 from ms_pfl.federation.rounds import federated_scaler, prepare
@@ -80,34 +76,3 @@ def test_settings_travel_whole() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         content = prepare_content(told, 3, federated_scaler(grid, 0))
     assert type(told).model_validate_json(content["config"]["settings"]) == told
-
-
-def test_rows_are_evened_out_largest_first() -> None:
-    """9 to the first, 7 to the second, 6 to the second (7 < 9), 5 to the first (9 < 13) ..."""
-    owners = assign({1: 5, 2: 9, 3: 6, 4: 7, 5: 1}, 2)
-    assert owners == {2: 0, 4: 1, 3: 1, 1: 0, 5: 1}
-
-
-def test_flower_gets_its_identity_and_says_nothing() -> None:
-    """In a fresh process: no message without identity, one with it; no handler of Flower's."""
-    code = """
-import logging
-from ms_pfl.federation import flower as engine
-assert not logging.getLogger("flwr").handlers
-make = lambda: engine.Message(engine.RecordDict(), dst_node_id=1, message_type="train")
-try:
-    make()
-except RuntimeError as error:
-    assert "TaskIdentity" in str(error), error
-else:
-    raise SystemExit("Flower no longer needs an identity: drop take_identity")
-engine.take_identity()
-assert make().metadata.run_id == 1
-engine.TaskIdentity.run_id = 7
-engine.take_identity()
-assert make().metadata.run_id == 7, "an identity that Flower gave is left alone"
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
