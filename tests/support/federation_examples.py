@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,17 @@ from ms_pfl.federation.client import method_of
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
-from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.parameters import (
+    ClientSettings,
+    FedAvgParameters,
+    RoundsParameters,
+    StrategyParameters,
+)
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.questions import federated_scaler, prepare
+from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
+from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.training.task import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
@@ -114,6 +121,36 @@ def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Scale
 def initial(told: ClientSettings, seed: int = 0) -> dict[str, np.ndarray]:
     """The shared arrays before the first round."""
     return initial_arrays(told, method_of(told), len(FEATURES), seed)
+
+
+FEDAVG = FedAvgParameters(epochs=1)
+
+
+def federate(
+    grid: SimulationGrid,
+    told: ClientSettings,
+    strategy: StrategyParameters = FEDAVG,
+    *,
+    rounds: int = 1,
+    patience: int | None = None,
+    fraction: float = 1.0,
+    draws: int = 0,
+    resume: RoundState | None = None,
+    keep: Callable[[RoundState], None] = lambda _: None,
+) -> Federation:
+    """The rounds of seed 0 over prepared clients; ``draws``: seed of who trains in a round."""
+    return run_rounds(
+        grid,
+        make_strategy(strategy, fraction=fraction, seed=draws),
+        method_of(told),
+        initial(told),
+        seed=0,
+        epochs=strategy.epochs,
+        parameters=RoundsParameters(rounds=rounds, patience=patience, client_fraction=fraction),
+        report=lambda *_: None,
+        resume=resume,
+        keep=keep,
+    )
 
 
 class RecordingGrid(LocalGrid):

@@ -77,7 +77,7 @@ def test_a_site_that_dies_at_its_work_is_asked_again(sites: Sites, how: str) -> 
 
     flower = sites.flower(happening)
     sites.run(flower, "adaptive", answer_within=60.0)
-    assert {"query.scaler_sums", "query.prepare", "train", "evaluate", "query.predict"} <= set(died)
+    assert {"query.sums", "query.prepare", "train", "evaluate", "query.predict"} <= set(died)
     assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
 
 

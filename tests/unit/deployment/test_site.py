@@ -27,7 +27,7 @@ TURKEY = 405
 def agreed(sites: Sites) -> CohortAgreement:
     own = sites.parameters
     return CohortAgreement(
-        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.protocol
+        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.training.protocol
     )
 
 
