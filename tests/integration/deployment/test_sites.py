@@ -53,6 +53,70 @@ def test_fine_tuning_goes_on_from_the_rounds(sites: Sites) -> None:
         assert_same(sites, f"{paradigm}.fedavg", sites.simulate(paradigm))
 
 
+@pytest.mark.parametrize("paradigm", ["private_intercept", "proximal_copy", "scaffold"])
+def test_the_further_methods(sites: Sites, paradigm: str) -> None:
+    flower = sites.flower()
+    folder = sites.run(flower, paradigm)
+    outcome = sites.simulate(paradigm)
+    assert_same(sites, f"{paradigm}.fedavg", outcome)
+    shared = read_arrays(folder / "models.safetensors")[0]
+    assert shared.keys() == {name for name in outcome.models if "/personal/" not in name} - {
+        "stamp"
+    }
+    sent = [reply for _, reply in flower.sent if reply.metadata.message_type == "train"]
+    assert len(sent) == 2 * 3 * len(COUNTRIES)
+    records = {"arrays", "control"} if paradigm == "scaffold" else {"arrays"}
+    names = {name.rpartition("/")[2] for name in outcome.models if "/shared/" in name}
+    for reply in sent:
+        assert reply.content.array_records.keys() == records
+        assert all(set(record) == names for record in reply.content.array_records.values())
+    assert ("output.bias" in names) == (paradigm != "private_intercept")
+
+
+@pytest.mark.parametrize("paradigm", ["federated", "local"])
+def test_logistic_regression(sites: Sites, paradigm: str) -> None:
+    flower = sites.flower()
+    folder = sites.run(flower, paradigm, strategy="logistic")
+    outcome = sites.simulate(paradigm, "logistic")
+    assert_same(sites, f"{paradigm}.logistic", outcome)
+    shared = read_arrays(folder / "models.safetensors")[0]
+    assert shared.keys() == {name for name in outcome.models if "/personal/" not in name} - {
+        "stamp"
+    }
+    arrays = {
+        name
+        for _, reply in flower.sent
+        for record in reply.content.array_records.values()
+        for name in record
+    }
+    sums = {"gradient", "hessian", "loss"} if paradigm == "federated" else set()
+    assert arrays == {"n", "sum", "sum-of-squares"} | sums
+
+
+@pytest.mark.parametrize("paradigm", ["proximal_copy", "scaffold"])
+def test_private_state_lasts_where_a_run_ends_and_is_given_again(
+    sites: Sites, paradigm: str
+) -> None:
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        config = message.content.config_records["config"]
+        if message.metadata.message_type == "train" and config["server-round"] == 2 and node == 11:
+            flower.sites[11].online = False
+            return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    with pytest.raises(SiteLostError):
+        sites.run(flower, paradigm, wait_for_sites=0.2)
+    flower.new_run()
+    flower.restart(11)
+    flower.happening = lambda *_: None
+    flower.answered.clear()
+    sites.run(flower, paradigm)
+    trained = [node for kind, node in flower.answered if kind == "train"]
+    assert len(trained) == (2 + 3) * len(COUNTRIES), "from the second round of the first seed"
+    assert_same(sites, f"{paradigm}.fedavg", sites.simulate(paradigm))
+
+
 def test_each_site_alone(sites: Sites) -> None:
     folder = sites.run(sites.flower(), "local")
     assert_same(sites, "local.none", sites.simulate("local"))

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from federation_examples import (
     STRATEGIES,
+    as_vector,
     data_of,
     federate,
+    gradient,
     initial,
+    linear,
     nodes_of,
     prepared,
     settings,
@@ -48,13 +51,6 @@ SETTINGS: dict[str, dict[str, float]] = {
 }
 
 
-def linear() -> ClientSettings:
-    """Logistic regression with plain gradient steps on all rows."""
-    told = settings(learning_rate=RATE)
-    network = told.network.model_copy(update={"hidden_layers": 0})
-    return told.model_copy(update={"network": network})
-
-
 def shared_after(
     data: FederationData, told: ClientSettings, strategy: StrategyParameters, rounds: int
 ) -> list[dict[str, np.ndarray]]:
@@ -79,11 +75,6 @@ def design(data: FederationData) -> list[tuple[Vector, Vector]]:
         (np.hstack([x, np.ones((len(x), 1))]), part.y.astype(np.float64))
         for x, part in zip(scaled, parts, strict=True)
     ]
-
-
-def gradient(w: Vector, x: Vector, y: Vector) -> Vector:
-    """Of the mean log-loss of logistic regression."""
-    return x.T @ (1 / (1 + np.exp(-x @ w)) - y) / len(y)
 
 
 def reference(name: str, w: Vector, clients: list[tuple[Vector, Vector]], rounds: int) -> list:
@@ -124,13 +115,9 @@ def reference(name: str, w: Vector, clients: list[tuple[Vector, Vector]], rounds
     return found
 
 
-def as_vector(arrays: dict[str, np.ndarray]) -> Vector:
-    return np.concatenate([arrays["output.weight"].ravel(), arrays["output.bias"]]).astype(float)
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_three_rounds_in_numpy(name: str) -> None:
-    data, told = data_of(), linear()
+    data, told = data_of(), linear(settings(learning_rate=RATE))
     first = as_vector(initial(told))
     strategy = StrategiesParameters.model_validate(STRATEGIES | {name: SETTINGS[name]}).of(name)
     found = [as_vector(arrays) for arrays in shared_after(data, told, strategy, 3)]
@@ -143,7 +130,7 @@ def test_three_rounds_in_numpy(name: str) -> None:
 def test_the_settings_of_the_reference_matter() -> None:
     """Else a reference that ignored one would do."""
     data = data_of()
-    first, clients = as_vector(initial(linear())), design(data)
+    first, clients = as_vector(initial(linear(settings()))), design(data)
     base = {name: reference(name, first, clients, 3)[-1] for name in SETTINGS}
     for name, told in SETTINGS.items():
         for setting in told:
