@@ -13,7 +13,13 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.flower import Message
 from ms_pfl.federation.grids.sites import SiteLostError
+from ms_pfl.training.outcome import Outcome
 from site_examples import COUNTRIES, Sites, assert_same
+
+
+def of_the_server(outcome: Outcome) -> set[str]:
+    """Names of the arrays that the server writes: those of no single site."""
+    return {name for name in outcome.models if "/personal/" not in name} - {"stamp"}
 
 
 def test_the_adaptive_paradigm(sites: Sites) -> None:
@@ -22,7 +28,7 @@ def test_the_adaptive_paradigm(sites: Sites) -> None:
     outcome = sites.simulate("adaptive")
     assert_same(sites, "adaptive.fedavg", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
-    assert shared.keys() == {n for n in outcome.models if "/shared/" in n or "/scaler/" in n}
+    assert shared.keys() == of_the_server(outcome)
     metrics = pd.read_csv(folder / "metrics.csv")
     test = outcome.predictions[outcome.predictions["split"] == "test"]
     for (seed, country), rows in test.groupby(["seed", "country"]):
@@ -60,9 +66,7 @@ def test_the_further_methods(sites: Sites, paradigm: str) -> None:
     outcome = sites.simulate(paradigm)
     assert_same(sites, f"{paradigm}.fedavg", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
-    assert shared.keys() == {name for name in outcome.models if "/personal/" not in name} - {
-        "stamp"
-    }
+    assert shared.keys() == of_the_server(outcome)
     sent = [reply for _, reply in flower.sent if reply.metadata.message_type == "train"]
     assert len(sent) == 2 * 3 * len(COUNTRIES)
     records = {"arrays", "control"} if paradigm == "scaffold" else {"arrays"}
@@ -80,9 +84,7 @@ def test_logistic_regression(sites: Sites, paradigm: str) -> None:
     outcome = sites.simulate(paradigm, "logistic")
     assert_same(sites, f"{paradigm}.logistic", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
-    assert shared.keys() == {name for name in outcome.models if "/personal/" not in name} - {
-        "stamp"
-    }
+    assert shared.keys() == of_the_server(outcome)
     arrays = {
         name
         for _, reply in flower.sent
