@@ -30,7 +30,7 @@ from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
 from ms_pfl.paradigms import PARADIGMS
-from ms_pfl.personalization.method import Arrays, Method
+from ms_pfl.personalization.method import SHARED, Arrays, Method
 from ms_pfl.personalization.methods import method_class
 from ms_pfl.personalization.work import Work
 
@@ -88,11 +88,13 @@ def method_of(settings: ClientSettings) -> Method:
     return kind(settings.network, own)
 
 
-def shared_names(settings: ClientSettings, n_features: int) -> frozenset[str]:
-    """Return the names of the arrays of the model that a method shares."""
+def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
+    """Return the names of the arrays that a method sends, by record."""
     method = method_of(settings)
     network = build_network(method.kind, n_features, settings.network, 0, 0)
-    return frozenset(method.shared(get_arrays(network)))
+    shared = method.shared(get_arrays(network))
+    records = {SHARED: shared, **method.further(shared)}
+    return {record: frozenset(arrays) for record, arrays in records.items()}
 
 
 def learner_of(settings: ClientSettings, device: torch.device) -> Learner:

@@ -9,11 +9,11 @@ import torch
 
 from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
-from ms_pfl.federation import client_app, partitions
+from ms_pfl.federation import client, partitions
 from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.rounds import predict
+from ms_pfl.federation.questions import predict
 
 PLAN = RecordDict(
     {
@@ -37,14 +37,14 @@ def alive(kind: type) -> int:
 
 def test_what_was_made_for_a_run_goes_with_it() -> None:
     data, told = data_of(), settings()
-    before = alive(partitions.ClientData), alive(client_app._ClientRows)
+    before = alive(partitions.ClientData), alive(client._PreparedRows)
     grid = LocalGrid(data, nodes_of(data))
     prepared(grid, told)
     ask(grid, "train.personalize", dict.fromkeys(grid.node_ids(0), PLAN))
     assert alive(partitions.ClientData) == before[0] + 3
-    assert alive(client_app._ClientRows) == before[1] + 3
+    assert alive(client._PreparedRows) == before[1] + 3
     grid.close()
-    assert (alive(partitions.ClientData), alive(client_app._ClientRows)) == before
+    assert (alive(partitions.ClientData), alive(client._PreparedRows)) == before
 
 
 def test_a_client_with_its_own_model_keeps_no_selected_arrays() -> None:
@@ -52,7 +52,7 @@ def test_a_client_with_its_own_model_keeps_no_selected_arrays() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, settings())
         ask(grid, "train.personalize", dict.fromkeys(grid.node_ids(0), PLAN))
-        predict(grid, 0, None, 0)
+        predict(grid, 0, None, 0, "")
         assert set(grid.export_state("own")) == set(nodes_of(data))
         with pytest.raises(ClientError, match="selected"):
             grid.export_state("selected")
