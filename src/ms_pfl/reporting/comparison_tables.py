@@ -25,7 +25,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Lay out what each model gains over a reference, with intervals and adjusted p.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         reference: a paradigm that others are compared with.
 
     Returns:
@@ -67,7 +67,7 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
     """Lay out the calibration of every model, all countries together.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.uncertainty.estimate`.
+        estimates: the table of :func:`ms_pfl.evaluation.inference.add_intervals`.
 
     Returns:
         Text cells, a row a model: ``Model``, Brier score, log-loss, calibration error, intercept,
@@ -179,7 +179,7 @@ def choice_table(
     """Lay out, country by country, what the personalized models gain over the federated one.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.tables.country_table`; its order is kept.
         site: what a country is called.
         strategy: the federated strategy.

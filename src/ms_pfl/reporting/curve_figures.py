@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.net_benefit import TREAT_ALL
+from ms_pfl.evaluation.decision import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import color_of, model_key, paradigm_name, strategy_name
 from ms_pfl.reporting.figures import INK, short_name, styled
@@ -29,7 +29,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.tables.country_table`; the largest country
             comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
             shows where it goes on, and a hollow point has none. Countries with one class in every
@@ -96,7 +96,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     """Draw ROC and precision-recall curves, a line a paradigm.
 
     Args:
-        curves: the table of :func:`ms_pfl.evaluation.operating.operating_curves`.
+        curves: the table of :func:`ms_pfl.evaluation.curves.operating_curves`.
         prevalence: share of test episodes with the outcome: the precision of no skill.
         strategy: the federated strategy that is shown.
     """
@@ -135,7 +135,7 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     """Draw observed against predicted risk in bins of equally many episodes, a panel a paradigm.
 
     Args:
-        bins: the table of :func:`ms_pfl.evaluation.operating.reliability_bins`.
+        bins: the table of :func:`ms_pfl.evaluation.curves.reliability_bins`.
         strategy: the federated strategy that is shown.
     """
     from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     """Draw net benefit over thresholds, with the interval of the federated model.
 
     Args:
-        net_benefit: the table of :func:`ms_pfl.evaluation.net_benefit.decision_curves`.
+        net_benefit: the table of :func:`ms_pfl.evaluation.decision.decision_curves`.
         strategy: the federated strategy that is shown.
     """
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.uncertainty import DIFFERENCES_COLUMNS
+from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.headline import headline
 from ms_pfl.reporting.report import Findings
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.fairness import fairness
+from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
 from ms_pfl.evaluation.scoring import coverage
-from ms_pfl.evaluation.uncertainty import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.comparison_tables import choice_table, fairness_table
 from ms_pfl.reporting.markdown import to_markdown
 from ms_pfl.reporting.tables import (
