@@ -11,6 +11,7 @@ call; wall and processor time tell whether something else was running.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -23,18 +24,13 @@ from typing import Any
 import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
-from ms_pfl.training.parameters import ParadigmParameters
 
-import ms_pfl
 from ms_pfl.federation.partitions import feature_columns
-from ms_pfl.pipelines.reporting.nodes import predictor_to_log
-from ms_pfl.tracking.data import describe_data
-from ms_pfl.tracking.models import ModelToLog, example_rows
+from ms_pfl.paradigms import trainings
 from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.tracking.record import TABLES, build_record
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
-from ms_pfl.training.train import PARADIGMS
 
-_TABLES = ("metrics", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 _CALLS = (
     "create_run",
     "log_batch",
@@ -84,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", default="base", help="folder of conf/ that the run was made with")
     given = parser.parse_args(arguments)
     told = _what_a_run_logs(given.data.resolve(), given.env)
+    reporting = given.data.resolve() / "08_reporting"
+    files = {"": [reporting / "report.html"], "figures": sorted(reporting.glob("*.png"))}
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -93,20 +91,20 @@ def main(arguments: list[str] | None = None) -> int:
         opened = time.perf_counter() - start
         _patch(clock)
         wall, processor = time.perf_counter(), time.process_time()
-        data = describe_data(told.pop("episodes"), told.pop("splits"), "benchmark")
-        described = time.perf_counter() - wall
-        children = log_comparison(parent, project_path=project, data=data, **told)
+        record = build_record(**told)
+        built = time.perf_counter() - wall
+        children = log_comparison(parent, record, files, project_path=project)
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
         close_parent(parent, "FINISHED", project_path=project)
         size = sum(path.stat().st_size for path in project.rglob("*") if path.is_file())
 
     rows = sorted(clock.seconds.items(), key=lambda item: -item[1])
     lines: list[list[object]] = [[name, clock.calls[name], seconds] for name, seconds in rows]
-    lines.append(["describe_data", 1, described])
-    lines.append(["the rest", "", wall - described - sum(clock.seconds.values())])
+    lines.append(["build_record", 1, built])
+    lines.append(["the rest", "", wall - built - sum(clock.seconds.values())])
     print(table(["call", "times", "seconds"], lines))
     print(
-        f"\n{len(children)} children, {len(told['models'])} models: {wall:.1f} s "
+        f"\n{len(children)} children, {len(record.models)} models: {wall:.1f} s "
         f"({processor:.1f} s of processor), {size / 1e6:.0f} MB; opening a new store "
         f"before: {opened:.1f} s. {machine()}"
     )
@@ -123,54 +121,38 @@ def _patch(clock: Clock) -> None:
 
 
 def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
-    """Arguments of :func:`log_comparison` besides the data, and ``episodes`` and ``splits``."""
+    """Arguments of :func:`build_record`."""
     from safetensors.numpy import load_file
 
     reporting = data / "08_reporting"
-    tables = {name: pd.read_parquet(reporting / f"{name}.parquet") for name in _TABLES}
-    for name in ("table1", "roc_auc_by_country"):
-        tables[name] = pd.read_csv(reporting / f"{name}.csv", dtype=str, keep_default_na=False)
+    tables = {name: pd.read_parquet(reporting / f"{name}.parquet") for name in TABLES[2:]}
     episodes = pd.read_parquet(data / "03_primary" / "episodes.parquet")
-    splits = pd.read_parquet(data / "05_model_input" / "splits.parquet")
-    features = feature_columns(episodes)
-    seed = int(splits["seed"].min())
-    parameters = read_parameters(env).model_dump(mode="json")
-    configuration = {
-        "seed": seed,
-        "features": features,
-        "parameters": {name: parameters[name] for name in ParadigmParameters.model_fields},
-    }
-    histories, models = [], []
-    for paradigm in PARADIGMS:
-        for path in sorted((data / "07_model_output" / paradigm).glob("*/history.parquet")):
-            strategy = path.parent.name
-            histories.append(pd.read_parquet(path))
-            arrays = load_file(data / "06_models" / paradigm / strategy / "models.safetensors")
-            models.append(
-                ModelToLog(
-                    paradigm,
-                    strategy,
-                    seed,
-                    Path(ms_pfl.__path__[0]) / "served_model.py",
-                    {name: a for name, a in arrays.items() if name.startswith(f"seed={seed}/")},
-                    configuration,
-                )
-            )
+    histories, models = [], {}
+    for training in trainings():
+        place = Path(*training)
+        history = data / "07_model_output" / place / "history.parquet"
+        if history.is_file():
+            histories.append(pd.read_parquet(history))
+            models[training] = load_file(data / "06_models" / place / "models.safetensors")
+    headline, notes = (
+        json.loads((reporting / f"{name}.json").read_text())
+        for name in ("headline", "table1_notes")
+    )
+    for name in TABLES[:2]:
+        tables[name] = pd.read_csv(reporting / f"{name}.csv", dtype=str, keep_default_na=False)
     return {
-        "metrics": tables["metrics"],
-        "history": pd.concat(histories, ignore_index=True),
         "tables": tables,
-        "files": {"": [reporting / "report.html"], "figures": sorted(reporting.glob("*.png"))},
-        "note": "\n".join(tables),
-        "estimates": tables["estimates"],
-        "gains": tables["differences"],
-        "models": models,
-        "example": example_rows(episodes, features),
-        "predictor": predictor_to_log(
-            data / "06_models" / "predictor", example_rows(episodes, features)
-        ),
+        "headline": headline,
+        "notes": notes,
+        "figures": [],
         "episodes": episodes,
-        "splits": splits,
+        "splits": pd.read_parquet(data / "05_model_input" / "splits.parquet"),
+        "source": "benchmark",
+        "features": feature_columns(episodes),
+        "settings": read_parameters(env).model_dump(mode="json")["training"],
+        "predictor": data / "06_models" / "predictor",
+        "histories": histories,
+        "models": models,
     }
 
 

@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         update={"n_patients": given.patients, "seed": told.synthetic_registry.seed + 1}
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, frame in vars(simulate(people)).items():
+        for name, frame in simulate(people).frames().items():
             frame.to_csv(Path(folder) / f"{name}.csv", index=False)
         predictor = timed("read and check the predictor", read_predictor, given.predictor)
         tables, _ = timed(

@@ -104,7 +104,7 @@ def _run_command() -> RunCommand:
                 ["--params"],
                 type=click.UNPROCESSED,
                 default="",
-                help=f"{option.help} Values may be lists: seeds=[0,1].",  # type: ignore[attr-defined]
+                help=f"{option.help} Values may be lists: seeds=[0,1].",
                 callback=_read_parameters,
             )
         parameters.append(option)

@@ -165,9 +165,9 @@ _HEADLINES = 2
 
 def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) -> None:
     """Print Table 1, what it stands on, and what the comparison found of each personalization."""
-    from ms_pfl.reporting.tables import render_console
+    from ms_pfl.reporting.console_table import ConsoleTable
 
-    get_console().print(render_console(table1, notes), highlight=False)
+    get_console().print(ConsoleTable(table1, notes), highlight=False)
     for line in headline[:_HEADLINES]:
         _print(line, style="bold")
 

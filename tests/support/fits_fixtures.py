@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fits_factory as factory
-
-if TYPE_CHECKING:
-    from ms_pfl.reporting.report import Findings
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +34,7 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
+def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespace:
     """All tables of the comparison, with a short bootstrap."""
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.checks import check_predictions
@@ -51,7 +48,6 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
     from ms_pfl.evaluation.scoring import coverage, score
     from ms_pfl.evaluation.subgroups import score_subgroups
     from ms_pfl.reporting.headline import headline
-    from ms_pfl.reporting.report import Findings
     from ms_pfl.studies.attribution.compare import compare_by_country
 
     together = pd.concat([predictions, recalibrate(predictions)], ignore_index=True)
@@ -65,7 +61,7 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> Findings:
         {"episode_id": episodes, "Sex": np.where(np.arange(len(episodes)) % 2, "Women", "Men")}
     )
     importance = factory.make_importance()
-    return Findings(
+    return SimpleNamespace(
         headline=headline(estimates, table, ("country", "countries"), 3, 100),
         summary=summary,
         coverage=coverage(test),

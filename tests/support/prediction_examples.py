@@ -30,10 +30,17 @@ def training_tables() -> RegistryTables:
 def trained_predictor(paradigm: str) -> Predictor:
     """A predictor of two short rounds, over two seeds."""
     episodes = build_episodes(training_tables(), cohort_parameters()).episodes
-    return predictor_of(paradigm, episodes, split_patients(episodes, (0, 1), FRACTIONS))
+    splits = split_patients(episodes, (0, 1), FRACTIONS)
+    return predictor_of(paradigm, episodes, splits, {"kind": "own", "description": "test"})
 
 
-def predictor_of(paradigm: str, episodes: pd.DataFrame, splits: pd.DataFrame) -> Predictor:
+def predictor_of(
+    paradigm: str,
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    source: dict[str, str],
+    vocabulary: dict[str, Any] | None = None,
+) -> Predictor:
     """A predictor of the real trainings of these tables."""
     told = parameters(federation={"rounds": 2, "patience": 1, "client_fraction": 1.0})
     chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": "fedavg"})
@@ -47,13 +54,15 @@ def predictor_of(paradigm: str, episodes: pd.DataFrame, splits: pd.DataFrame) ->
     personal, shared = (
         (done[name].models, done[name].predictions) for name in (chosen.personal, chosen.shared)
     )
-    return make_predictor(episodes, splits, personal, shared, chosen, told, cohort_parameters())
+    return make_predictor(
+        episodes, splits, personal, shared, chosen, told, cohort_parameters(), source, vocabulary
+    )
 
 
 def write_tables(tables: RegistryTables, folder: Path) -> Path:
     """The four tables as CSV files."""
     folder.mkdir()
-    for name, table in vars(tables).items():
+    for name, table in tables.frames().items():
         table.to_csv(folder / f"{name}.csv", index=False)
     return folder
 

@@ -23,7 +23,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for country in [*COUNTRIES, "all"]:
         (folder / country).mkdir()
         wanted = COUNTRIES if country == "all" else [country]
-        for name, table in vars(tables).items():
+        for name, table in tables.frames().items():
             rows = table[table["PATIENT_ID"].map(people).isin(wanted)]
             rows.to_csv(folder / country / f"{name}.csv", index=False)
     return folder

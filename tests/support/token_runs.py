@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,12 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from kedro_project import PROJECT
-from ms_pfl.datasets import EarlierEpisodes, JsonFile
+from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.hooks import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
 
-_IN_MEMORY = {"findings", "mlflow_run", "unfinished"}
+_IN_MEMORY = {"mlflow_run", "unfinished"}
 _SOURCES = ("registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder")
 _NEUTRAL = ("ray", "checkpoints", "device", "tracking")
 
@@ -114,11 +115,13 @@ class TokenProject:
         for name in sorted(names):
             path = self.folder / "data" / f"{name}.json"
             if name.startswith("params:"):
-                datasets[name] = settings[name.removeprefix("params:")]
+                place = name.removeprefix("params:").split(".")
+                datasets[name] = reduce(lambda section, key: section[key], place, settings)
             elif name == "parameters":
                 datasets[name] = deepcopy(settings)
-            elif name == "earlier_episodes":
-                datasets[name] = EarlierEpisodes(str(self.folder / "data/episodes.json"))
+            elif name.startswith("earlier_"):
+                file = name.replace("earlier_", "episodes_").removesuffix("_episodes")
+                datasets[name] = EarlierFile(str(self.folder / f"data/{file}.json"))
             elif name not in _IN_MEMORY:
                 kind = _SkipsEmpty if name == "synthetic_registry" else JsonFile
                 datasets[name] = kind(filepath=str(path))
@@ -140,7 +143,8 @@ def check_unmixed(outputs: Mapping[str, Any]) -> None:
 def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(deepcopy(base))
     for name, value in given.items():
-        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
+        inside = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if inside else value
     return merged
 
 
@@ -152,7 +156,8 @@ def _token_function(node: Any) -> Any:
     names, outputs = node.inputs, node.outputs
 
     def tokens_of(*values: Any, **named: Any) -> Any:
-        read = dict(zip(names, [*values, *named.values()], strict=True))
+        read = dict(zip(names, values, strict=False))
+        read |= {node._inputs[argument]: value for argument, value in named.items()}
         made = _tokens(node.name, read)
         if node.name == "simulate_registry" and read["params:registry_folder"] is not None:
             made = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.training.pipeline import PARADIGMS, outputs_of
+from ms_pfl.pipelines.training.pipeline import outputs_of
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +24,33 @@ def test_pfl_is_the_default_and_needs_only_parameters_and_a_folder(pipelines: di
 
 def test_modelling_starts_from_a_table_of_ones_own_or_earlier_episodes(pipelines: dict) -> None:
     free = {n for n in pipelines["modelling"].inputs() if not n.startswith("params:")}
-    assert free == {"earlier_episodes", "parameters", "unfinished"}
+    assert free == {"earlier_episodes", "earlier_provenance", "parameters", "unfinished"}
     # alone it only reads and splits the table, as preprocessing does with a registry
     assert {"episodes", "splits", "vocabulary"} <= pipelines["own_data"].all_outputs()
     assert not any(node.namespace for node in pipelines["own_data"].nodes)
 
 
 def test_five_namespaces_hold_seventeen_trainings(pipelines: dict) -> None:
-    trainings = pipelines["training"].nodes
-    assert {node.namespace for node in trainings} == set(PARADIGMS)
-    assert len(trainings) == len(outputs_of("predictions")) == 17
+    study = trainings("study")
+    nodes = pipelines["training"].nodes
+    assert {node.namespace for node in nodes} == {training.paradigm for training in study}
+    assert {node.name for node in nodes} == {f"{p}.train_{strategy}" for p, strategy in study}
+    assert len(nodes) == len(outputs_of("predictions", study)) == 17
+
+
+def test_further_methods_stand_beside_the_study_in_a_pipeline_of_their_own(
+    pipelines: dict,
+) -> None:
+    further = {training.name for training in trainings("further")}
+    assert further == {
+        "centralized.logistic", "local.logistic", "federated.logistic",
+        "private_intercept.fedavg", "proximal_copy.fedavg", "scaffold.fedavg",
+    }  # fmt: skip
+    made = pipelines["further_methods"].all_outputs()
+    for name in ("predictions", "history", "models"):
+        assert {f"{training.name}.{name}" for training in trainings()} <= made
+        assert not {f"{training}.{name}" for training in further} & pipelines["pfl"].all_outputs()
+    assert pipelines["pfl"].all_outputs() <= made
 
 
 def test_a_tag_selects_a_strategy(pipelines: dict) -> None:

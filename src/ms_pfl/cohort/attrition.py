@@ -89,21 +89,18 @@ class Flow:
         ).astype(np.int64)
 
 
-def future_days_by_country(
-    total: int, by_patient: Mapping[str, int], country: pd.Series
-) -> dict[str, int]:
-    """Future visit days of each country; those of nobody known go to :data:`UNKNOWN_COUNTRY`.
+def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) -> dict[str, int]:
+    """Count future visit days by country; those of nobody known go to :data:`UNKNOWN_COUNTRY`.
 
     Args:
-        total: days that were left out.
-        by_patient: how many of them each patient had, as far as known.
+        by_patient: how many days each patient had that were left out.
         country: by patient id.
     """
     days = pd.Series(by_patient, dtype="int64")
     known = days[days.index.isin(country.index)]
     counted = known.groupby(country.reindex(known.index).to_numpy(dtype=object)).sum()
     return {str(name): int(n) for name, n in counted.items()} | {
-        UNKNOWN_COUNTRY: total - int(known.sum())
+        UNKNOWN_COUNTRY: int(days.sum() - known.sum())
     }
 
 

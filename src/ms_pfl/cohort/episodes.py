@@ -27,7 +27,6 @@ from ms_pfl.cohort.timeline import (
 )
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import COURSES
-from ms_pfl.registry.ingest.checks import FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.ingest.tables import RegistryTables
 
 #: Columns of an episodes table before its features.
@@ -62,7 +61,7 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
         parameters: eligibility, outcome rule, windows.
 
     Returns:
-        The cohort; ``attrs["source"]`` of each table says where the registry came from.
+        The cohort.
 
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
@@ -112,7 +111,7 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     )
     features = build_features(tables, episodes[["patient_id", "t0"]], parameters)
     order = episodes.sort_values(["country", "patient_id", "t0"]).index
-    cohort = Cohort(
+    return Cohort(
         pd.concat([episodes, features], axis=1).loc[order].reset_index(drop=True),
         attrition,
         flow.by_country(),
@@ -122,12 +121,6 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
             {pair: association[eligible] for pair, association in associations.items()},
         ),
     )
-    source = tables.patients.attrs.get(
-        "source", {"kind": "own", "description": "registry tables in memory"}
-    )
-    for table in cohort:
-        table.attrs = {"source": dict(source)}
-    return cohort
 
 
 _CIS = COURSES.index("CIS")
@@ -153,11 +146,7 @@ def _pass_stages(
         The flow, which keeps the labelled episodes, and which of the days with an EDSS are
         eligible before the outcome is looked at (bool).
     """
-    future = future_days_by_country(
-        tables.visits.attrs.get(FUTURE_VISIT_DAYS, 0),
-        tables.visits.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}),
-        person["country"],
-    )
+    future = future_days_by_country(tables.future_visit_days, person["country"])
     flow = Flow(days.code, person["country"].to_numpy(), future)
     *at_visit, history = known_at_visit(tables, person, days, parameters)
     for stage, text, passed in at_visit:

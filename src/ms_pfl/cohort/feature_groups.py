@@ -49,9 +49,8 @@ def feature_groups(
 
     Args:
         features: the feature columns.
-        vocabulary: of a table of one's own, as kept in the ``attrs`` of its episodes: then each
-            column of that table is a group, of its levels and its indicator. None where there is
-            none: the groups of the registry cohort.
+        vocabulary: of a custom table: each column of that table is a group, of its levels and its
+            indicator. None: the groups of the registry cohort.
 
     Returns:
         Columns by the group's name. A feature that neither the vocabulary nor the registry cohort

@@ -72,7 +72,6 @@ def latest_visits(
     anchors = passed_all[["patient_id"]].assign(t0=passed_all["visit_date"])
     features = build_features(tables, anchors, parameters, recorded_since)
     table = pd.concat([table, features.reindex(table.index)], axis=1)
-    table.attrs = {}
     return table.sort_values(["country", "patient_id"], ignore_index=True)
 
 

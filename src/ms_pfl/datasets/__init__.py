@@ -8,13 +8,13 @@ from ms_pfl.datasets.files import (
     ParquetTable,
     TextFile,
 )
-from ms_pfl.datasets.folders import EarlierEpisodes, PredictorFolder, RegistryFolder, Unfinished
+from ms_pfl.datasets.folders import EarlierFile, PredictorFolder, RegistryFolder, Unfinished
 from ms_pfl.datasets.mlflow_run import MlflowRun
 
 __all__ = [
     "ArraysFile",
     "CsvTable",
-    "EarlierEpisodes",
+    "EarlierFile",
     "FigureFile",
     "JsonFile",
     "MlflowRun",

@@ -99,9 +99,17 @@ class FigureFile(_WholeFile, MatplotlibDataset):
     """A figure of matplotlib as a picture."""
 
     def save(self, data: Any) -> None:
-        """Write the file, without a warning for each letter that no installed font has."""
+        """Write the file, without a warning for each letter that no installed font has.
+
+        Args:
+            data: the figure; ``""`` where there is nothing to draw: then there is no file, not even
+                of an earlier run.
+        """
         from ms_pfl.reporting.fonts import without_glyph_warnings
 
+        if data == "":
+            Path(self._filepath).unlink(missing_ok=True)
+            return
         with without_glyph_warnings():
             super().save(data)
 

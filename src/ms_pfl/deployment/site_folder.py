@@ -82,7 +82,6 @@ class SiteFolder:
         with whole_file(folder / "ingest_report.csv") as part:
             report.to_csv(part, index=False)
         for title, table in (("episodes", episodes), ("splits", splits)):  # splits are the last
-            table.attrs = {}
             with whole_file(folder / f"{title}.parquet") as part:
                 table.to_parquet(part, index=False)
         return name

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.paradigms import models_in_order
+from ms_pfl.paradigms import learner_of, models_in_order
 
 _SPREAD = ("roc_auc", "brier")
 
@@ -38,10 +38,10 @@ def fairness(summary: pd.DataFrame) -> pd.DataFrame:
         own = rows[rows["metric"] == metric]
         # turned so that more is better
         sign = METRICS[metric].sign
-        local = own[own["paradigm"] == "local"].set_index("country")["mean"] * sign
         for paradigm, strategy in models_in_order(own):
             mine = own[(own["paradigm"] == paradigm) & (own["strategy"] == strategy)]
             values = (mine.set_index("country")["mean"] * sign).sort_index()
+            local = _local(own, strategy) * sign
             both = values.index.intersection(local.index)
             beats = (values[both] > local[both]).mean() if len(both) else np.nan
             records.append(
@@ -58,3 +58,10 @@ def fairness(summary: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame.from_records(records)
+
+
+def _local(rows: pd.DataFrame, strategy: str) -> pd.Series[float]:
+    """The values of local training with the learner of a strategy, by country."""
+    learner = learner_of(strategy)
+    alike = rows["strategy"].map(learner_of) == learner
+    return rows[(rows["paradigm"] == "local") & alike].set_index("country")["mean"]

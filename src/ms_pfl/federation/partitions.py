@@ -124,8 +124,6 @@ def federation_data(
         InputError: a column is missing; a patient has no split or two; a label is not 0 or 1; a
             feature is no number or is infinite; a country has no training patient.
     """
-    episodes = episodes.copy(deep=False)
-    episodes.attrs = {}  # pandas copies them, attrition and all, at each of a thousand steps below
     names = list(features) if features is not None else feature_columns(episodes)
     _check_columns(episodes, splits, names)
     seeds = tuple(sorted(int(seed) for seed in splits["seed"].unique()))
@@ -153,8 +151,9 @@ def federation_data(
 def redrawn(splits: pd.DataFrame) -> pd.DataFrame:
     """The splits dealt out anew within each country and seed: other rows, as many of each.
 
-    Fine-tuning on them is what the published results rest on (``protocol.fine_tuning_rows``): some
-    of its test rows have been trained on by the federated model.
+    Fine-tuning on them is what the published results rest on
+    (``training.protocol.fine_tuning_rows``): some of its test rows have been trained on by the
+    federated model.
     """
     parts = []
     for _, rows in splits.groupby(["seed", "country"], sort=True):

@@ -9,6 +9,7 @@ import click
 from kedro.framework.hooks import hook_impl
 
 from ms_pfl.failures import chain, explain, named, one_line
+from ms_pfl.hooks.steps import steps_that_make
 
 
 class OneLineErrors:
@@ -62,7 +63,7 @@ def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
     ):
         return None
     path = getattr(catalog.get(name), "_filepath", name)
-    makers = _makers(name)
+    makers = steps_that_make({name})
     if not makers:
         return None
     again = " or ".join(f"`kedro run --pipeline={maker}`" for maker in makers)
@@ -76,19 +77,3 @@ def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
         return None
     reason = one_line(str(reasons[0]), 120) if reasons else "it cannot be read"
     return f"{path} is damaged or incomplete ({reason}); {remedy}"
-
-
-def _makers(name: str) -> list[str]:
-    """The smallest pipelines that write a dataset."""
-    from kedro.framework.project import pipelines
-
-    makers = {
-        pipeline: {node.name for node in nodes.nodes}
-        for pipeline, nodes in dict(pipelines).items()
-        if name in nodes.all_outputs()
-    }
-    return [
-        maker
-        for maker, nodes in makers.items()
-        if not any(other < nodes for other in makers.values())
-    ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
 from ms_pfl.hooks.run_files import SOURCE
+
+if TYPE_CHECKING:
+    from ms_pfl.tracking.recorder import Recorder
 
 
 class MlflowParent:
@@ -23,8 +24,7 @@ class MlflowParent:
         self._project = Path.cwd()
         self._parameters: dict[str, Any] = {}
         self._env = "base"
-        self._run_id: str | None = None
-        self._strict = True
+        self._recorder: Recorder | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -35,58 +35,33 @@ class MlflowParent:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Open the parent run and tell the dataset that logs below it."""
+        """Open the parent run, and hand it to the dataset that logs below it."""
+        self._recorder = None
         if "mlflow_run" not in pipeline.outputs():
             return
-        from ms_pfl.tracking.parameters import TrackingParameters
-        from ms_pfl.tracking.runs import open_parent
+        from ms_pfl.tracking.recorder import Recorder
 
-        names = ",".join(run_params["pipeline_names"] or ["__default__"])
-        self._run_id = open_parent(
+        self._recorder = catalog.get("mlflow_run").recorder = Recorder(
             self._project,
-            TrackingParameters.model_validate(self._parameters["tracking"]),
-            run_name=f"{names} ({self._env})",
-            params=_as_reported(self._parameters, catalog),
-            tags={"pipeline": names, "env": self._env},
+            self._parameters["tracking"],
+            ",".join(run_params["pipeline_names"] or ["__default__"]),
+            self._env,
+            _as_reported(self._parameters, catalog),
+            # what the run is for is more than its record, unless it is nothing else
+            needed="table1" not in pipeline.all_outputs(),
         )
-        # what the run is for is more than its record, unless it is nothing else
-        more = "table1" in pipeline.all_outputs()
-        catalog["mlflow_run"].open(self._project, self._run_id, needed=not more)
-        self._strict = not more
-        atexit.register(self._close_quietly, "KILLED")
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+    def after_pipeline_run(self) -> None:
         """The run has done its work, with its record or without."""
-        if self._run_id is None:
-            return
-        record = catalog.get("mlflow_run")
-        if record.lost is not None:
-            self._close_quietly("FAILED")
-            return
-        try:
-            self._close("FINISHED")
-        except Exception as error:
-            if self._strict:
-                raise
-            record.lose(error)
+        if self._recorder is not None:
+            self._recorder.finish()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """The run has failed; what it logged before stays."""
-        self._close_quietly("FAILED")
-
-    def _close_quietly(self, status: str) -> None:
-        """Close the run; where that fails, the next run does it, and this one ends as it would."""
-        with suppress(Exception):
-            self._close(status)
-
-    def _close(self, status: str) -> None:
-        if self._run_id is not None:
-            from ms_pfl.tracking.runs import close_parent
-
-            run_id, self._run_id = self._run_id, None
-            close_parent(run_id, status, project_path=self._project)
+        if self._recorder is not None:
+            self._recorder.fail()
 
 
 def _as_reported(parameters: dict[str, Any], catalog: Any) -> dict[str, Any]:

@@ -21,8 +21,8 @@ NESTED = frozenset({"training"})
 CONTENT = "content of "
 _TABLES = frozenset({"registry_folder", "episodes_file", "heart_folder"})
 _CUSTOM = ("episodes_file", "heart_folder")
-#: A dataset that reads the file of another one.
-_ALIASES = {"earlier_episodes": "episodes"}
+#: Datasets that read the file of another one.
+_ALIASES = {"earlier_episodes": "episodes", "earlier_provenance": "episodes_provenance"}
 #: Files that a user may have put there.
 _MAY_BE_FOREIGN = frozenset({"episodes"})
 
@@ -71,7 +71,11 @@ class RunFiles:
         if "registry_folder" in given:
             unused.add("synthetic_registry")
         if given & set(_CUSTOM):
-            unused.add("earlier_episodes")
+            unused |= set(_ALIASES)
+        elif "earlier_provenance" in node.inputs and not all(
+            self.is_as_recorded(name) for name in _ALIASES.values()
+        ):
+            unused.add("earlier_provenance")  # the node reads it only if it is of these episodes
         return [name for name in node.inputs if name not in unused]
 
     def origins(self, names: Iterable[str]) -> dict[str, Origin]:
@@ -201,7 +205,7 @@ class RunFiles:
 
     def path(self, name: str) -> Path | None:
         """Return where a dataset is; None: in memory."""
-        if name.startswith("params:") or name == "parameters":
+        if name.startswith("params:") or name in ("parameters", "unfinished"):
             return None
         written = getattr(self._catalog.get(_ALIASES.get(name, name)), "_filepath", None)
         return None if written is None else Path(written)

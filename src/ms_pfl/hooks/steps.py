@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-_WHOLE = ("pfl", "modelling")
+from collections.abc import Callable, Collection, Iterable
 
 
 def step_to_run(
@@ -31,11 +29,26 @@ def step_to_run(
         for output in node.outputs
     }
     wanted = _stale_and_above(datasets, is_stale, inputs_of)
-    steps = set(pipelines) - {"__default__", *_WHOLE, "audit", other}
-    for name in sorted(steps, key=lambda name: (len(pipelines[name].nodes), name)):
-        if wanted <= pipelines[name].all_outputs():
-            return name
-    return whole
+    unsuited = {"pfl", "modelling", "audit", other}
+    return next((name for name in steps_that_make(wanted) if name not in unsuited), whole)
+
+
+def steps_that_make(datasets: Collection[str]) -> list[str]:
+    """Return the pipelines that make all of some datasets, the shortest first.
+
+    Those that hold all steps of a shorter one are left out.
+    """
+    from ms_pfl.pipeline_registry import register_pipelines
+
+    makers = {
+        pipeline: {node.name for node in nodes.nodes}
+        for pipeline, nodes in register_pipelines().items()
+        if pipeline != "__default__" and nodes.all_outputs().issuperset(datasets)
+    }
+    return sorted(
+        (name for name, steps in makers.items() if not any(o < steps for o in makers.values())),
+        key=lambda name: (len(makers[name]), name),
+    )
 
 
 def _stale_and_above(

@@ -41,7 +41,7 @@ class RunSummary:
 
         outputs = pipeline.all_outputs()
         logged = self._experiment if "mlflow_run" in outputs else None
-        lost = catalog.get("mlflow_run").lost if logged else None
+        lost = catalog.get("mlflow_run").recorder.lost if logged else None
         if "table1" in outputs:
             console.show_results(
                 *(catalog.load(name) for name in ("table1", "table1_notes", "headline"))

@@ -41,34 +41,36 @@ def make_predictor(
     chosen: PredictionParameters,
     settings: TrainingSettings,
     cohort: CohortParameters,
+    source: Mapping[str, str],
+    vocabulary: Mapping[str, object] | None,
 ) -> Predictor:
     """Put models, scalers and intercepts together.
 
     Args:
-        episodes: the episodes table; its ``attrs`` say where it comes from.
+        episodes: the episodes table.
         splits: the splits table.
         personal: ``models`` and ``predictions`` of the training that ``chosen.personal`` names.
         shared: the same of ``chosen.shared``.
         chosen: the trainings.
         settings: of the trainings.
         cohort: how the features were built, where they come from a registry.
+        source: where the episodes come from.
+        vocabulary: how their features were encoded, where they come from a custom table.
 
     Raises:
-        InputError: the models are of other data or settings; or they are scaled by their
-            country's rows (``protocol.scaling: country``), which a predictor does not hold.
+        InputError: the models are of other data or settings; or they are scaled by their country's
+            rows (``training.protocol.scaling: country``), which a predictor does not hold.
     """
     if settings.protocol.scaling == "country":
         raise InputError(
-            "with protocol.scaling: country a model is scaled by its country's training rows, "
-            "which no predictor holds; train with protocol.scaling: federated"
+            "with training.protocol.scaling: country a model is scaled by its country's training "
+            "rows, which no predictor holds; train with training.protocol.scaling: federated"
         )
     data = federation_data(episodes, splits)
     for training, (models, _) in ((chosen.personal, personal), (chosen.shared, shared)):
         trained_on = rows_of(training, data, episodes, splits, settings)
         ModelBundle.of(models, training, settings, trained_on)
-    vocabulary = episodes.attrs.get("vocabulary")
     of_registry = vocabulary is None and data.features == FEATURES and "t0" in episodes
-    source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
     own, common = (_validation(predictions) for _, predictions in (personal, shared))
     intercepts = {}
     for seed in data.seeds:

@@ -7,16 +7,18 @@ are those of :func:`ms_pfl.cohort.episodes.build_episodes`.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
+from ms_pfl.reporting.content import About, Content, Details, Picture, Table, note
 from ms_pfl.reporting.figures import INK, short_name, styled
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ms_pfl.reporting.words import MISSING, percent
 
 #: Stages that ask for the outcome; all before them ask who and what is eligible.
 OUTCOME_STAGES = ("Baseline", "Follow-up", "Confirmation")
@@ -29,6 +31,102 @@ _STAGE_COLORS = (
 )  # fmt: skip
 _LINE_INCHES = 0.18
 _WRAP = 46  # characters of a reason
+
+
+def flow(
+    about: About, cohort_description: Mapping[str, Any], flow_figures: Mapping[str, str]
+) -> Content | None:
+    """Show the flow from the registry to the episodes; None where it is not known."""
+    from markupsafe import Markup
+
+    if cohort_description["attrition"] is None:
+        return None
+    stages = pd.DataFrame(cohort_description["attrition"])
+    by_country = pd.DataFrame(cohort_description["attrition_by_country"])
+    return [
+        Picture(
+            "attrition",
+            flow_figures["attrition"],
+            "Flow from people in the registry to labelled episodes",
+            "Each reason counts the visits that had passed all reasons above it.",
+        ),
+        Details("The same as a table", [Table(readable_flow(stages), "words")]),
+        Picture(
+            "attrition_by_country",
+            flow_figures["attrition_by_country"],
+            "What became of the visits of each country",
+            "What became of each country's visits (their number in parentheses), in the order of "
+            "labelled episodes.",
+        ),
+        Details(
+            "The flow by country",
+            [
+                Table(flow_by_country(by_country), "last-words"),
+                note(
+                    Markup(
+                        "Eligible visits: those left before the outcome is asked for. All stages "
+                        "of all countries: <code>data/08_reporting/attrition_by_country.csv</code>."
+                    )
+                ),
+            ],
+        ),
+    ]
+
+
+def prevalence(about: About, cohort_description: Mapping[str, Any]) -> Content | None:
+    """Show how often each outcome is seen; None where it is not known."""
+    if cohort_description["attrition"] is None:
+        return None
+    return [
+        Table(prevalence_table(pd.DataFrame(cohort_description["prevalence"])), "words"),
+        note(
+            "First row: the outcome and the rule that are used here. Agreement and Cohen's kappa "
+            "over the episodes that both label. PIRA: worsening with no relapse near its onset, in "
+            "% of the worsenings for which relapses are recorded."
+        ),
+    ]
+
+
+def draw_flow(cohort: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw the flow from the registry to the episodes, all together and by country.
+
+    Args:
+        cohort: ``attrition``, ``attrition_by_country`` (rows, or None where they are not known)
+            and ``countries`` (rows with ``n_positive``).
+
+    Returns:
+        ``attrition`` and ``attrition_by_country``; nothing where they are not known.
+    """
+    if cohort["attrition"] is None:
+        return {}
+    n_positive = sum(row["n_positive"] for row in cohort["countries"])
+    return {
+        "attrition": flow_diagram(pd.DataFrame(cohort["attrition"]), n_positive),
+        "attrition_by_country": losses_by_country(pd.DataFrame(cohort["attrition_by_country"])),
+    }
+
+
+def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how often each outcome is seen under each rule, as text for a page.
+
+    Args:
+        prevalence: outcome, rule, episodes, worsened, prevalence, agreement, kappa, share_pira
+            (the last four as shares, missing where not known); the pair that is used comes first.
+    """
+    rows = [
+        {
+            "Outcome": row["outcome"].replace("_", " ").capitalize(),
+            "Rule": row["rule"].replace("_", " "),
+            "Episodes": f"{row['episodes']:,}",
+            "Worsened": f"{row['worsened']:,}",
+            "Prevalence": percent(row["prevalence"]),
+            "Agreement with the one used": percent(row["agreement"]),
+            "Cohen's kappa": MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
+            "PIRA among worsenings": percent(row["share_pira"]),
+        }
+        for row in prevalence.to_dict("records")
+    ]
+    return pd.DataFrame(rows, dtype="str")
 
 
 def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
@@ -47,9 +145,7 @@ def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
         "episodes_dropped": "Episodes dropped",
     }
     table = attrition[list(words)].rename(columns=words)
-    for name in list(words.values())[2:]:
-        table[name] = [_count(n) for n in table[name]]
-    return table.astype("str")
+    return table.map(lambda cell: cell if isinstance(cell, str) else _count(cell)).astype("str")
 
 
 def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +161,9 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
         of the visits in %, and the reason that most visits were left out for.
     """
     rows = []
-    for country, flow in by_country.groupby("country", sort=True):
+    flows = dict(list(by_country.groupby("country")))
+    for country in sorted(flows, key=lambda name: (-int(flows[name]["episodes"].iloc[-1]), name)):
+        flow = flows[country]
         first, last = flow.iloc[0], flow.iloc[-1]
         eligible = flow[~flow["stage"].isin((*OUTCOME_STAGES, _LAST))].iloc[-1]
         worst = flow.iloc[int(flow["episodes_dropped"].to_numpy().argmax())]
@@ -78,12 +176,10 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
                 "People with an episode": _count(last["patients"]),
                 "Labelled episodes": _count(last["episodes"]),
                 "% of visits": f"{100 * last['episodes'] / max(first['episodes'], 1):.0f}",
-                "Most left out for": worst["reason"] if worst["episodes_dropped"] else "–",
-                "_order": -int(last["episodes"]),
+                "Most left out for": worst["reason"] if worst["episodes_dropped"] else MISSING,
             }
         )
-    table = pd.DataFrame(rows).sort_values(["_order", "Country"], ignore_index=True)
-    return table.drop(columns="_order").astype("str")
+    return pd.DataFrame(rows, dtype="str")
 
 
 @styled
@@ -94,8 +190,6 @@ def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figu
         attrition: as for :func:`readable_flow`; stages that left nothing out are not drawn.
         n_positive: labelled episodes with the outcome; not written where None.
     """
-    from matplotlib.figure import Figure
-
     outcome = attrition["stage"].isin(OUTCOME_STAGES)
     inner = ~attrition["stage"].isin((_FIRST, _LAST))
     first, last = attrition.iloc[0], attrition.iloc[-1]
@@ -150,8 +244,6 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
             comes first, its visits stand in parentheses.
     """
-    from matplotlib.figure import Figure
-
     inner = by_country[~by_country["stage"].isin((_FIRST, _LAST))]
     lost = inner.pivot_table(
         index="country", columns="stage", values="episodes_dropped", aggfunc="sum", sort=False
@@ -209,8 +301,6 @@ def _box(
     axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
 ) -> None:
     """A box with lines of text, the first in bold; a line may have a count before it."""
-    from matplotlib.patches import FancyBboxPatch
-
     shape = "round,pad=0,rounding_size=0.3"
     axes.add_patch(
         FancyBboxPatch(

@@ -11,7 +11,8 @@ from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
-from ms_pfl.paradigms import model_key, model_name, paradigm_name, strategy_name
+from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
+from ms_pfl.reporting.words import p_value, paradigms_in_order, signed, with_interval
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05
@@ -57,36 +58,9 @@ def headline(
     return [line for line in lines if line]
 
 
-def signed(row: pd.Series, digits: int = 3) -> str:
-    """A difference, with its interval where it has one: ``+0.012 [+0.003, +0.021]``.
-
-    >>> signed(pd.Series({"difference": 0.0123, "low": 0.003, "high": 0.021}))
-    '+0.012 [+0.003, +0.021]'
-    """
-    if math.isnan(row["difference"]):
-        return "–"
-    if math.isnan(row["low"]):
-        return f"{round(row['difference'], digits) + 0.0:+.{digits}f}"
-    values = [row["difference"], row["low"], row["high"]]
-    # no "-0.000"
-    value, low, high = (f"{round(v, digits) + 0.0:+.{digits}f}" for v in values)
-    return f"{value} [{low}, {high}]"
-
-
-def p_value(p: float) -> str:
-    """``0.012``, ``<0.001``, a dash where there is none.
-
-    >>> p_value(0.0123), p_value(0.0001), p_value(1.0)
-    ('0.012', '<0.001', '1.000')
-    """
-    if math.isnan(p):
-        return "–"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _personalized(pooled: pd.DataFrame) -> list[str]:
-    found = pooled.loc[pooled["reference"] == "federated", "paradigm"].unique()
-    return sorted(set(found) - set(RECALIBRATED), key=lambda name: model_key(name, ""))
+    found = pooled[(pooled["reference"] == "federated") & ~pooled["paradigm"].isin(RECALIBRATED)]
+    return paradigms_in_order(found)
 
 
 def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
@@ -183,10 +157,9 @@ def _against(pooled: pd.DataFrame, reference: str) -> str:
     if own.empty:
         return ""
     first = own.iloc[0]
-    told_apart = first["p_holm"] < LEVEL
-    verdict = "is not told apart from"
-    if told_apart:
-        verdict = "does better than" if first["difference"] > 0 else "does worse than"
+    verdict = "does better than" if first["difference"] > 0 else "does worse than"
+    if not first["p_holm"] < LEVEL:
+        verdict = "is not told apart from"
     return (
         f"{model_name('federated', first['strategy'])} {verdict} {reference} training: pooled "
         f"ROC-AUC {signed(first)} (p {p_value(first['p_holm'])})."
@@ -235,9 +208,6 @@ def _highest(estimates: pd.DataFrame) -> str:
             continue
         best = rows.iloc[int(rows["value"].argmax())]
         name, label = model_name(best["paradigm"], best["strategy"]), METRICS["roc_auc"].label
-        parts.append(
-            f"the highest {SCOPES[scope]} {label} is {name}'s, {best['value']:.3f}"
-            + ("" if math.isnan(best["low"]) else f" [{best['low']:.3f}, {best['high']:.3f}]")
-        )
+        parts.append(f"the highest {SCOPES[scope]} {label} is {name}'s, {with_interval(best)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."

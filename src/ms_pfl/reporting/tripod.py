@@ -11,6 +11,27 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.paradigms import paradigms_with, trainings
+from ms_pfl.reporting.content import About, Content, Details, Table, note
+
+
+def tripod(about: About, coverage: pd.DataFrame) -> Content:
+    """Show the items that a run can fill in."""
+    items = tripod_items(
+        about.source, coverage, about.countries, about.configuration, about.provenance
+    )
+    table = pd.DataFrame(items, columns=["Item", "Asks for", "Here"])
+    return [
+        Details(
+            "The items that a run can fill in",
+            [
+                Table(table, "words last-words"),
+                note(
+                    "Collins et al., BMJ 385:e078378 (2024). Title, funding, ethics and the like "
+                    "are for the authors of a paper."
+                ),
+            ],
+        )
+    ]
 
 
 def tripod_items(
@@ -25,7 +46,7 @@ def tripod_items(
     Args:
         source: ``description`` of the data and, where known, their ``outcome``.
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
-        countries: the table of :func:`ms_pfl.reporting.tables.country_table`.
+        countries: the table of :func:`ms_pfl.reporting.sites.country_table`.
         configuration: the parameters of the run.
         provenance: digests of data and code.
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
+_SERVED = Path(__file__).parent / "served"
+#: Columns that the predictor's model gives, with their MLflow types.
+RISK_COLUMNS = {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"}
+
+
 @dataclass(frozen=True)
 class ModelToLog:
     """A training of one seed, to be kept with the child run of that fit.
@@ -30,39 +35,18 @@ class ModelToLog:
         paradigm: as in the tables.
         strategy: as in the tables.
         seed: the seed.
-        code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
         arrays: the trained arrays by name; the code finds them as the artifact ``arrays``, a
             safetensors file, so that nothing is unpickled.
         configuration: what the code needs besides; the artifact ``configuration``, a JSON file.
+        code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
     """
 
     paradigm: str
     strategy: str
     seed: int
-    code: Path
     arrays: Mapping[str, np.ndarray]
     configuration: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class FolderToLog:
-    """A folder of files that its code predicts from, to be kept with the parent run.
-
-    Attributes:
-        name: what MLflow lists it under.
-        code: the file that MLflow runs to load the model; it sets a ``PythonModel``.
-        artifact: what the code finds the folder as.
-        folder: the files.
-        example: rows of the table that it predicts from; its columns are the signature.
-        outputs: columns of the table that it gives, with their MLflow types.
-    """
-
-    name: str
-    code: Path
-    artifact: str
-    folder: Path
-    example: pd.DataFrame
-    outputs: Mapping[str, str]
+    code: Path = _SERVED / "model.py"
 
 
 def example_rows(episodes: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
@@ -108,57 +92,55 @@ def logged_model(
     Yields:
         The model's id in MLflow, for the metrics that belong to it.
     """
-    from mlflow.entities import LoggedModelOutput
-
-    # MLflow's log_model would need its global address, which may be somebody's notebook's
-    entry = client.create_logged_model(
-        experiment,
-        name=name,
-        source_run_id=run_id,
-        params={"paradigm": model.paradigm, "strategy": model.strategy, "seed": str(model.seed)},
-        model_type="probability of the outcome by country",
-    )
-    status = "FAILED"
-    try:
-        _upload(client, entry, model, example)
-        client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
-        yield str(entry.model_id)
-        status = "READY"
-    finally:
-        client.finalize_logged_model(entry.model_id, status)
-
-
-def log_folder(client: MlflowClient, experiment: str, run_id: str, model: FolderToLog) -> str:
-    """Keep a model that is a folder with a run; returns the model's id in MLflow."""
-    from mlflow.entities import LoggedModelOutput
-
-    entry = client.create_logged_model(
-        experiment,
-        name=model.name,
-        source_run_id=run_id,
-        model_type="risk of a new patient by country",
-    )
-    status = "FAILED"
-    try:
-        artifacts = {model.artifact: model.folder}
-        _save(client, entry, model.code, artifacts, model.example, model.outputs)
-        client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
-        status = "READY"
-    finally:
-        client.finalize_logged_model(entry.model_id, status)
-    return str(entry.model_id)
-
-
-def _upload(
-    client: MlflowClient, entry: LoggedModel, model: ModelToLog, example: pd.DataFrame
-) -> None:
     from safetensors.numpy import save_file
 
-    with tempfile.TemporaryDirectory() as parent:
+    params = {"paradigm": model.paradigm, "strategy": model.strategy, "seed": str(model.seed)}
+    kind = "probability of the outcome by country"
+    with (
+        _entry(client, experiment, run_id, name, kind, params) as entry,
+        tempfile.TemporaryDirectory() as parent,
+    ):
         arrays, told = Path(parent) / "arrays.safetensors", Path(parent) / "configuration.json"
         told.write_text(json.dumps(dict(model.configuration)))
         save_file({name: np.ascontiguousarray(a) for name, a in model.arrays.items()}, str(arrays))
         _save(client, entry, model.code, {"arrays": arrays, "configuration": told}, example, {})
+        yield str(entry.model_id)
+
+
+def log_predictor(
+    client: MlflowClient, experiment: str, run_id: str, folder: Path, example: pd.DataFrame
+) -> str:
+    """Keep the predictor for new patients with a run; returns the model's id in MLflow.
+
+    Args:
+        client: of the store.
+        experiment: id of the experiment.
+        run_id: the run that made it.
+        folder: of the predictor.
+        example: as for :func:`logged_model`.
+    """
+    name, kind = "Predictor for new patients", "risk of a new patient by country"
+    with _entry(client, experiment, run_id, name, kind, {}) as entry:
+        code = _SERVED / "predictor.py"
+        _save(client, entry, code, {"predictor": folder}, example, RISK_COLUMNS)
+    return str(entry.model_id)
+
+
+@contextmanager
+def _entry(
+    client: MlflowClient, experiment: str, run_id: str, name: str, kind: str, params: dict[str, str]
+) -> Iterator[LoggedModel]:
+    """Open a model's entry in the store, and close it as ready or failed."""
+    # MLflow's log_model would need its global address, which may be somebody's notebook's
+    entry = client.create_logged_model(
+        experiment, name=name, source_run_id=run_id, params=params, model_type=kind
+    )
+    status = "FAILED"
+    try:
+        yield entry
+        status = "READY"
+    finally:
+        client.finalize_logged_model(entry.model_id, status)
 
 
 def _save(
@@ -169,7 +151,8 @@ def _save(
     example: pd.DataFrame,
     outputs: Mapping[str, str],
 ) -> None:
-    """Write a model and put it into the store; ``outputs`` empty: one number a row."""
+    """Write a model and put it into the store; ``outputs`` empty: one number per row."""
+    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, Schema
@@ -197,6 +180,7 @@ def _save(
             pip_requirements=[f"ms_pfl=={ms_pfl.__version__}"],
         )
         client.log_model_artifacts(entry.model_id, str(folder))
+    client.log_outputs(entry.source_run_id, [LoggedModelOutput(entry.model_id, step=0)])
 
 
 @contextmanager

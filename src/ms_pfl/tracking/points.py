@@ -12,7 +12,7 @@ import pandas as pd
 
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.paradigms import model_name
+from ms_pfl.paradigms import model_name, paradigms_with
 from ms_pfl.tracking.naming import metric_part
 
 # (name, value, step)
@@ -54,7 +54,7 @@ def parent_points(
         for bound, value in intervals.get((section, model), {}).items():
             points.append((f"{section}_{bound}/{model}", value, 0))
     if gains is not None:
-        same = (gains["reference"] == "federated") & (
+        same = (gains["reference"] == paradigms_with("global")[0].name) & (
             gains["reference_strategy"] == gains["strategy"]
         )
         for row in _of_headline(gains[same]).to_dict("records"):

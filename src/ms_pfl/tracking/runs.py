@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
-from ms_pfl.tracking.data import RunData
-from ms_pfl.tracking.models import FolderToLog, ModelToLog, log_folder, logged_model
+from ms_pfl.tracking.models import log_predictor, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
@@ -30,13 +27,13 @@ from ms_pfl.tracking.points import (
     parent_points,
 )
 from ms_pfl.tracking.reach import store_errors
+from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
-STATUSES = ("FINISHED", "FAILED", "KILLED")
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
 _NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
@@ -109,11 +106,8 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
         project_path: as for :func:`open_parent`.
 
     Raises:
-        InputError: the status is none of the three, or the store cannot be reached; the next run
-            closes it then.
+        InputError: the store cannot be reached; the next run closes it then.
     """
-    if status not in STATUSES:
-        raise InputError(f"MLflow status {status!r} is unknown; take one of {', '.join(STATUSES)}")
     try:
         with store_errors(tracking_uri(project_path)):
             open_client(project_path).set_terminated(run_id, status=status)
@@ -124,47 +118,24 @@ def close_parent(run_id: str, status: str, *, project_path: Path) -> None:
 
 
 def log_comparison(
-    run_id: str,
-    metrics: pd.DataFrame,
-    history: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    files: Mapping[str, Sequence[Path]],
-    *,
-    project_path: Path,
-    note: str = "",
-    estimates: pd.DataFrame | None = None,
-    gains: pd.DataFrame | None = None,
-    data: RunData | None = None,
-    models: Sequence[ModelToLog] = (),
-    example: pd.DataFrame | None = None,
-    predictor: FolderToLog | None = None,
+    run_id: str, record: RunRecord, files: Mapping[str, Sequence[Path]], *, project_path: Path
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
     The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on
     (:func:`ms_pfl.tracking.points.parent_points`), because MLflow's chart view is empty while
-    parents are collapsed and only children carry metrics. A child has params
-    and tags ``paradigm``, ``strategy`` and ``seed``; ``roc_auc/pooled`` and the other headline
-    metrics, named alike in all children; ``roc_auc_by_country/Belgium``;
-    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. Undefined values
-    are not written.
+    parents are collapsed and only children carry metrics. Tables become ``tables/<name>.json``,
+    which MLflow shows as a table and lays beside that of other runs; one of more than 10,000 rows
+    ``tables/<name>.csv``. A child has params and tags ``paradigm``, ``strategy`` and ``seed``;
+    ``roc_auc/pooled`` and the other headline metrics, named alike in all children;
+    ``roc_auc_by_country/Belgium``; ``validation_log_loss`` and ``validation_roc_auc`` by round;
+    and its cost. Undefined values are not written.
 
     Args:
         run_id: the parent, from :func:`open_parent`.
-        metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        history: the concatenated history tables of all fits.
-        tables: name -> table, kept as ``tables/<name>.json`` with the parent, which MLflow shows
-            as a table and lays beside that of other runs; one of more than 10,000 rows as
-            ``tables/<name>.csv``.
+        record: the comparison.
         files: folder ("" for none) -> files, kept with the parent under their own names.
         project_path: as for :func:`open_parent`.
-        note: Markdown that the parent's page shows as its description, such as Table 1.
-        estimates: intervals of the metrics, for the parent.
-        gains: differences between models with their intervals, for the parent.
-        data: the episodes, an input of all runs; no row is kept.
-        models: each kept with the child of its fit.
-        example: rows that a model predicts from; needed with ``models``.
-        predictor: of new patients, kept with the parent.
 
     Returns:
         The ids of the children.
@@ -173,25 +144,27 @@ def log_comparison(
         InputError: the history is malformed.
     """
     client = open_client(project_path)
-    _log(client, run_id, points=parent_points(metrics, estimates, gains))
-    if note:
-        client.set_tag(run_id, "mlflow.note.content", note)
+    intervals = (record.tables.get(name) for name in ("estimates", "differences"))
+    _log(client, run_id, points=parent_points(record.metrics, *intervals))
+    if record.note:
+        client.set_tag(run_id, "mlflow.note.content", record.note)
+    data, metrics = record.data, record.metrics
     if data is not None:
         client.log_inputs(run_id, data.inputs())
-    _log_tables(client, run_id, tables)
+    _log_tables(client, run_id, record.tables)
     for folder, paths in files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
     experiment = client.get_run(run_id).info.experiment_id
-    if predictor is not None:
-        log_folder(client, experiment, run_id, predictor)
-    curves = learning_curves(history)
+    if record.predictor is not None and record.example is not None:
+        log_predictor(client, experiment, run_id, record.predictor, record.example)
+    curves = learning_curves(record.history)
     keys = ["paradigm", "strategy", "seed"]
     fits_of_curves = dict(iter(curves.groupby(keys)))
-    fits_of_history = dict(iter(history.groupby(keys)))
+    fits_of_history = dict(iter(record.history.groupby(keys)))
     fits_of_metrics = dict(iter(metrics.groupby(keys)))
     countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in models}
+    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in record.models}
     children = []
     for paradigm, strategy in models_in_order(metrics):
         for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
@@ -200,32 +173,31 @@ def log_comparison(
             if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
                 points += curve_points(fits_of_curves[fit])
                 points += cost_points(fits_of_history[fit])
-            child = _Child(
-                labels={"paradigm": paradigm, "strategy": strategy, "seed": str(seed)},
-                overall=overall_points(rows),
-                points=points,
-                inputs=data.inputs(seed) if data is not None else [],
-                model=models_of_fits.get((paradigm, strategy, seed)),
-            )
-            children.append(_log_child(client, experiment, run_id, child, example))
+            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(seed)}
+            with _child_run(client, experiment, run_id, labels) as (child, name):
+                if data is not None:
+                    client.log_inputs(child, data.inputs(seed))
+                model, overall = (
+                    models_of_fits.get((paradigm, strategy, seed)),
+                    overall_points(rows),
+                )
+                if model is not None and record.example is not None:
+                    with logged_model(
+                        client, experiment, child, name, model, record.example
+                    ) as model_id:
+                        _log(client, child, points=overall, model_id=model_id)
+                    overall = []
+                # params besides tags: the compare page reads params only
+                _log(client, child, points=overall + points, params=labels)
+            children.append(child)
     return children
 
 
-@dataclass(frozen=True)
-class _Child:
-    """A fit: its labels, its metrics over all countries, its other points, inputs and model."""
-
-    labels: Mapping[str, str]
-    overall: list[Point]
-    points: list[Point]
-    inputs: list[DatasetInput]
-    model: ModelToLog | None
-
-
-def _log_child(
-    client: MlflowClient, experiment: str, parent: str, child: _Child, example: pd.DataFrame | None
-) -> str:
-    labels = child.labels
+@contextmanager
+def _child_run(
+    client: MlflowClient, experiment: str, parent: str, labels: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Open the run of a fit and close it as what it has become; gives its id and a model's name."""
     model = model_name(labels["paradigm"], labels["strategy"])
     run = client.create_run(
         experiment,
@@ -235,22 +207,11 @@ def _log_child(
     run_id = str(run.info.run_id)
     status = "FAILED"
     try:
-        if child.inputs:
-            client.log_inputs(run_id, child.inputs)
-        points = child.points
-        if child.model is not None and example is not None:
-            # named as the metrics are, so that the list of models shows them
-            name = metric_part(model).translate(_NOT_IN_MODELS)
-            with logged_model(client, experiment, run_id, name, child.model, example) as model_id:
-                _log(client, run_id, points=child.overall, model_id=model_id)
-        else:
-            points = child.overall + points
-        # params besides tags: the compare page reads params only
-        _log(client, run_id, points=points, params=labels)
+        # named as the metrics are, so that the list of models shows them
+        yield run_id, metric_part(model).translate(_NOT_IN_MODELS)
         status = "FINISHED"
     finally:
         client.set_terminated(run_id, status=status)
-    return run_id
 
 
 def _log(

@@ -19,7 +19,7 @@ def test_the_groups_part_the_42_features() -> None:
 def test_a_column_of_ones_own_table_brings_its_levels_and_its_indicator() -> None:
     rows = pd.DataFrame({"sex": ["m", "f", None], "age": [61.0, 48.0, 55.0], "a=b": [1.0, None, 2]})
     vocabulary = site_vocabulary(rows, missing_indicators=True)
-    # as the attrs of a table come back from a file
+    # as it comes back from a file
     found = feature_groups(feature_names(vocabulary), vocabulary.model_dump(mode="json"))
     assert found == {
         "sex": ("sex=f", "sex=m", "sex missing"),

@@ -34,12 +34,11 @@ def own_table() -> pd.DataFrame:
     )
 
 
-def test_episodes_pass_and_keep_their_source(episodes, tmp_path):
+def test_episodes_pass_and_come_back_from_a_file(episodes, tmp_path):
     pd.testing.assert_frame_equal(Episodes.validate(episodes), episodes)
     episodes.to_parquet(tmp_path / "episodes.parquet")
     back = Episodes.validate(pd.read_parquet(tmp_path / "episodes.parquet"))
     pd.testing.assert_frame_equal(back, episodes)
-    assert back.attrs == episodes.attrs == {"source": {"kind": "own", "description": "test"}}
 
 
 def test_a_table_of_ones_own_needs_no_t0_and_is_brought_to_the_dtypes():
@@ -166,12 +165,10 @@ def test_features_of_every_numeric_type_are_read_and_the_rest_is_kept():
         t0=pd.to_datetime(["2001-01-01 10:30", "2001-01-01 09:00"]),
     )
     table.index = pd.Index([5, 9])
-    table.attrs["source"] = {"kind": "own", "description": "mine"}
     before = table.copy()
     read = Episodes.validate(table, lazy=True)
     pd.testing.assert_frame_equal(table, before)
     assert read.index.tolist() == [5, 9]
-    assert read.attrs == table.attrs
     assert read["t0"].tolist() == table["t0"].tolist()
     expected = {
         "text": [1.5, np.nan],

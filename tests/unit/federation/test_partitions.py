@@ -94,11 +94,3 @@ def test_what_cannot_be_used_is_named() -> None:
     wrong("split 'holdout'", s=splits.assign(split=splits["split"].mask(first, "holdout")))
     nobody = splits["split"].mask(splits["country"] == "CZ", "test")
     wrong("country CZ has no training patient in seed 0", s=splits.assign(split=nobody))
-
-
-def test_what_the_episodes_carry_beside_their_rows_stays_with_them() -> None:
-    episodes, splits = tables()
-    episodes.attrs["attrition_by_country"] = [{"country": "AU", "patients": 10}]
-    data = federation_data(episodes, splits)
-    assert all(ids.attrs == {} for ids in data.ids.values())
-    assert episodes.attrs == {"attrition_by_country": [{"country": "AU", "patients": 10}]}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ms_pfl.errors import InputError
 from token_runs import TokenProject, check_unmixed
 
@@ -56,11 +57,54 @@ def test_one_training_with_other_settings_does_not_stand_beside_the_others(
     project: TokenProject,
 ) -> None:
     project.run("pfl")
-    project.run("adaptive", federated={"rounds": 2})
+    project.run("adaptive", training={"federation": {"rounds": 2}})
     said = refusal(project, "evaluation")
-    assert "was made with federated.rounds = 2 and" in said
+    assert "was made with training.federation.rounds = 2 and" in said
     assert said.endswith("run `kedro run --pipeline=adaptive` first")
     project.run_as_told("evaluation")
+
+
+def test_settings_of_one_training_are_settings_of_the_run(project: TokenProject) -> None:
+    own = {"only": {"local.none": {"local": {"epochs": 3}}}}
+    project.run("pfl", training=own)
+    said = refusal(project, "evaluation", training={"only": {}})
+    assert "was made with training.only = {'local.none': {'local': {'epochs': 3}}}" in said
+    project.run("reporting", training=own)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "given"),
+    [
+        ("preprocessing", {"training": {"federation": {"rounds": 2}}}),
+        ("synthetic_registry", {"cohort": {"rule": "two_strata"}}),
+        ("training", {"comparison": {"replicates": 700}}),
+        ("evaluation", {"audit": {"replicates": 700}}),
+        ("prediction", {"new_country": {"countries": 1}}),
+    ],
+)
+def test_a_setting_without_effect_is_refused(
+    project: TokenProject, pipeline: str, given: dict[str, Any]
+) -> None:
+    project.run("pfl")
+    (name,) = given
+    place = f"training.{next(iter(given[name]))}" if name == "training" else name
+    tables = {"registry_folder": str(project.folder)} if pipeline == "prediction" else {}
+    assert refusal(project, pipeline, **given, **tables) == (
+        f"Parameter '{place}' has no effect in this run: no step of it reads it; leave it out, or "
+        "run a pipeline that reads it"
+    )
+
+
+def test_settings_of_the_files_that_a_run_goes_on_from_may_be_given(project: TokenProject) -> None:
+    """No step of `reporting` reads them as they are; its files were made with them."""
+    given = {"training": {"network": {"width": 5}}, **TWO}
+    project.run("pfl", **given)
+    for pipeline in ("evaluation", "reporting"):
+        project.run(pipeline, **given)
+    other = {"training": {"network": {"width": 7}}, **TWO}
+    assert "training.network.width = 5, and this run has 7" in refusal(
+        project, "evaluation", **other
+    )
 
 
 def test_a_step_that_is_skipped_is_named(project: TokenProject) -> None:
@@ -147,7 +191,8 @@ _VARIATIONS: tuple[dict[str, Any], ...] = (
     TWO,
     {"splits": {"train": 0.5, "validation": 0.3}},
     {"seeds": [5]},
-    {"federated": {"rounds": 2}},
+    {"training": {"federation": {"rounds": 2}}},
+    {"training": {"only": {"local.none": {"local": {"epochs": 3}}}}},
     {"comparison": {"replicates": 700}},
     {"synthetic_registry": {"seed": 7}},
     {"prediction": {"strategy": "fedprox"}},
@@ -157,7 +202,7 @@ _VARIATIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(10), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     steps=st.lists(
         st.tuples(

@@ -28,7 +28,7 @@ from ms_pfl.prediction.schemas import NewPatients
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.registry.ingest.tables import read_folder
-from ms_pfl.tracking.models import FolderToLog, log_folder
+from ms_pfl.tracking.models import RISK_COLUMNS, log_predictor
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.runs import close_parent, open_parent
 from prediction_examples import logistic_predictor, write_tables
@@ -132,6 +132,7 @@ def test_a_protocol_without_a_predictor_removes_the_old_one(
     assert not dataset.load().exists()
 
 
+@pytest.mark.integration
 def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predictor) -> None:
     place = tmp_path / "project"
     place.mkdir()
@@ -151,6 +152,7 @@ def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predic
     assert (place / "data/08_reporting/ingest_report.csv").is_file()
 
 
+@pytest.mark.integration
 def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
     tmp_path: Path, tables: Path, folder: Path, predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,16 +163,16 @@ def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
     visits = visits[visits["not_scored_because"] == ""].reset_index(drop=True)
     given = visits[["country", *FEATURES]].astype(dict.fromkeys(FEATURES, "float64"))
     run = open_parent(tmp_path, TrackingParameters(experiment="x"), "x", {}, {})
-    code = Path(ms_pfl.__path__[0]) / "served_predictor.py"
-    outputs = {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"}
-    example = given.head(2)
-    model = FolderToLog("Predictor", code, "predictor", folder, example, outputs)
     client = MlflowClient(f"sqlite:///{tmp_path.as_posix()}/mlflow.db")
     experiment = client.get_run(run).info.experiment_id
-    model_id = log_folder(client, experiment, run, model)
+    model_id = log_predictor(client, experiment, run, folder, given.head(2))
     close_parent(run, "FINISHED", project_path=tmp_path)
     entry = client.get_logged_model(model_id)
-    assert (entry.status, entry.name, entry.source_run_id) == ("READY", "Predictor", run)
+    assert (entry.status, entry.name, entry.source_run_id) == (
+        "READY",
+        "Predictor for new patients",
+        run,
+    )
     given.to_parquet(tmp_path / "given.parquet")
     script = (
         "import json, sys, mlflow.pyfunc, pandas as pd\n"
@@ -184,11 +186,11 @@ def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found, names, shape = json.loads(done.stdout.splitlines()[-1])
-    assert names == list(outputs)
+    assert names == list(RISK_COLUMNS)
     assert shape == [2, 43]
     expected = ms_pfl.predict(tables, predictor)
     expected = expected[expected["not_scored_because"] == ""]
-    for name in outputs:
+    for name in RISK_COLUMNS:
         assert found[name] == expected[name].tolist()
     stored = Path(entry.artifact_location.removeprefix("file://"))
     assert not [path for path in stored.rglob("*") if path.suffix in (".pkl", ".pickle")]

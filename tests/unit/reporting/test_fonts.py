@@ -15,7 +15,8 @@ from matplotlib.text import Text
 
 from ms_pfl.datasets import FigureFile
 from ms_pfl.reporting import fonts
-from ms_pfl.reporting.figures import country_sizes, to_svg
+from ms_pfl.reporting.figures import to_svg
+from ms_pfl.reporting.sites import country_sizes
 
 NOBODY_HAS = "\U00013000"  # an Egyptian hieroglyph
 

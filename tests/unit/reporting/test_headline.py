@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.headline import headline
-from ms_pfl.reporting.report import Findings
 
 SITES = ("country", "countries")
 
@@ -159,7 +159,7 @@ def test_the_highest_and_the_meaning_of_it_all() -> None:
     assert lines(n_seeds=1)[-1].startswith("Values are of one seed")
 
 
-def test_a_whole_comparison(findings: Findings) -> None:
+def test_a_whole_comparison(findings: SimpleNamespace) -> None:
     said = " ".join(findings.headline)
     assert "nan" not in said
     assert "-0.000" not in said

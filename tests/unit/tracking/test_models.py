@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from model_examples import CODE, EXAMPLE, one_history, two_fits
 from ms_pfl.tracking.models import ModelToLog, example_rows
 from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
 
 
@@ -21,17 +22,9 @@ def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[MlflowClien
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run_id = open_parent(tmp_path, TrackingParameters(experiment="x"), "x", {}, {})
     arrays = {"A": np.array([1.0]), "B": np.array([0.5])}
-    model = ModelToLog("fine_tuned", "fedavg", 0, CODE, arrays, {"features": ["x", "y"]})
-    children = log_comparison(
-        run_id,
-        two_fits(),
-        one_history(),
-        {},
-        {},
-        project_path=tmp_path,
-        models=[model],
-        example=EXAMPLE,
-    )
+    model = ModelToLog("fine_tuned", "fedavg", 0, arrays, {"features": ["x", "y"]}, CODE)
+    record = RunRecord(two_fits(), one_history(), models=[model], example=EXAMPLE)
+    children = log_comparison(run_id, record, {}, project_path=tmp_path)
     close_parent(run_id, "FINISHED", project_path=tmp_path)
     return MlflowClient(f"sqlite:///{tmp_path.as_posix()}/mlflow.db"), children
 

@@ -16,6 +16,7 @@ from model_examples import CODE, EXAMPLE, one_history, two_fits
 from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog
 from ms_pfl.tracking.parameters import TrackingParameters
+from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
 from ms_pfl.tracking.store import runs_page
 
@@ -40,26 +41,17 @@ def test_everything_goes_to_a_server(
     )
     splits = pd.DataFrame({"patient_id": ["p"], "country": ["A"], "seed": [0], "split": ["train"]})
     run_id = open_parent(project, TrackingParameters(experiment="x"), "pfl", {"a": 1}, {})
-    children = log_comparison(
-        run_id,
+    arrays = {"A": np.array([1.0]), "B": np.array([0.5])}
+    record = RunRecord(
         two_fits(),
         one_history(),
         {"table1": pd.DataFrame({"Model": ["Local"]})},
-        {"": [report], "figures": [report]},
-        project_path=project,
         data=describe_data(episodes, splits, "simulated"),
-        models=[
-            ModelToLog(
-                "fine_tuned",
-                "fedavg",
-                0,
-                CODE,
-                {"A": np.array([1.0]), "B": np.array([0.5])},
-                {"features": ["x", "y"]},
-            )
-        ],
+        models=[ModelToLog("fine_tuned", "fedavg", 0, arrays, {"features": ["x", "y"]}, CODE)],
         example=EXAMPLE,
     )
+    files = {"": [report], "figures": [report]}
+    children = log_comparison(run_id, record, files, project_path=project)
     close_parent(run_id, "FINISHED", project_path=project)
 
     client = MlflowClient(server)
@@ -95,9 +87,8 @@ def test_one_store_whatever_the_working_directory(
     for folder, named in ((project, Path()), (elsewhere, Path("../project"))):
         monkeypatch.chdir(folder)
         run = open_parent(named, TrackingParameters(experiment="x"), "x", {}, {})
-        log_comparison(
-            run, two_fits(), one_history(), {"t": pd.DataFrame({"a": [1]})}, {}, project_path=named
-        )
+        record = RunRecord(two_fits(), one_history(), {"t": pd.DataFrame({"a": [1]})})
+        log_comparison(run, record, {}, project_path=named)
         close_parent(run, "FINISHED", project_path=named)
         runs.append(run)
     assert not list(elsewhere.iterdir())

@@ -29,7 +29,7 @@ def read_episodes(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The same rows and columns: ids str, label int8, t0 datetime64[us], features float32. The
-        index and the attrs are those of `frame`.
+        index is that of `frame`.
 
     Raises:
         InputError: a column is missing, or a value is not what its column holds; the message

@@ -67,7 +67,7 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
 
 
 def own_episodes(
-    table: pd.DataFrame, origin: Origin, parameters: OwnEpisodesParameters, description: str
+    table: pd.DataFrame, origin: Origin, parameters: OwnEpisodesParameters
 ) -> tuple[pd.DataFrame, Vocabulary]:
     """Read a table's columns, agree on a vocabulary over its sites, and encode with it.
 
@@ -75,11 +75,10 @@ def own_episodes(
         table: one row an episode; all columns that are not mapped or left out are features.
         origin: for messages.
         parameters: the column map and what is done with labels and features.
-        description: of the data, for reports.
 
     Returns:
         ``episodes`` as :class:`ms_pfl.cohort.schemas.Episodes` has them, rows in the order of the
-        table, with source and vocabulary in ``attrs``; and the vocabulary.
+        table; and the vocabulary.
 
     Raises:
         InputError: a column or a value cannot be used; file, row, column, value and remedy.
@@ -109,18 +108,7 @@ def own_episodes(
     )
     check_vocabulary(features, vocabulary, origin, parameters.categorical)
     encoded = _encode(features, vocabulary, origin)
-    episodes = pd.concat([episodes, encoded], axis=1).reset_index(drop=True)
-    positive = "1" if parameters.positive is None else parameters.positive
-    episodes.attrs = {
-        "source": {
-            "kind": "own",
-            "description": description,
-            "outcome": parameters.outcome or f"{parameters.columns.label} ({positive})",
-            "site": parameters.site_name,
-        },
-        "vocabulary": vocabulary.model_dump(mode="json"),
-    }
-    return episodes, vocabulary
+    return pd.concat([episodes, encoded], axis=1).reset_index(drop=True), vocabulary
 
 
 def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> pd.DataFrame:

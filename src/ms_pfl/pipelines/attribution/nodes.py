@@ -14,6 +14,7 @@ from ms_pfl.training.settings import TrainingSettings
 def measure_importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
+    cohort: dict[str, Any],
     attribution: AttributionParameters,
     settings: TrainingSettings,
     device: Device,
@@ -22,9 +23,9 @@ def measure_importance(
     """Shuffle each group of features among the test episodes of each country.
 
     Args:
-        episodes: the episodes table; what its ``attrs`` say of a table of one's own sets the
-            groups, else they are those of the registry cohort.
+        episodes: the episodes table.
         splits: the splits table.
+        cohort: its ``vocabulary`` of a custom table sets the groups; None: the registry cohort's.
         attribution: permutations.
         settings: of the trainings.
         device: to compute on.
@@ -38,7 +39,7 @@ def measure_importance(
     from ms_pfl.studies.attribution.importance import importance
     from ms_pfl.studies.attribution.models import asked
 
-    groups = feature_groups(feature_columns(episodes), episodes.attrs.get("vocabulary"))
+    groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
     by_training = {training: models[training.argument] for training in asked()}
     return importance(episodes, splits, by_training, groups, settings, attribution, device)
 

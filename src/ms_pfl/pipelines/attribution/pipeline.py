@@ -24,6 +24,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "episodes": "episodes",
                     "splits": "splits",
+                    "cohort": "cohort_description",
                     "attribution": "params:attribution",
                     "settings": "params:training",
                     "device": "params:device",

@@ -59,15 +59,11 @@ def measure_new_countries(
 
 def show_new_countries(
     estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
-) -> tuple[Any, pd.DataFrame]:
-    """Draw the learning curve, lay out the table, and say what they came to."""
-    from ms_pfl.reporting.tables import site_words
-    from ms_pfl.studies.unseen_site.show import (
-        learning_curve,
-        new_country_sentences,
-        new_country_table,
-    )
+) -> pd.DataFrame:
+    """Lay out the table, and say what it came to."""
+    from ms_pfl.reporting.words import site_words
+    from ms_pfl.studies.unseen_site.show import new_country_sentences, new_country_table
 
     for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
         _log.info("%s", line)
-    return learning_curve(estimates), new_country_table(estimates, differences)
+    return new_country_table(estimates, differences)

@@ -25,7 +25,7 @@ from ms_pfl.pipelines.training.pipeline import COMPUTE, outputs_of
 def create_pipeline() -> Pipeline:
     """From what a run of ``pfl`` left to a report with the section on countries left out."""
     tables = ["new_country_estimates", "new_country_differences"]
-    return create_report_pipeline(trainings("study"), *tables) + Pipeline(
+    return create_report_pipeline(trainings("study"), "unseen_site") + Pipeline(
         [
             Node(
                 func=leave_countries_out,
@@ -45,7 +45,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 func=show_new_countries,
                 inputs=[*tables, "cohort_description"],
-                outputs=["figure_new_country", "new_country_table"],
+                outputs="new_country_table",
                 name="show_new_countries",
             ),
         ]

@@ -20,7 +20,8 @@ def read_own_episodes(
     heart_folder: str | None,
     heart_rows: Literal["complete", "all"],
     earlier_episodes: Path,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+    earlier_provenance: Path,
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """Read and encode the table that is given, or go on from the episodes that are there.
 
     Args:
@@ -28,15 +29,17 @@ def read_own_episodes(
         parameters: its column map, and what is done with categories and missing values.
         heart_folder: the files of UCI Heart Disease.
         heart_rows: which of their rows and columns are taken.
-        earlier_episodes: what an earlier run left.
+        earlier_episodes: what an earlier run left, or a user has put there.
+        earlier_provenance: what an earlier run recorded of its episodes.
 
     Returns:
-        ``episodes`` and the vocabulary of their features.
+        The provenance of the episodes, ``episodes``, and the vocabulary of their features.
 
     Raises:
         InputError: a file, column or value cannot be used, or nothing is there to go on from.
     """
     from ms_pfl.cohort.custom.table import own_episodes, read_file
+    from ms_pfl.cohort.provenance import custom_table_provenance
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.registry.importers import heart_disease
 
@@ -47,18 +50,23 @@ def read_own_episodes(
         table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)
         description = heart_disease.DESCRIPTIONS[heart_rows]
     else:
-        return _go_on(earlier_episodes)
-    episodes, vocabulary = own_episodes(table, origin, parameters, description)
+        return _resume(earlier_episodes, earlier_provenance)
+    episodes, vocabulary = own_episodes(table, origin, parameters)
     _log.info(
         "Own table: %s rows of %d sites; %d columns, %d of them categorical, became %d features",
         f"{len(episodes):,}", episodes["country"].nunique(), len(vocabulary.columns),
         len(vocabulary.levels), len(feature_columns(episodes)),
     )  # fmt: skip
-    return episodes, vocabulary.model_dump(mode="json")
+    provenance = custom_table_provenance(episodes, vocabulary, parameters, description)
+    return provenance, episodes, vocabulary.model_dump(mode="json")
 
 
-def _go_on(earlier_episodes: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _resume(
+    earlier_episodes: Path, recorded: Path
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+    from ms_pfl.cohort.custom.episodes import read_episodes
     from ms_pfl.cohort.custom.vocabulary import Vocabulary
+    from ms_pfl.cohort.provenance import earlier_provenance
     from ms_pfl.federation.partitions import feature_columns
 
     if not earlier_episodes.is_file():
@@ -67,7 +75,8 @@ def _go_on(earlier_episodes: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             "--params=episodes_file=FILE, or make them of a registry with `kedro run "
             "--pipeline=preprocessing`"
         )
-    episodes = pd.read_parquet(earlier_episodes)
+    episodes = read_episodes(pd.read_parquet(earlier_episodes))
+    provenance = earlier_provenance(episodes, recorded)
     names = tuple(feature_columns(episodes))
     numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
-    return episodes, episodes.attrs.get("vocabulary", numbers.model_dump(mode="json"))
+    return provenance, episodes, provenance["vocabulary"] or numbers.model_dump(mode="json")

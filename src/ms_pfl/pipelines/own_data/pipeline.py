@@ -19,8 +19,9 @@ def create_pipeline() -> Pipeline:
                     "params:heart_folder",
                     "params:heart_rows",
                     "earlier_episodes",
+                    "earlier_provenance",
                 ],
-                outputs=["episodes", "vocabulary"],
+                outputs=["episodes_provenance", "episodes", "vocabulary"],
                 name="read_own_episodes",
             )
         ]

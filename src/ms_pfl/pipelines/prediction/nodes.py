@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 def make_predictor(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
+    description: dict[str, Any],
     prediction: PredictionParameters,
     cohort: CohortParameters,
     settings: TrainingSettings,
@@ -30,6 +31,7 @@ def make_predictor(
     Args:
         episodes: the episodes table.
         splits: the splits table.
+        description: ``source`` and ``vocabulary`` of the episodes.
         prediction: paradigm and strategy.
         cohort: how features are built.
         settings: of the trainings.
@@ -60,7 +62,17 @@ def make_predictor(
         parts.append(tuple(trained[f"{training.argument}_{kind}"] for kind in _KINDS))
     personal, shared = parts
     return making.Made(
-        making.make_predictor(episodes, splits, personal, shared, prediction, settings, cohort)
+        making.make_predictor(
+            episodes,
+            splits,
+            personal,
+            shared,
+            prediction,
+            settings,
+            cohort,
+            description["source"],
+            description["vocabulary"],
+        )
     )
 
 

@@ -31,7 +31,7 @@ def create_predictor_pipeline(*families: Family) -> Pipeline:
                 func=make_predictor,
                 inputs={"episodes": "episodes", "splits": "splits"}
                 | {name: f"params:{name}" for name in ("prediction", "cohort")}
-                | {"settings": "params:training"}
+                | {"settings": "params:training", "description": "cohort_description"}
                 | {
                     f"{name}_{kind}": dataset
                     for kind in ("models", "predictions")

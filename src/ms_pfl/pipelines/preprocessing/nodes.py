@@ -22,7 +22,7 @@ def read_registry(
     synthetic_folder: Path,
     parameters: IngestParameters,
     cohort: CohortParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, str], pd.DataFrame]:
+) -> tuple[Any, ...]:
     """Read somebody's own tables where a folder is given, else the simulated ones. Read-only.
 
     Args:
@@ -32,8 +32,8 @@ def read_registry(
         cohort: names the treatments that are known.
 
     Returns:
-        patients, visits, relapses, treatments, the source as {"kind", "description"}, and the
-        ingest report.
+        patients, visits, relapses, treatments, the source as {"kind", "description"}, the number
+        of days with a visit in the future by patient, and the ingest report.
 
     Raises:
         InputError: a folder, a table or a value cannot be used; an
@@ -56,8 +56,7 @@ def read_registry(
             parameters,
             unread_treatments=lambda dmt: unread(dmt, cohort.treatments),
         )
-    source = tables.patients.attrs["source"]
-    return tables.patients, tables.visits, tables.relapses, tables.treatments, source, report
+    return (*vars(tables).values(), report)
 
 
 def build_cohort(
@@ -66,40 +65,22 @@ def build_cohort(
     relapses: pd.DataFrame,
     treatments: pd.DataFrame,
     source: dict[str, str],
+    future_visit_days: dict[str, int],
     parameters: CohortParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> tuple[Any, ...]:
     """Label the episodes and build their features.
 
     Returns:
-        ``episodes`` (which carries its source, its attrition and the prevalence in ``attrs``),
-        ``attrition``, ``attrition_by_country``, ``outcomes``, ``prevalence``.
+        The provenance of the episodes, ``episodes``, ``attrition``, ``attrition_by_country``,
+        ``outcomes``, ``prevalence``.
     """
     from ms_pfl.cohort.episodes import build_episodes
+    from ms_pfl.cohort.provenance import registry_provenance
     from ms_pfl.registry.ingest.tables import RegistryTables
 
-    cohort = build_episodes(RegistryTables(patients, visits, relapses, treatments), parameters)
-    rule = parameters.rule.replace("_", " ")
-    outcome = {
-        "state_near_two_years": "confirmed EDSS worsening about {} days after the visit ({})",
-        "first_confirmed_event": "first confirmed EDSS worsening within {} days of the visit ({})",
-    }[parameters.outcome].format(parameters.horizon_days, rule)
-    cohort.episodes.attrs["source"] = source | {"outcome": outcome}
-    for name in ("attrition", "attrition_by_country", "prevalence"):
-        table = getattr(cohort, name).astype(object)
-        cohort.episodes.attrs[name] = table.where(table.notna(), None).to_dict(orient="records")
-    return tuple(cohort)
-
-
-def draw_flow(
-    episodes: pd.DataFrame, attrition: pd.DataFrame, attrition_by_country: pd.DataFrame
-) -> tuple[Any, Any]:
-    """Draw the flow from the registry to the episodes, and what each country's visits came to."""
-    from ms_pfl.reporting.attrition import flow_diagram, losses_by_country
-
-    return (
-        flow_diagram(attrition, int(episodes["label"].sum())),
-        losses_by_country(attrition_by_country),
-    )
+    tables = RegistryTables(patients, visits, relapses, treatments, source, future_visit_days)
+    cohort = build_episodes(tables, parameters)
+    return (registry_provenance(cohort, source, parameters), *cohort)
 
 
 def split(
@@ -121,28 +102,40 @@ def split(
     return splits, count_splits(episodes, splits)
 
 
-def describe_cohort(episodes: pd.DataFrame) -> dict[str, Any]:
-    """What the results stand on: source, attrition where known, sizes and prevalence by country.
+def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Describe what the results are based on: the provenance of the episodes, and the countries.
 
     Returns:
-        {"source", "attrition", "attrition_by_country", "prevalence" (rows each, or None where
-        they are not known), "countries" (rows of
-        :func:`ms_pfl.reporting.tables.country_table`)}.
-    """
-    from ms_pfl.reporting.tables import country_table, site_words
+        The keys of :mod:`ms_pfl.cohort.provenance`, and "countries" (rows of
+        :func:`ms_pfl.reporting.sites.country_table`).
 
+    Raises:
+        InputError: the provenance is that of other episodes.
+    """
+    from ms_pfl.cohort.provenance import check_provenance
+    from ms_pfl.reporting.sites import country_table
+    from ms_pfl.reporting.words import site_words
+
+    check_provenance(episodes, provenance)
     countries = country_table(episodes)
-    source = episodes.attrs.get("source", {"kind": "own", "description": "own episodes table"})
     _log.info(
         "Cohort: %s episodes of %s patients in %d %s, %.1f %% with the outcome",
         f"{len(episodes):,}", f"{countries['n_patients'].sum():,}", len(countries),
-        site_words(source)[1], 100 * episodes["label"].mean(),
+        site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
-    return {
-        "source": source,
-        **{
-            name: episodes.attrs.get(name)
-            for name in ("attrition", "attrition_by_country", "prevalence")
-        },
-        "countries": countries.to_dict(orient="records"),
-    }
+    return provenance | {"countries": countries.to_dict(orient="records")}
+
+
+def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to.
+
+    Returns:
+        ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
+        known), and ``flow_figures``: both as SVG, by name.
+    """
+    from ms_pfl.reporting.attrition import draw_flow
+    from ms_pfl.reporting.figures import to_svg
+
+    drawn = draw_flow(cohort)
+    whole, by_country = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
+    return whole, by_country, {name: to_svg(figure, name) for name, figure in drawn.items()}

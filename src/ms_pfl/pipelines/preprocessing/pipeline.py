@@ -13,6 +13,7 @@ from ms_pfl.pipelines.preprocessing.nodes import (
 )
 
 TABLES = ["patients", "visits", "relapses", "treatments"]
+_READ = ["registry_source", "future_visit_days"]
 
 
 def create_pipeline() -> Pipeline:
@@ -27,13 +28,14 @@ def create_pipeline() -> Pipeline:
                     "params:ingest",
                     "params:cohort",
                 ],
-                outputs=[*TABLES, "registry_source", "ingest_report"],
+                outputs=[*TABLES, *_READ, "ingest_report"],
                 name="read_registry",
             ),
             Node(
                 func=build_cohort,
-                inputs=[*TABLES, "registry_source", "params:cohort"],
+                inputs=[*TABLES, *_READ, "params:cohort"],
                 outputs=[
+                    "episodes_provenance",  # saved first: no episodes without it
                     "episodes",
                     "attrition",
                     "attrition_by_country",
@@ -41,12 +43,6 @@ def create_pipeline() -> Pipeline:
                     "prevalence",
                 ],
                 name="build_cohort",
-            ),
-            Node(
-                func=draw_flow,
-                inputs=["episodes", "attrition", "attrition_by_country"],
-                outputs=["figure_attrition", "figure_attrition_by_country"],
-                name="draw_flow",
             ),
         ]
     )
@@ -65,9 +61,15 @@ def create_partition_pipeline() -> Pipeline:
             ),
             Node(
                 func=describe_cohort,
-                inputs="episodes",
+                inputs=["episodes", "episodes_provenance"],
                 outputs="cohort_description",
                 name="describe_cohort",
+            ),
+            Node(
+                func=draw_flow,
+                inputs="cohort_description",
+                outputs=["figure_attrition", "figure_attrition_by_country", "flow_figures"],
+                name="draw_flow",
             ),
         ]
     )

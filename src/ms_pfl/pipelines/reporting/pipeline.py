@@ -8,28 +8,25 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family, Training, trainings
 from ms_pfl.pipelines.reporting.nodes import (
-    FIGURES,
     collect_for_mlflow,
-    draw_figures,
-    gather_findings,
     make_tables,
     write_report,
 )
 from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.reporting.sections import ALWAYS, shown
+from ms_pfl.tracking.record import TABLES
 
-_FINDINGS = (
+_RECORDED = (
+    *TABLES,
     "headline",
-    "summary",
-    "coverage",
-    "estimates",
-    "differences",
-    "fairness",
-    "net_benefit",
-    "subgroup_metrics",
-    "operating_curves",
-    "reliability",
-    "importance",
-    "attribution_by_country",
+    "table1_notes",
+    "report",
+    "figures",
+    "episodes",
+    "splits",
+    "cohort_description",
+    "parameters",
+    "predictor",
 )
 
 
@@ -40,7 +37,6 @@ def create_pipeline(*families: Family) -> Pipeline:
         families: of the trainings that are shown.
     """
     trained = trainings(*families)
-    histories = outputs_of("history", trained)
     return create_report_pipeline(trained) + Pipeline(
         [
             Node(
@@ -59,31 +55,12 @@ def create_pipeline(*families: Family) -> Pipeline:
                 name="make_tables",
             ),
             Node(
-                func=draw_figures,
-                inputs={"cohort": "cohort_description", "findings": "findings", **histories},
-                outputs=[*(f"figure_{name}" for name in FIGURES), "figures"],
-                name="draw_figures",
-            ),
-            Node(
                 func=collect_for_mlflow,
-                inputs={
-                    "metrics": "metrics",
-                    "table1": "table1",
-                    "notes": "table1_notes",
-                    "by_country": "roc_auc_by_country",
-                    "findings": "findings",
-                    "report": "report",
-                    "figures": "figures",
-                    "episodes": "episodes",
-                    "splits": "splits",
-                    "cohort": "cohort_description",
-                    "configuration": "parameters",
-                    "predictor": "predictor",
-                    **{
-                        f"{name}_{kind}": dataset
-                        for kind in ("history", "models")
-                        for name, dataset in outputs_of(kind, trained).items()
-                    },
+                inputs={name: name for name in _RECORDED}
+                | {
+                    f"{name}_{kind}": dataset
+                    for kind in ("history", "models")
+                    for name, dataset in outputs_of(kind, trained).items()
                 },
                 outputs="mlflow_run",
                 name="log_to_mlflow",
@@ -94,32 +71,27 @@ def create_pipeline(*families: Family) -> Pipeline:
 
 def create_recording_pipeline() -> Pipeline:
     """What a finished run has left in ``data/`` -> a run in MLflow."""
-    return create_pipeline("study").only_nodes("gather_findings", "log_to_mlflow")
+    return create_pipeline("study").only_nodes("log_to_mlflow")
 
 
-def create_report_pipeline(trained: Iterable[Training], *further: str) -> Pipeline:
-    """What the evaluation found -> ``report.html``; ``further``: datasets of further sections."""
+def create_report_pipeline(trained: Iterable[Training], *extra: str) -> Pipeline:
+    """What the evaluation found -> ``report.html`` and its figures.
+
+    Args:
+        trained: the trainings that are shown.
+        extra: names of the sections that this report shows beside those of every report.
+    """
+    sections = shown(*extra)
+    needs = {name for section in sections for name in section.needs} | set(ALWAYS)
+    figures = [f"figure_{name}" for section in sections for name in section.figures]
+    histories = {f"{name}_history": data for name, data in outputs_of("history", trained).items()}
     return Pipeline(
         [
             Node(
-                func=gather_findings,
-                inputs={name: name for name in _FINDINGS},
-                outputs="findings",
-                name="gather_findings",
-            ),
-            Node(
                 func=write_report,
-                inputs={
-                    "findings": "findings",
-                    "cohort": "cohort_description",
-                    "split_counts": "split_counts",
-                    "episodes": "episodes",
-                    "configuration": "parameters",
-                    **{name: name for name in further},
-                    **outputs_of("history", trained),
-                },
-                outputs="report",
+                inputs={name: name for name in sorted(needs - {"history"})} | histories,
+                outputs={name: name for name in ("report", "figures", *figures)},
                 name="write_report",
-            ),
+            )
         ]
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-
-import pandas as pd
+from typing import Any
 
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
@@ -13,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 def simulate_registry(
     parameters: SyntheticRegistryParameters, registry_folder: str | None
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, Any]:
     """Simulate the four tables of a registry, unless somebody's own are to be read.
 
     Args:
@@ -21,7 +20,8 @@ def simulate_registry(
         registry_folder: a folder of one's own tables; where given, nothing is simulated.
 
     Returns:
-        Table by name; empty where ``registry_folder`` is given.
+        The fields of :class:`ms_pfl.registry.ingest.tables.RegistryTables`; empty where
+        ``registry_folder`` is given.
     """
     if registry_folder is not None:
         _log.info("Own tables are read from %s: no registry is simulated", registry_folder)

@@ -89,7 +89,7 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
     report = IngestReport()
     today = pd.Timestamp.now().normalize()
-    visits = check_table("visits", known, origin, today, report, IngestParameters())
+    visits, _ = check_table("visits", known, origin, today, report, IngestParameters())
     report.conclude()
     patients = pd.DataFrame(
         {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": normal(country)}

@@ -23,12 +23,6 @@ from ms_pfl.registry.ingest.patient_ids import PatientNames
 from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
 
-#: Key of the visits table's attrs: days with a visit (by patient) that were left out because they
-#: lie in the future, so that the attrition can start from what was handed in.
-FUTURE_VISIT_DAYS = "future_visit_days"
-#: The same as a dict by patient, so that it can be counted by country.
-FUTURE_VISIT_DAYS_BY_PATIENT = "future_visit_days_by_patient"
-
 
 def check_table(
     name: str,
@@ -38,7 +32,7 @@ def check_table(
     report: IngestReport,
     parameters: IngestParameters,
     patient_names: PatientNames | None = None,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Canonicalize one table.
 
     Args:
@@ -52,12 +46,10 @@ def check_table(
 
     Returns:
         All columns of the contract in its order; the index is the position of the row in `frame`.
-        What was refused is missing. ``attrs[FUTURE_VISIT_DAYS]`` of visits counts the days that
-        were left out, and ``attrs[FUTURE_VISIT_DAYS_BY_PATIENT]`` those of each patient who had
-        any.
+        What was refused is missing. Then, of visits, the number of days with a visit that were left
+        out because they lie in the future, by patient who had any.
     """
-    left_out_before = frame.attrs.get(FUTURE_VISIT_DAYS, 0)
-    left_out_of = pd.Series(frame.attrs.get(FUTURE_VISIT_DAYS_BY_PATIENT, {}), dtype="int64")
+    future_days: dict[str, int] = {}
     frame = named_columns(name, frame, origin, report, parameters.column_names(name))
     if not report.unusable(name):  # a table without its columns has no value in any row
         frame = _without_empty_rows(frame, origin, report)
@@ -90,10 +82,9 @@ def check_table(
     canonical = _without_the_future(name, canonical, origin, today, report)
     if name == "visits":
         future = handed_in.drop(index=canonical.index)
-        future_days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])["PATIENT_ID"]
-        canonical.attrs[FUTURE_VISIT_DAYS] = left_out_before + len(future_days)
-        left_out_of = left_out_of.add(future_days.value_counts(), fill_value=0).astype("int64")
-        canonical.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] = left_out_of.to_dict()
+        days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])
+        counted = days["PATIENT_ID"].value_counts(sort=False)
+        future_days = {str(patient): int(n) for patient, n in counted.items()}
         if "EDSS" in frame:
             given = frame["EDSS"].loc[canonical.index]
             unscored = canonical["EDSS"].isna()
@@ -111,7 +102,7 @@ def check_table(
             f"{origin.label} holds no usable row, as all were left out; correct their dates",
             name,
         )
-    return canonical
+    return canonical, future_days
 
 
 def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestReport) -> pd.DataFrame:

@@ -1,7 +1,10 @@
-"""A Parquet file as a table, or one line that says why it is none. The file is only read."""
+"""A Parquet file as a table, or one line that says why it is none; a folder of such files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,11 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ms_pfl.files import whole_file
 from ms_pfl.registry.ingest.csv_files import UnusableFile
+
+#: Key of a Parquet file's metadata under which it says where its rows come from.
+_SOURCE = b"ms_pfl.source"
 
 #: What the decoders raise on bytes that are no Parquet file, or on one with bytes gone wrong.
 _BROKEN = (
@@ -63,3 +70,27 @@ def plain(cells: pd.Series) -> pd.Series:
     return cells.map(
         lambda cell: str(cell) if isinstance(cell, bytes | list | dict | np.ndarray) else cell
     )
+
+
+def write_folder(
+    frames: Mapping[str, pd.DataFrame], source: Mapping[str, str], folder: Path
+) -> None:
+    """Write ``<folder>/<name>.parquet`` for each table, all or none; each file names the source."""
+    with ExitStack() as files:  # which take their places when all are written
+        for name, frame in frames.items():
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            said = {**table.schema.metadata, _SOURCE: json.dumps(dict(source)).encode()}
+            part = files.enter_context(whole_file(folder / f"{name}.parquet"))
+            pq.write_table(table.replace_schema_metadata(said), part)
+
+
+def synthetic_source(folder: Path) -> dict[str, str]:
+    """Return the source that the patients' Parquet file of a folder names, if it is synthetic.
+
+    That the tables are simulated holds wherever the file lies; any other source is that of its
+    first folder, and is not returned. Empty where there is none.
+    """
+    path = folder / "patients.parquet"
+    said = pq.read_schema(path).metadata if path.is_file() else None
+    source = json.loads((said or {}).get(_SOURCE, b"{}"))
+    return dict(source) if source.get("kind") == "synthetic" else {}

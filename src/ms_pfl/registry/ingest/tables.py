@@ -5,23 +5,19 @@ Reading never writes: a folder of tables is left as it was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.checks import (
-    FUTURE_VISIT_DAYS,
-    FUTURE_VISIT_DAYS_BY_PATIENT,
-    check_table,
-    note_unread_treatments,
-)
+from ms_pfl.registry.ingest.checks import check_table, note_unread_treatments
 from ms_pfl.registry.ingest.consistency import check_between_tables, without_duplicates
 from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile, read_csv
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.parquet_files import read_parquet
+from ms_pfl.registry.ingest.parquet_files import read_parquet, synthetic_source
 from ms_pfl.registry.ingest.patient_ids import PatientNames
 from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
@@ -30,12 +26,25 @@ from ms_pfl.registry.ingest.table_files import find_table
 
 @dataclass(frozen=True)
 class RegistryTables:
-    """Four tables in the ingest contract, as :mod:`ms_pfl.registry.schemas` describes them."""
+    """Four tables in the ingest contract, as :mod:`ms_pfl.registry.schemas` describes them.
+
+    Attributes:
+        source: where they come from: ``kind`` (``synthetic``, ``folder`` or ``own``) and
+            ``description``, in words; empty where that is not known.
+        future_visit_days: patient -> number of days with a visit that were left out because they
+            lie in the future, so that the attrition can start from all rows that were read.
+    """
 
     patients: pd.DataFrame
     visits: pd.DataFrame
     relapses: pd.DataFrame
     treatments: pd.DataFrame
+    source: Mapping[str, str] = field(default_factory=dict)
+    future_visit_days: Mapping[str, int] = field(default_factory=dict)
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Return the four tables by name."""
+        return {name: getattr(self, name) for name in CONTRACT}
 
 
 def ingest(
@@ -57,10 +66,9 @@ def ingest(
             counts as none although it may be one, or a missing value; not asked where None.
 
     Returns:
-        The canonical tables: all columns of the contract, missing where the files lack them.
-        ``attrs["source"]`` of each says where it came from (``kind`` ``synthetic`` where the
-        patients' Parquet file says so itself, else ``folder``), and ``visits.attrs`` how many days
-        with a visit were left out because they lie in the future (``FUTURE_VISIT_DAYS``).
+        The canonical tables: all columns of the contract, missing where the files lack them. The
+        ``kind`` of their source is ``synthetic`` where the patients' Parquet file says so itself,
+        else ``folder``.
 
         The report, as :meth:`ms_pfl.registry.ingest.report.IngestReport.table` gives it.
 
@@ -89,8 +97,8 @@ def ingest(
             report.refuse_table(error.rule, str(error), name, rows=error.rows)
     source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
     if "patients" in frames:
-        source = frames["patients"].attrs.get("source", source)
-    return _check(frames, origins, source, today, report, parameters, unread_treatments)
+        source = synthetic_source(folder) or source
+    return _check(frames, origins, source, {}, today, report, parameters, unread_treatments)
 
 
 def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> RegistryTables:
@@ -109,21 +117,23 @@ def check(
         today: as in :func:`ingest`.
 
     Returns:
-        Canonical copies. ``attrs["source"]`` is kept where the patients table carries one.
+        Canonical copies, from the same source (``own`` where it is not known); days in the future
+        that were left out before still count.
 
     Raises:
         IngestError: as in :func:`ingest`; rows are counted from 1.
     """
-    frames = {name: getattr(tables, name) for name in CONTRACT}
     origins = {name: Origin(f"{origin}, {name} table", "row", 1, table=name) for name in CONTRACT}
-    source = tables.patients.attrs.get("source", {"kind": "own", "description": origin})
-    return _check(frames, origins, source, today, IngestReport(), IngestParameters())[0]
+    source = tables.source or {"kind": "own", "description": origin}
+    given = tables.frames(), origins, source, tables.future_visit_days
+    return _check(*given, today, IngestReport(), IngestParameters())[0]
 
 
 def _check(
     frames: dict[str, pd.DataFrame],
     origins: dict[str, Origin],
-    source: dict[str, str],
+    source: Mapping[str, str],
+    left_out: Mapping[str, int],
     today: pd.Timestamp | None,
     report: IngestReport,
     parameters: IngestParameters,
@@ -132,21 +142,18 @@ def _check(
     limit = (today or pd.Timestamp.now()).normalize()
     canonical: dict[str, pd.DataFrame] = {}
     names = PatientNames(parameters.patient_ids)
+    future = Counter(left_out)
     for name, frame in frames.items():
-        table = check_table(name, frame, origins[name], limit, report, parameters, names)
+        table, days = check_table(name, frame, origins[name], limit, report, parameters, names)
+        future.update(days)
         canonical[name] = without_duplicates(name, table, origins[name], report, names.kind)
     if "treatments" in canonical and unread_treatments is not None:
         dmt = canonical["treatments"]["dmt"].dropna()
         note_unread_treatments(dmt, unread_treatments(dmt), origins["treatments"], report)
     check_between_tables(canonical, origins, report)
     found = report.conclude()
-    for name, frame in canonical.items():
-        canonical[name] = frame.reset_index(drop=True)
-        canonical[name].attrs = {"source": dict(source)}
-        if name == "visits":
-            for left_out in (FUTURE_VISIT_DAYS, FUTURE_VISIT_DAYS_BY_PATIENT):
-                canonical[name].attrs[left_out] = frame.attrs[left_out]
-    return RegistryTables(**canonical), found
+    tables = {name: frame.reset_index(drop=True) for name, frame in canonical.items()}
+    return RegistryTables(**tables, source=dict(source), future_visit_days=dict(future)), found
 
 
 def _read(
@@ -155,7 +162,7 @@ def _read(
     path = find_table(folder, name)
     if path.suffix.lower() == ".parquet":
         origin = Origin(str(path), "row", 1, table=name, date_format=date_format)
-        return _read_parquet(path), origin
+        return read_parquet(path), origin
     read = read_csv(path)
     origin = Origin(
         str(path),
@@ -170,13 +177,3 @@ def _read(
         mark = SEPARATORS[read.separator]
         report.remark("separator", origin, "", mark, "read as separated so", read.first - 1)
     return read.frame, origin
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = read_parquet(path)
-    # What an earlier reading noted of its own file does not hold for this one; that the tables
-    # are simulated holds wherever they lie.
-    said = frame.attrs.get("source")
-    synthetic = isinstance(said, dict) and said.get("kind") == "synthetic"
-    frame.attrs = {"source": said} if synthetic else {}
-    return frame

@@ -56,20 +56,17 @@ def simulate(parameters: SyntheticRegistryParameters) -> RegistryTables:
         simulate_country(country, int(n), parameters)
         for country, n in zip(COUNTRIES, sizes, strict=True)
     ]
-    tables = RegistryTables(
-        **{
-            name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
-            for name in CONTRACT
-        }
-    )
     source = {
         "kind": "synthetic",
         "description": f"synthetic registry of {parameters.n_patients:,} simulated patients "
         f"(seed {parameters.seed}); no real person",
     }
-    for name in CONTRACT:
-        getattr(tables, name).attrs["source"] = dict(source)
-    return tables
+    frames = [part.frames() for part in parts]
+    return RegistryTables(
+        **{name: pd.concat([of[name] for of in frames], ignore_index=True) for name in CONTRACT},
+        source=source,
+        future_visit_days={},
+    )
 
 
 def simulate_country(

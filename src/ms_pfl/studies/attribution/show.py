@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ms_pfl.names import listed
 from ms_pfl.paradigms import color_of, model_name, models_in_order
+from ms_pfl.reporting.content import About, Block, Content, Picture, Table, sentences
 from ms_pfl.reporting.figures import INK, short_name, styled
+from ms_pfl.reporting.words import capitalized, percent
 from ms_pfl.studies.attribution.compare import (
     GLOBAL,
     SMALLEST,
@@ -19,14 +24,36 @@ from ms_pfl.studies.attribution.compare import (
     total_variation,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 #: More columns cannot be told apart on a page.
 MOST_GROUPS = 16
 #: Shares that moved by more have the color of this.
 _STRONGEST = 0.4
+
+
+def section(
+    about: About, importance: pd.DataFrame, attribution_by_country: pd.DataFrame
+) -> Content:
+    """Show what the models use, and where a site's own model uses something else."""
+    by_site = attribution_by_country
+    lines = attribution_sentences(importance, by_site, (about.site, about.sites))
+    content: list[Block] = [
+        *sentences(lines),
+        Picture(
+            "importance",
+            draw_importance(importance, by_site),
+            about.fill(
+                "Importance of groups of features, and how personal models differ by {site}"
+            ),
+            about.fill(
+                "Permutation importance. Above: all {sites} together, point: mean over seeds, "
+                "line: lowest to highest seed. Below: the share of importance that a {site}'s "
+                "personal model lays on a group minus the federated model's share there; a frame "
+                "around {sites} that stand out (test episodes in parentheses)."
+            ),
+        ),
+    ]
+    table = standing_out_table(by_site, about.site)
+    return content if table.empty else [*content, Table(table, "last-words")]
 
 
 @styled
@@ -42,8 +69,6 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
         importance: the table of :func:`ms_pfl.studies.attribution.importance.importance`.
         by_country: the table of :func:`ms_pfl.studies.attribution.compare.compare_by_country`.
     """
-    from matplotlib.figure import Figure
-
     means = mean_importance(importance)
     together = means[means["country"] == ""]
     groups = _groups_to_show(together)
@@ -123,8 +148,6 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame) -> Any:
 
 
 def _frame(axes: Axes, row: int, width: int) -> None:
-    from matplotlib.patches import Rectangle
-
     box = Rectangle((0, row), width, 1, fill=False, edgecolor=INK, linewidth=1.5, clip_on=False)
     axes.add_patch(box)
 
@@ -143,10 +166,10 @@ def standing_out_table(by_country: pd.DataFrame, site: str = "country") -> pd.Da
     shown = by_country[by_country["stands_out"].astype(bool)]
     columns = {
         "Model": [model_name(*key) for key in zip(shown.paradigm, shown.strategy, strict=True)],
-        site.capitalize(): shown["country"].tolist(),
+        capitalized(site): shown["country"].tolist(),
         "Test episodes": [f"{n:,.0f}" for n in shown["n_episodes"]],
-        "Importance moved": [_percent(share) for share in shown["distance"]],
-        "By chance": [_percent(share) for share in shown["noise_paired"]],
+        "Importance moved": [percent(share, 0) for share in shown["distance"]],
+        "By chance": [percent(share, 0) for share in shown["noise_paired"]],
         "Federated model uses most": shown["top_group_global"].tolist(),
         "Own model uses most": shown["top_group_personal"].tolist(),
     }
@@ -188,7 +211,7 @@ def attribution_sentences(
         lines.append(_who_stands_out(rows, model_name(paradigm, strategy), moved, site))
     halves = "seeds" if importance["seed"].nunique() > 1 else "permutations"
     lines.append(
-        f"A {site[0]} stands out where its own model lays more than {_percent(SMALLEST)} of the "
+        f"A {site[0]} stands out where its own model lays more than {percent(SMALLEST, 0)} of the "
         f"importance elsewhere than the federated model does, more than in the other {site[1]} "
         f"together, and more than {TIMES_NOISE:g} times what two halves of the {halves} disagree "
         "by. Importance tells what a model uses, not what causes the outcome."
@@ -198,7 +221,7 @@ def attribution_sentences(
 
 def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str, str]) -> str:
     out = rows[rows["stands_out"].astype(bool)]
-    overall = f"over all {site[1]} together {_percent(moved)} moved"
+    overall = f"over all {site[1]} together {percent(moved, 0)} moved"
     known = int(rows["noise_paired"].notna().sum())
     if out.empty:
         return (
@@ -206,15 +229,11 @@ def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str
             f"its own model uses; {overall}."
         )
     pairs = zip(out["country"], out["distance"], strict=True)
-    named = ", ".join(f"{listed([country])} ({_percent(share)})" for country, share in pairs)
+    named = ", ".join(f"{listed([country])} ({percent(share, 0)})" for country, share in pairs)
     return (
         f"{name}: {len(out)} of {known} {site[1]} that can be judged use other features than the "
         f"federated model, by the share of importance that moved: {named}; {overall}."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _of(table: pd.DataFrame, paradigm: str, strategy: str) -> pd.DataFrame:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.metrics import SCOPES
 from ms_pfl.paradigms import model_name, models_in_order
-from ms_pfl.reporting.figures import INK, styled
+from ms_pfl.reporting.figures import INK, legend_below, styled
 from ms_pfl.reporting.markdown import markdown_text, to_markdown
 from ms_pfl.reporting.protocol import variant_name
 from ms_pfl.studies.protocol_audit.compare import SOUND
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
 
@@ -71,8 +68,6 @@ def audit_page(table: pd.DataFrame, source: Mapping[str, str]) -> str:
 @styled
 def draw_audit(audit: pd.DataFrame) -> Figure:
     """Draw the differences with their intervals, a panel a scope, a color a model."""
-    from matplotlib.figure import Figure
-
     shown = audit[audit["variant"] != SOUND]
     variants = list(dict.fromkeys(shown["variant"]))
     scopes = list(dict.fromkeys(shown["scope"]))
@@ -95,6 +90,5 @@ def draw_audit(audit: pd.DataFrame) -> Figure:
         axes.set(title=f"{SCOPES[scope]} ROC-AUC", xlabel="published minus sound")
     panels[0].set_yticks(range(len(variants)), [variant_name(name) for name in variants])
     panels[0].set_ylim(len(variants) - 0.4, -0.6)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(handles))
+    legend_below(figure, panels[0])
     return figure

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ms_pfl.paradigms import color_of
-from ms_pfl.reporting.figures import INK, styled
-from ms_pfl.reporting.headline import signed
+from ms_pfl.reporting.content import About, Content, Picture, Table, sentences
+from ms_pfl.reporting.figures import INK, legend_below, styled
+from ms_pfl.reporting.words import Row, rows_by, signed, with_interval
 from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_MISSING = "–"
 KIND_NAMES = {
     "global": "The others' model",
     "personal": "Fine-tuned on its own patients",
@@ -32,6 +30,30 @@ _COLORS = {
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}
 
 
+def section(
+    about: About, new_country_estimates: pd.DataFrame, new_country_differences: pd.DataFrame
+) -> Content:
+    """Show how well sites are served that were left out of the federation."""
+    tables = new_country_estimates, new_country_differences
+    return [
+        *sentences(new_country_sentences(*tables, (about.site, about.sites))),
+        Picture(
+            "new_country",
+            learning_curve(new_country_estimates),
+            about.fill(
+                "ROC-AUC and log-loss in a {site} that never took part, by the number of its "
+                "patients"
+            ),
+            about.fill(
+                "Test episodes of {sites} that were left out of the federation, against the "
+                "training patients that they come with. Points: mean over {sites} and seeds, "
+                "lines: 95 % intervals; gray: fine-tuned models of the single {sites}."
+            ),
+        ),
+        Table(new_country_table(*tables)),
+    ]
+
+
 @styled
 def learning_curve(estimates: pd.DataFrame) -> Figure:
     """Draw ROC-AUC and log-loss against the number of local training patients.
@@ -41,8 +63,6 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
             means over the countries that have so many patients, with 95 % intervals; the thin lines
             behind are the fine-tuned models of the single countries.
     """
-    from matplotlib.figure import Figure
-
     sizes = sizes_in_order(estimates)
     place = {size: i for i, size in enumerate(sizes)}
     counted = estimates[
@@ -82,8 +102,7 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
             xlabel="training patients of the country (countries that have so many)",
             ylabel=f"{title} ({better})",
         )
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    legend_below(figure, figure.axes[0], 2)
     return figure
 
 
@@ -96,27 +115,22 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
         log-loss over the others' model and in ROC-AUC over the country's patients alone, with
         intervals.
     """
-    macro = estimates[estimates["scope"] == "macro"]
-    values = {
-        (row["kind"], row["size"]): row for _, row in macro[macro["metric"] == "roc_auc"].iterrows()
-    }
-    gains = {
-        (row["kind"], row["reference"], row["metric"], row["size"]): row
-        for _, row in differences[differences["scope"] == "macro"].iterrows()
-    }
+    values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
+    gains = _gains(differences)
     table = []
     for size in sizes_in_order(estimates):
-        row = values["global", size]
-        cells = [size, f"{row['n_countries']:.0f}"]
-        cells += [_value(values.get((kind, size))) for kind in KIND_NAMES]
-        for reference, metric, digits in (
-            ("global", "roc_auc", 3),
-            ("global", "log_loss", 4),
-            ("local", "roc_auc", 3),
-        ):
-            gain = gains.get(("personal", reference, metric, size))
-            cells.append(_MISSING if gain is None else signed(gain, digits))
-        table.append(cells)
+        compared = (("global", "roc_auc", 3), ("global", "log_loss", 4), ("local", "roc_auc", 3))
+        table.append(
+            [
+                size,
+                f"{values['global', 'roc_auc', size]['n_countries']:.0f}",
+                *(with_interval(values[kind, "roc_auc", size]) for kind in KIND_NAMES),
+                *(
+                    signed(gains["personal", reference, metric, size], digits)
+                    for reference, metric, digits in compared
+                ),
+            ]
+        )
     columns = [
         "Patients",
         "Countries",
@@ -139,16 +153,15 @@ def new_country_sentences(
         sites: singular and plural of what holds the data, such as ``("country", "countries")``.
     """
     site, plural = sites
-    macro = estimates[(estimates["scope"] == "macro") & (estimates["size"] == NONE)]
-    found = {(row["kind"], row["metric"]): row for _, row in macro.iterrows()}
-    start = found["global", "roc_auc"]
+    macro = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
+    gains = _gains(differences)
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
     lines = [
         f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
-        f"has there a macro ROC-AUC of {start['value']:.3f}{_interval(start)}."
+        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
     ]
-    part = _gain(differences, "took_part", "global", "roc_auc", NONE)
-    if part is not None:
+    part = gains["took_part", "global", "roc_auc", NONE]
+    if not math.isnan(part["difference"]):
         verdict = _verdict(part, "helps", "does harm", "is not told apart from staying away")
         lines.append(
             f"Having taken part {verdict}: macro ROC-AUC {signed(part, 3)} over the model of the "
@@ -173,9 +186,8 @@ def new_country_sentences(
             f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
             "the others' model beyond doubt."
         )
-    largest = sizes_in_order(estimates)[-1]
-    alone = _gain(differences, "local", "global", "roc_auc", largest)
-    if alone is not None:
+    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
+    if not math.isnan(alone["difference"]):
         verdict = _verdict(alone, "beats", "falls short of", "is not told apart from")
         lines.append(
             f"A model of all the {site}'s own patients alone {verdict} the others' model: macro "
@@ -188,29 +200,12 @@ def new_country_sentences(
     return lines
 
 
-def _gain(
-    differences: pd.DataFrame, kind: str, reference: str, metric: str, size: str
-) -> pd.Series[Any] | None:
-    asked = {
-        "kind": kind, "reference": reference, "metric": metric, "size": size, "scope": "macro",
-    }  # fmt: skip
-    rows = differences[
-        np.all([differences[name] == value for name, value in asked.items()], axis=0)
-    ]
-    return None if rows.empty else rows.iloc[0]
+def _gains(differences: pd.DataFrame) -> Mapping[tuple[str, ...], Row]:
+    macro = differences[differences["scope"] == "macro"]
+    return rows_by(macro, "kind", "reference", "metric", "size")
 
 
-def _verdict(gain: pd.Series[Any], better: str, worse: str, neither: str) -> str:
+def _verdict(gain: Row, better: str, worse: str, neither: str) -> str:
     if gain["low"] > 0:
         return better
     return worse if gain["high"] < 0 else neither
-
-
-def _value(row: pd.Series[Any] | None) -> str:
-    if row is None or math.isnan(row["value"]):
-        return _MISSING
-    return f"{row['value']:.3f}{_interval(row)}"
-
-
-def _interval(row: pd.Series[Any]) -> str:
-    return "" if math.isnan(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"

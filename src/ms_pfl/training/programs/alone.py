@@ -6,7 +6,7 @@ While it does, the grid tells how far the nodes are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ms_pfl.federation.exchange import ask
@@ -69,6 +69,9 @@ def train_alone(
         A result a seed. The model is ``shared`` where a node replies with its arrays (there is one
         node then), else each is personal, or stays at its site.
     """
+    if (logistic := task.client().logistic) is not None:  # a step is an epoch in the history
+        most = logistic.steps
+        plan = replace(plan, epochs=most, epochs_without_validation=most)
     contents = plan.contents(starts, grid)
     watch = _Watch(task, grid, starts, plan.epochs)
     with grid.watched_by(watch):

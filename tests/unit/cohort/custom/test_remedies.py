@@ -29,7 +29,7 @@ def settings(**changed: Any) -> OwnEpisodesParameters:
 
 
 def episodes(path: Path, **changed: Any) -> pd.DataFrame:
-    return own_episodes(*read_file(path), settings(**changed), "own")[0]
+    return own_episodes(*read_file(path), settings(**changed))[0]
 
 
 def table(name: str, *cells: str, separator: str = ",") -> str:

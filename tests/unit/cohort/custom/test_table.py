@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.table import own_episodes, read_file
-from ms_pfl.cohort.custom.vocabulary import Vocabulary
+from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.refusals import Origin
@@ -43,7 +43,7 @@ def parameters(**changed: Any) -> OwnEpisodesParameters:
 def read(text: str, folder: Path, **changed: Any) -> tuple[pd.DataFrame, Vocabulary]:
     path = folder / "own.csv"
     path.write_text(text)
-    return own_episodes(*read_file(path), parameters(**changed), "own.csv")
+    return own_episodes(*read_file(path), parameters(**changed))
 
 
 def complaint(text: str, folder: Path, **changed: Any) -> str:
@@ -82,10 +82,6 @@ def test_a_table_of_texts_and_numbers_becomes_episodes(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(episodes, expected)
     pd.testing.assert_frame_equal(Episodes.validate(episodes), expected)
     assert vocabulary.levels == {"sex": ("f", "m")}
-    assert episodes.attrs["source"] == {
-        "kind": "own", "description": "own.csv", "outcome": "outcome (worse)", "site": "site",
-    }  # fmt: skip
-    assert Vocabulary.model_validate(episodes.attrs["vocabulary"]) == vocabulary
 
 
 def test_every_setting_has_its_effect(tmp_path: Path) -> None:
@@ -101,9 +97,6 @@ def test_every_setting_has_its_effect(tmp_path: Path) -> None:
     ]  # fmt: skip
     flipped = read(CSV, tmp_path, positive="stable")[0]
     assert flipped["label"].tolist() == [0, 1, 1, 0]
-    source = read(CSV, tmp_path, outcome="worse at two years", site_name="hospital")[0].attrs
-    assert source["source"]["outcome"] == "worse at two years"
-    assert source["source"]["site"] == "hospital"
 
 
 def test_ids_and_dates_are_taken_from_the_columns_that_are_named(tmp_path: Path) -> None:
@@ -171,7 +164,7 @@ def test_typed_columns_of_parquet(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     frame.to_parquet(path)
     own = parameters(positive=None, categorical=("grade",))
-    episodes, vocabulary = own_episodes(*read_file(path), own, "own")
+    episodes, vocabulary = own_episodes(*read_file(path), own)
     assert vocabulary.levels == {"grade": ("1", "2"), "ward": ("a", "b")}
     assert episodes["label"].tolist() == [1, 0, 1]
     np.testing.assert_array_equal(episodes["smoker"], [1, 0, np.nan])
@@ -183,7 +176,7 @@ def test_the_index_of_a_parquet_file_holds_columns_or_is_refused(tmp_path: Path)
     path = tmp_path / "own.parquet"
     frame = pd.DataFrame({"hospital": ["A", "B"], "outcome": ["worse", "stable"], "age": [5, 6]})
     frame.set_index(["hospital", "outcome"]).to_parquet(path)
-    episodes, vocabulary = own_episodes(*read_file(path), parameters(), "own")
+    episodes, vocabulary = own_episodes(*read_file(path), parameters())
     assert episodes["country"].tolist() == ["A", "B"]
     assert vocabulary.columns == ("age",)
     frame.set_index("age", drop=False).to_parquet(path)
@@ -385,7 +378,7 @@ def test_the_file_is_only_read(tmp_path: Path) -> None:
     read(CSV, tmp_path)
     path = tmp_path / "own.csv"
     before = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns
-    own_episodes(*read_file(path), parameters(), "own")
+    own_episodes(*read_file(path), parameters())
     assert (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) == before
 
 
@@ -425,7 +418,8 @@ def own_tables(draw: st.DrawFn, sites: Any, labels: Any, features: Any) -> pd.Da
 def check_episodes(episodes: pd.DataFrame, vocabulary: Vocabulary) -> None:
     pd.testing.assert_frame_equal(Episodes.validate(episodes), episodes)
     assert set(episodes["label"]) == {0, 1}
-    assert Vocabulary.model_validate(episodes.attrs["vocabulary"]) == vocabulary
+    features = list(episodes.columns)[4:]
+    assert features == feature_names(vocabulary)
 
 
 @given(own_tables(cells, cells, columns), st.sampled_from(["yes", None]), st.booleans())
@@ -435,7 +429,7 @@ def test_any_table_is_episodes_or_one_line(
     own = parameters(positive=positive, missing_indicators=missing_indicators)
     said = ""
     try:
-        check_episodes(*own_episodes(table, Origin("own.csv", "line", 2), own, "own"))
+        check_episodes(*own_episodes(table, Origin("own.csv", "line", 2), own))
     except InputError as error:
         said = str(error)
     assert "\n" not in said
@@ -453,7 +447,7 @@ def test_a_table_of_numbers_and_texts_is_episodes_whatever_its_categories_are(
     own = parameters(
         positive="yes", missing_indicators=missing_indicators, categorical=("sex", "age")
     )
-    episodes, vocabulary = own_episodes(table, Origin("own.csv", "line", 2), own, "own")
+    episodes, vocabulary = own_episodes(table, Origin("own.csv", "line", 2), own)
     check_episodes(episodes, vocabulary)
     assert len(episodes) == len(table)
     assert episodes["country"].tolist() == table["hospital"].tolist()
@@ -480,7 +474,7 @@ def test_two_forms_of_a_name_are_one_site_column_patient_and_level(
             frame = pd.read_csv(tmp_path / "own.csv", dtype="str")
             frame.to_parquet(tmp_path / "own.parquet")
             table, origin = read_file(tmp_path / "own.parquet")
-            again, _ = own_episodes(table, origin, parameters(columns=columns), "own.csv")
+            again, _ = own_episodes(table, origin, parameters(columns=columns))
             pd.testing.assert_frame_equal(again, expected)
     assert caplog.messages[0] == (
         f"{tmp_path / 'own.csv'}: cells read in the normal form of their text, by column: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from ms_pfl.training.parameters import AttributionParameters, ParadigmParameters
 
 from federation_examples import tables
 from ms_pfl.pipeline_registry import register_pipelines
@@ -12,7 +11,9 @@ from ms_pfl.pipelines.attribution.nodes import (
     compare_countries,
     measure_importance,
 )
-from ms_pfl.pipelines.attribution.pipeline import PARADIGMS, create_pipeline
+from ms_pfl.pipelines.attribution.pipeline import create_pipeline
+from ms_pfl.studies.attribution.models import asked
+from ms_pfl.studies.attribution.parameters import AttributionParameters
 from paradigm_examples import Study
 
 
@@ -21,47 +22,47 @@ def study() -> Study:
     return Study()
 
 
-def measured(study: Study, episodes: pd.DataFrame) -> pd.DataFrame:
-    told = {name: getattr(study.told, name) for name in ParadigmParameters.model_fields}
+def measured(
+    study: Study, episodes: pd.DataFrame, vocabulary: dict[str, object] | None = None
+) -> pd.DataFrame:
     return measure_importance(
         episodes,
         study.tables[1],
+        {"vocabulary": vocabulary},
         AttributionParameters(repeats=2, seed=0),
-        **told,
-        **{
-            f"{paradigm}_fedavg_models": study.outcome(paradigm, "fedavg").models
-            for paradigm in PARADIGMS
-        },
+        study.told,
+        "cpu",
+        **{training.argument: study.outcome(*training).models for training in asked()},
     )
 
 
 def test_from_models_to_the_comparison_of_countries(study: Study) -> None:
     importance = measured(study, study.tables[0])
     models = importance[["paradigm", "strategy"]].drop_duplicates().to_numpy().tolist()
-    assert models == [[paradigm, "fedavg"] for paradigm in PARADIGMS]
+    assert models == [["federated", "fedavg"], ["fine_tuned", "fedavg"], ["adaptive", "fedavg"]]
     assert importance["group"].unique().tolist() == ["age", "edss", "relapses"]
     by_country = compare_countries(importance)
     assert len(by_country) == 2 * 3
 
 
 def test_the_columns_of_ones_own_table_are_the_groups() -> None:
-    """As the attrs of its episodes tell: two features are the levels of one column."""
+    """As its vocabulary says: two features are the levels of one column."""
     episodes, splits = tables()
     episodes = episodes.rename(columns={"edss": "center=a", "relapses": "center=b"})
     study = Study(tables=(episodes, splits))
-    episodes.attrs["vocabulary"] = {
+    vocabulary = {
         "columns": ["age", "center"],
         "levels": {"center": ["a", "b"]},
         "numbers": ["age"],
         "missing": [],
     }
-    assert measured(study, episodes)["group"].unique().tolist() == ["age", "center"]
+    assert measured(study, episodes, vocabulary)["group"].unique().tolist() == ["age", "center"]
 
 
 def test_it_runs_after_the_trainings_and_needs_fedavg_alone() -> None:
     needed = create_pipeline().inputs()
     assert {n for n in needed if not n.startswith("params:")} == {
-        "episodes", "splits",
+        "episodes", "splits", "cohort_description",
         "federated.fedavg.models", "fine_tuned.fedavg.models", "adaptive.fedavg.models",
     }  # fmt: skip
     pipelines = register_pipelines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from kedro.io import DataCatalog
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.cohort.splits import count_splits, split_patients
-from ms_pfl.datasets import EarlierEpisodes
 from ms_pfl.errors import InputError
 from ms_pfl.hooks import ParameterCheck
 from ms_pfl.parameters import Parameters
@@ -28,12 +28,13 @@ OWN = "country,label,age,sex\nA,0,50,f\nA,1,60,\nB,1,70,m\n"
 
 def read(
     env: str, earlier: Path, runtime: dict[str, Any] | None = None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """What the node makes of the configuration of an environment."""
     given = Parameters.model_validate(load(env, runtime))
     return read_own_episodes(
-        given.episodes_file, given.own_episodes, given.heart_folder, given.heart_rows, earlier
-    )
+        given.episodes_file, given.own_episodes, given.heart_folder, given.heart_rows, earlier,
+        earlier.with_suffix(".json"),
+    )  # fmt: skip
 
 
 def test_a_file_comes_before_what_an_earlier_run_left(tmp_path: Path) -> None:
@@ -42,10 +43,10 @@ def test_a_file_comes_before_what_an_earlier_run_left(tmp_path: Path) -> None:
     before = hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns
     earlier = tmp_path / "episodes.parquet"
     earlier.write_text("never read")
-    episodes, vocabulary = read("base", earlier, {"episodes_file": str(file)})
+    provenance, episodes, vocabulary = read("base", earlier, {"episodes_file": str(file)})
     assert list(episodes.columns)[4:] == ["age", "sex=f", "sex=m"]
     assert vocabulary["levels"] == {"sex": ["f", "m"]}
-    assert episodes.attrs["source"]["description"] == "own episodes table own.csv"
+    assert provenance["source"]["description"] == "own episodes table own.csv"
     assert (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns) == before
 
 
@@ -53,11 +54,11 @@ def test_without_a_file_it_goes_on_with_the_same_episodes_and_vocabulary(tmp_pat
     file, earlier = tmp_path / "own.csv", tmp_path / "episodes.parquet"
     file.write_text(OWN)
     first = read("base", earlier, {"episodes_file": str(file)})
-    first[0].to_parquet(earlier)
+    first[1].to_parquet(earlier)
+    earlier.with_suffix(".json").write_text(json.dumps(first[0]))
     again = read("base", earlier)
-    pd.testing.assert_frame_equal(again[0], first[0])
-    assert again[1] == first[1]
-    assert again[0].attrs == first[0].attrs
+    pd.testing.assert_frame_equal(again[1], first[1])
+    assert again[::2] == first[::2]
 
 
 def test_episodes_of_a_registry_have_a_vocabulary_of_numbers(tmp_path: Path) -> None:
@@ -65,8 +66,10 @@ def test_episodes_of_a_registry_have_a_vocabulary_of_numbers(tmp_path: Path) -> 
     table = pd.DataFrame({"episode_id": ["e"], "patient_id": ["p"], "country": ["A"], "label": [1],
                           "t0": [pd.Timestamp(0)], "EDSS_at_0": [2.0], "AGE": [40.0]})  # fmt: skip
     table.to_parquet(earlier)
-    episodes, vocabulary = read("base", earlier)
-    pd.testing.assert_frame_equal(episodes, table)
+    provenance, episodes, vocabulary = read("base", earlier)
+    pd.testing.assert_frame_equal(episodes, Episodes.validate(table))
+    assert provenance["source"] == {"kind": "own", "description": "own episodes table"}
+    assert provenance["vocabulary"] is None
     assert vocabulary == {"columns": ["EDSS_at_0", "AGE"], "levels": {}, "missing": [],
                           "numbers": ["AGE", "EDSS_at_0"]}  # fmt: skip
 
@@ -81,10 +84,10 @@ def test_the_four_hospitals_go_the_way_of_any_table(
     rows: str, n: int, n_features: int, shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
     runtime = {"heart_folder": str(shared_data("heart_disease")), "heart_rows": rows}
-    episodes, vocabulary = read("heart", tmp_path, runtime)
+    provenance, episodes, vocabulary = read("heart", tmp_path, runtime)
     assert Episodes.validate(episodes).shape == (n, 4 + n_features)
     features = list(episodes.columns)[4:]
-    assert episodes.attrs["source"]["site"] == "hospital"
+    assert provenance["source"]["site"] == "hospital"
     if rows == "complete":
         assert not episodes.isna().to_numpy().any()
         assert features[-5:] == ["cp_2", "cp_3", "cp_4", "restecg_1", "restecg_2"]
@@ -107,7 +110,7 @@ def test_the_single_class_of_switzerland_is_counted(
 ) -> None:
     runtime = {"heart_folder": str(shared_data("heart_disease"))}
     given = Parameters.model_validate(load("heart", runtime))
-    episodes, _ = read("heart", tmp_path, runtime)
+    episodes = read("heart", tmp_path, runtime)[1]
     counts = count_splits(episodes, split_patients(episodes, given.seeds, given.splits))
     swiss = counts[counts["country"] == "Switzerland"].set_index("seed")
     assert swiss["train_episodes"].tolist() == [28, 28, 28]
@@ -175,17 +178,6 @@ def test_what_is_read_or_not_needed_does_not_stop_it(
     env: str, pipeline: str, runtime: dict[str, Any]
 ) -> None:
     check(env, pipeline, runtime)
-
-
-def test_the_dataset_of_earlier_episodes_reads_and_writes_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.parquet"
-    dataset = EarlierEpisodes(str(path))
-    assert dataset.load() == path
-    assert not dataset.exists()
-    with pytest.raises(Exception, match="written as `episodes`"):
-        dataset.save(path)
-    path.touch()
-    assert dataset.exists()
 
 
 def test_the_encoded_vocabulary_belongs_to_modelling_alone() -> None:

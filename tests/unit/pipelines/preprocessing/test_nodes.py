@@ -10,8 +10,10 @@ from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from rich import get_console
 
 from ms_pfl.console import show_prevalence
+from ms_pfl.datasets import JsonFile
+from ms_pfl.errors import InputError
 from ms_pfl.parameters import Parameters
-from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort
+from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort, draw_flow
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import simulate
@@ -27,45 +29,46 @@ def tables() -> RegistryTables:
 def build(tables: RegistryTables, **changes: object) -> tuple[pd.DataFrame, ...]:
     parameters = Parameters.model_validate(load("base")).cohort.model_copy(update=changes)
     source = {"kind": "synthetic", "description": "test"}
-    return build_cohort(
-        tables.patients, tables.visits, tables.relapses, tables.treatments, source, parameters
+    return build_cohort(*tables.frames().values(), source, {}, parameters)
+
+
+def test_the_description_is_the_provenance_and_the_countries(tables, tmp_path):
+    provenance, episodes, *_, outcomes, _ = build(tables)
+    files = (
+        ParquetDataset(filepath=str(tmp_path / "episodes.parquet")),
+        JsonFile(filepath=str(tmp_path / "provenance.json")),
     )
-
-
-def test_the_description_carries_the_flow_and_the_prevalence_through_the_file(tables, tmp_path):
-    episodes, attrition, by_country, outcomes, prevalence = build(tables)
-    file = ParquetDataset(filepath=str(tmp_path / "episodes.parquet"))
-    file.save(episodes)
-    said = json.loads(json.dumps(describe_cohort(file.load()), allow_nan=False))
-    assert said["attrition"] == attrition.to_dict(orient="records")
-    assert said["attrition_by_country"] == by_country.to_dict(orient="records")
-    assert [row["episodes"] for row in said["prevalence"]] == prevalence["episodes"].tolist()
+    for file, data in zip(files, (episodes, provenance), strict=True):
+        file.save(data)
+    said = json.loads(json.dumps(describe_cohort(*(file.load() for file in files))))
+    countries = said.pop("countries")
+    assert said == provenance
+    assert sum(country["n_episodes"] for country in countries) == len(episodes) == len(outcomes)
     assert said["prevalence"][0]["prevalence"] == pytest.approx(episodes["label"].mean())
-    assert len(outcomes) == len(episodes)
 
 
-def test_an_episodes_table_of_ones_own_has_no_flow(tables):
-    episodes = build(tables)[0]
-    episodes.attrs = {}
-    said = describe_cohort(episodes)
-    assert (said["attrition"], said["attrition_by_country"], said["prevalence"]) == (None,) * 3
+def test_other_episodes_are_not_described(tables):
+    provenance, episodes, *_ = build(tables)
+    with pytest.raises(InputError, match="not those whose provenance is recorded"):
+        describe_cohort(episodes.iloc[1:], provenance)
 
 
-def test_the_source_names_the_outcome(tables):
-    state = build(tables)[0].attrs["source"]["outcome"]
-    assert state == "confirmed EDSS worsening about 730 days after the visit (three strata)"
-    event = build(tables, outcome="first_confirmed_event", rule="two_strata")[0]
-    assert event.attrs["source"]["outcome"] == (
-        "first confirmed EDSS worsening within 730 days of the visit (two strata)"
+def test_visits_in_the_future_are_the_first_that_the_flow_loses(tables):
+    parameters = Parameters.model_validate(load("base")).cohort
+    patient = tables.patients["PATIENT_ID"].iloc[0]
+    _, _, attrition, *_ = build_cohort(
+        *tables.frames().values(), {"kind": "own", "description": "test"}, {patient: 3}, parameters
     )
+    assert attrition["stage"].tolist()[:2] == ["Registry", "Dates"]
+    assert attrition["episodes_dropped"].tolist()[1] == 3
 
 
 def test_without_relapses_pira_is_unknown_and_json_stays_valid(tables):
     none = RegistryTables(tables.patients, tables.visits, tables.relapses[:0], tables.treatments)
-    episodes, *_, outcomes, prevalence = build(none)
+    provenance, episodes, *_, outcomes, prevalence = build(none)
     assert prevalence["share_pira"].isna().all()
     assert outcomes["relapse_association"].isna().all()
-    said = json.dumps(describe_cohort(episodes), allow_nan=False)
+    said = json.dumps(describe_cohort(episodes, provenance), allow_nan=False)
     assert '"share_pira": null' in said
 
 
@@ -80,3 +83,29 @@ def test_prevalence_on_the_console(tables, tmp_path):
     assert f"{prevalence['worsened'].iloc[0]:,}" in text
     assert f"{100 * prevalence['prevalence'].iloc[0]:.1f} %" in text
     assert "–" in text
+
+
+def test_the_flow_is_drawn_once_as_figure_and_for_the_page() -> None:
+    stages = [
+        {"stage": "Registry", "reason": "People in the registry", "patients": 9, "episodes": 30},
+        {"stage": "Age", "reason": "Too young", "patients": 8, "episodes": 25},
+        {"stage": "Episodes", "reason": "Labelled episodes", "patients": 8, "episodes": 25},
+    ]
+    rows = [row | {"patients_dropped": 0, "episodes_dropped": 0} for row in stages]
+    rows[1] |= {"patients_dropped": 1, "episodes_dropped": 5}
+    by_country = [row | {"country": "Fiji"} for row in rows]
+    cohort = {
+        "attrition": rows,
+        "attrition_by_country": by_country,
+        "countries": [{"n_positive": 5}],
+    }
+    diagram, losses, pages = draw_flow(cohort)
+    assert list(pages) == ["attrition", "attrition_by_country"]
+    assert "5 of them (20.0 %) with the outcome" in pages["attrition"]
+    said = [text.get_text() for text in diagram.axes[0].texts]
+    assert "5 of them (20.0 %) with the outcome" in said
+    assert [text.get_text() for text in losses.axes[0].get_yticklabels()] == ["Fiji (30)"]
+
+
+def test_episodes_of_a_custom_table_have_no_flow_to_draw() -> None:
+    assert draw_flow({"attrition": None}) == ("", "", {})

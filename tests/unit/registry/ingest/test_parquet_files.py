@@ -47,13 +47,6 @@ def test_cells_that_are_no_single_value_are_their_text(tmp_path: Path) -> None:
     assert read["c"].tolist() == ["{'k': 1}", "{'k': 2}"]
 
 
-def test_what_the_file_says_of_its_table_is_kept(tmp_path: Path) -> None:
-    frame = FRAME.set_index("site")
-    frame.attrs = {"source": {"kind": "synthetic"}}
-    frame.to_parquet(tmp_path / "own.parquet")
-    assert read_parquet(tmp_path / "own.parquet").attrs == frame.attrs
-
-
 def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     FRAME.assign(site=["Genève", "Oslo"]).to_parquet(path, compression=None, index=False)

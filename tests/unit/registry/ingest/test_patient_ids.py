@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ingest_examples import TEXTS, TODAY, more, write
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.checks import FUTURE_VISIT_DAYS_BY_PATIENT
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.patient_ids import as_numbers
 from ms_pfl.registry.ingest.report import IngestError
@@ -58,8 +58,8 @@ def test_visits_of_the_future_are_counted_for_the_patient_they_are_of(tmp_path):
         visits=VISITS + "1,Italy,2001-01-01,2\n1,Iran,2001-01-02,3\n1,Iran,2099-01-01,3\n",
         **EMPTY,
     )
-    visits = read(folder, patient_ids="by_country").visits
-    assert visits.attrs[FUTURE_VISIT_DAYS_BY_PATIENT] == {"1 (Iran)": 1}
+    tables = read(folder, patient_ids="by_country")
+    assert tables.future_visit_days == {"1 (Iran)": 1}
 
 
 def test_a_patient_of_a_country_that_has_none_of_the_id_is_unknown(tmp_path):
@@ -159,7 +159,7 @@ def test_numbers_written_in_any_width_are_one_id(numbers, width):
     assert as_numbers(letters).tolist() == letters.tolist()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), suppress_health_check=list(HealthCheck))
 @given(
     people=st.lists(
         st.tuples(st.sampled_from(["Italy", "Iran", "Spain"]), st.integers(1, 4)),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.ingest.parquet_files import write_folder
 from ms_pfl.registry.ingest.tables import RegistryTables, check, read_folder
 from ms_pfl.registry.schemas import Patients, Relapses, Treatments, Visits
 
@@ -54,10 +57,8 @@ def test_canonical_tables(tmp_path):
         table = getattr(tables, name)
         assert list(table.columns) == [column.name for column in CONTRACT[name]]
         pd.testing.assert_frame_equal(model.validate(table), table)
-        assert table.attrs["source"] == {
-            "kind": "folder",
-            "description": f"registry tables in {tmp_path.name}",
-        }
+    description = f"registry tables in {tmp_path.name}"
+    assert tables.source == {"kind": "folder", "description": description}
     patients = tables.patients.set_index("PATIENT_ID")
     assert patients.index.tolist() == ["001", "002"]
     assert patients.loc["001", "MS_ONSET_DATE"] == pd.Timestamp("2000-01-02")
@@ -69,7 +70,7 @@ def test_canonical_tables(tmp_path):
     assert tables.visits["DATE_OF_VISIT"].iloc[2] == pd.Timestamp("2001-06-01")
     assert tables.visits["KFS_7"].isna().all()
     assert tables.treatments["END_DATE"].isna().all()
-    assert tables.visits.attrs["future_visit_days"] == 0
+    assert tables.future_visit_days == {}
 
 
 def test_nothing_is_written_into_the_folder(tmp_path):
@@ -348,7 +349,7 @@ def test_the_future_is_warned_of_and_kept_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         tables = read_folder(tmp_path, today=TODAY)
     assert tables.visits["EDSS"].tolist() == [2.0, 1.0]
-    assert tables.visits.attrs["future_visit_days"] == 1
+    assert tables.future_visit_days == {"001": 1}
     assert tables.patients["BIRTH_DATE"].isna().all()
     assert tables.treatments["END_DATE"].isna().tolist() == [True]
     said = [message.replace(f"{tmp_path}/", "") for message in caplog.messages]
@@ -363,15 +364,19 @@ def test_the_future_is_warned_of_and_kept_out(tmp_path, caplog):
 def test_future_days_with_a_visit_are_counted_once_however_often_the_tables_are_checked(tmp_path):
     late = "001,2025-01-01,3\n001,2025-01-01,4\n002,2025-01-01,\n"
     tables = read_folder(write(tmp_path, visits=VISITS + "001,2001-01-01,2\n" + late), today=TODAY)
-    assert tables.visits.attrs["future_visit_days"] == 2
+    assert tables.future_visit_days == {"001": 1, "002": 1}
     again = check(tables, "read already", today=TODAY)
-    assert again.visits.attrs["future_visit_days"] == 2
+    assert again.future_visit_days == {"001": 1, "002": 1}
+    late_again = pd.concat([tables.visits, tables.visits.tail(1).assign(DATE_OF_VISIT=TODAY)])
+    later = replace(tables, visits=late_again)
+    sooner = TODAY - pd.Timedelta(days=1)
+    assert check(later, "read already", today=sooner).future_visit_days == {"001": 2, "002": 1}
     # A table that was written counts as it stands there.
     other = tmp_path / "parquet"
     other.mkdir()
     for name in CONTRACT:
         getattr(tables, name).to_parquet(other / f"{name}.parquet")
-    assert read_folder(other, today=TODAY).visits.attrs["future_visit_days"] == 0
+    assert read_folder(other, today=TODAY).future_visit_days == {}
 
 
 def test_visits_of_the_future_alone_are_refused(tmp_path):
@@ -465,14 +470,13 @@ def test_tables_in_memory_are_brought_to_the_same_form():
     assert tables.patients["country"].tolist() == ["Italy", "NA"]
     assert tables.relapses["PATIENT_ID"].tolist() == ["1"]
     assert tables.visits["DATE_OF_VISIT"].iloc[1] == pd.Timestamp("2001-01-02")
-    assert tables.patients.attrs["source"] == {"kind": "own", "description": "my tables"}
+    assert tables.source == {"kind": "own", "description": "my tables"}
 
 
 def test_a_source_that_is_named_already_is_kept():
-    tables = in_memory()
-    tables.patients.attrs["source"] = {"kind": "synthetic", "description": "simulated"}
-    checked = check(tables, "synthetic registry", today=TODAY)
-    assert checked.visits.attrs["source"] == {"kind": "synthetic", "description": "simulated"}
+    simulated = {"kind": "synthetic", "description": "simulated"}
+    tables = replace(in_memory(), source=simulated)
+    assert check(tables, "synthetic registry", today=TODAY).source == simulated
 
 
 def test_rows_in_memory_are_counted_from_one():
@@ -503,7 +507,14 @@ def test_simulated_tables_say_so_wherever_they_lie(tmp_path: Path) -> None:
         ),
     }
     said = {"kind": "synthetic", "description": "synthetic registry, seed 1"}
-    tables["patients"].attrs["source"] = said
-    for name, table in tables.items():
-        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
-    assert read_folder(tmp_path).patients.attrs["source"] == said
+    write_folder(tables, said, tmp_path / "made")
+    shutil.copytree(tmp_path / "made", tmp_path / "copy")
+    assert read_folder(tmp_path / "copy").source == said
+
+
+def test_of_any_other_source_the_folder_is_named(tmp_path: Path) -> None:
+    tables = read_folder(write(tmp_path), today=TODAY)
+    write_folder(tables.frames(), tables.source, tmp_path / "other")
+    assert read_folder(tmp_path / "other", today=TODAY).source == {
+        "kind": "folder", "description": "registry tables in other",
+    }  # fmt: skip

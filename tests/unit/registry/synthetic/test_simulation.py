@@ -87,6 +87,8 @@ def test_every_country_has_patients(n: int) -> None:
 def test_tables_hold_the_ingest_contract() -> None:
     t = tables(600)
     checked = check(t, "synthetic registry")
+    assert t.source["kind"] == "synthetic"
+    assert checked.source == t.source
     for name, model in (
         ("patients", schemas.Patients),
         ("visits", schemas.Visits),
@@ -98,7 +100,6 @@ def test_tables_hold_the_ingest_contract() -> None:
         # Neither the checks nor the schema find anything to change or leave out.
         pd.testing.assert_frame_equal(frame, getattr(checked, name))
         pd.testing.assert_frame_equal(frame, model.validate(frame))
-        assert frame.attrs["source"]["kind"] == "synthetic"
     assert set(t.visits["EDSS"]) <= set(EDSS_SCALE) - {10.0}
     assert not t.visits.duplicated(["PATIENT_ID", "DATE_OF_VISIT"]).any()
     assert not t.relapses.duplicated(["PATIENT_ID", "DATE_OF_ONSET"]).any()

@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 
-from ms_pfl.errors import InputError
-from ms_pfl.names import normal_cells
+from ms_pfl.tracking.served.rows import read_rows
 
 
 class CountryRisks(mlflow.pyfunc.PythonModel):
@@ -27,7 +25,7 @@ class CountryRisks(mlflow.pyfunc.PythonModel):
         self._predictor = read_predictor(context.artifacts["predictor"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Risks of the outcome, a row a row of the input: risk, risk_low, risk_high, model.
+        """Return risks of the outcome, one row per row: risk, risk_low, risk_high, model.
 
         Args:
             context: of MLflow; not needed once loaded.
@@ -39,12 +37,7 @@ class CountryRisks(mlflow.pyfunc.PythonModel):
         """
         from ms_pfl.prediction.risks import risks
 
-        features = list(self._predictor.description.features)
-        missing = [name for name in ("country", *features) if name not in model_input]
-        if missing:
-            raise InputError(f"column {missing[0]!r} is missing; this model needs it")
-        x = model_input[features].to_numpy(dtype=np.float32, na_value=np.nan)
-        countries = normal_cells(model_input["country"].astype("str"))
+        countries, x = read_rows(model_input, self._predictor.description.features)
         found = risks(self._predictor, countries, x, drivers=False)
         return found[["risk", "risk_low", "risk_high", "model"]]
 

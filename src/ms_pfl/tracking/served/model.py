@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 
-from ms_pfl.errors import InputError
-from ms_pfl.names import normal_cells
+from ms_pfl.tracking.served.rows import read_rows
 
 
 class CountryModel(mlflow.pyfunc.PythonModel):
@@ -39,7 +38,7 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:
-        """Probabilities of the outcome, shape (rows,), in the order of the rows.
+        """Return probabilities of the outcome, shape (rows,), in the order of the rows.
 
         Args:
             context: of MLflow; not needed once loaded.
@@ -49,11 +48,7 @@ class CountryModel(mlflow.pyfunc.PythonModel):
         Raises:
             InputError: a column is missing, or a country has no model.
         """
-        missing = [name for name in ("country", *self._features) if name not in model_input]
-        if missing:
-            raise InputError(f"column {missing[0]!r} is missing; this model needs it")
-        x = model_input[self._features].to_numpy(dtype=np.float32, na_value=np.nan)
-        countries = normal_cells(model_input["country"].astype("str"))
+        countries, x = read_rows(model_input, self._features)
         found = np.empty(len(x))
         for country, rows in pd.Series(range(len(x))).groupby(countries.to_numpy()):
             index = rows.to_numpy()

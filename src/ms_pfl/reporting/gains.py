@@ -1,0 +1,249 @@
+"""What each paradigm gains over others, with intervals and tests: all together and by site."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.metrics import METRICS
+from ms_pfl.evaluation.recalibration import RECALIBRATED
+from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
+from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
+from ms_pfl.reporting.figures import INK, legend_below, short_name, styled
+from ms_pfl.reporting.words import (
+    MISSING,
+    capitalized,
+    p_value,
+    paradigms_in_order,
+    rows_by,
+    signed,
+)
+
+_WIDEST = 0.35  # of the forest plot's axis, on either side of 0
+# metric, scope and decimals
+_GAINS = (
+    ("roc_auc", "pooled", 3),
+    ("roc_auc", "macro", 3),
+    ("brier", "pooled", 4),
+)
+# what is compared with, in the order of the page
+_REFERENCES = {
+    "federated": "federated training by the same strategy",
+    "local": "local training",
+    "centralized": "centralized training",
+    "recalibrated": "the federated model recalibrated by an intercept a {site}",
+}
+
+
+def gains(about: About, differences: pd.DataFrame) -> Content:
+    """Show the differences to each reference."""
+    from markupsafe import Markup
+
+    content: list[Block] = [
+        Text(
+            Markup(
+                "Differences on the same test patients, mean over seeds, with 95 % intervals of "
+                "the paired bootstrap. A positive difference in ROC-AUC is a gain, a negative one "
+                "in Brier score is. The other metrics: "
+                "<code>data/08_reporting/differences.parquet</code>."
+            )
+        )
+    ]
+    for reference, words in _REFERENCES.items():
+        if (differences["reference"] == reference).any():
+            content.append(heading(about.fill(f"Over {words}")))
+            content.append(Table(gains_table(differences, reference)))
+    words = about.fill(
+        "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table and "
+        "column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, of those that "
+        "have both classes. p Wilcoxon: signed-rank test over {sites}, adjusted alike. Macro means "
+        "rest on small {sites} too, which borrow the spread of larger ones: their intervals are "
+        "rough (docs/comparison.md)."
+    )
+    return [*content, note(words)]
+
+
+def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Lay out what each model gains over a reference, with intervals and adjusted p.
+
+    Args:
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        reference: a paradigm that others are compared with.
+
+    Returns:
+        Text cells, a row a model: ``Model``, difference and ``p`` (Holm) of pooled and macro
+        ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then the pooled Brier
+        score. Several columns are called ``p``.
+    """
+    own = differences[(differences["reference"] == reference) & (differences["country"] == "")]
+    found = rows_by(own, "paradigm", "strategy", "metric", "scope")
+    table = []
+    # what was trained first
+    for model in sorted(models_in_order(own), key=lambda model: model[0] in RECALIBRATED):
+        cells = [("Model", model_name(*model))]
+        for metric, scope, digits in _GAINS:
+            row = found[*model, metric, scope]
+            cells += [
+                (f"{METRICS[metric].label} {scope}", signed(row, digits)),
+                ("p", p_value(row["p_holm"])),
+            ]
+            if scope == "macro":
+                better = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
+                cells += [
+                    ("Gaining", MISSING if pd.isna(row["n_better"]) else better),
+                    ("p Wilcoxon", p_value(row["wilcoxon_p_holm"])),
+                ]
+        table.append(cells)
+    columns = [name for name, _ in table[0]]
+    return pd.DataFrame(
+        [[cell for _, cell in cells] for cells in table], columns=columns, dtype="str"
+    )
+
+
+def choice(about: About, differences: pd.DataFrame) -> Content | None:
+    """Show the gains by site; None where nothing was compared with a federated model."""
+    by_site = differences[differences["scope"] == "country"]
+    if not (by_site["reference"] == "federated").any():
+        return None
+    table = choice_table(differences, about.countries, about.site, about.strategy)
+    return [
+        Picture(
+            "gain_by_country",
+            forest(differences, about.countries),
+            about.fill("Gain in ROC-AUC over federated training by {site}, with intervals"),
+            about.fill(
+                "ROC-AUC of a {site}'s test episodes minus that of the federated model of the "
+                "same strategy. Point: mean over seeds; line: 95 % interval of the patient "
+                "bootstrap, an arrow where it goes on; hollow: too few test patients for one. "
+                "{Sites} in order of size (episodes in parentheses); those without both classes "
+                "in the test split of any seed are left out."
+            ),
+        ),
+        Table(table, "last-words"),
+        note(
+            about.fill(
+                "{strategy}. A {site} is told apart where the interval of its gain excludes 0; of "
+                "twenty such intervals one does so by chance."
+            )
+        ),
+    ]
+
+
+def choice_table(
+    differences: pd.DataFrame, countries: pd.DataFrame, site: str, strategy: str
+) -> pd.DataFrame:
+    """Lay out, country by country, what the personalized models gain over the federated one.
+
+    Args:
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        countries: the table of :func:`ms_pfl.reporting.sites.country_table`; its order is kept.
+        site: what a country is called.
+        strategy: the federated strategy.
+
+    Returns:
+        Text cells: ``Country``, ``Patients``, ``Episodes``, the gain in ROC-AUC of each
+        personalized paradigm (its interval in brackets), and what the intervals say: paradigms
+        whose interval lies above 0, those below, or that none is told apart.
+    """
+    own = differences[
+        (differences["reference"] == "federated")
+        & (differences["scope"] == "country")
+        & (differences["metric"] == "roc_auc")
+        & (differences["strategy"] == strategy)
+    ]
+    own = own[own["difference"].notna() & ~own["paradigm"].isin(RECALIBRATED)]
+    paradigms = paradigms_in_order(own)
+    found = rows_by(own, "country", "paradigm")
+    table = []
+    for country in countries.itertuples():
+        rows = {name: found[str(country.country), name] for name in paradigms}
+        known = [row for row in rows.values() if not math.isnan(row["difference"])]
+        better = [paradigm_name(name) for name, row in rows.items() if row["low"] > 0]
+        worse = [paradigm_name(name) for name, row in rows.items() if row["high"] < 0]
+        parts = [
+            f"{' and '.join(names)} {word}"
+            for names, word in ((better, "better"), (worse, "worse"))
+            if names
+        ]
+        said = "; ".join(parts) or "not told apart"
+        if not known:
+            said = "not both classes in the test split of any seed"
+        elif all(math.isnan(row["low"]) for row in known):
+            said = f"fewer than {MIN_PATIENTS} test patients"
+        table.append(
+            {
+                capitalized(site): str(country.country),
+                "Patients": f"{country.n_patients:,}",
+                "Episodes": f"{country.n_episodes:,}",
+                **{f"{paradigm_name(name)}: gain": signed(row) for name, row in rows.items()},
+                "Than federated": said,
+            }
+        )
+    return pd.DataFrame(table, dtype="str")
+
+
+@styled
+def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
+    """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
+
+    Args:
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        countries: the table of :func:`ms_pfl.reporting.sites.country_table`; the largest country
+            comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
+            shows where it goes on, and a hollow point has none. Countries with one class in every
+            seed are left out.
+    """
+    known = differences[
+        (differences["reference"] == "federated")
+        & (differences["metric"] == "roc_auc")
+        & (differences["scope"] == "country")
+        & ~differences["paradigm"].isin(RECALIBRATED)
+    ].dropna(subset=["difference"])
+    shown = countries[countries["country"].isin(known["country"])].reset_index(drop=True)
+    strategies = list(dict.fromkeys(known["strategy"])) or [""]
+    width = 3.2 if len(strategies) < 4 else 2.1
+    figure = Figure(
+        figsize=(max(5.0, 1.6 + width * len(strategies)), 1.3 + 0.26 * len(shown)),
+        layout="constrained",
+    )
+    panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
+    position = {country: i for i, country in enumerate(shown["country"])}
+    shown_values = known[["difference", "low", "high"]].to_numpy(dtype=np.float64)
+    reach = max(0.02, float(np.nanmax(np.abs(shown_values), initial=0.0)))
+    limit = min(1.05 * float(reach), _WIDEST)
+    for axes, strategy in zip(panels, strategies, strict=True):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        own = known[known["strategy"] == strategy]
+        paradigms = paradigms_in_order(own)
+        for i, paradigm in enumerate(paradigms):
+            mine = own[own["paradigm"] == paradigm]
+            rows = np.array([position[str(country)] for country in mine["country"]], dtype=float)
+            rows += 0.34 * (i - (len(paradigms) - 1) / 2)
+            color = color_of(paradigm)
+            value, low, high = (
+                mine[name].to_numpy().clip(-limit, limit) for name in ("difference", "low", "high")
+            )
+            axes.hlines(rows, low, high, color=color, linewidth=1.1)
+            sure = mine["low"].notna().to_numpy()
+            axes.plot(
+                value[sure], rows[sure], "o", color=color, markersize=3.5,
+                label=paradigm_name(paradigm),
+            )  # fmt: skip
+            axes.plot(value[~sure], rows[~sure], "o", color=color, markersize=3.5, mfc="none")
+            for side, marker, beyond in (
+                (-limit, "<", mine["low"] < -limit),
+                (limit, ">", mine["high"] > limit),
+            ):
+                cut = rows[beyond.to_numpy()]
+                axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=4)
+        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC")
+        axes.set_xlim(-limit, limit)
+    labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
+    panels[0].set_yticks(range(len(shown)), labels)
+    panels[0].set_ylim(len(shown) - 0.3, -0.7)
+    legend_below(figure, panels[0])
+    return figure

@@ -1,0 +1,81 @@
+"""The HTML report: one file that opens anywhere and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ms_pfl.paradigms import STRATEGIES
+from ms_pfl.reporting.content import About, pictures_in
+from ms_pfl.reporting.figures import to_svg
+from ms_pfl.reporting.sections import made_from
+from ms_pfl.reporting.words import site_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def build_report(
+    given: dict[str, Any], provenance: Mapping[str, str]
+) -> tuple[str, dict[str, Figure | str]]:
+    """Write the report of a run as one self-contained HTML page, and draw its figures.
+
+    The same input gives the same characters: no time, no path, no random id is in it.
+
+    Args:
+        given: datasets by name: those that :data:`ms_pfl.reporting.sections.ALWAYS` names, and
+            those of the sections that are to be shown. ``cohort_description`` holds ``source``
+            (``kind``, ``description`` and, where it is no country, ``site`` of the data),
+            ``countries`` (rows of :func:`ms_pfl.reporting.sites.country_table`) and
+            ``attrition``, ``attrition_by_country`` and ``prevalence`` (rows, or None).
+        provenance: ``data`` and ``code``, digests of the episodes and of the source.
+
+    Returns:
+        The HTML text, and the figures on the page in its order, by name: as they were drawn, or as
+        SVG where another step has drawn them.
+    """
+    cohort = given["cohort_description"]
+    about = About(
+        cohort["source"],
+        *site_words(cohort["source"]),
+        pd.DataFrame(cohort["countries"]),
+        shown_strategy(given["summary"]),
+        given["parameters"],
+        provenance,
+    )
+    sections = [
+        (row, content)
+        for row in made_from(given)
+        if (content := row.content(about, given)) is not None
+    ]
+    drawn = {
+        picture.name: picture.figure for _, content in sections for picture in pictures_in(content)
+    }
+    page = _template().render(about=about, headline=given["headline"], sections=sections)
+    return page, drawn
+
+
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("ms_pfl.reporting", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # matplotlib has escaped the names in a figure
+    environment.filters["svg"] = lambda picture: Markup(
+        picture.figure if isinstance(picture.figure, str) else to_svg(picture.figure, picture.name)
+    )
+    return environment.get_template("report.html.j2")
+
+
+def shown_strategy(table: pd.DataFrame) -> str:
+    """Return the federated strategy that single figures show: the first in Table 1's order."""
+    known = set(table.loc[table["paradigm"] == "federated", "strategy"]) or set(table["strategy"])
+    return next((name for name in STRATEGIES if name in known), min(known))

@@ -1,0 +1,133 @@
+"""How the report writes sites, models and numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from ms_pfl.paradigms import model_key, model_name
+
+#: A row of a table.
+Row = Mapping[Any, Any] | pd.Series
+#: What a cell holds where there is no value.
+MISSING = "–"
+
+
+def site_words(source: Mapping[str, str]) -> tuple[str, str]:
+    """Return what the data call a site, and several: country, unless the source says otherwise.
+
+    >>> site_words({"kind": "own", "site": "hospital"})
+    ('hospital', 'hospitals')
+    """
+    site = source.get("site", "country")
+    return site, plural(site)
+
+
+def plural(noun: str) -> str:
+    """Return the plural of an English noun.
+
+    >>> plural("country"), plural("bay"), plural("branch")
+    ('countries', 'bays', 'branches')
+    """
+    if re.search("[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search("(s|x|z|ch|sh)$", noun) else f"{noun}s"
+
+
+def capitalized(words: str) -> str:
+    """Return words with a capital at the start, and as they are behind it.
+
+    >>> capitalized("MS center"), capitalized("country")
+    ('MS center', 'Country')
+    """
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def format_value(mean: float, sd: float = math.nan, digits: int = 3) -> str:
+    """Return ``0.812 ± 0.003``, without ± where there is no sd, a dash where no mean.
+
+    >>> format_value(0.8123, 0.0031)
+    '0.812 ± 0.003'
+    >>> format_value(0.8123)
+    '0.812'
+    """
+    if math.isnan(mean):
+        return MISSING
+    text = f"{mean:.{digits}f}"
+    return text if math.isnan(sd) else f"{text} ± {sd:.{digits}f}"
+
+
+def with_interval(row: Row, digits: int = 3) -> str:
+    """Return a value and its interval, ``0.712 [0.690, 0.733]``, a dash where there is none.
+
+    >>> with_interval({"value": 0.7123, "low": 0.69, "high": 0.7333})
+    '0.712 [0.690, 0.733]'
+    >>> with_interval({"value": 0.021, "low": float("nan"), "high": float("nan")})
+    '0.021'
+    """
+    if math.isnan(row["value"]):
+        return MISSING
+    text = f"{row['value']:.{digits}f}"
+    if math.isnan(row["low"]):
+        return text
+    return f"{text} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def signed(row: Row, digits: int = 3) -> str:
+    """Return a difference, with its interval where it has one: ``+0.012 [+0.003, +0.021]``.
+
+    >>> signed({"difference": 0.0123, "low": 0.003, "high": 0.021})
+    '+0.012 [+0.003, +0.021]'
+    """
+    if math.isnan(row["difference"]):
+        return MISSING
+    # no "-0.000"
+    value, low, high = (
+        f"{round(row[name], digits) + 0.0:+.{digits}f}" for name in ("difference", "low", "high")
+    )
+    return value if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """Return ``0.012``, ``<0.001``, a dash where there is none.
+
+    >>> p_value(0.0123), p_value(0.0001), p_value(1.0)
+    ('0.012', '<0.001', '1.000')
+    """
+    if math.isnan(p):
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share (0 to 1) in percent, a dash where there is none.
+
+    >>> percent(0.1139), percent(0.5, 0)
+    ('11.4 %', '50 %')
+    """
+    return MISSING if pd.isna(share) else f"{100 * share:.{digits}f} %"
+
+
+def paradigms_in_order(table: pd.DataFrame) -> list[str]:
+    """Return the distinct paradigms of a table in the order of the tables."""
+    return sorted(table["paradigm"].unique(), key=lambda name: model_key(name, ""))
+
+
+def rows_by(table: pd.DataFrame, *columns: str) -> Mapping[tuple[str, ...], Row]:
+    """Return the rows of a table by some columns; a row that is not there holds NaN alone."""
+    found: defaultdict[tuple[str, ...], Row] = defaultdict(lambda: defaultdict(lambda: math.nan))
+    found.update({tuple(row[name] for name in columns): row for row in table.to_dict("records")})
+    return found
+
+
+def model_rows(
+    models: Iterable[tuple[str, str]], cells: Callable[[tuple[str, str]], Mapping[str, str]]
+) -> pd.DataFrame:
+    """Return a table of text cells with one row per model: its name, then its cells."""
+    rows = [{"Model": model_name(*model), **cells(model)} for model in models]
+    return pd.DataFrame(rows, dtype="str")

@@ -1,0 +1,77 @@
+"""Gains by site: the forest plot and what its intervals say."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
+from ms_pfl.reporting.gains import choice_table, forest, gains_table
+from ms_pfl.reporting.sites import country_table
+
+
+def test_forest_shows_differences_and_their_intervals(
+    findings: SimpleNamespace, episodes: pd.DataFrame
+) -> None:
+    countries = country_table(episodes)
+    figure = forest(findings.differences, countries)
+    assert [axes.get_title() for axes in figure.axes] == ["FedAvg", "FedProx"]
+    axes = figure.axes[0]
+    own = findings.differences.query(
+        "reference == 'federated' and metric == 'roc_auc' and scope == 'country' and "
+        "strategy == 'fedavg' and paradigm == 'fine_tuned'"
+    ).dropna(subset=["difference"])
+    sure, unsure = axes.lines[1], axes.lines[2]  # the first line is the zero
+    assert sure.get_label() == "Fine-tuned"
+    limit = axes.get_xlim()[1]
+    with_interval = own.dropna(subset=["low"])
+    np.testing.assert_allclose(sure.get_xdata(), with_interval["difference"].clip(-limit, limit))
+    assert len(sure.get_xdata()) + len(unsure.get_xdata()) == len(own) == 6
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert not any("Fiji" in label for label in labels)
+    assert labels[0].startswith(countries["country"].iloc[0])
+    assert axes.get_legend_handles_labels()[1] == ["Fine-tuned", "Adaptive"]
+
+
+def test_a_country_without_a_value_is_not_said_to_have_one_class() -> None:
+    known = {
+        "paradigm": "adaptive", "strategy": "fedavg", "reference": "federated",
+        "reference_strategy": "fedavg", "scope": "country", "metric": "roc_auc",
+    }  # fmt: skip
+    gains = [
+        known | {"country": "A", "difference": 0.1, "low": 0.05, "high": 0.15},
+        known | {"country": "B", "difference": 0.1, "low": math.nan, "high": math.nan},
+    ]
+    countries = pd.DataFrame({"country": ["A", "B", "C"], "n_patients": 9, "n_episodes": 20})
+    table = choice_table(
+        pd.DataFrame(gains, columns=DIFFERENCES_COLUMNS), countries, "country", "fedavg"
+    )
+    assert table["Than federated"].tolist() == [
+        "Adaptive better",
+        "fewer than 10 test patients",
+        "not both classes in the test split of any seed",  # or nobody in it
+    ]
+
+
+def test_gains_over_a_reference_with_a_dash_where_nothing_was_compared() -> None:
+    known = {
+        "paradigm": "adaptive", "strategy": "fedavg", "reference": "federated", "country": "",
+        "low": 0.01, "high": 0.03, "p_holm": 0.0004, "wilcoxon_p_holm": 0.25, "n_better": 3.0,
+        "n_countries": 4.0,
+    }  # fmt: skip
+    rows = [
+        known | {"metric": "roc_auc", "scope": "macro", "difference": 0.02},
+        known | {"metric": "brier", "scope": "pooled", "difference": -0.0002, "low": math.nan},
+    ]
+    table = gains_table(pd.DataFrame(rows), "federated")
+    assert list(table.columns) == [
+        "Model", "ROC-AUC pooled", "p", "ROC-AUC macro", "p", "Gaining", "p Wilcoxon",
+        "Brier score pooled", "p",
+    ]  # fmt: skip
+    assert table.to_numpy().tolist() == [
+        ["Adaptive FedAvg", "–", "–", "+0.020 [+0.010, +0.030]", "<0.001", "3 of 4", "0.250",
+         "-0.0002", "<0.001"],
+    ]  # fmt: skip
