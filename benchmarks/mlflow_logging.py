@@ -28,10 +28,9 @@ from measure import machine, table
 from ms_pfl.federation.partitions import feature_columns
 from ms_pfl.paradigms import trainings
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.record import build_record
+from ms_pfl.tracking.record import TABLES, build_record
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
 
-_TABLES = ("metrics", "estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
 _CALLS = (
     "create_run",
     "log_batch",
@@ -126,7 +125,7 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     reporting = data / "08_reporting"
-    tables = {name: pd.read_parquet(reporting / f"{name}.parquet") for name in _TABLES}
+    tables = {name: pd.read_parquet(reporting / f"{name}.parquet") for name in TABLES[2:]}
     episodes = pd.read_parquet(data / "03_primary" / "episodes.parquet")
     histories, models = [], {}
     for training in trainings():
@@ -139,16 +138,12 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
         json.loads((reporting / f"{name}.json").read_text())
         for name in ("headline", "table1_notes")
     )
-    table1, by_country = (
-        pd.read_csv(reporting / f"{name}.csv", dtype=str, keep_default_na=False)
-        for name in ("table1", "roc_auc_by_country")
-    )
+    for name in TABLES[:2]:
+        tables[name] = pd.read_csv(reporting / f"{name}.csv", dtype=str, keep_default_na=False)
     return {
-        "metrics": tables["metrics"],
-        "table1": table1,
+        "tables": tables,
+        "headline": headline,
         "notes": notes,
-        "by_country": by_country,
-        "findings": {**tables, "headline": headline},
         "figures": [],
         "episodes": episodes,
         "splits": pd.read_parquet(data / "05_model_input" / "splits.parquet"),

@@ -156,7 +156,8 @@ def _token_function(node: Any) -> Any:
     names, outputs = node.inputs, node.outputs
 
     def tokens_of(*values: Any, **named: Any) -> Any:
-        read = dict(zip(names, [*values, *named.values()], strict=True))
+        read = dict(zip(names, values, strict=False))
+        read |= {node._inputs[argument]: value for argument, value in named.items()}
         made = _tokens(node.name, read)
         if node.name == "simulate_registry" and read["params:registry_folder"] is not None:
             made = []

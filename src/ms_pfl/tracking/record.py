@@ -15,8 +15,17 @@ from ms_pfl.reporting.markdown import markdown_text, to_markdown
 from ms_pfl.tracking.data import RunData, describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
 
-#: Tables of the comparison that are kept with the parent run.
-_FINDINGS = ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
+#: The tables that are kept with the parent run, as the catalog names them.
+TABLES = (
+    "table1",
+    "roc_auc_by_country",
+    "metrics",
+    "estimates",
+    "differences",
+    "fairness",
+    "net_benefit",
+    "subgroup_metrics",
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,9 @@ class RunRecord:
 
 
 def build_record(
-    metrics: pd.DataFrame,
-    table1: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    headline: Sequence[str],
     notes: Sequence[str],
-    by_country: pd.DataFrame,
-    findings: Mapping[str, Any],
     figures: Sequence[str],
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
@@ -66,11 +73,9 @@ def build_record(
     """Bring together what MLflow keeps of a run.
 
     Args:
-        metrics: one row per fit, scope, country and metric.
-        table1: Table 1.
-        notes: the sentences below it.
-        by_country: ROC-AUC by country.
-        findings: the tables of the comparison, and ``headline``, its sentences.
+        tables: those that :data:`TABLES` names.
+        headline: sentences on what the comparison found.
+        notes: the sentences below Table 1.
         figures: names of the figures.
         episodes: the episodes table.
         splits: the splits table.
@@ -81,17 +86,16 @@ def build_record(
         histories: the history of each training.
         models: training -> arrays of all seeds; those of the first seed are kept.
     """
-    seed = int(metrics["seed"].min())
-    headline, below = ([markdown_text(line) for line in of] for of in (findings["headline"], notes))
+    seed = int(tables["metrics"]["seed"].min())
+    above, below = ([markdown_text(line) for line in lines] for lines in (headline, notes))
     # a model that is scaled by its country's training rows cannot be kept without them
     kept = {} if settings["protocol"]["scaling"] == "country" else models
     return RunRecord(
-        metrics,
+        tables["metrics"],
         pd.concat(histories, ignore_index=True),
-        {"table1": table1, "roc_auc_by_country": by_country, "metrics": metrics}
-        | {name: findings[name] for name in _FINDINGS},
+        tables,
         figures,
-        "\n\n".join([*headline, to_markdown(table1), *below]),
+        "\n\n".join([*above, to_markdown(tables["table1"]), *below]),
         describe_data(episodes, splits, source),
         [
             ModelToLog(

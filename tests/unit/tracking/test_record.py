@@ -10,12 +10,12 @@ import pandas as pd
 
 from model_examples import one_history, two_fits
 from ms_pfl.paradigms import Training
+from ms_pfl.tracking import record
 from ms_pfl.tracking.record import RunRecord, build_record
 
-TABLE1 = pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})
-FINDINGS = {
-    name: pd.DataFrame({name: [1]})
-    for name in ("estimates", "differences", "fairness", "net_benefit", "subgroup_metrics")
+TABLES = {name: pd.DataFrame({name: [1]}) for name in record.TABLES} | {
+    "table1": pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]}),
+    "metrics": two_fits(),
 }
 EPISODES = pd.DataFrame(
     {
@@ -39,11 +39,9 @@ ARRAYS = {
 
 def build(folder: Path, scaling: str = "federated", **more: Any) -> RunRecord:
     given: dict[str, Any] = {
-        "metrics": two_fits(),
-        "table1": TABLE1,
+        "tables": TABLES,
+        "headline": ["A_B is better."],
         "notes": ["Below *it*."],
-        "by_country": pd.DataFrame({"Country": ["A"]}),
-        "findings": {**FINDINGS, "headline": ["A_B is better."]},
         "figures": ["forest"],
         "episodes": EPISODES,
         "splits": SPLITS,
@@ -70,21 +68,21 @@ def test_the_note_is_the_headline_table_1_and_its_notes(tmp_path: Path) -> None:
 
 
 def test_tables_and_history_are_those_of_the_run(tmp_path: Path) -> None:
-    record = build(tmp_path)
-    assert list(record.tables) == ["table1", "roc_auc_by_country", "metrics", *FINDINGS]
-    assert record.tables["estimates"] is FINDINGS["estimates"]
-    assert len(record.history) == 2 * len(one_history())
-    assert record.data is not None
-    assert record.data.whole.source == "simulated"
+    found = build(tmp_path)
+    assert found.tables is TABLES
+    assert found.metrics is TABLES["metrics"]
+    assert len(found.history) == 2 * len(one_history())
+    assert found.data is not None
+    assert found.data.whole.source == "simulated"
 
 
 def test_every_training_leaves_the_model_of_the_first_seed(tmp_path: Path) -> None:
-    record = build(tmp_path)
-    assert [(model.paradigm, model.strategy, model.seed) for model in record.models] == [
+    found = build(tmp_path)
+    assert [(model.paradigm, model.strategy, model.seed) for model in found.models] == [
         ("a_new_paradigm", "fedavg", 0),
         ("local", "a_new_learner", 0),
     ]
-    for model in record.models:
+    for model in found.models:
         assert list(model.arrays) == ["format", "seed=0/shared/w"]
         assert model.configuration == {
             "seed": 0,
@@ -93,8 +91,8 @@ def test_every_training_leaves_the_model_of_the_first_seed(tmp_path: Path) -> No
             "settings": {"protocol": {"scaling": "federated"}},
         }
         assert model.code.is_file()
-    assert record.example is not None
-    assert record.example.to_dict("list") == {"country": ["A", "B"], "x": [2.0, 2.0]}
+    assert found.example is not None
+    assert found.example.to_dict("list") == {"country": ["A", "B"], "x": [2.0, 2.0]}
 
 
 def test_models_that_need_the_rows_of_their_country_are_not_kept(tmp_path: Path) -> None:

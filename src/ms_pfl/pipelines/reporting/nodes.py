@@ -72,22 +72,20 @@ def collect_for_mlflow(**given: Any) -> Any:
     """Bring together what MLflow keeps, as a :class:`ms_pfl.tracking.record.RunRecord`.
 
     Args:
-        given: the datasets that are kept or described, by name; ``report`` and ``figures``, whose
-            files are kept with the run and have to be there first; and
-            ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
+        given: the datasets that the record is made from, by name; the history and the models of
+            each training as ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
+            The files of ``report`` and ``figures`` are kept too, so they have to be there first.
     """
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
-    from ms_pfl.tracking.record import build_record
+    from ms_pfl.tracking.record import TABLES, build_record
 
     fits = [training for training in trainings() if f"{training.argument}_models" in given]
     return build_record(
-        given["metrics"],
-        given["table1"],
+        {name: given[name] for name in TABLES},
+        given["headline"],
         given["table1_notes"],
-        given["roc_auc_by_country"],
-        given,
         given["figures"],
         given["episodes"],
         given["splits"],

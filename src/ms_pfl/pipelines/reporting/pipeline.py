@@ -14,18 +14,12 @@ from ms_pfl.pipelines.reporting.nodes import (
 )
 from ms_pfl.pipelines.training.pipeline import outputs_of
 from ms_pfl.reporting.sections import ALWAYS, shown
+from ms_pfl.tracking.record import TABLES
 
 _RECORDED = (
-    "metrics",
-    "table1",
-    "table1_notes",
-    "roc_auc_by_country",
+    *TABLES,
     "headline",
-    "estimates",
-    "differences",
-    "fairness",
-    "net_benefit",
-    "subgroup_metrics",
+    "table1_notes",
     "report",
     "figures",
     "episodes",
