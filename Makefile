@@ -4,11 +4,13 @@ PYTHON ?= python3
 ENV ?=
 KEDRO := .venv/bin/kedro
 LOCK := requirements.lock
+# The files of tests begin in the order that tests/conftest.py gives them.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Without ENV it is the plain command, which reads conf/local too.
 OPTIONS := $(if $(ENV), --env=$(ENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment pfl test docs lint cluster-drill clean
+.PHONY: help environment pfl test test-fast test-all docs lint cluster-drill deploy-demo clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +36,14 @@ pfl: environment  ## the main job: kedro run --pipeline=pfl (make pfl ENV=smoke 
 	@$(KEDRO) run --pipeline=pfl$(OPTIONS)
 
 test: environment  ## the test suite
-	@echo "Running: python -m pytest -n 2 --dist loadfile"
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@echo "Running: python -m pytest $(PARALLEL)"
+	@.venv/bin/python -m pytest $(PARALLEL)
+
+test-fast: environment  ## the unit tests, with few examples per property (under a minute)
+	@HYPOTHESIS_PROFILE=dev .venv/bin/python -m pytest $(PARALLEL) -m "unit and not slow"
+
+test-all: environment  ## all tests, with the slow drills and many examples per property (hours)
+	@HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest $(PARALLEL) -m "slow or not slow"
 
 # With the tables and figures of the last run as previews.
 docs: environment  ## the pipelines as a static site in build

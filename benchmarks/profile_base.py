@@ -167,12 +167,13 @@ def _time_parts(watch: Stopwatch) -> None:
 
 
 def _tables(watch: Stopwatch, profile: Profile) -> str:
-    from ms_pfl.pipelines.training.pipeline import PARADIGMS
+    from ms_pfl.paradigms import trainings
 
+    paradigms = list(dict.fromkeys(training.paradigm for training in trainings("study")))
     workers = len(os.sched_getaffinity(0))
     total = sum(watch.seconds.values())
     groups: dict[str, float] = defaultdict(float)
-    parts: dict[str, dict[str, float]] = {name: defaultdict(float) for name in PARADIGMS}
+    parts: dict[str, dict[str, float]] = {name: defaultdict(float) for name in paradigms}
     for (node, part), seconds in watch.seconds.items():
         paradigm = node.partition(".")[0]
         if paradigm in parts:
@@ -188,13 +189,13 @@ def _tables(watch: Stopwatch, profile: Profile) -> str:
     run = table(["part of the run", "seconds", "share"], rows)
 
     names = sorted({part for told in parts.values() for part in told})
-    lines: list[list[object]] = [[name, *(parts[p][name] for p in PARADIGMS)] for name in names]
-    clients = {p: 0.0 for p in PARADIGMS}
+    lines: list[list[object]] = [[name, *(parts[p][name] for p in paradigms)] for name in names]
+    clients = {p: 0.0 for p in paradigms}
     for node, seconds in profile.clients.items():
         clients[node.partition(".")[0]] += seconds / workers
     lines.append(["(clients)", *clients.values()])
-    lines.append(["all", *(sum(parts[p].values()) for p in PARADIGMS)])
-    training = table(["seconds of the trainings", *PARADIGMS], lines)
+    lines.append(["all", *(sum(parts[p].values()) for p in paradigms)])
+    training = table(["seconds of the trainings", *paradigms], lines)
     return f"{run}\n\n{training}"
 
 

@@ -16,10 +16,10 @@ import statistics
 
 from configuration import read_parameters
 from measure import PeakMemory, apart, machine, table
-from workload import Rounds, federation_of, nodes_of
+from workload import Rounds, client_settings, federation_of, nodes_of
 
 from ms_pfl.federation.grids.open import open_grid
-from ms_pfl.federation.parameters import ClientSettings, RayParameters
+from ms_pfl.federation.parameters import RayParameters
 
 WORKERS = 2
 ROUNDS = 5
@@ -58,14 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measured(clients: int, rows: int) -> dict[str, float]:
     """Median seconds of a round after the first, and peaks of memory in MiB."""
-    told = read_parameters()
-    settings = ClientSettings(
-        kind="mlp",
-        model=told.model,
-        training=told.training,
-        protocol=told.protocol,
-        device="cpu",
-    )
+    settings = client_settings("federated", read_parameters().training)
     ray = RayParameters(num_workers=WORKERS, address=None)
     with PeakMemory() as memory:
         data = federation_of(clients, rows)

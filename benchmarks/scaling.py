@@ -25,19 +25,19 @@ from dataclasses import dataclass
 import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
-from workload import SEED, STUDY_CLIENTS, Rounds, federation_of, nodes_of
+from workload import SEED, STUDY_CLIENTS, Rounds, client_settings, federation_of, nodes_of
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.ray.layout import assign
-from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.learning.parameters import ModelKind
+from ms_pfl.learning.parameters import NetworkKind
+from ms_pfl.paradigms import trainings
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.synthetic.simulation import simulate
 
 CORES = (1, 2, 8, 32, 64, 512)
-KINDS: tuple[ModelKind, ...] = ("mlp", "adaptive")
+KINDS: tuple[NetworkKind, ...] = ("mlp", "adaptive")
 HOUR = 3600.0
 
 
@@ -63,10 +63,10 @@ class Protocol:
 
     parameters: Parameters
     countries: Sequence[Country]
-    costs: dict[ModelKind, Cost]
+    costs: dict[NetworkKind, Cost]
     exchange: float
 
-    def slowest(self, kind: ModelKind, epochs: int, scorings: int, workers: int) -> float:
+    def slowest(self, kind: NetworkKind, epochs: int, scorings: int, workers: int) -> float:
         """Seconds of the worker that has the most to do, with RayGrid's layout."""
         weights = {i: country.train for i, country in enumerate(self.countries)}
         loads = [0.0] * workers
@@ -76,11 +76,11 @@ class Protocol:
             loads[owner] += scorings * country.validation * cost.score
         return max(loads)
 
-    def federation(self, kind: ModelKind, strategy: str, workers: int) -> float:
+    def federation(self, kind: NetworkKind, strategy: str, workers: int) -> float:
         """One seed's federation, all rounds."""
-        epochs = self.parameters.strategies.of(strategy).epochs
+        epochs = self.parameters.training.strategies.of(strategy).epochs
         round_ = self.slowest(kind, epochs, 1, workers) + self.exchange
-        return self.parameters.federated.rounds * round_
+        return self.parameters.training.federation.rounds * round_
 
     def fit(self, epochs: int, workers: int) -> float:
         """One seed's fits of every country by itself, without an early stop."""
@@ -88,21 +88,18 @@ class Protocol:
 
     def pooled(self) -> float:
         """One seed's centralized fit, which one worker does."""
-        epochs, cost = self.parameters.centralized.epochs, self.costs["mlp"]
+        epochs, cost = self.parameters.training.centralized.epochs, self.costs["mlp"]
         train = sum(country.train for country in self.countries)
         validation = sum(country.validation for country in self.countries)
         return epochs * (train * cost.train + validation * cost.score)
 
     def parts(self, workers: int) -> dict[str, float]:
         """All seeds of each paradigm, one after another (centralized: as many as fit at once)."""
-        seeds, strategies = (
-            len(self.parameters.seeds),
-            type(self.parameters.strategies).model_fields,
-        )
-        tuned = self.fit(self.parameters.fine_tuned.epochs, workers)
+        seeds, strategies = len(self.parameters.seeds), strategies_of_the_study()
+        tuned = self.fit(self.parameters.training.fine_tuned.epochs, workers)
         return {
             "centralized": math.ceil(seeds / workers) * self.pooled(),
-            "local": seeds * self.fit(self.parameters.local.epochs, workers),
+            "local": seeds * self.fit(self.parameters.training.local.epochs, workers),
             "federated": seeds * sum(self.federation("mlp", s, workers) for s in strategies),
             "fine_tuned": seeds * len(strategies) * tuned,
             "adaptive": seeds * sum(self.federation("adaptive", s, workers) for s in strategies),
@@ -122,10 +119,10 @@ class Protocol:
     def jobs(self, workers: int, *, seeds: bool) -> list[float]:
         """Seconds of the jobs, one a strategy with its three paradigms, and what has none."""
         number = len(self.parameters.seeds)
-        alone = self.fit(self.parameters.local.epochs, workers)
-        tuned = self.fit(self.parameters.fine_tuned.epochs, workers)
+        alone = self.fit(self.parameters.training.local.epochs, workers)
+        tuned = self.fit(self.parameters.training.fine_tuned.epochs, workers)
         made = []
-        for strategy in type(self.parameters.strategies).model_fields:
+        for strategy in strategies_of_the_study():
             federated = self.federation("mlp", strategy, workers) + tuned
             adaptive = self.federation("adaptive", strategy, workers)
             made += [federated, adaptive] * number if seeds else [number * (federated + adaptive)]
@@ -135,14 +132,19 @@ class Protocol:
 
     def steps(self) -> int:
         """Steps of the optimizer in the whole protocol."""
-        told, seeds = self.parameters, len(self.parameters.seeds)
-        a_pass = sum(-(-country.train // told.training.batch_size) for country in self.countries)
+        told, seeds = self.parameters.training, len(self.parameters.seeds)
+        a_pass = sum(-(-country.train // told.optimizer.batch_size) for country in self.countries)
         pooled = -(-sum(country.train for country in self.countries) // told.centralized.batch_size)
-        strategies = type(told.strategies).model_fields
+        strategies = strategies_of_the_study()
         epochs = sum(told.strategies.of(name).epochs for name in strategies)
-        passes = len(KINDS) * told.federated.rounds * epochs + told.local.epochs
+        passes = len(KINDS) * told.federation.rounds * epochs + told.local.epochs
         passes += len(strategies) * told.fine_tuned.epochs
         return seeds * (passes * a_pass + told.centralized.epochs * pooled)
+
+
+def strategies_of_the_study() -> list[str]:
+    """The strategies that federate networks."""
+    return [training.strategy for training in trainings("study", paradigm="federated")]
 
 
 def packed(jobs: Sequence[float], places: int) -> float:
@@ -157,14 +159,10 @@ def packed(jobs: Sequence[float], places: int) -> float:
     return max(free)
 
 
-def measured(kind: ModelKind, parameters: Parameters, rows: int) -> Cost:
+def measured(kind: NetworkKind, parameters: Parameters, rows: int) -> Cost:
     """CPU seconds of a training row and epoch and of a scored row, in this process, on one core."""
-    settings = ClientSettings(
-        kind=kind,
-        model=parameters.model,
-        training=parameters.training,
-        protocol=parameters.protocol,
-        device="cpu",
+    settings = client_settings(
+        "adaptive" if kind == "adaptive" else "federated", parameters.training
     )
     data = federation_of(STUDY_CLIENTS, rows)
     codes = [country.splits[SEED] for country in data.countries.values()]
@@ -232,16 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
         )
     )
     print()
-    epochs = {
-        name: getattr(parameters.strategies, name).epochs
-        for name in type(parameters.strategies).model_fields
-    }
+    told = parameters.training
+    epochs = {name: told.strategies.of(name).epochs for name in strategies_of_the_study()}
     lines = []
     for cores in CORES:
         workers = min(cores, len(countries))
         rounds = [
-            protocol.federation(kind, "fedavg", workers) / parameters.federated.rounds
-            for kind in KINDS
+            protocol.federation(kind, "fedavg", workers) / told.federation.rounds for kind in KINDS
         ]
         whole = (
             protocol.one_job(cores),

@@ -8,15 +8,18 @@ import numpy as np
 import pandas as pd
 from configuration import read_parameters
 
-from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.client import method_of
 from ms_pfl.federation.flower import Grid
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
-from ms_pfl.federation.rounds import federated_scaler, prepare, run_rounds
+from ms_pfl.federation.questions import federated_scaler, prepare
+from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.networks import build_model, get_arrays
+from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.task import initial_arrays
 
 SEED = 0
 N_FEATURES = 42
@@ -79,28 +82,40 @@ def nodes_of(data: FederationData) -> list[Node]:
 
 def settings_of(hidden_layers: int, width: int) -> ClientSettings:
     """The study's network and optimizer, with these layers."""
-    return ClientSettings.model_validate(
+    network = NetworkParameters.model_validate(
         {
-            "kind": "mlp",
-            "model": {
-                "hidden_layers": hidden_layers,
-                "width": width,
-                "dropout": DROPOUT,
-                "extension_width": 64,
-                "extension_tiers": [{"min_rows": 0, "layers": 1}],
-                "combining_activation": False,
-                "combining_personal": False,
-            },
-            "training": {
-                "optimizer": "adam",
-                "learning_rate": LEARNING_RATE,
-                "weight_decay": WEIGHT_DECAY,
-                "batch_size": BATCH_SIZE,
-                "plateau": None,
-            },
-            "protocol": read_parameters().protocol.model_dump(),
-            "device": "cpu",
+            "hidden_layers": hidden_layers,
+            "width": width,
+            "dropout": DROPOUT,
+            "extension_width": 64,
+            "extension_tiers": [{"min_rows": 0, "layers": 1}],
+            "combining_activation": False,
+            "combining_personal": False,
         }
+    )
+    optimizer = OptimizerParameters(
+        kind="adam",
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        batch_size=BATCH_SIZE,
+        plateau=None,
+    )
+    told = read_parameters().training
+    return client_settings(
+        "federated", told.model_copy(update={"network": network, "optimizer": optimizer})
+    )
+
+
+def client_settings(paradigm: str, told: TrainingSettings) -> ClientSettings:
+    """What a client is told of the training of a network."""
+    return ClientSettings(
+        paradigm=paradigm,
+        network=told.network,
+        optimizer=told.optimizer,
+        protocol=told.protocol,
+        device="cpu",
+        method=None,
+        logistic=None,
     )
 
 
@@ -112,8 +127,8 @@ class Rounds:
         self._grid = grid
         self._epochs = epochs
         prepare(grid, SEED, settings, federated_scaler(grid, SEED))
-        model = build_model(settings.kind, N_FEATURES, settings.model, 0, initial_seed(SEED))
-        self._initial = get_arrays(model, personal=False)
+        self._method = method_of(settings)
+        self._initial = initial_arrays(settings, self._method, N_FEATURES, SEED)
 
     def seconds(self, rounds: int) -> list[float]:
         """The seconds of each round: every client scores what it receives, trains, is averaged."""
@@ -121,6 +136,7 @@ class Rounds:
         run_rounds(
             self._grid,
             make_strategy(FedAvgParameters(epochs=self._epochs)),
+            self._method,
             self._initial,
             seed=SEED,
             epochs=self._epochs,

@@ -7,22 +7,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
+from hypothesis_profiles import load_profile
 from kedro_project import PROJECT
 
 # pytest-xdist tells its processes how wide its own terminal is
 os.environ.pop("COLUMNS", None)
-# how long an example takes says more of the machine than of the code
-settings.register_profile("project", deadline=None)
-settings.load_profile("project")
+load_profile()
 
-_LONGEST = ("test_smoke_run.py", "test_own_tables.py", "test_own_episodes.py")
+TESTS = Path(__file__).parent
+#: Files that take longest, in the order in which they are to begin.
+_LONGEST = (
+    "test_smoke_run.py", "test_ray_workers.py", "test_synthetic_realism.py", "test_own_tables.py",
+    "test_own_episodes.py", "test_names_run.py", "test_sites.py", "test_pool.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run whole jobs come first, so that the processes end at about the same time."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+    """Mark tests by their folder; the longest files begin first, so that processes end together."""
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        if item.get_closest_marker("integration") is None:
+            item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,13 @@ seeds: [0, 1]
 synthetic_registry: {n_patients: 600}
 checkpoints: {every_rounds: 2}
 ray: {num_workers: 2}
-model: {width: 16}
-training: {batch_size: 64, learning_rate: 2.0e-3}
-centralized: {epochs: 10, patience: 3, batch_size: 64}
-local: {epochs: 10, patience: 3}
-federated: {rounds: 8, patience: 8}
-fine_tuned: {epochs: 4, patience: 2}
+training:
+  network: {width: 16}
+  optimizer: {batch_size: 64, learning_rate: 2.0e-3}
+  centralized: {epochs: 10, patience: 3, batch_size: 64}
+  local: {epochs: 10, patience: 3}
+  federation: {rounds: 8, patience: 8}
+  fine_tuned: {epochs: 4, patience: 2}
 """
 TABLES = ["run", "--pipelines=synthetic_registry,preprocessing", "--env=drill"]
 COMMAND = ["run", "--pipelines=training", "--env=drill", "--tags=fedadam,pooled,none"]
@@ -176,7 +177,7 @@ def test_an_interrupt_ends_at_once_and_leaves_a_checkpoint_and_no_process(
         "run",
         "--pipeline=pfl",
         "--env=drill",
-        "--params=federated.rounds=400,federated.patience=400",
+        "--params=training.federation.rounds=400,training.federation.patience=400",
     )
     with started(project, *arguments) as (process, mark):
         folder = project.folder / "data/06_models/unfinished"

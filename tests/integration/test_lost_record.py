@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from failing_runs import contents, run_here, said, tiny_project
-from kedro_project import KedroProject
+from failing_runs import contents, run_tiny, tiny_project
+from kedro_project import KedroProject, said
 from mlflow_server import free_port, mlflow_server
 from ms_pfl.tracking import runs
 from ms_pfl.tracking.reach import PATIENCE
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     """A project with a finished run."""
     made = tiny_project(tmp_path_factory.mktemp("project"))
-    done = run_here(made, "--pipeline=pfl")
+    done = run_tiny(made, "--pipeline=pfl")
     assert done.exit_code == 0, done.output
     return made
 
@@ -78,18 +78,18 @@ def test_a_server_that_goes_away_costs_the_record_and_not_the_run(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     with mlflow_server(tmp_path / "server", port) as server, monkeypatch.context() as patched:
         before_logging(patched, server.stop)
-        done = run_here(project, "--pipeline=reporting", "--params=seeds=[0]")
+        done = run_tiny(project, "--pipeline=reporting", "--params=seeds=[0]")
     assert done.exit_code == 0, done.output
     command = assert_ended_well_without_a_record(project, done.output)
     assert "nobody answers there" in done.output
     # while it is away, the command fails in one line, and so does every run, before it trains
     before = contents(project.folder / "data")
     words = [word for word in shlex.split(command)[2:] if word != "--env=tiny"]
-    assert "nobody answers there; start the server" in said(run_here(project, *words))
-    assert "nobody answers there; start the server" in said(run_here(project, "--pipeline=pfl"))
+    assert "nobody answers there; start the server" in said(run_tiny(project, *words))
+    assert "nobody answers there; start the server" in said(run_tiny(project, "--pipeline=pfl"))
     assert contents(project.folder / "data") == before
     with mlflow_server(tmp_path / "server", port) as server:
-        done = run_here(project, *words)
+        done = run_tiny(project, *words)
         assert done.exit_code == 0, done.output
         assert recorded(server.address) == [("recording", "FINISHED"), ("reporting", "KILLED")]
         client = MlflowClient(server.address)
@@ -110,12 +110,12 @@ def test_a_database_that_is_held_by_another_program(
         monkeypatch.context() as patched,
     ):
         before_logging(patched, lambda: holder.execute("BEGIN EXCLUSIVE"))
-        done = run_here(project, "--pipeline=reporting")
+        done = run_tiny(project, "--pipeline=reporting")
     assert done.exit_code == 0, done.output
     command = assert_ended_well_without_a_record(project, done.output)
     assert "another program is writing to it" in done.output
     assert command == "kedro run --pipeline=recording --env=tiny"
-    done = run_here(project, "--pipeline=recording")
+    done = run_tiny(project, "--pipeline=recording")
     assert done.exit_code == 0, done.output
     assert recorded(uri)[:2] == [("recording", "FINISHED"), ("reporting", "KILLED")]
 
@@ -131,12 +131,12 @@ def test_a_folder_of_files_that_cannot_be_written(
 
     with monkeypatch.context() as patched:
         before_logging(patched, move_away)
-        done = run_here(project, "--pipeline=reporting")
+        done = run_tiny(project, "--pipeline=reporting")
     assert done.exit_code == 0, done.output
     assert_ended_well_without_a_record(project, done.output)
     files.unlink()
     (project.folder / "moved").rename(files)
-    done = run_here(project, "--pipeline=recording")
+    done = run_tiny(project, "--pipeline=recording")
     assert done.exit_code == 0, done.output
     assert recorded(f"sqlite:///{project.folder}/mlflow.db")[0] == ("recording", "FINISHED")
 

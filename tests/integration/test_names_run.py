@@ -14,10 +14,12 @@ import pytest
 
 from ms_pfl.datasets import CsvTable, JsonFile, ParquetTable
 from ms_pfl.names import listed
+from ms_pfl.paradigms import Training
 from ms_pfl.prediction.predictor import read_predictor
 from ms_pfl.reporting.figures import short_name
 from ms_pfl.tracking.store import tracking_uri
-from ms_pfl.training.bundle import SavedModels
+from ms_pfl.training.bundle import ModelBundle
+from ms_pfl.training.settings import TrainingSettings
 from name_examples import (
     LEVELS,
     MANY,
@@ -113,7 +115,8 @@ def check_modelling(
     assert not_scored.endswith(f": {listed(sorted(one))}.")
     with project.catalog() as catalog:
         arrays = catalog.get("adaptive.fedavg.models").load()
-        assert SavedModels(arrays, parameters_of(project)).countries(0) == tuple(sorted(NAMES))
+        bundle = ModelBundle(arrays, Training("adaptive", "fedavg"), settings_of(project))
+        assert bundle.countries(0) == tuple(sorted(NAMES))
         page = catalog.get("report").load()
     cells = Cells(page).cells
     assert set(NAMES) <= set(cells)
@@ -125,14 +128,10 @@ def check_modelling(
     check_mlflow(project, many)
 
 
-def parameters_of(project: InProcess) -> Any:
-    from ms_pfl.training.parameters import ParadigmParameters
-
+def settings_of(project: InProcess) -> TrainingSettings:
     with project._session({}) as session:
         told = session.load_context().config_loader["parameters"]
-    return ParadigmParameters.model_validate(
-        {name: told[name] for name in ParadigmParameters.model_fields}
-    )
+    return TrainingSettings.model_validate(told["training"])
 
 
 def check_mlflow(project: InProcess, many: list[str]) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 import ray
 
-from federation_examples import data_of, initial, nodes_of, prepared, settings, tables
+from federation_examples import data_of, federate, nodes_of, prepared, settings, tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ClientApp
@@ -25,15 +26,15 @@ from ms_pfl.federation.grids.ray.grid import RayGrid
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.grids.simulated import SimulationGrid
-from ms_pfl.federation.parameters import FedAvgParameters, RayParameters, RoundsParameters
-from ms_pfl.federation.rounds import run_rounds
-from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.paradigms import Training
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings
-from ms_pfl.training.train import train
-from paradigm_examples import Study, parameters
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import Study, compute, parameters
 
 TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]
+ADAPTIVE = Training("adaptive", "fedprox")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,18 +80,18 @@ def test_workers_hold_the_state_until_the_run_ends() -> None:
     with RayGrid(pool, data, nodes_of(data)) as there, LocalGrid(data, nodes_of(data)) as here:
         prepared(there, told)
         prepared(here, told)
-        states = there.export_state("personal"), here.export_state("personal")
+        states = there.export_state("private/0"), here.export_state("private/0")
     assert states[0].keys() == states[1].keys() == set(nodes_of(data))
     for node in states[1]:
         for name, array in states[1][node].items():
             assert (states[0][node][name] == array).all()
-    with pytest.raises(ClientError, match="personal"):
-        there.export_state("personal")
+    with pytest.raises(ClientError, match="private/0"):
+        there.export_state("private/0")
 
 
 def test_a_failing_client_names_its_country_and_the_workers_serve_on() -> None:
-    training = parameters().training.model_copy(update={"learning_rate": 1e30})
-    broken = Study(workers=2, told=parameters(training=training.model_dump()))
+    optimizer = parameters().optimizer.model_copy(update={"learning_rate": 1e30})
+    broken = Study(workers=2, told=parameters(optimizer=optimizer.model_dump()))
     with pytest.raises(InputError, match=r"^AU \(seed 0\): round 1: .* not finite .*: a lower .*$"):
         broken.outcome("federated", "fedavg")
     fine = Study(workers=2, tables=tables({"AU": 15}, seeds=(0,)))
@@ -103,7 +104,7 @@ def test_a_dead_worker_is_replaced_and_its_round_repeated(
     """Killed by signal between any two exchanges, and in the midst of one; the bits stay."""
     pool = worker_pool(asked(2), "cpu")
     pids = [ray.get(worker.pid.remote()) for worker in pool.workers]
-    key, expected = ("adaptive", "fedprox"), here.outcome("adaptive", "fedprox")
+    expected = here.outcome("adaptive", "fedprox")
     victims = itertools.cycle([0, 1])
     reports: list[ProgressReport] = []
 
@@ -115,7 +116,7 @@ def test_a_dead_worker_is_replaced_and_its_round_repeated(
             victim = ray.get(pool.workers[0].pid.remote())
             threading.Timer(0.02, os.kill, (victim, signal.SIGKILL)).start()
 
-    there = train(*key, *here.tables, None, here.told, asked(2), None, kill_one)
+    there = train_tables(ADAPTIVE, *here.tables, here.told, compute(2), kill_one)
     pd.testing.assert_frame_equal(there.predictions, expected.predictions, check_exact=True)
     assert all((there.models[name] == expected.models[name]).all() for name in expected.models)
     assert caplog.text.count("a new one takes its place") == 3
@@ -133,12 +134,14 @@ def test_what_was_cut_off_here_goes_on_there(here: Study, tmp_path: Path) -> Non
         if report.round == 2:
             raise Cut
 
-    key, expected = ("adaptive", "fedprox"), here.outcome("adaptive", "fedprox")
+    expected = here.outcome("adaptive", "fedprox")
     kept = UnfinishedTrainings(tmp_path)
     with pytest.raises(Cut):
-        train(*key, *here.tables, None, here.told, asked(0), None, cut, kept)
+        train_tables(ADAPTIVE, *here.tables, here.told, replace(compute(0), unfinished=kept), cut)
     reports: list[ProgressReport] = []
-    there = train(*key, *here.tables, None, here.told, asked(2), None, reports.append, kept)
+    there = train_tables(
+        ADAPTIVE, *here.tables, here.told, replace(compute(2), unfinished=kept), reports.append
+    )
     assert reports[0].note == "goes on after round 2"
     pd.testing.assert_frame_equal(there.predictions, expected.predictions, check_exact=True)
     assert all((there.models[name] == expected.models[name]).all() for name in expected.models)
@@ -189,19 +192,14 @@ def test_a_worker_that_ray_kills_for_memory_is_replaced_too(
 
 def trained_arrays(grid: SimulationGrid) -> dict[str, np.ndarray]:
     """The shared arrays after a round of FedAvg."""
-    done = run_rounds(
-        grid, make_strategy(FedAvgParameters(epochs=1)), initial(settings("adaptive")), seed=0,
-        epochs=1, parameters=RoundsParameters(rounds=1, patience=None, client_fraction=1.0),
-        report=lambda *_: None,
-    )  # fmt: skip
-    return done.arrays
+    return federate(grid, settings("adaptive")).arrays
 
 
 def test_workers_that_die_again_and_again_are_reported() -> None:
     def deadly_app(*_: object) -> ClientApp:
         """Whoever asks it for sums loses the process, as when memory runs out."""
         app = ClientApp()
-        app.query("scaler_sums")(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        app.query("sums")(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         return app
 
     former = worker_pool(asked(2), "cpu")

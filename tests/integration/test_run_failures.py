@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog
 
-from failing_runs import contents, run_here, said, small_disk, tiny_project
-from kedro_project import KedroProject
+from failing_runs import contents, run_tiny, small_disk, tiny_project
+from kedro_project import KedroProject, said
 from ms_pfl.datasets import (
     ArraysFile,
     CsvTable,
@@ -113,7 +113,7 @@ def test_a_full_disk_is_named(tmp_path: Path, name: str) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     """A project with its cohort and one training."""
     made = tiny_project(tmp_path_factory.mktemp("project"))
-    done = run_here(made, "--pipelines=synthetic_registry,preprocessing,centralized")
+    done = run_tiny(made, "--pipelines=synthetic_registry,preprocessing,centralized")
     assert done.exit_code == 0, done.output
     return made
 
@@ -164,12 +164,12 @@ def test_a_folder_in_the_place_of_an_output(
     file.unlink()
     file.mkdir()
     before = contents(data)
-    text = said(run_here(project, pipeline))
+    text = said(run_tiny(project, pipeline))
     assert text.startswith(f"{file} is a folder where a file belongs; move the folder away"), text
     kept = {name: digest for name, digest in contents(data).items() if "unfinished" not in name}
     assert timeless(kept) == timeless(before)
     file.rmdir()  # as the message says
-    done = run_here(project, pipeline)
+    done = run_tiny(project, pipeline)
     assert done.exit_code == 0, done.output
     assert timeless(contents(data)) == timeless(expected)
 
@@ -179,11 +179,11 @@ def test_a_disk_that_becomes_full(project: KedroProject, data: Path) -> None:
     expected = contents(data)
     used = sum(path.stat().st_size for path in (data / "03_primary").iterdir())
     with small_disk(data / "03_primary", used // 1024 + 30):
-        text = said(run_here(project, PREPROCESSING, _OTHER_SEED))
+        text = said(run_tiny(project, PREPROCESSING, _OTHER_SEED))
         assert "MB free) is full: " in text
         assert f"{data}/03_primary/" in text
         assert not list((data / "03_primary").glob(".*"))
-    done = run_here(project, PREPROCESSING)
+    done = run_tiny(project, PREPROCESSING)
     assert done.exit_code == 0, done.output
     assert contents(data) == expected
 
@@ -192,7 +192,7 @@ def test_a_disk_that_becomes_full(project: KedroProject, data: Path) -> None:
 def test_a_disk_that_is_read_only(project: KedroProject, data: Path) -> None:
     before = contents(data)
     with small_disk(data / "08_reporting", 4000, "ro"):
-        text = said(run_here(project, PREPROCESSING))
+        text = said(run_tiny(project, PREPROCESSING))
         assert f"{data}/08_reporting/" in text
         assert "file system that is mounted read-only" in text
     assert contents(data) == before
@@ -212,15 +212,15 @@ def test_a_checkpoint_that_cannot_be_written(
     arguments = ("--pipeline=federated", "--tags=fedavg", "--params=checkpoints.every_rounds=1")
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse)
-        text = said(run_here(project, *arguments))
+        text = said(run_tiny(project, *arguments))
     assert f"{data}/06_models/unfinished/federated.fedavg" in text
     assert contents(data) == before
-    done = run_here(project, *arguments)
+    done = run_tiny(project, *arguments)
     assert done.exit_code == 0, done.output
     made = contents(data)
     shutil.rmtree(data / "06_models/federated")
     shutil.rmtree(data / "07_model_output/federated")
-    assert run_here(project, *arguments).exit_code == 0
+    assert run_tiny(project, *arguments).exit_code == 0
     again = contents(data)
     models = "06_models/federated/fedavg/models.safetensors"
     assert again[models] == made[models]
@@ -235,7 +235,7 @@ def test_a_file_of_an_earlier_step_that_is_damaged_or_missing(
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:1000])
-    text = said(run_here(project, "--pipeline=centralized"))
+    text = said(run_tiny(project, "--pipeline=centralized"))
     words = "does not exist; " if damage == "missing" else "than the one that is there; "
     assert f"data/03_primary/episodes.parquet {words}" in text
     assert text.endswith("run `kedro run --pipeline=preprocessing --env=tiny` first")
@@ -259,7 +259,7 @@ def test_a_broken_file_of_the_configuration(
     before = contents(data)
     path.write_text(text)
     try:
-        line = said(run_here(project, "--pipeline=centralized"))
+        line = said(run_tiny(project, "--pipeline=centralized"))
     finally:
         path.unlink()
         if kept is not None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kedro_project import KedroProject, make_project, predictions_digests
-from ms_pfl.pipelines.training.pipeline import PARADIGMS
-from notebook_runs import run_notebook
+from kedro_project import KedroProject, predictions_digests
+from ms_pfl.paradigms import trainings
+from smoke_fixtures import FinishedRun
 
 # a whole run through Kedro takes over five minutes on a busy machine
 pytestmark = pytest.mark.timeout(1200)
@@ -24,23 +24,10 @@ MODELS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
-    return make_project(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def run(project: KedroProject) -> Iterator[subprocess.CompletedProcess[str]]:
-    """The finished run with two worker processes; every test below looks at what it left."""
-    done = project.kedro("run", "--pipeline=pfl", "--env=smoke", "--params=ray.num_workers=2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
 def test_console_ends_with_table_1_and_where_things_lie(
-    run: subprocess.CompletedProcess[str],
+    smoke_run: FinishedRun,
 ) -> None:
-    lines = run.stdout.splitlines()
+    lines = smoke_run.stdout.splitlines()
     table = lines[next(i for i, line in enumerate(lines) if "Table 1" in line) :]
     for model in MODELS:
         assert any(re.match(rf"\s*{model}\s+\.\d{{3}} ± \.\d{{3}}", line) for line in table), model
@@ -49,40 +36,34 @@ def test_console_ends_with_table_1_and_where_things_lie(
     assert any("mlflow ui --backend-store-uri sqlite:///" in line for line in lines[-4:])
 
 
-def test_console_is_quiet(run: subprocess.CompletedProcess[str]) -> None:
-    said = run.stdout + run.stderr
+def test_console_is_quiet(smoke_run: FinishedRun) -> None:
+    said = smoke_run.stdout + smoke_run.stderr
     assert len(said.splitlines()) <= 60, said
     assert not re.search(r"warn|deprecat|traceback|flwr|telemetry", said, re.IGNORECASE), said
 
 
 def test_every_paradigm_is_scored_on_the_same_test_patients(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    smoke_run: FinishedRun,
 ) -> None:
-    splits = pd.read_parquet(project.folder / "data/05_model_input/splits.parquet")
+    splits = pd.read_parquet(smoke_run.folder / "data/05_model_input/splits.parquet")
     held_out = splits[splits["split"] == "test"].set_index(["seed", "patient_id"]).index
     seen = set()
-    for paradigm, strategies in PARADIGMS.items():
-        for strategy in strategies:
-            table = pd.read_parquet(
-                project.folder
-                / "data/07_model_output"
-                / paradigm
-                / strategy
-                / "predictions.parquet"
-            )
-            test = table[table["split"] == "test"]
-            assert set(zip(test["seed"], test["patient_id"], strict=True)) <= set(held_out)
-            seen.add(tuple(zip(test["seed"], test["episode_id"], test["label"], strict=True)))
-            assert table["probability"].between(0, 1).all()
+    for paradigm, strategy in trainings("study"):
+        folder = smoke_run.folder / "data/07_model_output" / paradigm / strategy
+        table = pd.read_parquet(folder / "predictions.parquet")
+        test = table[table["split"] == "test"]
+        assert set(zip(test["seed"], test["patient_id"], strict=True)) <= set(held_out)
+        seen.add(tuple(zip(test["seed"], test["episode_id"], test["label"], strict=True)))
+        assert table["probability"].between(0, 1).all()
     assert len(seen) == 1
 
 
 def test_personal_arrays_differ_between_countries_and_shared_ones_exist_once(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    smoke_run: FinishedRun,
 ) -> None:
     from safetensors.numpy import load_file
 
-    arrays = load_file(project.folder / "data/06_models/adaptive/fedavg/models.safetensors")
+    arrays = load_file(smoke_run.folder / "data/06_models/adaptive/fedavg/models.safetensors")
     personal = {k.split("/")[2]: v for k, v in arrays.items() if k.startswith("seed=0/personal/")}
     names = [k for k in arrays if k.startswith("seed=0/personal/") and k.endswith("weight")]
     assert len(personal) == 32
@@ -94,18 +75,18 @@ def test_personal_arrays_differ_between_countries_and_shared_ones_exist_once(
 
 
 def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    smoke_run: FinishedRun,
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{smoke_run.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("ms_pfl")
     runs = client.search_runs([experiment.experiment_id])
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
-    assert parents[0].data.params["federated.rounds"] == "6"
+    assert parents[0].data.params["training.federation.rounds"] == "6"
     recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
     assert len(recalibrated) == 5 * 2 * 2
     assert len(children) == 17 * 2 + len(recalibrated)
@@ -122,12 +103,12 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
 
 
 def test_mlflow_keeps_models_that_predict_the_same(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    smoke_run: FinishedRun,
 ) -> None:
     import mlflow.pyfunc
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{smoke_run.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("ms_pfl")
     models = client.search_logged_models([experiment.experiment_id])
     assert len(models) == 17 + 1  # and the predictor for new patients, with the parent
@@ -136,9 +117,9 @@ def test_mlflow_keeps_models_that_predict_the_same(
         "params.paradigm = 'adaptive' and params.strategy = 'fedyogi' and params.seed = '0'",
     )
     own = next(m for m in models if m.source_run_id == child.info.run_id)
-    episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
+    episodes = pd.read_parquet(smoke_run.folder / "data/03_primary/episodes.parquet")
     predictions = pd.read_parquet(
-        project.folder / "data/07_model_output/adaptive/fedyogi/predictions.parquet"
+        smoke_run.folder / "data/07_model_output/adaptive/fedyogi/predictions.parquet"
     )
     rows = predictions[(predictions["seed"] == 0) & (predictions["split"] == "test")]
     features = episodes.drop(columns=["patient_id", "t0", "label"]).set_index("episode_id")
@@ -155,9 +136,9 @@ def test_mlflow_keeps_models_that_predict_the_same(
 
 
 def test_the_comparison_has_its_tables_and_figures(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    smoke_run: FinishedRun,
 ) -> None:
-    folder = project.folder / "data/08_reporting"
+    folder = smoke_run.folder / "data/08_reporting"
     differences = pd.read_parquet(folder / "differences.parquet")
     tested = differences[differences["scope"] != "country"]
     assert tested["p_holm"].between(0, 1).all()
@@ -167,13 +148,7 @@ def test_the_comparison_has_its_tables_and_figures(
         assert words in page
     for name in ("gain_by_country", "roc_and_pr", "reliability", "net_benefit", "importance"):
         assert (folder / f"{name}.png").stat().st_size > 5000
-    assert "told apart" in run.stdout or "plain federated training" in run.stdout
-
-
-def test_the_notebook_makes_table_1_and_the_forest_plot_again(
-    run: subprocess.CompletedProcess[str], project: KedroProject
-) -> None:
-    run_notebook("02_compare_paradigms.ipynb", project)
+    assert "told apart" in smoke_run.stdout or "plain federated training" in smoke_run.stdout
 
 
 _THREE = "--nodes=local.train_none,federated.train_fedavg,adaptive.train_fedavg"
@@ -181,16 +156,19 @@ _THREE = "--nodes=local.train_none,federated.train_fedavg,adaptive.train_fedavg"
 
 @pytest.mark.parametrize("part", [[_THREE], pytest.param([], marks=pytest.mark.slow)])
 def test_one_worker_gives_the_same_bits(
-    run: subprocess.CompletedProcess[str], project: KedroProject, part: list[str]
+    smoke_run: FinishedRun, tmp_path: Path, part: list[str]
 ) -> None:
-    with_two = predictions_digests(project.folder)
+    with_two = predictions_digests(smoke_run.folder)
     assert len(with_two) == 17
+    folder = shutil.copytree(
+        smoke_run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("mlflow.db", "mlruns")
+    )
     trained = {"local.none", "federated.fedavg", "adaptive.fedavg"} if part else set(with_two)
     for name in trained:
-        folder = project.folder / "data/07_model_output" / name.replace(".", "/")
-        (folder / "predictions.parquet").unlink()
-    done = project.kedro(
+        paradigm, strategy = name.split(".")
+        (folder / "data/07_model_output" / paradigm / strategy / "predictions.parquet").unlink()
+    done = KedroProject(folder).kedro(
         "run", "--pipeline=training", "--env=smoke", "--params=ray.num_workers=1", *part
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert predictions_digests(project.folder) == with_two
+    assert predictions_digests(folder) == with_two

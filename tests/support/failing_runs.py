@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from kedro_project import KedroProject, make_project
+from kedro_project import KedroProject, make_project, run_here
 
 TINY = """
 seeds: [0]
 synthetic_registry: {n_patients: 520}
 ray: {num_workers: 0}
-model: {width: 8}
-training: {batch_size: 64, learning_rate: 2.0e-3}
-centralized: {epochs: 2, patience: 2, batch_size: 64}
-local: {epochs: 2, patience: 2}
-federated: {rounds: 2, patience: 2}
-fine_tuned: {epochs: 1, patience: 1}
+training:
+  network: {width: 8}
+  optimizer: {batch_size: 64, learning_rate: 2.0e-3}
+  centralized: {epochs: 2, patience: 2, batch_size: 64}
+  local: {epochs: 2, patience: 2}
+  federation: {rounds: 2, patience: 2}
+  fine_tuned: {epochs: 1, patience: 1}
 comparison: {replicates: 100}
 attribution: {repeats: 1}
 """
@@ -38,35 +37,9 @@ def tiny_project(folder: Path) -> KedroProject:
     return made
 
 
-def run_here(project: KedroProject, *arguments: str) -> Result:
+def run_tiny(project: KedroProject, *arguments: str) -> Result:
     """`kedro run --env=tiny <arguments>` in this process, with what it printed and its end."""
-    from kedro.framework.startup import bootstrap_project
-
-    from ms_pfl import cli
-
-    before, path = Path.cwd(), os.environ.get("PYTHONPATH")
-    modules = list(sys.path)
-    os.chdir(project.folder)
-    try:
-        bootstrap_project(project.folder)
-        return CliRunner().invoke(cli.run, ["--env=tiny", *arguments])
-    finally:
-        os.chdir(before)
-        sys.path[:] = modules
-        if path is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = path
-
-
-def said(result: Result) -> str:
-    """What a failed run said at its end: three lines at most, no traceback."""
-    assert result.exit_code == 1, result.output
-    lines = result.output.splitlines()
-    begin = next(number for number, line in enumerate(lines) if line.startswith("Error: "))
-    assert len(lines) - begin <= 3, result.output
-    assert "Traceback (most" not in result.output
-    return lines[begin].removeprefix("Error: ")
+    return run_here(project, "--env=tiny", *arguments)
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,17 @@ from ms_pfl.federation.client import method_of
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
-from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.federation.partitions import FederationData, federation_data
+from ms_pfl.federation.parameters import (
+    ClientSettings,
+    FedAvgParameters,
+    RoundsParameters,
+    StrategyParameters,
+)
+from ms_pfl.federation.partitions import CountryRows, FederationData, federation_data
 from ms_pfl.federation.questions import federated_scaler, prepare
+from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
+from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.training.task import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
@@ -111,9 +118,42 @@ def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Scale
     return scaler
 
 
-def initial(told: ClientSettings, seed: int = 0) -> dict[str, np.ndarray]:
+def initial(
+    told: ClientSettings, seed: int = 0, n_features: int = len(FEATURES)
+) -> dict[str, np.ndarray]:
     """The shared arrays before the first round."""
-    return initial_arrays(told, method_of(told), len(FEATURES), seed)
+    return initial_arrays(told, method_of(told), n_features, seed)
+
+
+FEDAVG = FedAvgParameters(epochs=1)
+
+
+def federate(
+    grid: SimulationGrid,
+    told: ClientSettings,
+    strategy: StrategyParameters = FEDAVG,
+    *,
+    rounds: int = 1,
+    patience: int | None = None,
+    fraction: float = 1.0,
+    draws: int = 0,
+    n_features: int = len(FEATURES),
+    resume: RoundState | None = None,
+    keep: Callable[[RoundState], None] = lambda _: None,
+) -> Federation:
+    """The rounds of seed 0 over prepared clients; ``draws``: seed of who trains in a round."""
+    return run_rounds(
+        grid,
+        make_strategy(strategy, fraction=fraction, seed=draws),
+        method_of(told),
+        initial(told, n_features=n_features),
+        seed=0,
+        epochs=strategy.epochs,
+        parameters=RoundsParameters(rounds=rounds, patience=patience, client_fraction=fraction),
+        report=lambda *_: None,
+        resume=resume,
+        keep=keep,
+    )
 
 
 class RecordingGrid(LocalGrid):
@@ -135,3 +175,58 @@ class RecordingGrid(LocalGrid):
     def _record(self, direction: str, message) -> None:  # type: ignore[no-untyped-def]
         content = {name: dict(record) for name, record in message.content.items()}
         self.traffic.append((direction, message.metadata.message_type, content))
+
+
+XY = tuple[np.ndarray, np.ndarray]
+
+
+def by_hand(
+    sizes: Sequence[int] = (3, 5), features: int = 2
+) -> tuple[FederationData, list[dict[str, XY]]]:
+    """Sites A, B, ... of so many training rows, and of eight validation and two test rows.
+
+    Returns:
+        The data, and by site and split the rows as the clients scale them, with a column of ones,
+        and labels, float64.
+    """
+    rng = np.random.default_rng(13)  # the second of three rounds is the best
+    countries = {}
+    for place, n in enumerate(sizes):
+        x = rng.normal(place, 1.0, (n + 10, features)).astype(np.float32)
+        y = (np.arange(n + 10) % 3 != place % 2).astype(np.float32)
+        splits = np.repeat(np.array([0, 1, 2], np.int8), [n, 8, 2])
+        name = "ABCDE"[place]
+        countries[name] = CountryRows(name, x, y, {0: splits})
+    data = FederationData(tuple("ab"[:features]), (0,), countries, {}, f"{sizes} {features}")
+    clients = [rows.client_data(0) for rows in countries.values()]
+    pooled = np.concatenate([client.train.x for client in clients]).astype(np.float64)
+    mean, sd = pooled.mean(axis=0), pooled.std(axis=0)
+    return data, [
+        {
+            name: (
+                np.column_stack([(split.x - mean) / sd, np.ones(len(split.y))]),
+                split.y.astype(np.float64),
+            )
+            for name in ("train", "validation", "test")
+            for split in [getattr(client, name)]
+        }
+        for client in clients
+    ]
+
+
+def linear(told: ClientSettings) -> ClientSettings:
+    """The same settings for a network without hidden layers, that is, logistic regression."""
+    network = told.network.model_copy(update={"hidden_layers": 0})
+    return told.model_copy(update={"network": network})
+
+
+def as_vector(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The weights of a network without hidden layers, the bias last if it is there, float64."""
+    parts = [arrays[name].ravel() for name in ("output.weight", "output.bias") if name in arrays]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def gradient(w: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of the mean log-loss of logistic regression."""
+    found: np.ndarray = x.T @ (1 / (1 + np.exp(-x @ w)) - y) / len(y)
+    return found

@@ -1,14 +1,19 @@
-"""Digests of what a run has left, so that a rebuild can be told from a change of results.
+"""Digests of what a run has left, so that a change of code can be told from a change of results.
 
-``python tests/support/golden.py predictions|models|tables FOLDER`` prints them.
+``python tests/support/golden.py predictions|models|tables|sites|report FOLDER`` prints them.
+``python tests/support/golden.py write SMOKE SITES`` writes ``golden.json`` anew, from a finished
+project of ``kedro run --env=smoke`` and from what ``deploy/demo.py --keep`` has left: only where
+results are meant to change.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,10 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from report_text import report_parts
+
+GOLDEN = Path(__file__).with_name("golden.json")
+TOLERANCE = 1e-12
 _STAMPS = ("stamp", "format")
 
 
@@ -87,7 +96,62 @@ def sites(folder: Path) -> dict[str, str]:
     return found
 
 
-KINDS = {"predictions": predictions, "models": models, "tables": tables, "sites": sites}
+def report(folder: Path) -> list[str]:
+    """What the report of a project says, in whatever order."""
+    return sorted(report_parts(folder / "data/08_reporting/report.html"))
+
+
+def machine() -> dict[str, str]:
+    """What the last bits of a float32 depend on, besides the code."""
+    import torch
+
+    return {
+        "processor": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def other_values(golden: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Names of what is not as it was: texts and counts exactly, numbers to 1e-12 of their size."""
+    differ = []
+    for name, value in golden.items():
+        now = found.get(name)
+        if isinstance(value, list) and isinstance(now, list) and len(value) == len(now):
+            pairs = zip(value, now, strict=True)
+            if all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for a, b in pairs):
+                continue
+        elif isinstance(value, dict) and isinstance(now, dict):
+            differ += [f"{name}: {inner}" for inner in other_values(value, now)]
+            continue
+        elif value == now:
+            continue
+        differ.append(f"{name}: {now}, and it was {value}")
+    return differ
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "predictions": predictions,
+    "models": models,
+    "tables": tables,
+    "sites": sites,
+    "report": report,
+}
+
+
+def main(kind: str, *folders: str) -> None:
+    """Print one kind of digest, or write them all."""
+    if kind != "write":
+        print(json.dumps(KINDS[kind](Path(folders[0])), indent=1))
+        return
+    smoke, demonstration = map(Path, folders)
+    told: dict[str, Any] = {"machine": machine()}
+    for name, function in KINDS.items():
+        told[name] = function(demonstration if name == "sites" else smoke)
+    text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True)
+    GOLDEN.write_text(text + "\n", encoding="utf-8")
+
 
 if __name__ == "__main__":
-    print(json.dumps(KINDS[sys.argv[1]](Path(sys.argv[2])), indent=1))
+    main(*sys.argv[1:])

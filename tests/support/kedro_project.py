@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from click.testing import CliRunner, Result
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,37 @@ def make_project(folder: Path) -> KedroProject:
         PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
     )
     return KedroProject(folder)
+
+
+def run_here(project: KedroProject, *arguments: str) -> Result:
+    """`kedro run <arguments>` in this process, with what it printed and its end."""
+    from kedro.framework.startup import bootstrap_project
+
+    from ms_pfl import cli
+
+    before, path = Path.cwd(), os.environ.get("PYTHONPATH")
+    modules = list(sys.path)
+    os.chdir(project.folder)
+    try:
+        bootstrap_project(project.folder)
+        return CliRunner().invoke(cli.run, list(arguments))
+    finally:
+        os.chdir(before)
+        sys.path[:] = modules
+        if path is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = path
+
+
+def said(result: Result) -> str:
+    """What a failed run said at its end: three lines at most, no traceback."""
+    assert result.exit_code == 1, result.output
+    lines = result.output.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("Error: "))
+    assert len(lines) - begin <= 3, result.output
+    assert "Traceback (most" not in result.output
+    return lines[begin].removeprefix("Error: ")
 
 
 def predictions_digests(folder: Path) -> dict[str, str]:

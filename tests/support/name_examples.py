@@ -29,17 +29,20 @@ LEVELS = [name for name in NAMES if name not in ("NA", "nan", "null", "N/A", "."
 SMALL: dict[str, Any] = {
     "seeds": [0],
     "ray": {"num_workers": 0},
-    "model": {
-        "hidden_layers": 1, "width": 4, "extension_width": 2,
-        "extension_tiers": [{"min_rows": 0, "layers": 1}],
-    },
-    "training": {"batch_size": 64},
-    "federated": {"rounds": 1},
-    "centralized": {"epochs": 1},
-    "local": {"epochs": 1},
-    "fine_tuned": {"epochs": 1},
-    "strategies": {
-        name: {"epochs": 1} for name in ("fedavg", "fedprox", "fedadam", "fedyogi", "fedadagrad")
+    "training": {
+        "network": {
+            "hidden_layers": 1, "width": 4, "extension_width": 2,
+            "extension_tiers": [{"min_rows": 0, "layers": 1}],
+        },
+        "optimizer": {"batch_size": 64},
+        "federation": {"rounds": 1},
+        "centralized": {"epochs": 1},
+        "local": {"epochs": 1},
+        "fine_tuned": {"epochs": 1},
+        "strategies": {
+            name: {"epochs": 1}
+            for name in ("fedavg", "fedprox", "fedadam", "fedyogi", "fedadagrad")
+        },
     },
     "attribution": {"repeats": 2},
     "comparison": {"replicates": 100},

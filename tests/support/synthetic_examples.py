@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ms_pfl.registry.ingest.tables import RegistryTables
+from ms_pfl.registry.synthetic.countries import Clinics, draw_profile
 from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
+from ms_pfl.registry.synthetic.people import People, draw_people
 from ms_pfl.registry.synthetic.simulation import simulate
 from ms_pfl.registry.synthetic.treatment import DRUGS
 
@@ -40,3 +42,14 @@ def parameters(n: int, knobs: dict[str, float] | float = 1.0, **other: Any):
 @functools.cache
 def tables(n: int, knob: float = 1.0) -> RegistryTables:
     return simulate(parameters(n, knob))
+
+
+def knobs(**values: float) -> Heterogeneity:
+    return Heterogeneity(**(dict.fromkeys(KNOBS, 0.0) | values))
+
+
+def people_of(n: int, **rates: float) -> People:
+    p = parameters(96, 0.0, **rates)
+    profile = draw_profile(p.heterogeneity, rng())
+    clinics = Clinics(np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1))
+    return draw_people(n, profile, clinics, p, rng(1))

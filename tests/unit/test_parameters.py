@@ -16,10 +16,11 @@ def test_each_environment_is_valid(env: str) -> None:
 def test_paper_has_the_published_hyper_parameters() -> None:
     paper = Parameters.model_validate(load("paper"))
     assert paper.synthetic_registry.n_patients == 57_500
-    assert (paper.model.hidden_layers, paper.model.width) == (5, 512)
-    assert paper.federated.rounds == 350
-    assert (paper.strategies.fedavg.epochs, paper.strategies.fedprox.epochs) == (10, 20)
-    assert paper.strategies.fedprox.proximal_mu == 0.001
+    assert (paper.training.network.hidden_layers, paper.training.network.width) == (5, 512)
+    assert paper.training.federation.rounds == 350
+    strategies = paper.training.strategies
+    assert (strategies.fedavg.epochs, strategies.fedprox.epochs) == (10, 20)
+    assert strategies.fedprox.proximal_mu == 0.001
     assert len(paper.seeds) == 10
 
 
@@ -28,17 +29,19 @@ def test_typo_at_the_top_names_the_parameter_that_was_meant() -> None:
 
 
 def test_typo_inside_names_the_place() -> None:
-    said = complaint({"strategies": {"fedprox": {"proximal_nu": 0.1}}})
-    assert "'strategies.fedprox.proximal_nu' is unknown; did you mean 'proximal_mu'" in said
+    said = complaint({"training": {"strategies": {"fedprox": {"proximal_nu": 0.1}}}})
+    assert (
+        "'training.strategies.fedprox.proximal_nu' is unknown; did you mean 'proximal_mu'" in said
+    )
 
 
 def test_impossible_value_names_the_value() -> None:
-    said = complaint({"training": {"learning_rate": -1}})
-    assert "'training.learning_rate' = -1: Input should be greater than 0" in said
+    said = complaint({"training": {"optimizer": {"learning_rate": -1}}})
+    assert "'training.optimizer.learning_rate' = -1: Input should be greater than 0" in said
 
 
 def test_several_wrong_parameters_are_counted() -> None:
-    said = complaint({"training": {"learning_rate": -1}, "device": "tpu"})
+    said = complaint({"training": {"optimizer": {"learning_rate": -1}}, "device": "tpu"})
     assert "(1 more parameter to correct)" in said
 
 

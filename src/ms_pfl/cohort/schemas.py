@@ -66,7 +66,7 @@ class Outcomes(pa.DataFrameModel):
 
 
 class Splits(pa.DataFrameModel):
-    """One row is a patient (or, with ``protocol.split_unit: episode``, an episode) and a seed."""
+    """One row is a patient and a seed, or an episode (``training.protocol.split_unit``)."""
 
     patient_id: Series[str] = pa.Field(coerce=True)
     episode_id: Series[str] | None = pa.Field(coerce=True)

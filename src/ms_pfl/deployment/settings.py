@@ -30,7 +30,7 @@ class ServerSettings:
     Attributes:
         project: folder with conf/, at the server.
         sites: the countries that take part: comma-separated, or a JSON list of names with commas.
-        paradigm: adaptive, fine_tuned, federated or local.
+        paradigm: a row of the table of paradigms, such as adaptive or fine_tuned.
         strategy: of the rounds, such as fedavg.
         env: a folder of conf/ beside base; empty: none.
         output: folder for what the server learns; empty: data/06_models/federation of the project.

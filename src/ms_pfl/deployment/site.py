@@ -18,7 +18,7 @@ from ms_pfl.deployment import log_to_stdout
 from ms_pfl.deployment.agreement import CohortAgreement, Introduction, RefusalError, Software
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
 from ms_pfl.deployment.site_folder import SITE, SiteFolder
-from ms_pfl.federation.client import NotKeptError, shared_names
+from ms_pfl.federation.client import NotKeptError, may_travel
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import (
     ClientApp,
@@ -215,7 +215,7 @@ def _may_leave(message: Message, context: Context, record: str) -> frozenset[str
     # what the server sent comes back trained, if it is what the method shares
     told = ClientSettings.model_validate_json(str(context.state["settings"]["settings"]))
     n_features = len(to_arrays(context.state["scaler"])["mean"])
-    return frozenset(sent[record]) & shared_names(told, n_features)
+    return frozenset(sent[record]) & may_travel(told, n_features).get(record, frozenset())
 
 
 app = make_site_app()

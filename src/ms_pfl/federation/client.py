@@ -30,7 +30,7 @@ from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
 from ms_pfl.paradigms import PARADIGMS
-from ms_pfl.personalization.method import Arrays, Method
+from ms_pfl.personalization.method import SHARED, Arrays, Method
 from ms_pfl.personalization.methods import method_class
 from ms_pfl.personalization.work import Work
 
@@ -88,11 +88,13 @@ def method_of(settings: ClientSettings) -> Method:
     return kind(settings.network, own)
 
 
-def shared_names(settings: ClientSettings, n_features: int) -> frozenset[str]:
-    """Return the names of the arrays of the model that a method shares."""
+def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
+    """Return the names of the arrays that a method sends, by record."""
     method = method_of(settings)
     network = build_network(method.kind, n_features, settings.network, 0, 0)
-    return frozenset(method.shared(get_arrays(network)))
+    shared = method.shared(get_arrays(network))
+    records = {SHARED: shared, **method.further(shared)}
+    return {record: frozenset(arrays) for record, arrays in records.items()}
 
 
 def learner_of(settings: ClientSettings, device: torch.device) -> Learner:
@@ -170,8 +172,8 @@ class Client:
     def selection_split(self) -> Split:
         """The rows by which rounds and epochs are chosen: never the test rows, but for the audit.
 
-        The published code selects on test rows. ``protocol.selection: test`` does so to measure
-        what that is worth; this is the one way for test rows into a selection.
+        The published code selects on test rows. ``training.protocol.selection: test`` does so to
+        measure what that is worth; this is the one way for test rows into a selection.
         """
         return self.data.test if self.protocol.selection == "test" else self.data.validation
 
@@ -239,7 +241,7 @@ class Client:
         """The private state as it was when this round was over.
 
         The published code draws it anew for whatever it does in a round
-        (``protocol.personal_arrays: reset``), so that what was trained is never used.
+        (``training.protocol.personal_arrays: reset``), so that what was trained is never used.
         """
         if self.forgets:
             work = self.work()

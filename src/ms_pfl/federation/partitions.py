@@ -151,8 +151,9 @@ def federation_data(
 def redrawn(splits: pd.DataFrame) -> pd.DataFrame:
     """The splits dealt out anew within each country and seed: other rows, as many of each.
 
-    Fine-tuning on them is what the published results rest on (``protocol.fine_tuning_rows``): some
-    of its test rows have been trained on by the federated model.
+    Fine-tuning on them is what the published results rest on
+    (``training.protocol.fine_tuning_rows``): some of its test rows have been trained on by the
+    federated model.
     """
     parts = []
     for _, rows in splits.groupby(["seed", "country"], sort=True):

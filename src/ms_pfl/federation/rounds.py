@@ -97,7 +97,7 @@ def run_rounds(
         report: called after each round with its number and the mean validation ROC-AUC of the
             latest round that is scored.
         by_roc_auc: judge rounds by the mean ROC-AUC instead of the log-loss, as the published code
-            does (on test rows: ``protocol.selection``).
+            does (on test rows: ``training.protocol.selection``).
         resume: where an earlier process came to; the result is the same bit for bit.
         keep: given each round's state.
 

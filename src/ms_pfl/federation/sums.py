@@ -7,16 +7,19 @@ sites' answers in the order of their names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.named import NamedGrid
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.scaler import ScalerSums
 from ms_pfl.learning import logistic
+
+if TYPE_CHECKING:
+    from ms_pfl.federation.grids.named import NamedGrid
 
 Arrays = Mapping[str, np.ndarray]
 SUMS = "sums"

@@ -29,8 +29,12 @@ def start(n_features: int) -> dict[str, NDArray[np.float64]]:
 
 
 def logits(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the log-odds of rows, float64, shape ``(rows,)``."""
-    z: NDArray[np.float64] = x.astype(np.float64) @ arrays[COEFFICIENTS] + arrays[INTERCEPT][0]
+    """Return the log-odds of rows, float64, shape ``(rows,)``.
+
+    The order of the rows in memory decides the last bit of a product: here it is always the same.
+    """
+    wide = x.astype(np.float64, order="C")
+    z: NDArray[np.float64] = wide @ arrays[COEFFICIENTS] + arrays[INTERCEPT][0]
     return z
 
 

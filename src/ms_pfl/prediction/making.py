@@ -58,13 +58,13 @@ def make_predictor(
         vocabulary: how their features were encoded, where they come from a custom table.
 
     Raises:
-        InputError: the models are of other data or settings; or they are scaled by their
-            country's rows (``protocol.scaling: country``), which a predictor does not hold.
+        InputError: the models are of other data or settings; or they are scaled by their country's
+            rows (``training.protocol.scaling: country``), which a predictor does not hold.
     """
     if settings.protocol.scaling == "country":
         raise InputError(
-            "with protocol.scaling: country a model is scaled by its country's training rows, "
-            "which no predictor holds; train with protocol.scaling: federated"
+            "with training.protocol.scaling: country a model is scaled by its country's training "
+            "rows, which no predictor holds; train with training.protocol.scaling: federated"
         )
     data = federation_data(episodes, splits)
     for training, (models, _) in ((chosen.personal, personal), (chosen.shared, shared)):

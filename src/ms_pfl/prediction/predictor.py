@@ -222,8 +222,8 @@ def read_predictor(folder: str | Path) -> Predictor:
     except FileNotFoundError:
         raise InputError(
             f"There is no predictor in {folder} ({JSON_FILE} is absent); `kedro run "
-            "--pipeline=pfl` makes one at the end of its training (not with protocol.scaling: "
-            "country)"
+            "--pipeline=pfl` makes one at the end of its training (not with "
+            "training.protocol.scaling: country)"
         ) from None
     except OSError as error:
         raise InputError(f"{folder / JSON_FILE} cannot be read ({error.strerror})") from None

@@ -72,8 +72,8 @@ def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> di
 class SavedModel:
     """The model of one seed and country with its scaler.
 
-    ``scaled`` False: it was trained on unscaled features (``protocol.scaling: none``), so that of
-    the scaler only the means are used, in the place of missing values.
+    ``scaled`` False: it was trained on unscaled features (``training.protocol.scaling: none``), so
+    that of the scaler only the means are used, in the place of missing values.
     """
 
     model: Model
@@ -126,8 +126,8 @@ class ModelBundle:
             training: that they are of.
             settings: of all trainings; read are the learner's and the protocol's.
             device: to compute on.
-            data: the training's; needed with ``protocol.scaling: country`` alone, where a country's
-                rows are scaled by its own training rows, of which nothing is saved.
+            data: the training's; needed with ``training.protocol.scaling: country`` alone, where a
+                country's rows are scaled by its own training rows, of which nothing is saved.
 
         Raises:
             InputError: they were saved by another version.
@@ -210,7 +210,7 @@ class ModelBundle:
         """The model that a country predicts with.
 
         A model that all countries share predicts for any country, also one that did not train; the
-        name then matters for ``protocol.scaling: country`` alone.
+        name then matters for ``training.protocol.scaling: country`` alone.
 
         Raises:
             InputError: the seed or the country was not trained, or the arrays do not fit the model
@@ -244,8 +244,8 @@ class ModelBundle:
     def _own_scaler(self, seed: int, country: str) -> Scaler:
         if self._data is None or country not in self._data.countries:
             raise InputError(
-                f"with protocol.scaling: country, rows of {country} are scaled by its own training "
-                "rows; give the data that the models were trained on"
+                f"with training.protocol.scaling: country, rows of {country} are scaled by its own "
+                "training rows; give the data that the models were trained on"
             )
         train = self._data.countries[country].client_data(seed).train
         return Scaler.from_sums([ScalerSums.of(train.x)])

@@ -72,6 +72,11 @@ class _Settings(Section):
                 )
             if "only" in self.only[name]:
                 raise ValueError(f"Parameter 'training.only.{name}': 'only' cannot stand in itself")
+            if "protocol" in self.only[name]:
+                raise ValueError(
+                    f"Parameter 'training.only.{name}.protocol': all trainings that are compared "
+                    "have one protocol; set training.protocol"
+                )
             try:
                 self.of(*name.split("."))
             except ValidationError as error:

@@ -13,7 +13,13 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.flower import Message
 from ms_pfl.federation.grids.sites import SiteLostError
+from ms_pfl.training.outcome import Outcome
 from site_examples import COUNTRIES, Sites, assert_same
+
+
+def of_the_server(outcome: Outcome) -> set[str]:
+    """Names of the arrays that the server writes: those of no single site."""
+    return {name for name in outcome.models if "/personal/" not in name} - {"stamp"}
 
 
 def test_the_adaptive_paradigm(sites: Sites) -> None:
@@ -22,7 +28,7 @@ def test_the_adaptive_paradigm(sites: Sites) -> None:
     outcome = sites.simulate("adaptive")
     assert_same(sites, "adaptive.fedavg", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
-    assert shared.keys() == {n for n in outcome.models if "/shared/" in n or "/scaler/" in n}
+    assert shared.keys() == of_the_server(outcome)
     metrics = pd.read_csv(folder / "metrics.csv")
     test = outcome.predictions[outcome.predictions["split"] == "test"]
     for (seed, country), rows in test.groupby(["seed", "country"]):
@@ -53,6 +59,66 @@ def test_fine_tuning_goes_on_from_the_rounds(sites: Sites) -> None:
         assert_same(sites, f"{paradigm}.fedavg", sites.simulate(paradigm))
 
 
+@pytest.mark.parametrize("paradigm", ["private_intercept", "proximal_copy", "scaffold"])
+def test_the_further_methods(sites: Sites, paradigm: str) -> None:
+    flower = sites.flower()
+    folder = sites.run(flower, paradigm)
+    outcome = sites.simulate(paradigm)
+    assert_same(sites, f"{paradigm}.fedavg", outcome)
+    shared = read_arrays(folder / "models.safetensors")[0]
+    assert shared.keys() == of_the_server(outcome)
+    sent = [reply for _, reply in flower.sent if reply.metadata.message_type == "train"]
+    assert len(sent) == 2 * 3 * len(COUNTRIES)
+    records = {"arrays", "control"} if paradigm == "scaffold" else {"arrays"}
+    names = {name.rpartition("/")[2] for name in outcome.models if "/shared/" in name}
+    for reply in sent:
+        assert reply.content.array_records.keys() == records
+        assert all(set(record) == names for record in reply.content.array_records.values())
+    assert ("output.bias" in names) == (paradigm != "private_intercept")
+
+
+@pytest.mark.parametrize("paradigm", ["federated", "local"])
+def test_logistic_regression(sites: Sites, paradigm: str) -> None:
+    flower = sites.flower()
+    folder = sites.run(flower, paradigm, strategy="logistic")
+    outcome = sites.simulate(paradigm, "logistic")
+    assert_same(sites, f"{paradigm}.logistic", outcome)
+    shared = read_arrays(folder / "models.safetensors")[0]
+    assert shared.keys() == of_the_server(outcome)
+    arrays = {
+        name
+        for _, reply in flower.sent
+        for record in reply.content.array_records.values()
+        for name in record
+    }
+    sums = {"gradient", "hessian", "loss"} if paradigm == "federated" else set()
+    assert arrays == {"n", "sum", "sum-of-squares"} | sums
+
+
+@pytest.mark.parametrize("paradigm", ["proximal_copy", "scaffold"])
+def test_private_state_lasts_where_a_run_ends_and_is_given_again(
+    sites: Sites, paradigm: str
+) -> None:
+    def happening(flower: Flower, node: int, message: Message) -> str | None:
+        config = message.content.config_records["config"]
+        if message.metadata.message_type == "train" and config["server-round"] == 2 and node == 11:
+            flower.sites[11].online = False
+            return "lost"
+        return None
+
+    flower = sites.flower(happening)
+    with pytest.raises(SiteLostError):
+        sites.run(flower, paradigm, wait_for_sites=0.2)
+    flower.new_run()
+    flower.restart(11)
+    flower.happening = lambda *_: None
+    flower.answered.clear()
+    sites.run(flower, paradigm)
+    trained = [node for kind, node in flower.answered if kind == "train"]
+    assert len(trained) == (2 + 3) * len(COUNTRIES), "from the second round of the first seed"
+    assert_same(sites, f"{paradigm}.fedavg", sites.simulate(paradigm))
+
+
 def test_each_site_alone(sites: Sites) -> None:
     folder = sites.run(sites.flower(), "local")
     assert_same(sites, "local.none", sites.simulate("local"))
@@ -77,7 +143,7 @@ def test_a_site_that_dies_at_its_work_is_asked_again(sites: Sites, how: str) -> 
 
     flower = sites.flower(happening)
     sites.run(flower, "adaptive", answer_within=60.0)
-    assert {"query.scaler_sums", "query.prepare", "train", "evaluate", "query.predict"} <= set(died)
+    assert {"query.sums", "query.prepare", "train", "evaluate", "query.predict"} <= set(died)
     assert_same(sites, "adaptive.fedavg", sites.simulate("adaptive"))
 
 

@@ -40,12 +40,13 @@ SMALL = """
 seeds: [0]
 synthetic_registry: {n_patients: 600}
 checkpoints: {every_rounds: 1}
-model: {width: 16}
-training: {batch_size: 64, learning_rate: 2.0e-3}
-centralized: {epochs: 3, patience: 3, batch_size: 64}
-local: {epochs: 3, patience: 3}
-federated: {rounds: 6, patience: 6}
-fine_tuned: {epochs: 2, patience: 2}
+training:
+  network: {width: 16}
+  optimizer: {batch_size: 64, learning_rate: 2.0e-3}
+  centralized: {epochs: 3, patience: 3, batch_size: 64}
+  local: {epochs: 3, patience: 3}
+  federation: {rounds: 6, patience: 6}
+  fine_tuned: {epochs: 2, patience: 2}
 comparison: {replicates: 100}
 attribution: {repeats: 2}
 """
@@ -138,12 +139,12 @@ def test_a_job_cut_off_by_its_time_limit_is_requeued_and_goes_on_with_the_same_b
 
 @pytest.mark.slow
 def test_a_run_that_fails_fails_the_job_and_leaves_no_process(job: Job) -> None:
-    job.environment["MS_PFL_PARAMS"] = "federated.rounds=-1"
+    job.environment["MS_PFL_PARAMS"] = "training.federation.rounds=-1"
     step = job.sbatch()
     everything = StartedNode(step, job.folder.name)  # type: ignore[arg-type]
     try:
         assert step.wait(timeout=240) != 0
-        assert "federated.rounds" in job.said()
+        assert "training.federation.rounds" in job.said()
         assert "requeue" not in job.calls.read_text()
         assert everything.processes() == []
     finally:

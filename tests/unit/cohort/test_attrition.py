@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohort_examples import TODAY, parameters, random_registry, registry, visits
+from hypothesis_profiles import examples
 from ms_pfl.cohort.attrition import UNKNOWN_COUNTRY, Flow, future_days_by_country
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.outcomes import OUTCOMES
@@ -57,7 +58,7 @@ def test_future_visits_by_country_out_of_the_ingest():
         assert late_rows.to_dict() == {"X": 0, "Y": 3}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(
     seed=st.integers(0, 2**32 - 1),
     outcome=st.sampled_from(OUTCOMES),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohort_examples import TODAY, parameters, random_registry, registry, relapses, visits
+from hypothesis_profiles import examples
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.outcomes import OUTCOMES
@@ -202,7 +203,7 @@ def test_columns_dtypes_order_and_source():
     pd.testing.assert_frame_equal(episodes, ordered)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8))
 @given(seed=st.integers(0, 2**32 - 1), outcome=st.sampled_from(OUTCOMES))
 def test_a_country_alone_gives_its_own_rows_and_row_order_none(seed, outcome):
     tables = random_registry(seed, n_patients=24, n_countries=3)

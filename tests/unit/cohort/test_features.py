@@ -15,6 +15,7 @@ from cohort_examples import (
     treatments,
     visits,
 )
+from hypothesis_profiles import examples
 from ms_pfl.cohort.features import FEATURES, build_features
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import FUNCTIONAL_SYSTEMS, ONSET_SITES
@@ -356,7 +357,7 @@ def with_another_future(
     return check(changed, "another future", today=TODAY)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.05, 0.95))
 def test_nothing_after_t0_enters_a_feature(seed, share):
     tables = random_registry(seed)
@@ -392,7 +393,7 @@ def test_the_other_future_of_that_property_is_one():
     assert (later >= 4).all()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6))
 @given(seed=st.integers(0, 2**32 - 1))
 def test_window_features_equal_a_plain_count(seed):
     tables = random_registry(seed, n_patients=3)

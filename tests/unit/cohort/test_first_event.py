@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohort_examples import parameters, random_registry, registry, relapses, visits
+from hypothesis_profiles import examples
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.first_event import EVENT_REASONS, event_days, first_events
 from ms_pfl.cohort.parameters import CohortParameters
@@ -305,7 +306,7 @@ choices = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(tables=trajectories(), changes=choices)
 def test_all_at_once_equals_one_by_one(tables, changes):
     visit_table, relapse_table = tables
@@ -365,7 +366,7 @@ def first_slowly(rows: list[Row], choice: CohortParameters) -> list[object]:
     return [rows[onset][0], rows[confirming[0]][0], rows[confirming[-1]][0], len(found)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10))
 @given(seed=st.integers(0, 2**32 - 1))
 def test_patients_do_not_touch_each_other(seed):
     tables = random_registry(seed, n_patients=4)

@@ -16,6 +16,7 @@ from cohort_examples import (
     treatments,
     visits,
 )
+from hypothesis_profiles import examples
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import latest_visits, treatment_recorded_since
@@ -48,7 +49,7 @@ def reasons(table: pd.DataFrame) -> dict[str, str]:
     return dict(zip(table["patient_id"], table["not_scored_because"], strict=True))
 
 
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(seed=st.integers(0, 10_000))
 def test_cut_off_at_t0_every_episode_has_the_same_features(seed: int) -> None:
     tables = random_registry(seed)

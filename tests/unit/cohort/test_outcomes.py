@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from cohort_examples import parameters, random_registry, registry, relapses, visits
+from hypothesis_profiles import examples
 from ms_pfl.cohort.episodes import Cohort, build_episodes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.outcomes import OUTCOMES, RULES, agreement_of
@@ -189,7 +190,7 @@ def test_each_setting_acts_under_the_outcomes_it_is_documented_for(changes):
     assert acts == expected
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10))
 @given(seed=st.integers(0, 2**32 - 1), outcome=st.sampled_from(OUTCOMES))
 def test_the_outcomes_table_goes_with_the_episodes(seed, outcome):
     tables = random_registry(seed, n_patients=24, n_countries=3)

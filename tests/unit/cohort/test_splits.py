@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cohort_examples import FRACTIONS
+from hypothesis_profiles import examples
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.schemas import Splits
 from ms_pfl.cohort.splits import count_splits, split_patients, split_sizes, stratum_sizes
@@ -117,7 +118,7 @@ def test_a_country_of_two_strata_has_the_sizes_of_the_country(worse, same, of_wo
             assert counts(part[flags[part.index] == 0]) == of_same
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     n=st.integers(3, 15),
     other=st.integers(3, 15),
@@ -161,7 +162,7 @@ def test_splits_do_not_change_between_versions():
     assert splits["split"].tolist() == order.split()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(
     sizes=st.dictionaries(
         st.sampled_from(["Österreich", "Belgium", "Iran", "Oman", "Qatar"]),

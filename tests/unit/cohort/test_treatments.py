@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from cohort_examples import parameters
-from ms_pfl.cohort.drug_names import normalize
 from ms_pfl.cohort.parameters import TreatmentClasses
 from ms_pfl.cohort.treatments import CLASSES, classify
 
@@ -123,10 +122,6 @@ def test_a_name_stands_in_one_class():
             none=(),
             trial=(("bg 1 2",),),
         )
-
-
-def test_normalize():
-    assert normalize(" IFN-β  1a_(Avonex30)") == "ifn beta 1 a avonex 30"
 
 
 def test_an_unknown_name_that_looks_like_a_known_one_names_it(caplog):

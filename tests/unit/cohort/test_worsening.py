@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohort_examples import parameters, random_registry, registry, relapses, visits
+from hypothesis_profiles import examples
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.worsening import REASONS, label_anchors, minimum_increase
@@ -219,7 +220,7 @@ def label_slowly(
     return pd.DataFrame(rows, columns=[*COLUMNS, "reason"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     seed=st.integers(0, 2**32 - 1),
     rule=st.sampled_from(["three_strata", "two_strata"]),

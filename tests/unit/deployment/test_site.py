@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from ms_pfl.deployment import agreement
 from ms_pfl.deployment.agreement import CohortAgreement, RefusalError, Software
 from ms_pfl.deployment.server import gather
 from ms_pfl.errors import InputError
-from ms_pfl.federation import client_app
+from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
-from ms_pfl.learning.networks import Network
+from ms_pfl.personalization.method import SHARED, Arrays, Method, Sent
+from ms_pfl.personalization.proximal_copy import ProximalCopy
+from ms_pfl.personalization.scaffold import Scaffold
 from site_examples import COUNTRIES, Sites
 
 TURKEY = 405
@@ -27,7 +30,7 @@ TURKEY = 405
 def agreed(sites: Sites) -> CohortAgreement:
     own = sites.parameters
     return CohortAgreement(
-        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.protocol
+        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.training.protocol
     )
 
 
@@ -79,25 +82,58 @@ def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
     assert "Turkey does not send its whole model" in reply.error.reason
 
 
-def test_personal_arrays_do_not_leave_even_where_the_app_would_send_them(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch
+def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, Arrays]]) -> None:
+    """Have the app send other records than those of its method."""
+    for kind in (Method, ProximalCopy, Scaffold):
+        train = kind.train
+
+        def too_much(  # type: ignore[no-untyped-def]
+            self, work, records, private, train=train
+        ) -> Sent:
+            sent: Sent = train(self, work, records, private)
+            return replace(sent, records={**sent.records, **more(sent)})
+
+        monkeypatch.setattr(kind, "train", too_much)
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "told"),
+    [
+        ("adaptive", r"does not send extension\.0\.bias, .* to train"),
+        ("private_intercept", r"does not send output\.bias in answer to train"),
+    ],
+)
+def test_private_arrays_do_not_leave_even_where_the_app_would_send_them(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, told: str
 ) -> None:
     """Neither where the server passes them off as shared: its message names all arrays."""
-    everything = client_app.get_arrays
-
-    def get_arrays(model: Network, personal: bool | None = None) -> dict[str, np.ndarray]:
-        return everything(model, personal=None if personal is False else personal)
 
     def happening(flower: Flower, node: int, message: Message) -> None:
         if message.metadata.message_type == "train":
-            held = flower.sites[node].context.state["personal"]  # type: ignore[union-attr]
-            for key, array in held.items():
-                message.content["arrays"][key.partition("/")[2]] = array
+            state = flower.sites[node].context.state  # type: ignore[union-attr]
+            for name in [name for name in state if name.startswith(PRIVATE)]:
+                message.content[SHARED].update(state[name])
 
-    flower = sites.flower(happening)
-    monkeypatch.setattr(client_app, "get_arrays", get_arrays)
-    with pytest.raises(ClientError, match=r"does not send extension\.0\.bias, .* to train"):
-        sites.run(flower, "adaptive")
+    send_more(monkeypatch, lambda sent: {SHARED: {**sent.records[SHARED], **sent.private}})
+    with pytest.raises(ClientError, match=told):
+        sites.run(sites.flower(happening), paradigm)
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+@pytest.mark.parametrize("record", ["private/1", "copy"])
+@pytest.mark.parametrize("paradigm", ["private_intercept", "proximal_copy", "scaffold"])
+def test_records_that_a_method_does_not_share_do_not_leave(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, record: str, asked_for: bool
+) -> None:
+    """The arrays of a proximal copy are named as the shared ones: the record's name tells."""
+
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        if asked_for and message.metadata.message_type == "train":
+            message.content[record] = message.content[SHARED]
+
+    send_more(monkeypatch, lambda sent: {record: sent.private})
+    with pytest.raises(ClientError, match=r"does not send .* in answer to train"):
+        sites.run(sites.flower(happening), paradigm)
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "a\\b", ".."])

@@ -149,7 +149,7 @@ def test_the_log_of_what_left_has_whole_lines(sites: Sites) -> None:
         """Room for the state and not for the log, which is longer."""
 
         def _answer(self, site: FakeNode, node: int, message: Message) -> Message:
-            if node != TURKEY or message.metadata.message_type != "query.scaler_sums":
+            if node != TURKEY or message.metadata.message_type != "query.sums":
                 return super()._answer(site, node, message)
             log.write_bytes(b" " * 999_990 + b"\n")
             with largest_file(1_000_000):

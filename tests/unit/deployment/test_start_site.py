@@ -21,6 +21,7 @@ from flwr.common.config import parse_config_args
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ms_pfl.deployment import start_site
 from ms_pfl.deployment.network import Address
 from ms_pfl.deployment.start_site import SiteStart
@@ -197,7 +198,7 @@ def test_names_of_any_letters_arrive(place: Place) -> None:
     }
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
         lambda text: bool(normal(text))

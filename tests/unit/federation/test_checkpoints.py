@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from federation_examples import STRATEGIES, data_of, initial, nodes_of, prepared, settings
+from federation_examples import STRATEGIES, data_of, federate, nodes_of, prepared, settings
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
@@ -21,14 +21,13 @@ from ms_pfl.federation.checkpoints import (
 )
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
+    ClientSettings,
     FedAvgParameters,
-    RoundsParameters,
     StrategiesParameters,
     StrategyParameters,
 )
 from ms_pfl.federation.records import to_arrays
-from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
-from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.rounds import Federation, RoundState
 
 ROUNDS = 6
 
@@ -37,22 +36,23 @@ class Cut(Exception):
     """Stands for whatever ends a process."""
 
 
-FEDAVG = FedAvgParameters(epochs=2)
+TWO_EPOCHS = FedAvgParameters(epochs=2)
+TOLD = settings("adaptive", kind="adam", learning_rate=0.05, batch_size=8)
 
 
-def federate(
+def run(
     resume: RoundState | None = None,
     keep: Callable[[RoundState], None] = lambda _: None,
-    strategy: StrategyParameters = FEDAVG,
+    strategy: StrategyParameters = TWO_EPOCHS,
     fraction: float = 1.0,
+    told: ClientSettings = TOLD,
 ) -> Federation:
-    data, told = data_of(), settings("adaptive", optimizer="adam", learning_rate=0.05, batch_size=8)
+    data = data_of()
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
-        return run_rounds(
-            grid, make_strategy(strategy, fraction=fraction), initial(told), seed=0, epochs=2,
-            parameters=RoundsParameters(rounds=ROUNDS, patience=4, client_fraction=fraction),
-            report=lambda *_: None, resume=resume, keep=keep,
+        return federate(
+            grid, told, strategy, rounds=ROUNDS, patience=4, fraction=fraction,
+            resume=resume, keep=keep,
         )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def same(a: Federation, b: Federation) -> bool:
 
 @pytest.fixture(scope="module")
 def whole() -> Federation:
-    return federate()
+    return run()
 
 
 @pytest.mark.parametrize("cut_after", range(1, ROUNDS + 1))
@@ -82,11 +82,11 @@ def test_a_federation_goes_on_from_any_round_with_the_same_bits(
 
     checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=1)
     with pytest.raises(Cut):
-        federate(keep=keep)
+        run(keep=keep)
     resume = Checkpoints(tmp_path, "seed=0", every_rounds=1).latest()
     assert resume is not None
     assert resume.round == cut_after
-    assert same(federate(resume), whole)
+    assert same(run(resume), whole)
 
 
 @pytest.mark.parametrize("name", ["fedadam", "fedyogi", "fedadagrad"])
@@ -97,7 +97,7 @@ def test_moments_and_arrays_of_who_sits_out_survive_cut_after_cut(
     strategy = StrategiesParameters.model_validate(STRATEGIES).of(name)
     checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=1)
     expected: list[RoundState] = []
-    whole = federate(keep=expected.append, strategy=strategy, fraction=0.7)
+    whole = run(keep=expected.append, strategy=strategy, fraction=0.7)
 
     def keep(state: RoundState) -> None:
         checkpoints.keep(state)
@@ -105,15 +105,17 @@ def test_moments_and_arrays_of_who_sits_out_survive_cut_after_cut(
 
     for uncut in expected:
         with pytest.raises(Cut):
-            federate(checkpoints.latest(), keep, strategy, fraction=0.7)
+            run(checkpoints.latest(), keep, strategy, fraction=0.7)
         state = checkpoints.latest()
         assert state is not None
         assert state.round == uncut.round
-        for country, record in uncut.personal.items():
-            found, own = to_arrays(state.personal[country]), to_arrays(record)
-            assert list(found) == list(own), "the same versions"
-            assert all(np.array_equal(found[key], own[key]) for key in own)
-    assert same(federate(checkpoints.latest(), strategy=strategy, fraction=0.7), whole)
+        for country, records in uncut.private.items():
+            assert list(state.private[country]) == list(records), "the same versions"
+            for name, record in records.items():
+                found, own = to_arrays(state.private[country][name]), to_arrays(record)
+                assert list(found) == list(own)
+                assert all(np.array_equal(found[key], own[key]) for key in own)
+    assert same(run(checkpoints.latest(), strategy=strategy, fraction=0.7), whole)
 
 
 @pytest.mark.parametrize("error", [Cut, KeyboardInterrupt])
@@ -126,11 +128,11 @@ def test_an_error_writes_the_last_round_and_the_end_of_a_fit_does_not(
             raise error
 
     with pytest.raises(error), Checkpoints(tmp_path / "a", "seed=0", every_rounds=3) as checkpoints:
-        federate(keep=cut)
+        run(keep=cut)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == [f"seed=0.round=00000{n}.safetensors" for n in (3, 4)]
     with Checkpoints(tmp_path / "b", "seed=0", every_rounds=4) as checkpoints:
-        federate(keep=checkpoints.keep)
+        run(keep=checkpoints.keep)
     assert [path.name for path in (tmp_path / "b").iterdir()] == [names[1]]
 
 
@@ -138,7 +140,7 @@ def test_the_last_two_are_kept_and_a_damaged_one_is_refused(
     whole: Federation, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=1)
-    federate(keep=checkpoints.keep)
+    run(keep=checkpoints.keep)
     first, second = sorted(tmp_path.iterdir())
     assert (first.name[:-12], second.name[:-12]) == ("seed=0.round=000005", "seed=0.round=000006")
     second.write_bytes(second.read_bytes()[:-100])
@@ -146,7 +148,7 @@ def test_the_last_two_are_kept_and_a_damaged_one_is_refused(
     assert resume is not None
     assert resume.round == 5
     assert f"A checkpoint is damaged; the one before it is used. {second}" in caplog.text
-    assert same(federate(resume), whole)
+    assert same(run(resume), whole)
     first.write_bytes(b"")
     assert checkpoints.latest() is None
     checkpoints.remove()
@@ -184,7 +186,7 @@ def test_the_same_bytes_in_another_type_or_shape_are_noticed(
 
 def test_seed_1_knows_nothing_of_seed_10(tmp_path: Path) -> None:
     states: list[RoundState] = []
-    federate(keep=states.append)
+    run(keep=states.append)
     first, tenth = (Checkpoints(tmp_path, f"seed={seed}", every_rounds=1) for seed in (1, 10))
     tenth.keep(states[0])
     assert first.latest() is None
@@ -209,7 +211,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(
 
 def test_all_of_a_state_comes_back(tmp_path: Path) -> None:
     states: list[RoundState] = []
-    federate(keep=states.append)
+    run(keep=states.append, told=settings("scaffold", {"learning_rate": 0.05}))
     moments = {"m_t": {"b": np.array([0.1, 0.2]), "a": np.array([[1.0]], np.float32)}}
     state = replace(states[-1], moments=moments)
     checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=ROUNDS)
@@ -218,6 +220,11 @@ def test_all_of_a_state_comes_back(tmp_path: Path) -> None:
     assert found is not None
     assert repr(found.trained) == repr(state.trained)
     assert repr(found.history) == repr(state.history)
+    assert list(found.further) == ["control"]
+    assert {country: list(records) for country, records in found.private.items()} == {
+        country: list(records) for country, records in state.private.items()
+    }
+    assert found.private.keys() == {"AU", "BE", "CZ"}
     assert list(found.moments["m_t"]) == ["b", "a"]
     assert found.moments["m_t"]["a"].dtype == np.float32
     np.testing.assert_array_equal(found.moments["m_t"]["b"], moments["m_t"]["b"])
@@ -226,7 +233,12 @@ def test_all_of_a_state_comes_back(tmp_path: Path) -> None:
     for a, b in [
         (found.arrays, state.arrays),
         (found.best_arrays, state.best_arrays),
-        *((found.personal[country], kept) for country, kept in state.personal.items()),
+        *((found.further[name], held) for name, held in state.further.items()),
+        *(
+            (found.private[country][name], kept)
+            for country, records in state.private.items()
+            for name, kept in records.items()
+        ),
     ]:
         assert list(a) == list(b)
         assert all(np.array_equal(x, y) for x, y in zip(

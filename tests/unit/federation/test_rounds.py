@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from federation_examples import (
+    FEDAVG,
     RecordingGrid,
     data_of,
+    federate,
     initial,
     nodes_of,
     prepared,
     settings,
 )
 from ms_pfl.errors import InputError
-from ms_pfl.federation.client_app import initial_seed
+from ms_pfl.federation.client import PRIVATE, method_of
 from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.local import LocalGrid
@@ -26,38 +28,19 @@ from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
     FedProxParameters,
-    RoundsParameters,
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import FederationData
+from ms_pfl.federation.questions import predict
 from ms_pfl.federation.records import to_arrays, to_record
-from ms_pfl.federation.rounds import Federation, RoundState, predict, run_rounds
+from ms_pfl.federation.rounds import Federation, RoundState
 from ms_pfl.federation.strategies import draw, make_strategy
-from ms_pfl.learning.networks import build_model, get_arrays, set_arrays
-from ms_pfl.learning.scoring import Rows, predict_proba, score
-from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.learning.networks import Network, build_network, get_arrays, set_arrays
+from ms_pfl.learning.scoring import Rows, logits, probabilities, score
+from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import Proximal, fit, train_epochs
 
-FEDAVG = FedAvgParameters(epochs=1)
 Arrays = dict[str, np.ndarray]
-
-
-def federate(
-    grid: LocalGrid,
-    told: ClientSettings,
-    strategy: StrategyParameters = FEDAVG,
-    rounds: int = 1,
-    patience: int | None = None,
-) -> Federation:
-    return run_rounds(
-        grid,
-        make_strategy(strategy),
-        initial(told),
-        seed=0,
-        epochs=strategy.epochs,
-        parameters=RoundsParameters(rounds=rounds, patience=patience, client_fraction=1.0),
-        report=lambda *_: None,
-    )
 
 
 def send(
@@ -77,27 +60,36 @@ def rows_of(data: FederationData, grid: LocalGrid, country: str, split: str) -> 
 
 
 def personal_of(grid: LocalGrid) -> dict[str, Arrays]:
-    """Each country's latest personal arrays."""
+    """Each country's latest private state."""
     return {
-        node.country: versions[max(versions)] if versions else {}
-        for node, versions in versions_of(grid).items()
+        country: versions[max(versions)] if versions else {}
+        for country, versions in versions_of(grid).items()
     }
 
 
-def versions_of(grid: LocalGrid) -> dict[Node, dict[int, Arrays]]:
-    """Each client's personal arrays by the round in which they were trained."""
-    found: dict[Node, dict[int, Arrays]] = {}
-    for node, arrays in grid.export_state("personal").items():
-        versions = found.setdefault(node, {})
-        for key, array in arrays.items():
-            number, name = key.split("/")
-            versions.setdefault(int(number), {})[name] = array
-    return found
+def versions_of(grid: LocalGrid) -> dict[str, dict[int, Arrays]]:
+    """Each country's private state by the round in which it was trained."""
+    return {
+        country: {
+            int(name.removeprefix(PRIVATE)): to_arrays(record) for name, record in records.items()
+        }
+        for country, records in grid.private().items()
+    }
+
+
+def own_arrays(told: ClientSettings, model: Network) -> Arrays:
+    """What of a network a method does not share."""
+    arrays = get_arrays(model)
+    return {name: arrays[name] for name in arrays.keys() - method_of(told).shared(arrays).keys()}
+
+
+def predicted(model: Network, x: torch.Tensor) -> np.ndarray:
+    return probabilities(logits(model, x))
 
 
 def with_dropout(told: ClientSettings) -> ClientSettings:
     """The same with dropout, so that its random numbers count too."""
-    return told.model_copy(update={"model": told.model.model_copy(update={"dropout": 0.2})})
+    return told.model_copy(update={"network": told.network.model_copy(update={"dropout": 0.2})})
 
 
 def predict_alone(grid: LocalGrid, nodes: list[int]) -> dict[int, Arrays]:
@@ -119,7 +111,7 @@ def test_one_full_batch_step_of_fedavg_is_the_pooled_step() -> None:
         parts = [rows_of(data, grid, country, "train") for country in data.countries]
         prepared(grid, told)
         federated = federate(grid, told).arrays
-    model = build_model("mlp", 3, told.model, 0, 0)
+    model = build_network("mlp", 3, told.network, 0, 0)
     set_arrays(model, initial(told))
     pooled = Rows(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
     torch.nn.functional.binary_cross_entropy_with_logits(model(pooled.x), pooled.y).backward()
@@ -134,7 +126,7 @@ def test_one_full_batch_step_of_fedavg_is_the_pooled_step() -> None:
 @pytest.mark.parametrize(("optimizer", "mu"), [("sgd", 9000.0), ("adam", 1e6)])
 def test_with_mu_large_fedprox_stays_at_the_global_weights(optimizer: str, mu: float) -> None:
     """Plain SGD allows for rate x mu < 2 only; Adam scales its step and allows for any mu."""
-    told = settings(optimizer=optimizer, learning_rate=1e-4, batch_size=4)
+    told = settings(kind=optimizer, learning_rate=1e-4, batch_size=4)
     data = data_of()
     away = []
     for strategy in (FedAvgParameters(epochs=40), FedProxParameters(epochs=40, proximal_mu=mu)):
@@ -173,16 +165,18 @@ def test_each_round_of_a_country_is_its_own_training(strategy: StrategyParameter
     for number, arrays in enumerate(shared, start=1):
         pull = Proximal(mu, arrays) if mu else None
         for country, reply in zip(data.countries, replies[number - 1], strict=True):
-            model = build_model("adaptive", 3, told.model, len(rows[country][0]), 0)
+            model = build_network("adaptive", 3, told.network, len(rows[country][0]), 0)
             set_arrays(model, arrays)
             set_arrays(model, states[number - 1][country])
             seed = derive_seed(0, country, number)
             loss = train_epochs(
-                model, *rows[country], told.training, epochs=epochs, seed=seed, proximal=pull
+                model, *rows[country], told.optimizer, epochs=epochs, seed=seed, proximal=pull
             )
             assert reply["metrics"]["train-loss"] == loss
-            assert_close(to_arrays(reply["arrays"]), get_arrays(model, personal=False), rtol=0)
-            assert_close(states[number][country], get_arrays(model, personal=True), rtol=0)
+            assert_close(
+                to_arrays(reply["arrays"]), dict(method_of(told).shared(get_arrays(model))), rtol=0
+            )
+            assert_close(states[number][country], own_arrays(told, model), rtol=0)
 
 
 def test_personal_arrays_start_different_in_each_country() -> None:
@@ -195,8 +189,8 @@ def test_personal_arrays_start_different_in_each_country() -> None:
     assert len(state["CZ"]) == 2  # 9: one
     for country, n in (("BE", 36), ("CZ", 9)):
         seed = derive_seed(0, country, "initial")
-        model = build_model("adaptive", 3, told.model, n, seed)
-        assert_close(state[country], get_arrays(model, personal=True), rtol=0)
+        model = build_network("adaptive", 3, told.network, n, seed)
+        assert_close(state[country], own_arrays(told, model), rtol=0)
 
 
 @pytest.mark.parametrize("start_is_candidate", [False, True])
@@ -204,7 +198,7 @@ def test_personalize_is_a_fit_on_training_rows_chosen_by_validation_rows(
     start_is_candidate: bool,
 ) -> None:
     """Two countries, redone by hand: the same bits, from given arrays and from the initial ones."""
-    told = with_dropout(settings(optimizer="adam", learning_rate=0.02, batch_size=8))
+    told = with_dropout(settings(kind="adam", learning_rate=0.02, batch_size=8))
     given = {name: w * 0.9 for name, w in initial(told).items()} if start_is_candidate else {}
     wanted = {"epochs": 30, "patience": 4, "epochs_without_validation": 2}
     config = {name.replace("_", "-"): n for name, n in wanted.items()}
@@ -217,20 +211,18 @@ def test_personalize_is_a_fit_on_training_rows_chosen_by_validation_rows(
         }
         prepared(grid, told)
         replies = send(grid, "train.personalize", given, [1, 2], **config, **flags)
-        probabilities = predict_alone(grid, [1, 2])
+        found = predict_alone(grid, [1, 2])
     for (country, (train, validation)), node_id in zip(rows.items(), (1, 2), strict=True):
-        model = build_model("mlp", 3, told.model, len(train), initial_seed(0))
+        model = build_network("mlp", 3, told.network, len(train), initial_seed(0))
         set_arrays(model, given)
         seed = derive_seed(0, country, "personalize")
         done = fit(
-            model, train, validation, told.training,
+            model, train, validation, told.optimizer,
             **wanted, start_is_candidate=start_is_candidate, seed=seed,
         )  # fmt: skip
         reply = replies[node_id]
         assert_close(to_arrays(reply["arrays"]), get_arrays(model), rtol=0)
-        np.testing.assert_array_equal(
-            probabilities[node_id]["validation"], predict_proba(model, validation.x)
-        )
+        np.testing.assert_array_equal(found[node_id]["validation"], predicted(model, validation.x))
         metrics = reply["metrics"]
         assert (metrics["num-examples"], metrics["num-validation"]) == (len(train), len(validation))
         assert metrics["best-epoch"] == done.best_epoch
@@ -249,12 +241,12 @@ def test_personal_arrays_are_in_no_message() -> None:
         for rounds in (1, 2, 3):
             done = federate(grid, told, rounds=rounds)
             secrets |= {a.tobytes() for state in personal_of(grid).values() for a in state.values()}
-        predict(grid, 0, to_record(done.arrays), done.best_round)
+        predict(grid, 0, to_record(done.arrays), done.best_round, "")
         traffic = grid.traffic
     assert len(secrets) >= 3 * 8
     shared = set(initial(told))
     kinds = {kind for _, kind, _ in traffic}
-    assert kinds == {"query.scaler_sums", "query.prepare", "train", "evaluate", "query.predict"}
+    assert kinds == {"query.sums", "query.prepare", "train", "evaluate", "query.predict"}
     allowed = {
         "down": shared | {"mean", "sd"},
         "up": shared | {"n", "sum", "sum-of-squares", "validation", "test"},
@@ -291,17 +283,17 @@ def test_validation_is_the_averaged_model_with_the_countrys_own_layers() -> None
         prepared(grid, told)
         done = federate(grid, told)
         personal = personal_of(grid)
-        probabilities = predict(grid, 0, to_record(done.arrays), done.best_round)
+        found = predict(grid, 0, to_record(done.arrays), done.best_round, "").probabilities
     assert [row.country for row in done.history] == ["AU", "BE", "CZ"]
     for row in done.history:
-        model = build_model("adaptive", 3, told.model, row.n_train, 0)
+        model = build_network("adaptive", 3, told.network, row.n_train, 0)
         set_arrays(model, done.arrays)
         set_arrays(model, personal[row.country])
         scored = score(model, rows[row.country])
         assert row.validation_loss == pytest.approx(scored.loss, rel=1e-12)
         assert (row.n_validation, row.selected, row.round) == (scored.n, True, 1)
         np.testing.assert_array_equal(
-            probabilities[row.country]["validation"], predict_proba(model, rows[row.country].x)
+            found[row.country]["validation"], predicted(model, rows[row.country].x)
         )
 
 
@@ -314,12 +306,12 @@ def total_losses(done: Federation) -> dict[int, float]:
 
 def test_the_best_round_is_kept_with_its_personal_arrays() -> None:
     """Training overfits; the kept arrays are those of a run that ends at the best round."""
-    data, told = data_of(), settings("adaptive", optimizer="adam", learning_rate=0.05, batch_size=4)
+    data, told = data_of(), settings("adaptive", kind="adam", learning_rate=0.05, batch_size=4)
     strategy = FedAvgParameters(epochs=3)
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         long = federate(grid, told, strategy, rounds=40, patience=3)
-        ahead = predict(grid, 0, to_record(long.arrays), long.best_round)
+        ahead = predict(grid, 0, to_record(long.arrays), long.best_round, "").probabilities
         selected, last = grid.export_state("selected"), personal_of(grid)
     losses = total_losses(long)
     assert min(losses, key=lambda number: losses[number]) == long.best_round
@@ -328,7 +320,7 @@ def test_the_best_round_is_kept_with_its_personal_arrays() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         short = federate(grid, told, strategy, rounds=long.best_round)
-        same = predict(grid, 0, to_record(short.arrays), short.best_round)
+        same = predict(grid, 0, to_record(short.arrays), short.best_round, "").probabilities
         ended = personal_of(grid)
     assert short.best_round == long.best_round
     for name, array in short.arrays.items():
@@ -365,9 +357,9 @@ def test_a_round_is_scored_by_the_replies_of_the_next() -> None:
             assert (row.country, row.round) == (country, number)
             metrics = up[3 * number + place]["metrics"]
             assert row.validation_loss == metrics["loss-sum"] / metrics["num-validation"]
-            own = versions[Node(country, 0)]
+            own = versions[country]
             if number in own:
-                model = build_model("adaptive", 3, told.model, row.n_train, 0)
+                model = build_network("adaptive", 3, told.network, row.n_train, 0)
                 set_arrays(model, arrays)
                 set_arrays(model, own[number])
                 scored = score(model, rows[country])
@@ -403,14 +395,12 @@ def test_a_client_that_is_not_drawn_is_scored_and_keeps_its_arrays() -> None:
         prepared(grid, told)
         grid.traffic.clear()
         states: list[RoundState] = []
-        done = run_rounds(
-            grid, make_strategy(FEDAVG, fraction=0.7, seed=5), initial(told), seed=0, epochs=1,
-            parameters=RoundsParameters(rounds=5, patience=None, client_fraction=0.7),
-            report=lambda *_: None, keep=states.append,
-        )  # fmt: skip
+        done = federate(grid, told, rounds=5, fraction=0.7, draws=5, keep=states.append)
         kinds = [kind for direction, kind, _ in grid.traffic if direction == "down"]
         replies = [content for direction, _, content in grid.traffic if direction == "up"]
-        last = {node_id: max(versions_of(grid)[node]) for node_id, node in grid.nodes.items()}
+        last = {
+            node_id: max(versions_of(grid)[node.country]) for node_id, node in grid.nodes.items()
+        }
     assert kinds == [
         "train" if node_id in drawn.get(number, ()) else "evaluate"
         for number in range(1, 7)
@@ -471,7 +461,8 @@ def test_without_any_validation_row_the_last_round_is_used() -> None:
     with LocalGrid(bare, nodes_of(bare)) as grid:
         prepared(grid, told)
         done = federate(grid, told, rounds=3, patience=1)
-        assert predict(grid, 0, to_record(done.arrays), 3)["BE"]["validation"].shape == (0,)
+        found = predict(grid, 0, to_record(done.arrays), 3, "").probabilities
+        assert found["BE"]["validation"].shape == (0,)
     assert done.best_round == 3
     assert all(np.isnan(row.validation_loss) and row.n_validation == 0 for row in done.history)
 

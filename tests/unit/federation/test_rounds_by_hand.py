@@ -14,22 +14,32 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from federation_examples import STRATEGIES, data_of, nodes_of, prepared, settings
-from ms_pfl.federation.client_app import initial_seed
+from federation_examples import (
+    STRATEGIES,
+    as_vector,
+    data_of,
+    federate,
+    gradient,
+    initial,
+    linear,
+    nodes_of,
+    prepared,
+    settings,
+)
+from hypothesis_profiles import examples
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
-    RoundsParameters,
     StrategiesParameters,
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.records import to_arrays
-from ms_pfl.federation.rounds import RoundState, run_rounds
-from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.rounds import RoundState
 from ms_pfl.learning import networks
-from ms_pfl.learning.networks import AdaptiveDualBranchNet, build_model, get_arrays, set_arrays
+from ms_pfl.learning.networks import AdaptiveDualBranchNet, get_arrays
+from ms_pfl.personalization.partial import DualBranch
 
 Vector = NDArray[np.float64]
 RATE = 0.3
@@ -42,30 +52,15 @@ SETTINGS: dict[str, dict[str, float]] = {
 }
 
 
-def linear(kind: str = "mlp") -> ClientSettings:
-    """Logistic regression with plain gradient steps on all rows."""
-    told = settings(kind, learning_rate=RATE)
-    return told.model_copy(update={"model": told.model.model_copy(update={"hidden_layers": 0})})
-
-
-def federate(
+def shared_after(
     data: FederationData, told: ClientSettings, strategy: StrategyParameters, rounds: int
 ) -> list[dict[str, np.ndarray]]:
     """The shared arrays after each round."""
     states: list[RoundState] = []
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
-        run_rounds(
-            grid, make_strategy(strategy), start(data, told), seed=0, epochs=strategy.epochs,
-            parameters=RoundsParameters(rounds=rounds, patience=None, client_fraction=1.0),
-            report=lambda *_: None, keep=states.append,
-        )  # fmt: skip
+        federate(grid, told, strategy, rounds=rounds, keep=states.append)
     return [to_arrays(state.arrays) for state in states]
-
-
-def start(data: FederationData, told: ClientSettings) -> dict[str, np.ndarray]:
-    model = build_model(told.kind, len(data.features), told.model, 0, initial_seed(0))
-    return get_arrays(model, personal=False)
 
 
 # -- the same in numpy, from the papers ------------------------------------------------------------
@@ -81,11 +76,6 @@ def design(data: FederationData) -> list[tuple[Vector, Vector]]:
         (np.hstack([x, np.ones((len(x), 1))]), part.y.astype(np.float64))
         for x, part in zip(scaled, parts, strict=True)
     ]
-
-
-def gradient(w: Vector, x: Vector, y: Vector) -> Vector:
-    """Of the mean log-loss of logistic regression."""
-    return x.T @ (1 / (1 + np.exp(-x @ w)) - y) / len(y)
 
 
 def reference(name: str, w: Vector, clients: list[tuple[Vector, Vector]], rounds: int) -> list:
@@ -126,16 +116,12 @@ def reference(name: str, w: Vector, clients: list[tuple[Vector, Vector]], rounds
     return found
 
 
-def as_vector(arrays: dict[str, np.ndarray]) -> Vector:
-    return np.concatenate([arrays["output.weight"].ravel(), arrays["output.bias"]]).astype(float)
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_three_rounds_in_numpy(name: str) -> None:
-    data, told = data_of(), linear()
-    first = as_vector(start(data, told))
+    data, told = data_of(), linear(settings(learning_rate=RATE))
+    first = as_vector(initial(told))
     strategy = StrategiesParameters.model_validate(STRATEGIES | {name: SETTINGS[name]}).of(name)
-    found = [as_vector(arrays) for arrays in federate(data, told, strategy, 3)]
+    found = [as_vector(arrays) for arrays in shared_after(data, told, strategy, 3)]
     expected = reference(name, first, design(data), 3)
     for number in range(3):
         np.testing.assert_allclose(found[number], expected[number], rtol=0, atol=1e-6)
@@ -145,7 +131,7 @@ def test_three_rounds_in_numpy(name: str) -> None:
 def test_the_settings_of_the_reference_matter() -> None:
     """Else a reference that ignored one would do."""
     data = data_of()
-    first, clients = as_vector(start(data, linear())), design(data)
+    first, clients = as_vector(initial(linear(settings()))), design(data)
     base = {name: reference(name, first, clients, 3)[-1] for name in SETTINGS}
     for name, told in SETTINGS.items():
         for setting in told:
@@ -175,12 +161,12 @@ def partitioned(owners: list[int]) -> FederationData:
     return FederationData(("a", "b", "c"), (0,), countries, {}, digest)
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=examples(40))
 @given(st.lists(st.integers(0, 5), min_size=24, max_size=24))
 def test_one_full_step_is_the_pooled_step_for_any_partition(owners: list[int]) -> None:
     told, one = settings(learning_rate=RATE), FedAvgParameters(epochs=1)
-    (pooled,) = federate(partitioned([0] * 24), told, one, 1)
-    (parts,) = federate(partitioned(owners), told, one, 1)
+    (pooled,) = shared_after(partitioned([0] * 24), told, one, 1)
+    (parts,) = shared_after(partitioned(owners), told, one, 1)
     for name, array in pooled.items():
         np.testing.assert_allclose(parts[name], array, rtol=0, atol=2e-6)
 
@@ -191,8 +177,6 @@ def test_one_full_step_is_the_pooled_step_for_any_partition(owners: list[int]) -
 class FrozenBranch(AdaptiveDualBranchNet):
     """Its extension never learns and is the same everywhere."""
 
-    travels = False
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         with torch.random.fork_rng(devices=[]):
@@ -201,47 +185,34 @@ class FrozenBranch(AdaptiveDualBranchNet):
                 layer.reset_parameters()
         self.extension.requires_grad_(False)
 
-    def is_personal(self, name: str) -> bool:
-        return not self.travels and super().is_personal(name)
-
-
-class SharedBranch(FrozenBranch):
-    """The same network, all of whose arrays travel and are averaged."""
-
-    travels = True
-
 
 def test_with_frozen_branches_the_dual_branch_net_is_fedavg_of_the_same_net(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data, told = data_of(), settings("adaptive", batch_size=8)
-    tiers = told.model.model_copy(update={"extension_tiers": told.model.extension_tiers[1:]})
-    told = told.model_copy(update={"model": tiers})
-    found = []
-    for network in (FrozenBranch, SharedBranch):
-        monkeypatch.setattr(networks, "AdaptiveDualBranchNet", network)
-        found.append(federate(data, told, FedAvgParameters(epochs=2), 3)[-1])
-    frozen, shared = found
+    tiers = told.network.model_copy(update={"extension_tiers": told.network.extension_tiers[1:]})
+    told = told.model_copy(update={"network": tiers})
+    monkeypatch.setattr(networks, "AdaptiveDualBranchNet", FrozenBranch)
+    frozen = shared_after(data, told, FedAvgParameters(epochs=2), 3)[-1]
+    monkeypatch.setattr(DualBranch, "prefixes", lambda self: ())  # all arrays travel
+    shared = shared_after(data, told, FedAvgParameters(epochs=2), 3)[-1]
     extension = {name for name in shared if name.startswith("extension.")}
     assert shared.keys() - frozen.keys() == extension != set()
     for name, array in frozen.items():
         np.testing.assert_allclose(array, shared[name], rtol=0, atol=1e-6)
-    reference_net = SharedBranch(3, told.model, 1)
-    set_arrays(reference_net, {name: shared[name] for name in extension})
+    never_trained = get_arrays(FrozenBranch(3, told.network, 1))
     for name in extension:
-        np.testing.assert_allclose(
-            shared[name], get_arrays(FrozenBranch(3, told.model, 1))[name], rtol=0, atol=1e-6
-        )
+        np.testing.assert_allclose(shared[name], never_trained[name], rtol=0, atol=1e-6)
 
 
 # -- order -----------------------------------------------------------------------------------------
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(max_examples=examples(20))
 @given(order=st.permutations(["AU", "BE", "CZ"]), name=st.sampled_from(sorted(SETTINGS)))
 def test_the_order_of_countries_changes_no_bit(order: list[str], name: str) -> None:
     data, told = data_of(), settings("adaptive", batch_size=8)
     mixed = dataclasses.replace(data, countries={c: data.countries[c] for c in order})
     strategy = StrategiesParameters.model_validate(STRATEGIES).of(name)
-    one, other = (federate(these, told, strategy, 2)[-1] for these in (data, mixed))
+    one, other = (shared_after(these, told, strategy, 2)[-1] for these in (data, mixed))
     assert all(np.array_equal(one[key], other[key]) for key in one)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from federation_examples import data_of, nodes_of
 from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.rounds import federated_scaler
+from ms_pfl.federation.questions import federated_scaler
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 
 values = st.one_of(st.integers(-1000, 1000).map(float), st.just(float("nan")))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ms_pfl.errors import InputError
 from token_runs import TokenProject, check_unmixed
 
@@ -201,7 +202,7 @@ _VARIATIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(10), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     steps=st.lists(
         st.tuples(

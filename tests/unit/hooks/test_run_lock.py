@@ -17,6 +17,7 @@ from ms_pfl.folder_lock import hold
 from ms_pfl.hooks import RunLock
 
 
+@pytest.mark.integration
 def test_a_second_run_names_the_first_and_leaves_its_files(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     lock = hold(tmp_path / "data", "A kedro run")

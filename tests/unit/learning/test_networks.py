@@ -1,4 +1,4 @@
-"""The two networks: sizes as published, seeds, and what is personal."""
+"""The two networks: sizes as published, seeds, and arrays in and out."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import ValidationError
 
 from ms_pfl.learning.networks import (
     AdaptiveDualBranchNet,
-    build_model,
+    build_network,
     extension_layers,
     get_arrays,
     relu_dropout,
     set_arrays,
 )
-from ms_pfl.learning.parameters import ModelParameters
+from ms_pfl.learning.parameters import NetworkParameters
 
 PUBLISHED_TIERS = [(25001, 5), (20000, 4), (15000, 3), (10000, 2), (0, 1)]
 
 
-def model_parameters(**changes: object) -> ModelParameters:
+def network_parameters(**changes: object) -> NetworkParameters:
     values: dict[str, object] = {
         "hidden_layers": 5,
         "width": 512,
@@ -30,10 +30,10 @@ def model_parameters(**changes: object) -> ModelParameters:
         "combining_activation": False,
         "combining_personal": False,
     }
-    return ModelParameters.model_validate(values | changes)
+    return NetworkParameters.model_validate(values | changes)
 
 
-SMALL = model_parameters(hidden_layers=2, width=6, extension_width=3, dropout=0.0)
+SMALL = network_parameters(hidden_layers=2, width=6, extension_width=3, dropout=0.0)
 
 
 def count(arrays: dict[str, np.ndarray]) -> int:
@@ -41,47 +41,17 @@ def count(arrays: dict[str, np.ndarray]) -> int:
 
 
 def test_the_mlp_has_the_published_number_of_parameters() -> None:
-    model = build_model("mlp", 42, model_parameters(), 0, 0)
+    model = build_network("mlp", 42, network_parameters(), 0, 0)
     assert count(get_arrays(model)) == 1_073_153
-    assert get_arrays(model, personal=True) == {}
-
-
-@pytest.mark.parametrize(
-    ("training_rows", "personal"),
-    [
-        (5, 2_752),
-        (9_999, 2_752),
-        (10_000, 6_912),
-        (15_000, 11_072),
-        (20_000, 15_232),
-        (25_000, 15_232),
-        (25_001, 19_392),
-    ],
-)
-def test_the_adaptive_net_has_the_published_numbers_of_parameters(
-    training_rows: int, personal: int
-) -> None:
-    model = build_model("adaptive", 42, model_parameters(), training_rows, 0)
-    assert count(get_arrays(model, personal=False)) == 1_368_577
-    assert count(get_arrays(model, personal=True)) == personal
-
-
-def test_a_personal_combining_layer_is_a_switch() -> None:
-    model = build_model("adaptive", 4, model_parameters(combining_personal=True), 0, 0)
-    assert {name.split(".")[0] for name in get_arrays(model, personal=True)} == {
-        "extension",
-        "combining",
-    }
-    assert {name.split(".")[0] for name in get_arrays(model, personal=False)} == {"core", "output"}
 
 
 def test_the_forward_pass_is_the_published_formula() -> None:
     x = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.0, -3.0]])
     for activation in (False, True):
-        parameters = model_parameters(
+        parameters = network_parameters(
             hidden_layers=2, width=6, extension_width=3, combining_activation=activation
         )
-        model = build_model("adaptive", 3, parameters, 12_000, 7).eval()
+        model = build_network("adaptive", 3, parameters, 12_000, 7).eval()
         w = {name: array.astype(float) for name, array in get_arrays(model).items()}
 
         def layer(name: str, v: np.ndarray, w: dict[str, np.ndarray] = w) -> np.ndarray:
@@ -100,7 +70,7 @@ def test_the_forward_pass_is_the_published_formula() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model = build_model("mlp", 3, model_parameters(width=64, dropout=0.5), 0, 0)
+    model = build_network("mlp", 3, network_parameters(width=64, dropout=0.5), 0, 0)
     x = torch.ones(8, 3)
     assert torch.equal(model.eval()(x), model(x))
     assert not torch.equal(model.train()(x), model(x))
@@ -108,20 +78,22 @@ def test_dropout_acts_in_training_only() -> None:
 
 def test_initial_weights_come_from_the_seed_and_leave_the_random_state() -> None:
     state = torch.random.get_rng_state()
-    first = get_arrays(build_model("adaptive", 4, SMALL, 0, 3))
-    again = get_arrays(build_model("adaptive", 4, SMALL, 0, 3))
-    other = get_arrays(build_model("adaptive", 4, SMALL, 0, 4))
+    first = get_arrays(build_network("adaptive", 4, SMALL, 0, 3))
+    again = get_arrays(build_network("adaptive", 4, SMALL, 0, 3))
+    other = get_arrays(build_network("adaptive", 4, SMALL, 0, 4))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not any(np.array_equal(first[name], other[name]) for name in first)
 
 
 def test_arrays_go_in_and_out() -> None:
-    a, b = (build_model("adaptive", 4, SMALL, 0, seed) for seed in (1, 2))
-    set_arrays(b, get_arrays(a, personal=False))
+    a, b = (build_network("adaptive", 4, SMALL, 0, seed) for seed in (1, 2))
+    core = {name: array for name, array in get_arrays(a).items() if name.startswith("core.")}
+    set_arrays(b, core)
     assert isinstance(a, AdaptiveDualBranchNet)
+    assert len(core) == 4
     for name, array in get_arrays(b).items():
-        assert np.array_equal(array, get_arrays(a)[name]) != a.is_personal(name)
+        assert np.array_equal(array, get_arrays(a)[name]) == (name in core)
     with pytest.raises(KeyError, match="no array 'nothing'"):
         set_arrays(a, {"nothing": np.zeros(1, np.float32)})
     with pytest.raises(ValueError, match=r"output.bias.*\(2,\)"):
@@ -129,7 +101,7 @@ def test_arrays_go_in_and_out() -> None:
 
 
 def test_extension_layers_takes_the_first_tier_that_holds() -> None:
-    tiers = model_parameters().extension_tiers
+    tiers = network_parameters().extension_tiers
     assert [extension_layers(n, tiers) for n in (0, 10_000, 14_999, 26_000)] == [1, 2, 2, 5]
 
 
@@ -143,7 +115,7 @@ def test_extension_layers_takes_the_first_tier_that_holds() -> None:
 )
 def test_tiers_must_fall_to_zero(tiers: list[dict[str, int]]) -> None:
     with pytest.raises(ValidationError, match="extension_tiers"):
-        model_parameters(extension_tiers=tiers)
+        network_parameters(extension_tiers=tiers)
 
 
 def dropped_out(seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,9 +48,11 @@ class Line(scoring.Network):
 
 def test_probabilities_are_sigmoids_also_far_out() -> None:
     x = torch.tensor([[0.0], [1000.0], [-1000.0], [math.log(3)]])
-    np.testing.assert_allclose(scoring.predict_proba(Line(), x), [0.5, 1, 0, 0.75], rtol=1e-7)
-    assert scoring.predict_proba(Line(), x).dtype == np.float64
-    assert scoring.predict_proba(Line(), torch.empty(0, 1)).shape == (0,)
+    np.testing.assert_allclose(
+        scoring.probabilities(scoring.logits(Line(), x)), [0.5, 1, 0, 0.75], rtol=1e-7
+    )
+    assert scoring.probabilities(scoring.logits(Line(), x)).dtype == np.float64
+    assert scoring.probabilities(scoring.logits(Line(), torch.empty(0, 1))).shape == (0,)
 
 
 def test_batches_do_not_change_the_rows() -> None:

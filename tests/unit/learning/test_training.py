@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ms_pfl.errors import InputError
-from ms_pfl.learning.networks import Network, build_model, get_arrays
-from ms_pfl.learning.parameters import ModelParameters, TrainingParameters
+from ms_pfl.learning.networks import Network, build_network, get_arrays
+from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.training import (
     Fit,
@@ -25,7 +25,7 @@ from ms_pfl.learning.training import (
 
 
 def network(dropout: float = 0.0, seed: int = 0) -> Network:
-    parameters = ModelParameters.model_validate(
+    parameters = NetworkParameters.model_validate(
         {
             "hidden_layers": 2,
             "width": 8,
@@ -36,18 +36,18 @@ def network(dropout: float = 0.0, seed: int = 0) -> Network:
             "combining_personal": False,
         }
     )
-    return build_model("mlp", 3, parameters, 0, seed)
+    return build_network("mlp", 3, parameters, 0, seed)
 
 
-def training(**changes: object) -> TrainingParameters:
+def training(**changes: object) -> OptimizerParameters:
     values: dict[str, object] = {
-        "optimizer": "sgd",
+        "kind": "sgd",
         "learning_rate": 0.1,
         "weight_decay": 0.0,
         "batch_size": None,
         "plateau": None,
     }
-    return TrainingParameters.model_validate(values | changes)
+    return OptimizerParameters.model_validate(values | changes)
 
 
 def rows(n: int, seed: int) -> Rows:
@@ -79,7 +79,7 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 def run_fit(
     model: Network,
-    settings: TrainingParameters,
+    settings: OptimizerParameters,
     train: Rows = TRAIN,
     validation: Rows = VALIDATION,
     **changes: object,
@@ -131,9 +131,7 @@ def test_the_proximal_term_acts_on_the_arrays_it_names_only() -> None:
 
 def test_one_adam_serves_the_whole_round() -> None:
     model, by_hand = network(), network()
-    train_epochs(
-        model, TRAIN, NONE, training(optimizer="adam", weight_decay=0.01), epochs=5, seed=0
-    )
+    train_epochs(model, TRAIN, NONE, training(kind="adam", weight_decay=0.01), epochs=5, seed=0)
     adam = torch.optim.Adam(by_hand.parameters(), lr=0.1, weight_decay=0.01)
     for _ in range(5):
         adam.zero_grad()
@@ -153,7 +151,7 @@ def test_every_row_is_used_once_an_epoch() -> None:
 
 
 def test_the_seed_alone_decides_and_nothing_global_changes() -> None:
-    settings = training(optimizer="adam", batch_size=8)
+    settings = training(kind="adam", batch_size=8)
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     results = []
     for seed in (1, 1, 2):
@@ -170,7 +168,7 @@ def test_the_seed_alone_decides_and_nothing_global_changes() -> None:
 
 def test_early_stopping_restores_the_best_epoch() -> None:
     model = network()
-    done = run_fit(model, training(optimizer="adam", learning_rate=0.05, batch_size=8))
+    done = run_fit(model, training(kind="adam", learning_rate=0.05, batch_size=8))
     losses = {record.epoch: record.validation.loss for record in done.records}
     assert min(losses, key=lambda epoch: losses[epoch]) == done.best_epoch
     assert max(losses) == done.best_epoch + 5 < 60
@@ -210,11 +208,11 @@ def test_no_epochs_without_validation_leave_the_model() -> None:
 
 
 def plain_fit(
-    model: Network, settings: TrainingParameters, validation: Rows, epochs: int, seed: int
+    model: Network, settings: OptimizerParameters, validation: Rows, epochs: int, seed: int
 ) -> list[tuple[float, float, dict[str, np.ndarray]]]:
     """Training loss, validation loss and weights after each epoch, by a loop written out here."""
     generator = torch.Generator().manual_seed(seed)
-    made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[settings.optimizer]
+    made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[settings.kind]
     optimizer = made(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -253,7 +251,7 @@ def test_a_fit_is_a_plain_loop_with_one_optimizer(
 ) -> None:
     """Adam's moments live on, and the rate falls by the validation loss, from epoch to epoch."""
     settings = training(
-        optimizer=optimizer, learning_rate=rate, weight_decay=0.01, batch_size=8, plateau=plateau
+        kind=optimizer, learning_rate=rate, weight_decay=0.01, batch_size=8, plateau=plateau
     )
     model = network()
     done = run_fit(model, settings, epochs=25, patience=25, seed=5)

@@ -132,6 +132,7 @@ def test_a_protocol_without_a_predictor_removes_the_old_one(
     assert not dataset.load().exists()
 
 
+@pytest.mark.integration
 def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predictor) -> None:
     place = tmp_path / "project"
     place.mkdir()
@@ -151,6 +152,7 @@ def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predic
     assert (place / "data/08_reporting/ingest_report.csv").is_file()
 
 
+@pytest.mark.integration
 def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
     tmp_path: Path, tables: Path, folder: Path, predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,

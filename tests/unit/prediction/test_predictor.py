@@ -85,7 +85,7 @@ def test_an_unfit_one_is_not_written_and_the_old_one_stays(folder: Path) -> None
     whole = logistic_predictor()
     arrays = dict(whole.arrays)
     del arrays["global/seed=1/shared/output.bias"]
-    with pytest.raises(InputError, match="do not fit the network"):
+    with pytest.raises(InputError, match="do not fit the model"):
         write_predictor(replace(whole, arrays=arrays), folder)
     assert (folder / "predictor.json").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["predictor"]
@@ -135,8 +135,8 @@ def test_a_changed_number_in_the_description_is_refused(folder: Path) -> None:
 
 
 def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
-    rewrite(folder, lambda told: told.update(format=2, unheard_of=1))
-    with pytest.raises(InputError, match=r"has format 2.* reads format 1"):
+    rewrite(folder, lambda told: told.update(format=1, unheard_of=1))
+    with pytest.raises(InputError, match=r"has format 1.* reads format 2; make it anew"):
         read_predictor(folder)
 
 
@@ -150,7 +150,7 @@ def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
         (lambda told: told["features"].reverse(), "not those that ms_pfl .* builds: their order"),
         (lambda told: told["features"].remove("EDUCATION"), "builds: EDUCATION .1 differ"),
         (lambda told: told["features"].append("LESIONS"), "builds: LESIONS .1 differ"),
-        (lambda told: told["parameters"]["model"].update(width=7), "do not fit the network"),
+        (lambda told: told["settings"]["network"].update(width=7), "do not fit the model"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(
@@ -180,7 +180,7 @@ def a_scaler(arrays: dict[str, np.ndarray]) -> None:
             lambda arrays: arrays.pop("global/seed=1/scaler/mean"),
             "global/seed=1/scaler/mean' is missing",
         ),
-        (lambda arrays: arrays.pop("global/seed=0/shared/output.bias"), "do not fit the network"),
+        (lambda arrays: arrays.pop("global/seed=0/shared/output.bias"), "do not fit the model"),
         (a_nan, "no finite number"),
         (a_stray, "Atlantis.* belongs to no seed and country"),
         (a_scaler, "not above 0"),
@@ -194,8 +194,14 @@ def test_arrays_that_do_not_fit_are_refused(
         read_predictor(folder)
 
 
+def test_arrays_of_another_format_are_refused(folder: Path) -> None:
+    rewrite_arrays(folder, lambda arrays: arrays.pop("personal/format"))
+    with pytest.raises(InputError, match=r"saved models of adaptive\.fedavg have format 1, and"):
+        read_predictor(folder)
+
+
 def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
-    for paradigm in ("local", "fine_tuned"):
+    for paradigm in ("local", "fine_tuned", "private_intercept", "proximal_copy"):
         made = trained_predictor(paradigm)
         write_predictor(made, tmp_path / paradigm)
         assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
@@ -228,15 +234,23 @@ def test_models_of_other_data_are_refused() -> None:
     episodes, splits = tables()
     told = parameters()
     arrays = {f"seed={seed}/scaler/mean": np.zeros(3) for seed in (0, 1)}
+    arrays["format"] = np.array([2])
     chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
     nothing = (arrays, pd.DataFrame())
-    with pytest.raises(InputError, match=r"saved models of adaptive .* trained on other data"):
+    with pytest.raises(
+        InputError, match=r"saved models of adaptive\.fedavg were trained on other data"
+    ):
         make_predictor(
             episodes, splits, nothing, nothing, chosen, told, cohort_parameters(), OWN, None
         )
+    first = ({name: array for name, array in arrays.items() if name != "format"}, pd.DataFrame())
+    with pytest.raises(InputError, match=r"^the saved models of adaptive\.fedavg have format 1, "):
+        make_predictor(
+            episodes, splits, first, nothing, chosen, told, cohort_parameters(), OWN, None
+        )
     protocol = told.protocol.model_copy(update={"scaling": "country"})
     by_country = told.model_copy(update={"protocol": protocol})
-    with pytest.raises(InputError, match=r"protocol\.scaling: federated"):
+    with pytest.raises(InputError, match=r"training\.protocol\.scaling: federated"):
         make_predictor(
             episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters(), OWN, None
         )

@@ -12,10 +12,13 @@ import torch
 from federation_examples import FEATURES, PROTOCOL, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import FederationData, federation_data, redrawn
-from ms_pfl.training.bundle import SavedModels
+from ms_pfl.paradigms import Training
+from ms_pfl.training.bundle import FORMAT, ModelBundle
 from paradigm_examples import ALL, Study, parameters
 
 FIVE = [key for key in ALL if key[1] != "fedprox"]
+FEDERATED, LOCAL = Training("federated", "fedavg"), Training("local", "none")
+ADAPTIVE, CENTRALIZED = Training("adaptive", "fedavg"), Training("centralized", "pooled")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,8 @@ def rows_of(data: FederationData, country: str, seed: int, split: str) -> np.nda
 
 def assert_the_same_bits(study: Study, paradigm: str, strategy: str) -> None:
     outcome, episodes = study.outcome(paradigm, strategy), study.tables[0]
-    saved = SavedModels(outcome.models, study.told, federation_data(*study.tables))
+    data = federation_data(*study.tables)
+    saved = ModelBundle(outcome.models, Training(paradigm, strategy), study.told, data=data)
     assert saved.seeds == (0, 1)
     features = episodes.set_index("episode_id")[FEATURES]
     for (seed, country, _), own in outcome.predictions.groupby(["seed", "country", "split"]):
@@ -60,7 +64,7 @@ def test_personal_arrays_that_were_drawn_anew_are_those_that_predicted() -> None
 
 
 def test_nothing_random_is_drawn(study: Study) -> None:
-    saved = SavedModels(study.outcome("adaptive", "fedavg").models, study.told)
+    saved = ModelBundle(study.outcome(*ADAPTIVE).models, ADAPTIVE, study.told)
     torch.manual_seed(5)
     first = torch.rand(1)
     torch.manual_seed(5)
@@ -70,10 +74,10 @@ def test_nothing_random_is_drawn(study: Study) -> None:
 
 def test_a_shared_model_serves_any_country_and_a_personal_one_its_own(study: Study) -> None:
     rows = np.array([[40, 3, 1], [50, np.nan, 0]], np.float32)
-    shared = SavedModels(study.outcome("federated", "fedavg").models, study.told)
+    shared = ModelBundle(study.outcome(*FEDERATED).models, FEDERATED, study.told)
     assert shared.countries(0) == ()
     np.testing.assert_array_equal(shared.predict(0, "Fiji", rows), shared.predict(0, "BE", rows))
-    own = SavedModels(study.outcome("local", "none").models, study.told)
+    own = ModelBundle(study.outcome(*LOCAL).models, LOCAL, study.told)
     assert own.countries(0) == ("AU", "BE", "CZ")
     assert (own.predict(0, "AU", rows) != own.predict(0, "BE", rows)).all()
     with pytest.raises(InputError, match=r"Fiji has no model of its own in seed 0; .*AU, BE, CZ"):
@@ -86,28 +90,29 @@ def test_a_shared_model_serves_any_country_and_a_personal_one_its_own(study: Stu
 def test_a_country_may_have_a_slash_in_its_name(study: Study) -> None:
     models = study.outcome("local", "none").models
     renamed = {name.replace("/BE/", "/Belgium/Luxembourg/"): a for name, a in models.items()}
-    saved = SavedModels(renamed, study.told)
+    saved = ModelBundle(renamed, LOCAL, study.told)
     assert saved.countries(1) == ("AU", "Belgium/Luxembourg", "CZ")
     rows = np.ones((3, 3), np.float32)
-    expected = SavedModels(models, study.told).predict(1, "BE", rows)
+    expected = ModelBundle(models, LOCAL, study.told).predict(1, "BE", rows)
     np.testing.assert_array_equal(saved.predict(1, "Belgium/Luxembourg", rows), expected)
 
 
 def network(**changes: object) -> Mapping[str, object]:
-    return settings().model_dump()["model"] | changes
+    return settings().model_dump()["network"] | changes
 
 
 @pytest.mark.parametrize("paradigm", ["federated", "adaptive"])
 @pytest.mark.parametrize("change", [{"width": 7}, {"hidden_layers": 2}])
 def test_another_network_is_told(study: Study, paradigm: str, change: dict) -> None:
-    other = parameters(model=network(**change))
-    saved = SavedModels(study.outcome(paradigm, "fedavg").models, other)
-    with pytest.raises(InputError, match="do not fit the network set in parameters model"):
+    other = parameters(network=network(**change))
+    training = Training(paradigm, "fedavg")
+    saved = ModelBundle(study.outcome(*training).models, training, other)
+    with pytest.raises(InputError, match="do not fit the model that the section training of"):
         saved.model(0, "AU")
 
 
 def test_rows_of_another_shape_are_told(study: Study) -> None:
-    saved = SavedModels(study.outcome("federated", "fedavg").models, study.told)
+    saved = ModelBundle(study.outcome(*FEDERATED).models, FEDERATED, study.told)
     with pytest.raises(InputError, match=r"shape \(2, 4\), the model needs \(rows, 3\)"):
         saved.predict(0, "AU", np.zeros((2, 4), np.float32))
 
@@ -117,9 +122,10 @@ def test_scaling_by_country_needs_its_training_rows() -> None:
     models = study.outcome("centralized", "pooled").models
     rows = np.zeros((1, 3), np.float32)
     with pytest.raises(InputError, match="give the data that the models were trained on"):
-        SavedModels(models, study.told).predict(0, "AU", rows)
+        ModelBundle(models, CENTRALIZED, study.told).predict(0, "AU", rows)
+    saved = ModelBundle(models, CENTRALIZED, study.told, data=federation_data(*study.tables))
     with pytest.raises(InputError, match="rows of Fiji are scaled by its own"):
-        SavedModels(models, study.told, federation_data(*study.tables)).predict(0, "Fiji", rows)
+        saved.predict(0, "Fiji", rows)
 
 
 @pytest.mark.parametrize(("paradigm", "strategy"), FIVE)
@@ -127,22 +133,26 @@ def test_models_of_other_splits_or_settings_are_told(
     study: Study, paradigm: str, strategy: str
 ) -> None:
     models, data = study.outcome(paradigm, strategy).models, federation_data(*study.tables)
-    saved = SavedModels(models, study.told)
-    saved.check(paradigm, strategy, data, study.told)
+    training = Training(paradigm, strategy)
+    assert ModelBundle.of(models, training, study.told, data).seeds == (0, 1)
+    optimizer = study.told.optimizer.model_dump()
     others = [
         (federation_data(study.tables[0], redrawn(study.tables[1])), study.told, models),
-        (data, parameters(training=study.told.training.model_dump() | {"batch_size": 9}), models),
+        (data, parameters(optimizer=optimizer | {"learning_rate": 0.03}), models),
         (data, study.told, {name: a for name, a in models.items() if name != "stamp"}),
     ]
     for rows, told, arrays in others:
         with pytest.raises(InputError, match="trained on other data or splits, or with other"):
-            SavedModels(arrays, told).check(paradigm, strategy, rows, told)
+            ModelBundle.of(arrays, training, told, rows)
+    with pytest.raises(InputError, match=f"^there are no models of {training.name}; run the"):
+        ModelBundle.of({}, training, study.told, data)
 
 
 def test_country_rows_are_what_the_table_holds(study: Study) -> None:
     """The arrays that attribution permutes are those of the predictions table."""
-    data, outcome = federation_data(*study.tables), study.outcome("fine_tuned", "fedavg")
-    saved = SavedModels(outcome.models, study.told)
+    training = Training("fine_tuned", "fedavg")
+    data, outcome = federation_data(*study.tables), study.outcome(*training)
+    saved = ModelBundle(outcome.models, training, study.told)
     table = outcome.predictions
     for country in data.countries:
         own = table[(table.country == country) & (table.seed == 1) & (table.split == "test")]
@@ -150,3 +160,45 @@ def test_country_rows_are_what_the_table_holds(study: Study) -> None:
         pd.testing.assert_series_equal(
             pd.Series(found, name="probability"), own["probability"].reset_index(drop=True)
         )
+
+
+def test_models_of_another_format_are_refused(study: Study) -> None:
+    """Those of the first version have no number of their format."""
+    models = study.outcome(*FEDERATED).models
+    assert models["format"].tolist() == [FORMAT]
+    first = {name: array for name, array in models.items() if name != "format"}
+    for found, arrays in ((1, first), (3, models | {"format": np.array([3])})):
+        text = (
+            f"the saved models of federated.fedavg have format {found}, and this version reads "
+            "format 2; run the training with the present settings first"
+        )
+        with pytest.raises(InputError, match=f"^{text}$"):
+            ModelBundle(arrays, FEDERATED, study.told)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("private_intercept", "fedavg"),
+        ("proximal_copy", "fedavg"),
+        ("scaffold", "fedavg"),
+        ("centralized", "logistic"),
+        ("local", "logistic"),
+        ("federated", "logistic"),
+    ],
+)
+def test_models_of_further_methods_and_learners_predict_too(
+    study: Study, key: tuple[str, str]
+) -> None:
+    assert_the_same_bits(study, *key)
+
+
+def test_settings_of_a_single_training_are_those_of_its_models() -> None:
+    only = {"federated.fedavg": {"network": {"width": 5}}}
+    told = parameters(only=only)
+    models = Study(told=told).outcome(*FEDERATED).models
+    assert models["seed=0/shared/core.0.weight"].shape == (5, 3)
+    rows = np.zeros((1, 3), np.float32)
+    assert ModelBundle(models, FEDERATED, told).predict(0, "AU", rows).shape == (1,)
+    with pytest.raises(InputError, match="do not fit"):
+        ModelBundle(models, FEDERATED, parameters()).predict(0, "AU", rows)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from ms_pfl.training.parameters import ParadigmParameters
 
 from federation_examples import (
     PROTOCOL,
@@ -22,7 +21,7 @@ from kedro_project import PROJECT
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
 from ms_pfl.errors import InputError
-from ms_pfl.federation.client_app import _Client, _PreparedRows
+from ms_pfl.federation.client import Client, PreparedRows, method_of
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
@@ -32,35 +31,39 @@ from ms_pfl.federation.parameters import (
     RoundsParameters,
 )
 from ms_pfl.federation.partitions import POOLED, federation_data, redrawn
+from ms_pfl.federation.questions import predict
 from ms_pfl.federation.records import to_record
-from ms_pfl.federation.rounds import predict, run_rounds
+from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.learning.networks import build_model, get_arrays
+from ms_pfl.learning.networks import build_network, get_arrays
 from ms_pfl.learning.seeds import derive_seed
-from ms_pfl.pipelines.audit.nodes import SOUND, VARIANTS, protocol_of, trainer
+from ms_pfl.paradigms import Training
+from ms_pfl.pipelines.audit.nodes import trainer
 from ms_pfl.pipelines.evaluation.nodes import score_predictions
 from ms_pfl.reporting.protocol import PUBLISHED, published_choices
 from ms_pfl.reporting.table1 import notes
-from ms_pfl.training.assembly import stamp_of
+from ms_pfl.studies.protocol_audit.variants import SOUND, VARIANTS, protocol_of
+from ms_pfl.training.bundle import stamp_of
 from ms_pfl.training.outcome import Outcome
+from ms_pfl.training.settings import TrainingSettings
 from paradigm_examples import STRATEGIES, Study, parameters
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)
 
 
-def told(**choices: object) -> ParadigmParameters:
+def told(**choices: object) -> TrainingSettings:
     return parameters(protocol=PROTOCOL | choices)
 
 
-def client_of(grid: LocalGrid, node_id: int) -> _Client:
+def client_of(grid: LocalGrid, node_id: int) -> Client:
     """A client as it is while it answers."""
     context = grid._host._contexts[grid._run_id][node_id]
-    return _Client(grid._host._load, _PreparedRows(), context)
+    return Client(grid._host._load, PreparedRows(), context)
 
 
-def with_protocol(kind: str = "mlp", **choices: object) -> ClientSettings:
+def with_protocol(paradigm: str = "federated", **choices: object) -> ClientSettings:
     protocol = ProtocolParameters.model_validate(PROTOCOL | choices)
-    return settings(kind, batch_size=8).model_copy(update={"protocol": protocol})
+    return settings(paradigm, batch_size=8).model_copy(update={"protocol": protocol})
 
 
 # -- what is split ---------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ def test_test_rows_are_selected_by_only_where_the_protocol_says_so(selection: st
 
 def test_the_published_selection_takes_the_round_with_the_highest_roc_auc() -> None:
     many = {"rounds": 8, "patience": None, "client_fraction": 1.0}
-    settings_ = parameters(protocol=PROTOCOL | {"selection": "test"}, federated=many)
+    settings_ = parameters(protocol=PROTOCOL | {"selection": "test"}, federation=many)
     history = Study(told=settings_).outcome("federated", "fedavg").history
     for _, rows in history.groupby("seed"):
         known = rows.dropna(subset=["validation_roc_auc"])
@@ -175,22 +178,23 @@ def test_reset_arrays_are_drawn_anew_at_every_message_and_never_trained_ones() -
     with RecordingGrid(data, nodes_of(data)) as grid:
         prepared(grid, told_)
         done = run_rounds(
-            grid, make_strategy(FedAvgParameters(epochs=1)), initial(told_), seed=0, epochs=1,
+            grid, make_strategy(FedAvgParameters(epochs=1)), method_of(told_), initial(told_),
+            seed=0, epochs=1,
             parameters=RoundsParameters(rounds=2, patience=None, client_fraction=1.0),
             report=lambda *_: None,
         )  # fmt: skip
         client = client_of(grid, 2)
         drawn = {
-            (purpose, number): client.personal(purpose, number)["extension.0.weight"]
+            (purpose, number): client.private(purpose, number)["extension.0.weight"]
             for purpose in ("train", "evaluate", "predict")
             for number in (0, 1, 2)
         }
-        predict(grid, 0, to_record(done.arrays), done.best_round)
+        predict(grid, 0, to_record(done.arrays), done.best_round, "adaptive.fedavg")
         selected = grid.export_state("selected")[grid.nodes[2]]["extension.0.weight"]
     assert len({array.tobytes() for array in drawn.values()}) == 9
     np.testing.assert_array_equal(selected, drawn["predict", done.best_round])
     seed = derive_seed(0, "BE", "reset", "evaluate", 1)
-    fresh = get_arrays(build_model("adaptive", 3, told_.model, 36, seed), personal=True)
+    fresh = get_arrays(build_network("adaptive", 3, told_.network, 36, seed))
     np.testing.assert_array_equal(drawn["evaluate", 1], fresh["extension.0.weight"])
 
 
@@ -253,7 +257,7 @@ def test_a_variant_flips_one_choice_and_the_last_all() -> None:
 def test_each_choice_is_in_the_stamp(name: str) -> None:
     data = federation_data(*tables())
     stamps = [
-        stamp_of("federated", "fedavg", ("federated",), data, told_).tobytes()
+        stamp_of(Training("federated", "fedavg"), data, told_).tobytes()
         for told_ in (told(), told(), told(**{name: PUBLISHED[name][0]}))
     ]
     assert stamps[0] == stamps[1] != stamps[2]
@@ -262,44 +266,37 @@ def test_each_choice_is_in_the_stamp(name: str) -> None:
 def test_as_published_sets_the_six_choices_and_nothing_else() -> None:
     text = (PROJECT / "conf/as_published/parameters.yml").read_text()
     assert yaml.safe_load(text) == {
-        "protocol": {name: value for name, (value, _) in PUBLISHED.items()}
+        "training": {"protocol": {name: value for name, (value, _) in PUBLISHED.items()}}
     }
 
 
 def test_the_audit_trains_each_variant_with_its_own_protocol(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What reaches `train`, variant by variant, and the name that the predictions carry."""
-    asked: list[tuple[str, str, ProtocolParameters]] = []
+    """What is trained, variant by variant, and the name that the predictions carry."""
+    asked: list[tuple[Training, ProtocolParameters]] = []
 
-    def note(paradigm: str, strategy: str, *rest: object) -> Outcome:
-        asked.append((paradigm, strategy, rest[3].protocol))  # type: ignore[attr-defined]
+    def note(training: Training, *rest: object) -> Outcome:
+        asked.append((training, rest[2].protocol))  # type: ignore[attr-defined]
         return Outcome(pd.DataFrame({"label": [1]}), pd.DataFrame(), {})
 
-    monkeypatch.setattr("ms_pfl.training.train.train", note)
-    given = parameters()
-    sections = (
-        "model",
-        "training",
-        "strategies",
-        "centralized",
-        "local",
-        "federated",
-        "fine_tuned",
-    )
+    monkeypatch.setattr("ms_pfl.studies.protocol_audit.train.train_tables", note)
     trained = {}
     for variant in VARIANTS:
         asked.clear()
         table = trainer(variant)(
             episodes=tables()[0], unfinished=None, seeds=[0], fractions=FRACTIONS, device="cpu",
-            ray=None, checkpoints=CheckpointParameters(every_rounds=5),
-            **{name: getattr(given, name) for name in sections},
+            ray=None, checkpoints=CheckpointParameters(every_rounds=5), settings=parameters(),
         )  # fmt: skip
-        assert {protocol for *_, protocol in asked} == {protocol_of(variant)}
+        assert {protocol for _, protocol in asked} == {protocol_of(variant)}
         assert set(table["variant"]) == {variant}
-        trained[variant] = len(table)
-    alone = {"personal_arrays": 1, "proximal_term": 1, "fine_tuning_rows": 1}
-    assert trained == dict.fromkeys(VARIANTS, 4) | alone
+        trained[variant] = [training.name for training, _ in asked], len(table)
+    models = ["federated.fedavg", "federated.fedprox", "fine_tuned.fedavg", "adaptive.fedavg"]
+    assert trained == dict.fromkeys(VARIANTS, (models, 4)) | {
+        "personal_arrays": (["adaptive.fedavg"], 1),
+        "proximal_term": (["federated.fedprox"], 1),
+        "fine_tuning_rows": (["federated.fedavg", "fine_tuned.fedavg"], 1),
+    }
 
 
 def test_the_same_rows_are_insisted_on_with_the_sound_protocol_alone() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +10,28 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
-from ms_pfl.training.parameters import ParadigmParameters
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
-from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.hooks import FinishedRun
+from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
 from ms_pfl.training.outcome import Outcome, ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings, training_key
-from ms_pfl.training.train import train
-from paradigm_examples import Study, parameters
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import Study, compute, parameters
 
-HERE = RayParameters(num_workers=0, address=None)
 TRAININGS = [
     ("centralized", "pooled"),
     ("local", "none"),
     ("fine_tuned", "fedavg"),
     ("adaptive", "fedprox"),
+    ("private_intercept", "fedavg"),
+    ("proximal_copy", "fedavg"),
+    ("scaffold", "fedavg"),
+    ("local", "logistic"),
 ]
 
 
@@ -53,14 +56,15 @@ def run(
     folder: Path,
     key: tuple[str, str],
     cutter: Cutter,
-    told: ParadigmParameters | None = None,
+    told: TrainingSettings | None = None,
     given: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     models: dict[str, np.ndarray] | None = None,
 ) -> tuple[Outcome, UnfinishedTrainings]:
     kept = UnfinishedTrainings(folder)
-    outcome = train(
-        *key, *(given or tables()), None, told or parameters(), HERE, models, cutter, kept, 1
-    )
+    outcome = train_tables(
+        Training(*key), *(given or tables()), told or parameters(),
+        replace(compute(), unfinished=kept), cutter, models,
+    )  # fmt: skip
     return outcome, kept
 
 
@@ -109,7 +113,7 @@ def cut_off(tmp_path: Path) -> Path:
 
 
 def test_other_settings_begin_anew(cut_off: Path) -> None:
-    told = parameters(federated={"rounds": 4, "patience": None, "client_fraction": 1.0})
+    told = parameters(federation={"rounds": 4, "patience": None, "client_fraction": 1.0})
     cutter = Cutter(99)
     _, kept = run(cut_off, ("federated", "fedavg"), cutter, told)
     assert notes(cutter) == []

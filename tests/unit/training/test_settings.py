@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import get_args
 
+import click
 import pytest
-from ms_pfl.training.parameters import ParadigmParameters
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from federation_examples import STRATEGIES, tables
-from ms_pfl.errors import InputError
+from federation_examples import STRATEGIES, data_of, tables
+from ms_pfl.hooks import ParameterCheck
+from ms_pfl.paradigms import trainings as all_trainings
+from ms_pfl.training.bundle import stamp_of
+from ms_pfl.training.settings import TrainingSettings
 from paradigm_examples import HISTORY, Study, parameters, same_models
+from parameter_examples import complaint, load
 
 TRAINED = (
     ("centralized", "pooled"),
@@ -21,24 +26,24 @@ TRAINED = (
     ("adaptive", "fedavg"),
 )
 CENTRALIZED, LOCAL, FEDERATED, FINE_TUNED, ADAPTIVE = ({key} for key in TRAINED)
-FEDPROX = {("federated", "fedprox")}
+FEDPROX, LOGISTIC = {("federated", "fedprox")}, {("federated", "logistic")}
 # each setting: another value, and the trainings that it changes
 SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
-    "model.hidden_layers": (2, TRAINED),
-    "model.width": (5, TRAINED),
-    "model.dropout": (0.3, TRAINED),
-    "model.extension_width": (3, ADAPTIVE),
-    "model.extension_tiers": ([{"min_rows": 0, "layers": 1}], ADAPTIVE),
-    "model.combining_activation": (True, ADAPTIVE),
-    "model.combining_personal": (True, ADAPTIVE),
-    "training.optimizer": ("sgd", TRAINED),
-    "training.learning_rate": (0.4, TRAINED),
-    "training.weight_decay": (0.5, TRAINED),
-    "training.batch_size": (5, TRAINED[1:]),
-    "training.plateau": (None, TRAINED),
-    "training.plateau.factor": (0.5, TRAINED),
-    "training.plateau.patience": (1, TRAINED),
-    "training.plateau.min_learning_rate": (0.3, TRAINED),
+    "network.hidden_layers": (2, TRAINED),
+    "network.width": (5, TRAINED),
+    "network.dropout": (0.3, TRAINED),
+    "network.extension_width": (3, ADAPTIVE),
+    "network.extension_tiers": ([{"min_rows": 0, "layers": 1}], ADAPTIVE),
+    "network.combining_activation": (True, ADAPTIVE),
+    "network.combining_personal": (True, ADAPTIVE),
+    "optimizer.kind": ("sgd", TRAINED),
+    "optimizer.learning_rate": (0.4, TRAINED),
+    "optimizer.weight_decay": (0.5, TRAINED),
+    "optimizer.batch_size": (5, TRAINED[1:]),
+    "optimizer.plateau": (None, TRAINED),
+    "optimizer.plateau.factor": (0.5, TRAINED),
+    "optimizer.plateau.patience": (1, TRAINED),
+    "optimizer.plateau.min_learning_rate": (0.3, TRAINED),
     "protocol.scaling": ("country", TRAINED),
     "protocol.selection": ("test", TRAINED),
     "protocol.personal_arrays": ("reset", ADAPTIVE),
@@ -65,13 +70,18 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     "local.epochs": (3, LOCAL),
     "local.patience": (1, LOCAL),
     "local.epochs_without_validation": (3, LOCAL),
-    "federated.rounds": (2, FEDERATED | ADAPTIVE),
-    "federated.patience": (1, FEDERATED | ADAPTIVE),
-    "federated.client_fraction": (0.5, FEDERATED | ADAPTIVE),
+    "federation.rounds": (2, FEDERATED | ADAPTIVE),
+    "federation.patience": (1, FEDERATED | ADAPTIVE),
+    "federation.client_fraction": (0.5, FEDERATED | ADAPTIVE),
     "fine_tuned.epochs": (3, FINE_TUNED),
     "fine_tuned.patience": (1, FINE_TUNED),
     "fine_tuned.learning_rate_factor": (0.3, FINE_TUNED),
     "fine_tuned.epochs_without_validation": (3, FINE_TUNED),
+    "strategies.logistic.ridge": (9.0, LOGISTIC),
+    "strategies.logistic.steps": (1, LOGISTIC),
+    "strategies.logistic.tolerance": (0.9, LOGISTIC),
+    "proximal_copy.pull": (9.0, {("proximal_copy", "fedavg")}),
+    "scaffold.learning_rate": (0.2, {("scaffold", "fedavg")}),
 }
 
 
@@ -81,20 +91,20 @@ def sensitive() -> Study:
     episodes, splits = tables({"AU": 30, "CZ": 15}, seeds=(0,))
     alone = (splits["country"] == "CZ") & (splits["split"] == "validation")
     splits.loc[alone, "split"] = "test"
-    training = {
-        "optimizer": "adam",
+    optimizer = {
+        "kind": "adam",
         "learning_rate": 0.5,
         "weight_decay": 0.0,
         "batch_size": 8,
         "plateau": {"factor": 0.2, "patience": 0, "min_learning_rate": 0.0},
     }
     told = parameters(
-        training=training,
+        optimizer=optimizer,
         strategies=STRATEGIES
         | {"fedavg": {"epochs": 3}, "fedprox": {"epochs": 3, "proximal_mu": 0.5}},
         centralized={"epochs": 8, "patience": 8, "batch_size": 16},
         local={"epochs": 8, "patience": 8, "epochs_without_validation": 2},
-        federated={"rounds": 6, "patience": 6, "client_fraction": 1.0},
+        federation={"rounds": 6, "patience": 6, "client_fraction": 1.0},
         fine_tuned={"epochs": 8, "patience": 8, "learning_rate_factor": 1.0,
                     "epochs_without_validation": 2},
     )  # fmt: skip
@@ -114,11 +124,11 @@ def leaves(told: BaseModel, prefix: str = "") -> set[str]:
 
 
 def test_every_setting_is_in_the_list(sensitive: Study) -> None:
-    """All but the device, which changes no number but the last bits, and wants a GPU.
+    """All but the unit of the split, which has been made before a training begins.
 
-    And but for the unit of the split, which has been made before a training begins.
+    And but for the settings of single trainings, which are those of this list.
     """
-    assert leaves(sensitive.told) - {"device", "protocol.split_unit"} == SETTINGS.keys()
+    assert leaves(sensitive.told) - {"only", "protocol.split_unit"} == SETTINGS.keys()
 
 
 def changed_by(
@@ -126,7 +136,7 @@ def changed_by(
 ) -> set[tuple[str, str]]:
     """Which trainings give another outcome when these settings have their other values.
 
-    Fine-tuning starts from the same federated model, so that its own settings show.
+    Fine-tuning starts from the same federated model, where it fits, so that its own settings show.
     """
     values = study.told.model_dump()
     for setting in settings:
@@ -136,21 +146,16 @@ def changed_by(
             inner = inner[name]
         assert inner[last] != SETTINGS[setting][0]
         inner[last] = SETTINGS[setting][0]
-    told = ParadigmParameters.model_validate(values)
+    told = TrainingSettings.model_validate(values)
     columns = [name for name in HISTORY if name != "seconds"]
     found = set()
     for key in trainings:
         before = study.outcome(*key)
         again = Study(told=told, tables=study.tables)
-        if key[0] == "fine_tuned":
+        other_network = {"network.hidden_layers", "network.width"} & set(settings)
+        if key[0] == "fine_tuned" and not other_network:
             again.give("federated", key[1], study.outcome("federated", key[1]))
-        try:
-            after = again.outcome(*key)
-        except InputError:  # another network: the federated model does not fit
-            assert key in FINE_TUNED
-            assert {"model.hidden_layers", "model.width"} & set(settings)
-            found.add(key)
-            continue
+        after = again.outcome(*key)
         same_history = before.history[columns].equals(after.history[columns])
         if not (same_history and same_models(before, after)):
             found.add(key)
@@ -171,3 +176,140 @@ def test_no_setting_changes_other_trainings(sensitive: Study) -> None:
     for trainings, settings in groups.items():
         others = [key for key in TRAINED if key not in trainings]
         assert not others or changed_by(sensitive, settings, others) == set(), settings
+
+
+# -- settings of single trainings ------------------------------------------------------------------
+
+
+def stamps_of(told: TrainingSettings) -> dict[str, bytes]:
+    """By training the digest of its data and settings."""
+    data = data_of()
+    return {one.name: stamp_of(one, data, told).tobytes() for one in all_trainings()}
+
+
+FAST = {"optimizer": {"learning_rate": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("own", "changed"),
+    [
+        ({"adaptive.fedavg": {"federation": {"rounds": 9}}}, {"adaptive.fedavg"}),
+        ({"local.none": {"local": {"epochs": 9}}}, {"local.none"}),
+        ({"federated.fedprox": FAST}, {"federated.fedprox", "fine_tuned.fedprox"}),
+        ({"fine_tuned.fedprox": FAST}, {"fine_tuned.fedprox"}),
+        ({"scaffold.fedavg": {"scaffold": {"learning_rate": 0.5}}}, {"scaffold.fedavg"}),
+        (
+            {"federated.logistic": {"strategies": {"logistic": {"ridge": 3.0}}}},
+            {"federated.logistic"},
+        ),
+        ({"local.none": {"scaffold": {"learning_rate": 0.5}}}, set()),
+        ({"adaptive.fedavg": {}}, set()),
+    ],
+)
+def test_settings_of_one_training_change_its_digest_and_that_of_what_starts_from_it(
+    own: dict[str, object], changed: set[str]
+) -> None:
+    before, after = stamps_of(parameters()), stamps_of(parameters(only=own))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_settings_of_one_training_are_the_same_as_set_for_all(sensitive: Study) -> None:
+    """They change the training that is named as if they were everyone's, and no other one."""
+    own = {"local": {"epochs": 3}}
+    key = ("local", "none")
+    named = Study(told=parameters(only={"local.none": own}), tables=sensitive.tables)
+    told = parameters().local.model_dump() | own["local"]
+    everyones = Study(told=parameters(local=told), tables=sensitive.tables)
+    plain = Study(told=parameters(), tables=sensitive.tables)
+    assert same_models(named.outcome(*key), everyones.outcome(*key))
+    assert not same_models(named.outcome(*key), plain.outcome(*key))
+    other = ("federated", "fedavg")
+    assert same_models(named.outcome(*other), plain.outcome(*other))
+    assert named.told.of("local", "none").local.epochs == 3
+    assert named.told.of("adaptive", "fedavg").local.epochs == 8
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (
+            {"adaptive.fedsgd": FAST},
+            "Parameter 'training.only': there is no training 'adaptive.fedsgd'; there are: "
+            "centralized.pooled, centralized.logistic, local.none, ",
+        ),
+        ({"recalibrated.fedavg": FAST}, "there is no training 'recalibrated.fedavg'"),
+        (
+            {"local.none": {"optimizer": {"learning_rate": -1}}},
+            "Parameter 'training.only.local.none.optimizer.learning_rate': Input should be "
+            "greater than 0",
+        ),
+        (
+            {"local.none": {"optimiser": {}}},
+            "Parameter 'training.only.local.none.optimiser': Extra inputs are not permitted",
+        ),
+        (
+            {"local.none": {"protocol": {"scaling": "none"}}},
+            "Parameter 'training.only.local.none.protocol': all trainings that are compared have "
+            "one protocol; set training.protocol",
+        ),
+        (
+            {"local.none": {"only": {}}},
+            "Parameter 'training.only.local.none': 'only' cannot stand in itself",
+        ),
+    ],
+)
+def test_settings_of_no_training_and_impossible_ones_are_refused(
+    own: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        parameters(only=own)
+    assert said in str(refused.value)
+    assert said in complaint({"training": {"only": own}})
+
+
+# -- where settings of earlier versions are --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "was", "place"),
+    [
+        ({"model": {"width": 8}}, "model", "training.network"),
+        ({"federated": {"rounds": 5}}, "federated", "training.federation"),
+        ({"protocol": {"scaling": "none"}}, "protocol", "training.protocol"),
+        ({"strategies": {}}, "strategies", "training.strategies"),
+        ({"centralized": {}}, "centralized", "training.centralized"),
+        ({"local": {}}, "local", "training.local"),
+        ({"fine_tuned": {}}, "fine_tuned", "training.fine_tuned"),
+        *(
+            ({"training": {name: 1}}, f"training.{name}", f"training.optimizer.{name}")
+            for name in ("learning_rate", "weight_decay", "batch_size", "plateau")
+        ),
+    ],
+)
+def test_a_setting_of_an_earlier_version_is_answered_with_its_place(
+    given: dict[str, object], was: str, place: str
+) -> None:
+    assert complaint(given).startswith(f"Parameter '{was}' is now '{place}'; set it there")
+
+
+@pytest.mark.parametrize("section", [*TrainingSettings.model_fields])
+def test_a_section_that_is_missing_is_refused(section: str) -> None:
+    """Before anything runs: the hook compares all parameters as soon as they are read."""
+    told = parameters().model_dump()
+    del told[section]
+    if section == "only":
+        assert TrainingSettings.model_validate(told).only == {}
+    else:
+        with pytest.raises(ValidationError, match=f"{section}\n  Field required"):
+            TrainingSettings.model_validate(told)
+        assert f"'training.{section}' is missing" in missing(section)
+
+
+def missing(section: str) -> str:
+    """What is said where a section is left out of the parameters."""
+    given = load("base")
+    del given["training"][section]
+    with pytest.raises(click.ClickException) as caught:
+        ParameterCheck().after_context_created(SimpleNamespace(config_loader={"parameters": given}))
+    assert "\n" not in caught.value.message
+    return caught.value.message

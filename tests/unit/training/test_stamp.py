@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ms_pfl.training.parameters import ParadigmParameters
 from safetensors.numpy import load_file, save_file
 
 from federation_examples import tables
 from ms_pfl.errors import InputError
-from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import Training
 from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.train import train
-from paradigm_examples import Study, parameters
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import Study, compute, parameters
 
-OTHER = r"^the federated models were trained on other data or splits.*run the federated pipeline"
+OTHER = (
+    r"^the saved models of federated.fed\w+ were trained on other data or splits.*run the training"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +33,14 @@ def models() -> dict[str, np.ndarray]:
 
 def fine_tune(
     models: dict[str, np.ndarray],
-    told: ParadigmParameters | None = None,
+    told: TrainingSettings | None = None,
     given: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     strategy: str = "fedavg",
+    device: Device = "cpu",
 ) -> Outcome:
-    ray = RayParameters(num_workers=0, address=None)
-    return train(
-        "fine_tuned", strategy, *(given or tables()), None, told or parameters(), ray, models,
-        lambda _: None,
+    return train_tables(
+        Training("fine_tuned", strategy), *(given or tables()), told or parameters(),
+        replace(compute(), device=device), lambda _: None, models,
     )  # fmt: skip
 
 
@@ -76,11 +80,11 @@ SECTIONS = parameters().model_dump()
 @pytest.mark.parametrize(
     ("section", "change"),
     [
-        ("training", {"learning_rate": 0.03}),
-        ("training", {"batch_size": None}),
-        ("model", {"dropout": 0.2}),
-        ("federated", {"rounds": 5}),
-        ("federated", {"patience": None}),
+        ("optimizer", {"learning_rate": 0.03}),
+        ("optimizer", {"batch_size": None}),
+        ("network", {"dropout": 0.2}),
+        ("federation", {"rounds": 5}),
+        ("federation", {"patience": None}),
         ("strategies", {"fedavg": {"epochs": 2}}),
     ],
 )
@@ -108,7 +112,7 @@ def test_settings_that_the_federation_does_not_read_are_free(
 
 
 def test_where_the_clients_compute_is_free(models: dict[str, np.ndarray]) -> None:
-    fine_tune(models, parameters(device="auto"))
+    fine_tune(models, device="auto")
 
 
 def test_another_strategy_and_models_without_a_stamp_are_refused(
@@ -120,7 +124,13 @@ def test_another_strategy_and_models_without_a_stamp_are_refused(
         fine_tune({name: array for name, array in models.items() if name != "stamp"})
 
 
+def test_models_of_the_first_format_are_refused(models: dict[str, np.ndarray]) -> None:
+    first = {name: array for name, array in models.items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        fine_tune(first)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so that cuda is no error")
 def test_a_missing_gpu_is_said_before_any_client_is_asked(models: dict[str, np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"^device: cuda was set, but torch sees no GPU; set"):
-        fine_tune(models, parameters(device="cuda"))
+        fine_tune(models, device="cuda")

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from federation_examples import SIZES, tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.learning.networks import build_model, set_arrays
-from ms_pfl.learning.scoring import predict_proba
-from ms_pfl.training.train import PARADIGMS, train
-from paradigm_examples import ALL, HISTORY, Study, parameters, same_models
+from ms_pfl.learning.networks import build_network, set_arrays
+from ms_pfl.learning.scoring import logits, probabilities
+from ms_pfl.paradigms import Training, trainings
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import ALL, HISTORY, Study, compute, parameters, same_models
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def split_of(seed: int) -> pd.Series:
 
 
 def test_the_table_of_paradigms_names_all_five() -> None:
-    assert set(PARADIGMS) == {paradigm for paradigm, _ in ALL}
+    assert {paradigm for paradigm, _ in trainings("study")} == {paradigm for paradigm, _ in ALL}
 
 
 @pytest.mark.parametrize(("paradigm", "strategy"), ALL)
@@ -98,13 +99,14 @@ def test_the_saved_models_give_the_predictions(study: Study, paradigm: str, stra
         }
         own = episodes[episodes["country"] == country]
         n_train = int((own["patient_id"].map(split_of(int(seed))) == "train").sum())
-        model = build_model(kind, 3, study.told.model, n_train, 0)
+        model = build_network(kind, 3, study.told.network, n_train, 0)
         assert arrays.keys() == dict(model.named_parameters()).keys()
         set_arrays(model, arrays)
         x = own.set_index("episode_id").loc[rows["episode_id"], ["age", "edss", "relapses"]]
         mean, sd = (outcome.models[f"seed={seed}/scaler/{name}"] for name in ("mean", "sd"))
         scaled = torch.tensor(np.nan_to_num((x.to_numpy(float) - mean) / sd).astype(np.float32))
-        np.testing.assert_allclose(predict_proba(model, scaled), rows["probability"], rtol=1e-5)
+        found = probabilities(logits(model, scaled))
+        np.testing.assert_allclose(found, rows["probability"], rtol=1e-5)
 
 
 def test_who_keeps_what(study: Study) -> None:
@@ -113,7 +115,7 @@ def test_who_keeps_what(study: Study) -> None:
         return {"/".join(name.split("/")[1:-1]) + ":" + name.split("/")[-1].split(".")[0]
                 for name in names}  # fmt: skip
 
-    scaler = {"scaler:mean", "scaler:sd", ":stamp"}
+    scaler = {"scaler:mean", "scaler:sd", ":stamp", ":format"}
     mlp, own = {"shared:core", "shared:output"}, {f"personal/{c}" for c in SIZES}
     assert parts("centralized", "pooled") == parts("federated", "fedavg") == mlp | scaler
     personal = {f"{c}:{part}" for c in own for part in ("core", "output")}
@@ -224,8 +226,8 @@ def test_validation_rows_are_not_trained_on(paradigm: str, strategy: str) -> Non
     told = parameters(
         centralized={"epochs": 5, "patience": 5, "batch_size": 16},
         local={"epochs": 5, "patience": 5, "epochs_without_validation": 1},
-        federated={"rounds": 1 if paradigm == "fine_tuned" else 4, "patience": None,
-                   "client_fraction": 1.0},
+        federation={"rounds": 1 if paradigm == "fine_tuned" else 4, "patience": None,
+                    "client_fraction": 1.0},
         fine_tuned={"epochs": 5, "patience": 5, "learning_rate_factor": 1.0,
                     "epochs_without_validation": 1},
     )  # fmt: skip
@@ -244,8 +246,8 @@ def test_initial_weights_come_from_the_seed_and_are_those_of_all_paradigms() -> 
     """Two seeds with the same split, and a rate at which nothing is learned."""
     episodes, splits = tables({"AU": 15, "BE": 15}, seeds=(0,))
     twice = pd.concat([splits, splits.assign(seed=1)], ignore_index=True)
-    training = parameters().training.model_dump() | {"learning_rate": 1e-12}
-    study = Study(told=parameters(training=training), tables=(episodes, twice))
+    optimizer = parameters().optimizer.model_dump() | {"learning_rate": 1e-12}
+    study = Study(told=parameters(optimizer=optimizer), tables=(episodes, twice))
 
     def weights(paradigm: str, strategy: str, seed: int) -> dict[str, dict[str, np.ndarray]]:
         """By country (or ``shared``) the arrays of the outcome."""
@@ -273,26 +275,32 @@ def test_initial_weights_come_from_the_seed_and_are_those_of_all_paradigms() -> 
 
 def test_what_cannot_be_trained_is_said(study: Study) -> None:
     def attempt(paradigm: str, strategy: str, models: dict[str, np.ndarray] | None = None) -> None:
-        ray = RayParameters(num_workers=0, address=None)
-        train(paradigm, strategy, *tables(), None, study.told, ray, models, lambda _: None)
+        training = Training(paradigm, strategy)
+        train_tables(training, *tables(), study.told, compute(), lambda _: None, models)
 
     with pytest.raises(InputError, match="no paradigm 'ditto'; there are: centralized"):
         attempt("ditto", "fedavg")
-    with pytest.raises(InputError, match="no strategy 'fedmax'; there are: fedavg, fedprox"):
+    with pytest.raises(
+        InputError,
+        match="federated is not trained with a strategy 'fedmax'; there are: fedavg, fedprox",
+    ):
         attempt("federated", "fedmax")
-    with pytest.raises(InputError, match="local has no strategy to choose: it is 'none'"):
+    with pytest.raises(
+        InputError, match="local is not trained with a strategy 'fedavg'; there are: none, logistic"
+    ):
         attempt("local", "fedavg")
-    with pytest.raises(InputError, match="none were given; run the federated pipeline"):
+    with pytest.raises(InputError, match="scaffold has no strategy to choose: it is 'fedavg'"):
+        attempt("scaffold", "fedprox")
+    with pytest.raises(InputError, match=r"no models of federated\.fedavg; run the training"):
         attempt("fine_tuned", "fedavg")
-    with pytest.raises(InputError, match="do not fit seed 0"):
+    with pytest.raises(InputError, match=r"of federated\.fedavg were trained on other data"):
         attempt("fine_tuned", "fedavg", study.outcome("adaptive", "fedavg").models)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("device", "tpu"),
-        ("federated", {"rounds": 0, "patience": None, "client_fraction": 1.0}),
+        ("federation", {"rounds": 0, "patience": None, "client_fraction": 1.0}),
         ("centralized", {"epochs": 1, "patience": 1, "batch_size": 8, "epoch": 3}),
     ],
 )

@@ -1,23 +1,19 @@
-"""What a host keeps and lets go, which errors a person sees, and what is private to Flower."""
+"""What a host keeps and lets go, and which errors a person sees."""
 
 from __future__ import annotations
 
 import gc
-import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
-from ms_pfl.federation import client_app, partitions
+from ms_pfl.federation import client, partitions
 from ms_pfl.federation.exchange import ClientError, ask
-from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict, name_message, take_identity
+from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.ray.layout import gpu_share, workers_on
-from ms_pfl.federation.rounds import predict
+from ms_pfl.federation.questions import predict
 
 PLAN = RecordDict(
     {
@@ -34,16 +30,6 @@ PLAN = RecordDict(
 )
 
 
-def test_a_message_gets_the_id_that_its_reply_names() -> None:
-    take_identity()
-    message = Message(RecordDict(), message_type="train", dst_node_id=1)
-    assert message.metadata.message_id == ""
-    with pytest.raises(AttributeError):
-        message.metadata.message_id = "m7"  # type: ignore[misc]  # else name_message can go
-    name_message(message, "m7")
-    assert Message(RecordDict(), reply_to=message).metadata.reply_to_message_id == "m7"
-
-
 def alive(kind: type) -> int:
     gc.collect()
     return sum(type(thing) is kind for thing in gc.get_objects())
@@ -51,14 +37,14 @@ def alive(kind: type) -> int:
 
 def test_what_was_made_for_a_run_goes_with_it() -> None:
     data, told = data_of(), settings()
-    before = alive(partitions.ClientData), alive(client_app._ClientRows)
+    before = alive(partitions.ClientData), alive(client._PreparedRows)
     grid = LocalGrid(data, nodes_of(data))
     prepared(grid, told)
     ask(grid, "train.personalize", dict.fromkeys(grid.node_ids(0), PLAN))
     assert alive(partitions.ClientData) == before[0] + 3
-    assert alive(client_app._ClientRows) == before[1] + 3
+    assert alive(client._PreparedRows) == before[1] + 3
     grid.close()
-    assert (alive(partitions.ClientData), alive(client_app._ClientRows)) == before
+    assert (alive(partitions.ClientData), alive(client._PreparedRows)) == before
 
 
 def test_a_client_with_its_own_model_keeps_no_selected_arrays() -> None:
@@ -66,7 +52,7 @@ def test_a_client_with_its_own_model_keeps_no_selected_arrays() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, settings())
         ask(grid, "train.personalize", dict.fromkeys(grid.node_ids(0), PLAN))
-        predict(grid, 0, None, 0)
+        predict(grid, 0, None, 0, "")
         assert set(grid.export_state("own")) == set(nodes_of(data))
         with pytest.raises(ClientError, match="selected"):
             grid.export_state("selected")
@@ -111,26 +97,3 @@ def test_a_defect_keeps_its_traceback() -> None:
         prepared(grid, settings())
         with pytest.raises(ClientError, match=r"(?s)AU \(seed 0\) failed .*Traceback.*KeyError"):
             ask(grid, "query.predict", {1: RecordDict({"config": ConfigRecord({})})})
-
-
-@given(workers=st.integers(1, 500), gpus=st.integers(1, 16))
-def test_workers_fit_on_the_gpus(workers: int, gpus: int) -> None:
-    """Each has whole GPUs or a part of one; the parts fill no GPU to more than the whole."""
-    share = gpu_share(workers, gpus)
-    if share >= 1:
-        assert share == int(share)
-        assert share * workers <= gpus < (share + 1) * workers
-    else:
-        assert round(share * 10_000) == pytest.approx(share * 10_000)
-        assert math.floor(1 / share) * gpus >= workers, "there is room for all"
-        assert share > 1 / math.ceil(workers / gpus) - 1e-4, "and no more could be had"
-
-
-@given(workers=st.integers(1, 500), gpus=st.integers(1, 16))
-def test_equal_shares_leave_room_for_all(workers: int, gpus: int) -> None:
-    assert workers_on(gpus, gpu_share(workers, gpus)) >= workers
-
-
-def test_shares_worked_out() -> None:
-    found = [gpu_share(*case) for case in ((3, 2), (2, 3), (6, 1), (8, 4), (4, 4), (2, 0))]
-    assert found == [0.5, 1.0, 0.1666, 0.5, 1.0, 0.0]

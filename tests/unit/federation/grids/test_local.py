@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from federation_examples import data_of, nodes_of, settings
-from ms_pfl.federation.client_app import prepare_content
+from federation_examples import RecordingGrid, data_of, nodes_of, prepared, settings
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.ray.layout import assign
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.records import record_to_sums
-from ms_pfl.federation.rounds import federated_scaler, prepare
+from ms_pfl.federation.records import to_arrays
+from ms_pfl.federation.sums import SCALER, SUMS
 
-QUESTION = RecordDict({"config": ConfigRecord({"seed": 0})})
+QUESTION = RecordDict({"config": ConfigRecord({"seed": 0, "question": SCALER})})
 
 
 def question(node_id: int) -> Message:
-    return Message(QUESTION, message_type="query.scaler_sums", dst_node_id=node_id)
+    return Message(QUESTION, message_type="query.sums", dst_node_id=node_id)
 
 
 def test_nodes_are_numbered_and_replies_ordered_by_country() -> None:
@@ -32,7 +27,7 @@ def test_nodes_are_numbered_and_replies_ordered_by_country() -> None:
         assert grid.get_node_ids() == [1, 2, 3] == [n.node_id for n in grid.get_nodes()]
         replies = grid.send_and_receive([question(3), question(1), question(2)])
         assert [reply.metadata.src_node_id for reply in replies] == [1, 2, 3]
-        rows = [record_to_sums(reply.content["arrays"]).n[0] for reply in replies]
+        rows = [to_arrays(reply.content[SUMS])["n"][0] for reply in replies]
     assert rows == [data.training_rows(country, 0) for country in ("AU", "BE", "CZ")]
 
 
@@ -60,10 +55,12 @@ def test_seeds_have_nodes_of_their_own() -> None:
 def test_runs_do_not_see_each_others_state() -> None:
     data, told = data_of(), settings("adaptive")
     with LocalGrid(data, nodes_of(data)) as a, LocalGrid(data, nodes_of(data)) as b:
-        prepare(a, 0, told, federated_scaler(a, 0))
-        assert set(a.export_state("personal")) == set(nodes_of(data))
-        with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no 'personal'"):
-            b.export_state("personal")
+        prepared(a, told)
+        kept = {country: list(records) for country, records in a.private().items()}
+        assert kept == {country: ["private/0"] for country in data.countries}
+        for look in (b.private, lambda: b.export_state("private/0")):
+            with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no '(scaler|private/0)'"):
+                look()
 
 
 def test_an_unknown_kind_of_message_names_the_client() -> None:
@@ -77,37 +74,11 @@ def test_an_unknown_kind_of_message_names_the_client() -> None:
 def test_settings_travel_whole() -> None:
     data, told = data_of(), settings("adaptive", plateau={"factor": 0.1, "patience": 2,
                                                            "min_learning_rate": 1e-6})  # fmt: skip
-    with LocalGrid(data, nodes_of(data)) as grid:
-        content = prepare_content(told, 3, federated_scaler(grid, 0))
-    assert type(told).model_validate_json(content["config"]["settings"]) == told
-
-
-def test_rows_are_evened_out_largest_first() -> None:
-    """9 to the first, 7 to the second, 6 to the second (7 < 9), 5 to the first (9 < 13) ..."""
-    owners = assign({1: 5, 2: 9, 3: 6, 4: 7, 5: 1}, 2)
-    assert owners == {2: 0, 4: 1, 3: 1, 1: 0, 5: 1}
-
-
-def test_flower_gets_its_identity_and_says_nothing() -> None:
-    """In a fresh process: no message without identity, one with it; no handler of Flower's."""
-    code = """
-import logging
-from ms_pfl.federation import flower as engine
-assert not logging.getLogger("flwr").handlers
-make = lambda: engine.Message(engine.RecordDict(), dst_node_id=1, message_type="train")
-try:
-    make()
-except RuntimeError as error:
-    assert "TaskIdentity" in str(error), error
-else:
-    raise SystemExit("Flower no longer needs an identity: drop take_identity")
-engine.take_identity()
-assert make().metadata.run_id == 1
-engine.TaskIdentity.run_id = 7
-engine.take_identity()
-assert make().metadata.run_id == 7, "an identity that Flower gave is left alone"
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with RecordingGrid(data, nodes_of(data)) as grid:
+        prepared(grid, told)
+        sent = [
+            content["config"]["settings"]
+            for direction, kind, content in grid.traffic
+            if (direction, kind) == ("down", "query.prepare")
+        ]
+    assert [type(told).model_validate_json(text) for text in sent] == [told] * 3

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from ms_pfl.training.parameters import NewCountryParameters
 
 from federation_examples import tables
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipelines.new_country.pipeline import create_pipeline
-from ms_pfl.pipelines.training.pipeline import STRATEGIES
+from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.training.resume import UnfinishedTrainings
 from paradigm_examples import Study, parameters
 
@@ -38,15 +38,13 @@ def test_from_a_run_to_figure_and_table(tmp_path: Path, caplog: pytest.LogCaptur
         "params:ray": RayParameters(num_workers=0, address=None),
         "params:checkpoints": CheckpointParameters(every_rounds=1),
         "params:comparison": ComparisonParameters(replicates=100, seed=0, thresholds=(0.2,)),
-        **{f"federated.{name}.models": federated.models for name in STRATEGIES},
+        "params:training": told,
+        "params:device": "cpu",
         **{
-            f"params:{name}": getattr(told, name)
-            for name in (
-                "device", "model", "training", "protocol", "strategies", "centralized", "local",
-                "federated", "fine_tuned",
-            )
+            f"{training.name}.models": federated.models
+            for training in trainings("study", paradigm="federated")
         },
-    }  # fmt: skip
+    }
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
     with caplog.at_level(logging.INFO):
         made = SequentialRunner().run(create_pipeline().filter(node_names=list(_OWN)), catalog)

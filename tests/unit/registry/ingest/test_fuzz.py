@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ingest_examples import TODAY, cohort_parameters
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.errors import InputError
@@ -129,7 +130,7 @@ def decimal_comma(cell: str) -> str:
     return cell.replace(".", ",") if cell.replace(".", "").isdigit() else cell
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), suppress_health_check=list(HealthCheck))
 @given(files=harmless())
 def test_another_export_of_the_same_registry_gives_the_same_labels(files, truth):
     tables, report = read(files)
@@ -190,7 +191,7 @@ def outcome(files: dict[str, bytes]) -> pd.Series | None:
     return None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(mangled=harmful())
 def test_wrong_cells_stop_the_run_or_leave_everybody_else_as_they_were(mangled, truth):
     files, untouched = mangled
@@ -228,7 +229,7 @@ def broken_files(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
 SPLICES = [b'"', b'"', b'"', b"\0", b"\xff\xfe", b"\n\n", b"\r", b";;;", b",,,,", b"x" * 10**5]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(broken=broken_files())
 def test_broken_files_are_refused_or_leave_everybody_else_as_they_were(broken, truth):
     files, untouched = broken

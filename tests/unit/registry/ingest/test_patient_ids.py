@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profiles import examples
 from ingest_examples import TEXTS, TODAY, more, write
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.parameters import IngestParameters
@@ -158,7 +159,7 @@ def test_numbers_written_in_any_width_are_one_id(numbers, width):
     assert as_numbers(letters).tolist() == letters.tolist()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), suppress_health_check=list(HealthCheck))
 @given(
     people=st.lists(
         st.tuples(st.sampled_from(["Italy", "Iran", "Spain"]), st.integers(1, 4)),

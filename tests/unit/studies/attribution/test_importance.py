@@ -7,20 +7,21 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from ms_pfl.training.parameters import AttributionParameters
 
 from federation_examples import FEATURES, PROTOCOL, settings, tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import federation_data, redrawn
 from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.paradigms import Training
 from ms_pfl.studies.attribution.compare import compare_by_country
 from ms_pfl.studies.attribution.importance import IMPORTANCE_COLUMNS, importance
-from ms_pfl.training.assembly import stamp_of
-from ms_pfl.training.train import PARADIGMS
+from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.training.bundle import FORMAT, ModelBundle, stamp_of
 from paradigm_examples import Study, parameters
 
-LOGISTIC = parameters(model=settings().model_dump()["model"] | {"hidden_layers": 0})
+LOGISTIC = parameters(network=settings().model_dump()["network"] | {"hidden_layers": 0})
 GROUPS = {"age": ("age",), "disease": ("edss", "relapses")}
+FEDERATED = Training("federated", "fedavg")
 TWICE = AttributionParameters(repeats=2, seed=0)
 
 
@@ -42,18 +43,17 @@ def four_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def by_hand(weights: list[float], bias: float = 0.0) -> dict[tuple[str, str], dict]:
+def by_hand(weights: list[float], bias: float = 0.0) -> dict[Training, dict]:
     """A federated logistic regression of age / 10 - 5, edss and relapses, as if it were trained."""
     data = federation_data(*four_rows())
     return {
-        ("federated", "fedavg"): {
+        FEDERATED: {
             "seed=0/shared/output.weight": np.array([weights], np.float32),
             "seed=0/shared/output.bias": np.array([bias], np.float32),
             "seed=0/scaler/mean": np.array([50.0, 0.0, 0.0]),
             "seed=0/scaler/sd": np.array([10.0, 1.0, 1.0]),
-            "stamp": stamp_of(
-                "federated", "fedavg", PARADIGMS["federated"].sections, data, LOGISTIC
-            ),
+            "format": np.array([FORMAT]),
+            "stamp": stamp_of(FEDERATED, data, LOGISTIC),
         }
     }
 
@@ -100,9 +100,7 @@ def test_the_columns_of_a_group_move_together() -> None:
     episodes["relapses"] = episodes["edss"]
     models = by_hand([0, 3, -3])
     data = federation_data(episodes, splits)
-    models["federated", "fedavg"]["stamp"] = stamp_of(
-        "federated", "fedavg", PARADIGMS["federated"].sections, data, LOGISTIC
-    )
+    models[FEDERATED]["stamp"] = stamp_of(FEDERATED, data, LOGISTIC)
     many = AttributionParameters(repeats=12, seed=0)
     table = importance(episodes, splits, models, GROUPS, LOGISTIC, many)
     assert (table["increase"] == 0.0).all()
@@ -117,9 +115,7 @@ def test_a_missing_value_is_moved_and_filled_as_in_prediction() -> None:
     episodes.loc[episodes["episode_id"] == "a1", "edss"] = np.nan
     models = by_hand([0, 1, 0])
     data = federation_data(episodes, splits)
-    models["federated", "fedavg"]["stamp"] = stamp_of(
-        "federated", "fedavg", PARADIGMS["federated"].sections, data, LOGISTIC
-    )
+    models[FEDERATED]["stamp"] = stamp_of(FEDERATED, data, LOGISTIC)
     many = AttributionParameters(repeats=12, seed=0)
     table = importance(episodes, splits, models, GROUPS, LOGISTIC, many)
     own = table[(table["country"] == "AU") & (table["group"] == "disease")]
@@ -133,7 +129,7 @@ def study() -> Study:
     return Study()
 
 
-MODELS = [("federated", "fedavg"), ("fine_tuned", "fedavg"), ("adaptive", "fedavg")]
+MODELS = [FEDERATED, Training("fine_tuned", "fedavg"), Training("adaptive", "fedavg")]
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +160,7 @@ def test_all_together_is_the_sum_over_countries(table: pd.DataFrame) -> None:
 
 def test_the_rise_is_that_of_the_predictions_table(study: Study, table: pd.DataFrame) -> None:
     """Shuffled rows predicted one by one, minus the log-loss of the saved predictions."""
-    from ms_pfl.training.bundle import SavedModels
-
-    key, seed, country, group = ("fine_tuned", "fedavg"), 1, "BE", "disease"
+    key, seed, country, group = Training("fine_tuned", "fedavg"), 1, "BE", "disease"
     outcome = study.outcome(*key)
     own = outcome.predictions.query("seed == 1 and country == 'BE' and split == 'test'")
     y = own["label"].to_numpy()
@@ -175,7 +169,7 @@ def test_the_rise_is_that_of_the_predictions_table(study: Study, table: pd.DataF
         return float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p))))
 
     x = study.tables[0].set_index("episode_id").loc[own["episode_id"], FEATURES]
-    saved = SavedModels(outcome.models, study.told)
+    saved = ModelBundle(outcome.models, key, study.told)
     expected = []
     for repeat in range(2):
         shuffled = x.copy()
@@ -224,8 +218,11 @@ def test_what_is_wrong_is_told(study: Study) -> None:
         with pytest.raises(InputError, match=said):
             importance(*study.tables, models, groups, study.told, TWICE)
     episodes, splits = tables()
-    with pytest.raises(InputError, match=r"federated \(fedavg\) were trained on other data"):
+    with pytest.raises(InputError, match=r"federated\.fedavg were trained on other data"):
         importance(episodes, redrawn(splits), models, GROUPS, study.told, TWICE)
+    first = {name: array for name, array in models[FEDERATED].items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        importance(episodes, splits, {FEDERATED: first}, GROUPS, study.told, TWICE)
 
 
 def test_a_country_where_another_feature_decides_stands_out() -> None:
@@ -238,7 +235,7 @@ def test_a_country_where_another_feature_decides_stands_out() -> None:
     episodes = episodes.assign(relapses=relapses, label=worse.astype(np.int8))
     told = parameters(
         fine_tuned=parameters().fine_tuned.model_dump() | {"epochs": 15, "learning_rate_factor": 1},
-        federated={"rounds": 8, "patience": None, "client_fraction": 1.0},
+        federation={"rounds": 8, "patience": None, "client_fraction": 1.0},
     )
     study = Study(told=told, tables=(episodes, splits))
     models = {key: study.outcome(*key).models for key in MODELS[:2]}

@@ -8,16 +8,16 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from ms_pfl.training.parameters import NewCountryParameters
 
 from federation_examples import FEATURES, tables
 from ms_pfl.errors import InputError
-from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
+from ms_pfl.paradigms import Training
+from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.studies.unseen_site.train import countries_to_leave_out, leave_one_out
-from ms_pfl.training.bundle import SavedModels
-from ms_pfl.training.train import train
-from paradigm_examples import Study, parameters
+from ms_pfl.training.bundle import ModelBundle
+from ms_pfl.training.simulation import train_tables
+from paradigm_examples import Study, compute, parameters
 
 SIZES = (2, 4)
 KEY = ["kind", "size", "seed", "country", "patient_id", "episode_id"]
@@ -39,7 +39,7 @@ def left_out(
         splits,
         told,
         NewCountryParameters(strategy="fedavg", countries=countries, sizes=SIZES),
-        RayParameters(num_workers=0, address=None),
+        compute(),
         study.outcome("federated", "fedavg").models,
         lambda _: lambda _: None,
     )
@@ -80,18 +80,16 @@ def test_what_a_country_has_on_its_arrival(table: pd.DataFrame) -> None:
 
 def test_the_others_model_is_that_of_a_federation_without_the_country(table: pd.DataFrame) -> None:
     episodes, splits = tables()
-    outcome = train(
-        "federated",
-        "fedavg",
+    training = Training("federated", "fedavg")
+    outcome = train_tables(
+        training,
         episodes[episodes["country"] != "BE"],
         splits[splits["country"] != "BE"],
-        None,
         parameters(),
-        RayParameters(num_workers=0, address=None),
-        None,
+        compute(),
         lambda _: None,
     )
-    models = SavedModels(outcome.models, parameters())
+    models = ModelBundle(outcome.models, training, parameters())
     x = episodes.set_index("episode_id")[FEATURES]
     for seed, rows in table[table["kind"] == "global"].groupby("seed"):
         features = x.loc[rows["episode_id"]].to_numpy(np.float32)
@@ -136,7 +134,7 @@ def test_labels_of_the_test_rows_change_no_prediction(table: pd.DataFrame) -> No
         return leave_one_out(
             own, one_seed, told,
             NewCountryParameters(strategy="fedavg", countries=("BE",), sizes=SIZES),
-            RayParameters(num_workers=0, address=None),
+            compute(),
             study.outcome("federated", "fedavg").models, lambda _: lambda _: None,
         )  # fmt: skip
 
@@ -179,20 +177,27 @@ def test_the_largest_countries_are_left_out() -> None:
     [("scaling", "country"), ("selection", "test")],
 )
 def test_a_protocol_that_holds_nobody_out_is_refused(name: str, value: str) -> None:
-    with pytest.raises(InputError, match=f"new_country: with protocol.{name}: {value}"):
+    with pytest.raises(InputError, match=f"new_country: with training.protocol.{name}: {value}"):
         left_out(**{name: value})
 
 
-def test_models_of_other_settings_are_refused() -> None:
+def test_models_of_other_settings_or_formats_are_refused() -> None:
     episodes, splits = tables()
-    other = Study(told=parameters(federated={"rounds": 2, "patience": 2, "client_fraction": 1.0}))
-    with pytest.raises(InputError, match="trained on other data or"):
+
+    def left_out_with(models: dict[str, np.ndarray]) -> None:
         leave_one_out(
             episodes, splits, parameters(),
             NewCountryParameters(strategy="fedavg", countries=1, sizes=SIZES),
-            RayParameters(num_workers=0, address=None),
-            other.outcome("federated", "fedavg").models, lambda _: lambda _: None,
+            compute(), models, lambda _: lambda _: None,
         )  # fmt: skip
+
+    other = Study(told=parameters(federation={"rounds": 2, "patience": 2, "client_fraction": 1.0}))
+    models = other.outcome("federated", "fedavg").models
+    with pytest.raises(InputError, match="trained on other data or"):
+        left_out_with(models)
+    first = {name: array for name, array in models.items() if name != "format"}
+    with pytest.raises(InputError, match=r"^the saved models of federated\.fedavg have format 1, "):
+        left_out_with(first)
 
 
 @pytest.mark.parametrize(

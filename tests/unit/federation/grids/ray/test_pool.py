@@ -24,6 +24,8 @@ from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.progress import FitProgress
 
+pytestmark = pytest.mark.integration
+
 AUTO = RayParameters(num_workers="auto", address=None)
 
 

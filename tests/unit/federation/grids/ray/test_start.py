@@ -17,6 +17,8 @@ from ms_pfl.federation.grids.ray import shared_pool, start
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.parameters import RayParameters
 
+pytestmark = pytest.mark.integration
+
 ONE = RayParameters(num_workers=1, address=None)
 
 

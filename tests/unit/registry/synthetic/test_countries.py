@@ -1,0 +1,88 @@
+"""Sizes, profiles and knobs of the simulated countries, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hypothesis_profiles import examples
+from ms_pfl.registry.synthetic.countries import (
+    COUNTRIES,
+    country_sizes,
+    draw_clinics,
+    draw_profile,
+)
+from synthetic_examples import knobs, rng
+
+
+def test_sizes_are_the_published_shape_at_full_size() -> None:
+    sizes = country_sizes(26_246, 3)
+    # 60 of 282.864 thousand episodes: 5567.2, less what raises the small tail.
+    assert 5562 <= sizes[0] <= 5567
+    assert sizes[-4:].tolist() == [3, 3, 3, 3]
+
+
+@settings(max_examples=examples(200))
+@given(n=st.integers(96, 30_000), minimum=st.integers(1, 3))
+def test_sizes_add_up_and_keep_their_order(n: int, minimum: int) -> None:
+    sizes = country_sizes(n, minimum)
+    assert sizes.sum() == n
+    assert sizes.min() >= minimum
+    # COUNTRIES are in falling order of size; equal remainders may not turn two around.
+    assert (np.diff(sizes) <= 0).all()
+
+
+def test_knobs_at_zero_leave_no_deviation() -> None:
+    profile = draw_profile(knobs(), rng())
+    assert {getattr(profile, field.name) for field in fields(profile)} == {0.0}
+    clinics = draw_clinics(1000, profile, rng())
+    assert len(clinics.share) == 8
+    assert clinics.share.sum() == pytest.approx(1)
+    for deviation in (clinics.rater, clinics.log_visits, clinics.logit_missing):
+        assert not deviation.any()
+
+
+def test_turning_one_knob_leaves_the_other_deviations() -> None:
+    one = draw_profile(knobs(case_mix=1.0, hazard=1.0), rng())
+    two = draw_profile(knobs(case_mix=2.0, hazard=1.0), rng())
+    assert two.onset_age == pytest.approx(2 * one.onset_age)
+    assert (two.log_progression, two.log_relapse) == (one.log_progression, one.log_relapse)
+    assert one.effect_age == two.effect_age == one.rater == 0.0
+    assert one.onset_age != 0.0
+    assert one.log_progression != 0.0
+
+
+@pytest.mark.parametrize(
+    ("knob", "fields_of"),
+    [
+        (
+            "case_mix",
+            "onset_age log_duration logit_primary logit_female calendar log_disability education",
+        ),
+        ("rater", "rater log_rater_error clinic_rater"),
+        ("visit_frequency", "log_visits clinic_log_visits"),
+        ("drug_access", "log_treatment_start log_high_efficacy approval_delay"),
+        ("missingness", "logit_missing clinic_logit_missing"),
+        ("hazard", "log_progression log_relapse"),
+        (
+            "predictor_effects",
+            "effect_age effect_male effect_progressive effect_relapse effect_disability",
+        ),
+    ],
+)
+def test_each_knob_turns_its_own_deviations(knob: str, fields_of: str) -> None:
+    # Over some countries: a drug is never approved earlier than in the common model.
+    turned = set()
+    for seed in range(5):
+        profile = draw_profile(knobs(**{knob: 1.0}), rng(seed))
+        turned |= {field.name for field in fields(profile) if getattr(profile, field.name) != 0}
+    assert turned == set(fields_of.split())
+
+
+def test_country_names_and_codes_are_unique() -> None:
+    assert len({country.name for country in COUNTRIES}) == 32
+    assert len({country.code for country in COUNTRIES}) == 32
