@@ -161,6 +161,8 @@ def _token_function(node: Any) -> Any:
         made = _tokens(node.name, read)
         if node.name == "simulate_registry" and read["params:registry_folder"] is not None:
             made = []
+        if isinstance(node._outputs, dict):
+            return dict.fromkeys(node._outputs, made)
         results = [made for _ in outputs]
         return results[0] if len(results) == 1 else tuple(results)
 
