@@ -28,7 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
-        if item.get_closest_marker("integration") is None:
+        if "sites" in getattr(item, "fixturenames", ()):  # a whole federation, in this process
+            item.add_marker("integration")
+        elif item.get_closest_marker("integration") is None:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 

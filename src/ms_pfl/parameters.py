@@ -88,9 +88,10 @@ class Parameters(Section):
         return self
 
 
-def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters without their types, as YAML has them."""
-    return {
-        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for name, value in parameters.items()
-    }
+def plain(parameters: Any) -> Any:
+    """Return parameters without their types, as YAML has them, however deep a typed part lies."""
+    if isinstance(parameters, BaseModel):
+        return parameters.model_dump(mode="json")
+    if isinstance(parameters, Mapping):
+        return {name: plain(value) for name, value in parameters.items()}
+    return parameters

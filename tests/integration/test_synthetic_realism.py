@@ -257,9 +257,8 @@ def p_prevalence(episodes: pd.DataFrame, permutations: int = 2000) -> float:
 
 
 def test_at_zero_the_features_do_not_tell_the_country(without: Registry) -> None:
-    # Of 20 scores by chance, this one is the largest with p = 0.05.
-    found, permuted = predicts_country(without.episodes, 19)
-    assert found <= permuted.max()
+    found, permuted = predicts_country(without.episodes, 40)
+    assert found <= np.quantile(permuted, 0.95)
     # Chance is what one gets by naming a country blindly.
     assert abs(found - permuted.mean()) < 0.03
 

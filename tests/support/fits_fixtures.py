@@ -39,14 +39,14 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.checks import check_predictions
     from ms_pfl.evaluation.comparison import summarize
+    from ms_pfl.evaluation.curves import operating_curves, reliability_bins
+    from ms_pfl.evaluation.decision import decision_curves
     from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.fairness import fairness
-    from ms_pfl.evaluation.net_benefit import decision_curves
-    from ms_pfl.evaluation.operating import operating_curves, reliability_bins
+    from ms_pfl.evaluation.inference import add_intervals, planned_differences
     from ms_pfl.evaluation.recalibration import recalibrate
     from ms_pfl.evaluation.scoring import coverage, score
     from ms_pfl.evaluation.subgroups import score_subgroups
-    from ms_pfl.evaluation.uncertainty import add_intervals, planned_differences
     from ms_pfl.reporting.headline import headline
     from ms_pfl.studies.attribution.compare import compare_by_country
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ms_pfl.parameters import Parameters
+from ms_pfl.federation.parameters import ProtocolParameters
+from ms_pfl.parameters import Parameters, plain
 from parameter_examples import complaint, load
 
 
@@ -59,3 +60,10 @@ def test_a_map_out_of_the_contract_names_the_place() -> None:
     assert "'ingest.colums' is unknown; did you mean 'columns'" in complaint(
         {"ingest": {"colums": {}}}
     )
+
+
+def test_typed_parts_at_any_depth_become_plain() -> None:
+    """A node may type a part of a section alone."""
+    protocol = load("base")["training"]["protocol"]
+    typed = {"training": {"protocol": ProtocolParameters.model_validate(protocol)}, "seeds": [0]}
+    assert plain(typed) == {"training": {"protocol": protocol}, "seeds": [0]}

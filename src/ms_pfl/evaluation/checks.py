@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.paradigms import model_name
@@ -102,40 +99,30 @@ def _check_patients(predictions: pd.DataFrame) -> None:
 
 
 def _check_identical_rows(test: pd.DataFrame) -> None:
-    fits = {
-        (str(paradigm), str(strategy), int(seed)): rows
-        for (paradigm, strategy, seed), rows in _positions(test).items()
-    }
-    seeds: dict[tuple[str, str], set[int]] = {}
-    for paradigm, strategy, seed in fits:
-        seeds.setdefault((paradigm, strategy), set()).add(seed)
-    every_seed = set().union(*seeds.values())
-    for (paradigm, strategy), own in seeds.items():
-        if own != every_seed:
-            raise InputError(
-                f"predictions: {model_name(paradigm, strategy)} has no test rows for seed "
-                f"{min(every_seed - own)}, other paradigms have; train all with the same seeds"
-            )
-    # Sorted rows: two fits hold the same rows exactly when these columns agree line by line.
     columns = ["country", "episode_id", "patient_id", "label"]
-    codes = np.column_stack([pd.factorize(test[name])[0] for name in columns])
-    reference: dict[int, tuple[str, NDArray[np.intp]]] = {}
-    for (paradigm, strategy, seed), rows in fits.items():
-        name = model_name(paradigm, strategy)
+    fits = {
+        (model_name(*map(str, fit[:2])), int(str(fit[2]))): rows[columns].reset_index(drop=True)
+        for fit, rows in test.groupby(FIT, sort=True)
+    }
+    every_seed = {seed for _, seed in fits}
+    for name, _ in fits:
+        missing = every_seed - {seed for other, seed in fits if other == name}
+        if missing:
+            raise InputError(
+                f"predictions: {name} has no test rows for seed {min(missing)}, other paradigms "
+                "have; train all with the same seeds"
+            )
+    reference: dict[int, tuple[str, pd.DataFrame]] = {}
+    for (name, seed), rows in fits.items():
         known_name, known = reference.setdefault(seed, (name, rows))
-        if len(known) == len(rows) and np.array_equal(codes[known], codes[rows]):
+        if rows.equals(known):  # both are sorted
             continue
-        one, other = test.loc[known, columns], test.loc[rows, columns]
-        odd = pd.concat([one, other]).drop_duplicates(keep=False).iloc[0]
+        odd = pd.concat([known, rows]).drop_duplicates(keep=False).iloc[0]
         raise InputError(
-            f"predictions: {known_name} ({len(one):,} test rows) and {name} ({len(other):,}) were "
+            f"predictions: {known_name} ({len(known):,} test rows) and {name} ({len(rows):,}) were "
             f"not scored on the same test rows in seed {seed}: episode {odd['episode_id']!r} of "
             f"{odd['country']} differs; train all paradigms on the same episodes and splits"
         )
-
-
-def _positions(test: pd.DataFrame) -> dict[Any, NDArray[np.intp]]:
-    return {fit: np.asarray(rows) for fit, rows in test.groupby(FIT, sort=True).indices.items()}
 
 
 def _where(row: pd.Series) -> str:

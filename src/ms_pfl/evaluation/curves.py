@@ -1,15 +1,18 @@
-"""Learning curves: a fit's course over rounds, summed over its countries."""
+"""Learning curves by round; ROC, precision-recall and reliability curves, as tables to draw."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.paradigms import model_name
+from ms_pfl.evaluation.calibration import reliability
+from ms_pfl.paradigms import model_name, models_in_order
 
 _VALUES = ["n_validation", "validation_loss", "validation_roc_auc", "selected"]
 _COLUMNS = ["paradigm", "strategy", "seed", "round", "country", *_VALUES]
+_GRID = np.linspace(0, 1, 101)
 
 
 def learning_curves(history: pd.DataFrame) -> pd.DataFrame:
@@ -83,3 +86,62 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
             "selected": (np.arange(len(rounds)) == kept[0]) & shared,
         }
     )
+
+
+def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
+    """ROC and precision-recall curves, pooled over countries, averaged over seeds.
+
+    The mean of true positive rate (of precision) is taken at equal false positive rate (recall):
+    vertical averaging (Fawcett, Pattern Recognit Lett 27, 2006). Between the points of a
+    precision-recall curve the precision of the next higher recall counts, as average precision
+    has it.
+
+    Args:
+        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+
+    Returns:
+        paradigm, strategy, curve (``roc``, ``pr``), x (false positive rate, recall), y (true
+        positive rate, precision). Seeds whose test rows have one class are left out.
+    """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    tables = []
+    for paradigm, strategy in models_in_order(test):
+        own = test[(test["paradigm"] == paradigm) & (test["strategy"] == strategy)]
+        drawn: dict[str, list[NDArray[np.float64]]] = {"roc": [], "pr": []}
+        for _, rows in own.groupby("seed", sort=True):
+            if rows["label"].nunique() < 2:
+                continue
+            labels, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
+            false, true, _ = roc_curve(labels, p)
+            drawn["roc"].append(np.interp(_GRID, false, true))
+            precision, recall, _ = precision_recall_curve(labels, p)
+            # recall falls; of the points with at least this recall the last one counts
+            drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
+        model = {"paradigm": paradigm, "strategy": strategy}
+        tables += [
+            pd.DataFrame({**model, "curve": curve, "x": _GRID, "y": np.mean(lines, axis=0)})
+            for curve, lines in drawn.items()
+            if lines
+        ]
+    columns = ["paradigm", "strategy", "curve", "x", "y"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """Predicted against observed risk in bins of equally many episodes, seeds together.
+
+    Args:
+        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        bins: at most; a model with few distinct probabilities has fewer.
+
+    Returns:
+        paradigm, strategy, predicted (mean probability), observed (share with the outcome), n
+        (episodes; one that is tested in several seeds counts in each).
+    """
+    tables = []
+    for paradigm, strategy in models_in_order(test):
+        own = test[(test["paradigm"] == paradigm) & (test["strategy"] == strategy)]
+        found = reliability(own["label"].to_numpy(), own["probability"].to_numpy(), bins)
+        tables.append(pd.DataFrame({"paradigm": paradigm, "strategy": strategy, **found}))
+    return pd.concat(tables, ignore_index=True)

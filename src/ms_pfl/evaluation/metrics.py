@@ -164,7 +164,8 @@ class Metric:
         0.75
         >>> round(METRICS["brier"].plain(np.array([0, 1]), np.array([0.2, 0.6])), 4)
         0.1
-        >>> METRICS["calibration_intercept"].plain(np.array([0, 1, 1, 1]), np.full(4, 0.5)).round(4)
+        >>> a = METRICS["calibration_intercept"].plain(np.array([0, 1, 1, 1]), np.full(4, 0.5))
+        >>> round(a, 4)
         1.0986
         """
         group = Group(labels, risks.astype(np.float64), Weights.of_one(len(labels)))

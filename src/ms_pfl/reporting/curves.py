@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ms_pfl.evaluation.decision import TREAT_ALL
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.net_benefit import TREAT_ALL
 from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import color_of, models_in_order, paradigm_name
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
@@ -45,7 +45,7 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
     """Lay out the calibration of every model, all countries together.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.uncertainty.estimate`.
+        estimates: the table of :func:`ms_pfl.evaluation.inference.add_intervals`.
 
     Returns:
         Text cells, one row per model: ``Model``, Brier score, log-loss, calibration error,
@@ -68,7 +68,7 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     """Draw observed against predicted risk in bins of equally many episodes, a panel a paradigm.
 
     Args:
-        bins: the table of :func:`ms_pfl.evaluation.operating.reliability_bins`.
+        bins: the table of :func:`ms_pfl.evaluation.curves.reliability_bins`.
         strategy: the federated strategy that is shown.
     """
     own = of_strategy(bins, strategy)
@@ -134,7 +134,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     """Draw ROC and precision-recall curves, a line a paradigm.
 
     Args:
-        curves: the table of :func:`ms_pfl.evaluation.operating.operating_curves`.
+        curves: the table of :func:`ms_pfl.evaluation.curves.operating_curves`.
         prevalence: share of test episodes with the outcome: the precision of no skill.
         strategy: the federated strategy that is shown.
     """
@@ -169,7 +169,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     """Draw net benefit over thresholds, with the interval of the federated model.
 
     Args:
-        net_benefit: the table of :func:`ms_pfl.evaluation.net_benefit.decision_curves`.
+        net_benefit: the table of :func:`ms_pfl.evaluation.decision.decision_curves`.
         strategy: the federated strategy that is shown.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -71,7 +71,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Lay out what each model gains over a reference, with intervals and adjusted p.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         reference: a paradigm that others are compared with.
 
     Returns:
@@ -139,7 +139,7 @@ def choice_table(
     """Lay out, country by country, what the personalized models gain over the federated one.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; its order is kept.
         site: what a country is called.
         strategy: the federated strategy.
@@ -191,7 +191,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.uncertainty.differences`.
+        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; the largest country
             comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
             shows where it goes on, and a hollow point has none. Countries with one class in every

@@ -120,18 +120,17 @@ def test_private_arrays_do_not_leave_even_where_the_app_would_send_them(
 
 
 @pytest.mark.parametrize("asked_for", [False, True])
-@pytest.mark.parametrize("record", ["private/1", "copy"])
 @pytest.mark.parametrize("paradigm", ["private_intercept", "proximal_copy", "scaffold"])
 def test_records_that_a_method_does_not_share_do_not_leave(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, record: str, asked_for: bool
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, asked_for: bool
 ) -> None:
     """The arrays of a proximal copy are named as the shared ones: the record's name tells."""
 
     def happening(flower: Flower, node: int, message: Message) -> None:
         if asked_for and message.metadata.message_type == "train":
-            message.content[record] = message.content[SHARED]
+            message.content["private/1"] = message.content[SHARED]
 
-    send_more(monkeypatch, lambda sent: {record: sent.private})
+    send_more(monkeypatch, lambda sent: {"private/1": sent.private})
     with pytest.raises(ClientError, match=r"does not send .* in answer to train"):
         sites.run(sites.flower(happening), paradigm)
 

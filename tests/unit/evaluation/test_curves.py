@@ -1,14 +1,17 @@
-"""Curves over rounds, worked out by hand."""
+"""Curves over rounds by hand, and operating curves through points that are known."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.curves import learning_curves
+from ms_pfl.evaluation.checks import check_predictions
+from ms_pfl.evaluation.curves import learning_curves, operating_curves, reliability_bins
 
 
 def rows(country: str, n: int, losses: list[float], used: int, auc: float = 0.7) -> pd.DataFrame:
@@ -76,3 +79,34 @@ def test_malformed_history_is_refused(history: pd.DataFrame) -> None:
         learning_curves(pd.concat([history, history.iloc[[0]]]))
     with pytest.raises(InputError, match="no row"):
         learning_curves(history.iloc[:0])
+
+
+@pytest.fixture(scope="module")
+def test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    return check_predictions(predictions[predictions.paradigm.isin(["local", "federated"])])
+
+
+def test_curves_pass_through_what_is_known(test_rows: pd.DataFrame) -> None:
+    curves = operating_curves(test_rows)
+    own = curves[(curves.paradigm == "local") & (curves.curve == "roc")]
+    rows = test_rows[test_rows.paradigm == "local"]
+    area = np.trapezoid(own["y"], own["x"])
+    expected = np.mean([roc_auc_score(t.label, t.probability) for _, t in rows.groupby("seed")])
+    assert area == pytest.approx(expected, abs=0.005)
+    pr = curves[(curves.paradigm == "local") & (curves.curve == "pr")]
+    share = rows.groupby("seed")["label"].mean().mean()
+    assert pr["y"].iloc[-1] == pytest.approx(share, abs=0.02), "at recall 1 all are called"
+    perfect = rows.assign(probability=rows["label"].astype(float))
+    curves = operating_curves(perfect)
+    assert (curves.loc[curves.curve == "pr", "y"] == 1).all()
+    one_class = rows.assign(label=0)
+    assert operating_curves(one_class).empty
+
+
+def test_reliability_counts_every_row(test_rows: pd.DataFrame) -> None:
+    bins = reliability_bins(test_rows)
+    own = bins[bins.paradigm == "local"]
+    rows = test_rows[test_rows.paradigm == "local"]
+    assert own["n"].sum() == len(rows)
+    assert own["observed"] @ own["n"] == pytest.approx(rows["label"].sum())
+    assert own["predicted"] @ own["n"] == pytest.approx(rows["probability"].sum())

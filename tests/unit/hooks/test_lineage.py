@@ -68,7 +68,10 @@ def test_settings_of_one_training_are_settings_of_the_run(project: TokenProject)
     own = {"only": {"local.none": {"local": {"epochs": 3}}}}
     project.run("pfl", training=own)
     said = refusal(project, "evaluation", training={"only": {}})
-    assert "was made with training.only.local.none = {'local': {'epochs': 3}}" in said
+    assert (
+        "was made with training.only.local.none = {'local': {'epochs': 3}}, and this run has None"
+        in said
+    )
     project.run("reporting", training=own)
 
 

@@ -20,6 +20,8 @@ from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
 from ms_pfl.tracking.store import runs_page
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:

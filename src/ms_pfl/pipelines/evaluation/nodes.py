@@ -58,9 +58,9 @@ def compare_models(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
     from ms_pfl.evaluation.bootstrap import draw_patients
+    from ms_pfl.evaluation.decision import decision_curves
     from ms_pfl.evaluation.evaluate import evaluate
-    from ms_pfl.evaluation.net_benefit import decision_curves
-    from ms_pfl.evaluation.uncertainty import add_intervals, planned_differences
+    from ms_pfl.evaluation.inference import add_intervals, planned_differences
 
     draws = draw_patients(test, comparison.replicates, comparison.seed)
     estimates = evaluate(test, ("pooled", "country"), draws)
@@ -94,6 +94,6 @@ def compare_subgroups(
 
 def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """ROC and precision-recall curves, and predicted against observed risk."""
-    from ms_pfl.evaluation.operating import operating_curves, reliability_bins
+    from ms_pfl.evaluation.curves import operating_curves, reliability_bins
 
     return operating_curves(test), reliability_bins(test)

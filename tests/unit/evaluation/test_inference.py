@@ -12,9 +12,9 @@ from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.checks import check_predictions
 from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.evaluate import Estimates, evaluate
+from ms_pfl.evaluation.inference import add_intervals, holm, planned_differences
 from ms_pfl.evaluation.recalibration import recalibrate
 from ms_pfl.evaluation.scoring import score
-from ms_pfl.evaluation.uncertainty import add_intervals, holm, planned_differences
 
 REPLICATES = 200
 
