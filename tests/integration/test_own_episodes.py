@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from kedro_project import PROJECT, KedroProject, make_project, run_here, said
 
@@ -30,14 +31,22 @@ def block(language: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory) -> KedroProject:
     made = make_project(tmp_path_factory.mktemp("project"))
     (made.folder / "ward.csv").write_text(block("csv"))
-    few = (
-        "training:\n  network: {hidden_layers: 1, width: 8}\n  federation: {rounds: 2}\n"
-        "  centralized: {epochs: 2}\n  local: {epochs: 2}\n  fine_tuned: {epochs: 1}\n"
-        "ray: {num_workers: 0}\nseeds: [0]\ncomparison: {replicates: 100}\n"
-        "attribution: {repeats: 1}\n"
-    )
+    told = yaml.safe_load(block("yaml"))
+    told["training"]["network"]["width"] = 8
+    told["training"] |= {
+        "federation": {"rounds": 2},
+        "centralized": {"epochs": 2},
+        "local": {"epochs": 2},
+        "fine_tuned": {"epochs": 1},
+    }
+    told |= {
+        "ray": {"num_workers": 0},
+        "seeds": [0],
+        "comparison": {"replicates": 100},
+        "attribution": {"repeats": 1},
+    }
     (made.folder / "conf/local").mkdir(exist_ok=True)
-    (made.folder / "conf/local/parameters.yml").write_text(block("yaml") + few)
+    (made.folder / "conf/local/parameters.yml").write_text(yaml.safe_dump(told))
     return made
 
 
