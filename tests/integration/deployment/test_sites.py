@@ -260,7 +260,5 @@ def test_a_run_that_is_over_is_not_gone_on_from(sites: Sites) -> None:
 def test_what_cannot_run_between_sites(sites: Sites) -> None:
     with pytest.raises(InputError, match="'centralized' does not run between sites"):
         sites.run(sites.flower(), "centralized")
-    with pytest.raises(
-        InputError, match="federated is not trained with a strategy 'fedsgd'; there are: fedavg, "
-    ):
+    with pytest.raises(InputError, match="not trained with a strategy 'fedsgd'; there are: fedavg"):
         sites.run(sites.flower(), "federated", strategy="fedsgd")
