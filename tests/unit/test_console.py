@@ -16,9 +16,10 @@ from ms_pfl import console
 from ms_pfl.console import TrainingProgress
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.progress import FitProgress
+from ms_pfl.paradigms import Training
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.programs.alone import _Watch
-from ms_pfl.training.task import Task
+from ms_pfl.training.task import Sites, Task
 from paradigm_examples import Study, parameters
 
 NAN = math.nan
@@ -74,7 +75,16 @@ def test_the_epoch_of_a_seed_is_the_mean_over_rows() -> None:
     def nothing(*_: object) -> None:
         """Nobody asks the clients or keeps a checkpoint."""
 
-    task = Task(data, parameters(), None, {}, nothing, reports.append, (0,), nothing)
+    task = Task(
+        Training("local", "none"),
+        Sites(tuple(data.countries), len(data.features), data.training_rows),
+        parameters(),
+        "cpu",
+        nothing,
+        reports.append,
+        (0,),
+        nothing,
+    )
     with LocalGrid(data, nodes_of(data)) as grid:
         watch = _Watch(task, grid, [0], 7)
         watch({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -164,6 +165,15 @@ class ProtocolParameters(Section):
         description="rows that fine-tuning trains, selects and is scored on; redrawn (published): "
         "in part those that the federated model was trained on"
     )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | ProtocolParameters) -> ProtocolParameters:
+        """Return the protocol that a node was given, typed or as YAML has it.
+
+        Kedro types a section of a section only where it meets the inner one first, so a node that
+        takes ``params:training.protocol`` cannot have it typed by its signature.
+        """
+        return cls.model_validate(given)
 
     @property
     def same_test_rows(self) -> bool:

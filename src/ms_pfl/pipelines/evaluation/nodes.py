@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from ms_pfl.evaluation.parameters import ComparisonParameters
@@ -20,12 +22,13 @@ def recalibrate_federated(**predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_predictions(
-    protocol: ProtocolParameters, **predictions: pd.DataFrame
+    protocol: Any, **predictions: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score all models on the held-out test patients.
 
     Args:
-        protocol: says whether all were to be tested on the same patients.
+        protocol: the section ``training.protocol``, which says whether all were to be tested on the
+            same patients.
         predictions: the predictions table of each model, by any name.
 
     Returns:
@@ -35,10 +38,8 @@ def score_predictions(
     from ms_pfl.evaluation.checks import check_predictions
     from ms_pfl.evaluation.scoring import coverage, score
 
-    test = check_predictions(
-        pd.concat(predictions.values(), ignore_index=True), protocol.same_test_rows
-    )
-    same = protocol.same_test_rows
+    same = ProtocolParameters.of(protocol).same_test_rows
+    test = check_predictions(pd.concat(predictions.values(), ignore_index=True), same)
     return score(test, same), coverage(test, same), test
 
 

@@ -87,7 +87,7 @@ def split(
     episodes: pd.DataFrame,
     seeds: Sequence[int],
     parameters: SplitFractions,
-    protocol: ProtocolParameters,
+    protocol: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the patients of each country for each seed.
 
@@ -97,7 +97,8 @@ def split(
     """
     from ms_pfl.cohort.splits import count_splits, split_episodes, split_patients
 
-    divide = split_patients if protocol.split_unit == "patient" else split_episodes
+    unit = ProtocolParameters.of(protocol).split_unit
+    divide = split_patients if unit == "patient" else split_episodes
     splits = divide(episodes, seeds, parameters)
     return splits, count_splits(episodes, splits)
 

@@ -17,7 +17,7 @@ def make_tables(
     differences: pd.DataFrame,
     cohort: dict[str, Any],
     split_counts: pd.DataFrame,
-    protocol: ProtocolParameters,
+    protocol: Any,
     comparison: ComparisonParameters,
 ) -> tuple[pd.DataFrame, list[str], list[str], pd.DataFrame]:
     """Lay out Table 1 with the sentences above and below it, and ROC-AUC country by country."""
@@ -28,9 +28,10 @@ def make_tables(
 
     countries = pd.DataFrame(cohort["countries"])
     sites = site_words(cohort["source"])
+    protocol = ProtocolParameters.of(protocol).model_dump()
     return (
         table1(summary),
-        notes(coverage, cohort["source"], split_counts, protocol.model_dump()),
+        notes(coverage, cohort["source"], split_counts, protocol),
         headline(estimates, differences, sites, len(coverage), comparison.replicates),
         per_country_table(summary, countries, site=sites[0]),
     )

@@ -81,7 +81,8 @@ def write_folder(
             table = pa.Table.from_pandas(frame, preserve_index=False)
             said = {**table.schema.metadata, _SOURCE: json.dumps(dict(source)).encode()}
             part = files.enter_context(whole_file(folder / f"{name}.parquet"))
-            pq.write_table(table.replace_schema_metadata(said), part)
+            with part.open("wb") as file:  # pyarrow keeps its own open where the disk is full
+                pq.write_table(table.replace_schema_metadata(said), file)
 
 
 def synthetic_source(folder: Path) -> dict[str, str]:

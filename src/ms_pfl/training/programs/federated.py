@@ -106,8 +106,14 @@ def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
     scaler = federated_scaler(grid, seed)
     prepare(grid, seed, settings, scaler)
 
+    up = down = 0
+
     def of(arrays: logistic.Arrays) -> logistic.Arrays:
-        return sum_over_sites(grid, seed, LOGISTIC, arrays)
+        nonlocal up, down
+        total = sum_over_sites(grid, seed, LOGISTIC, arrays)
+        up += payload_bytes(to_record(total))  # a site's answer has the shapes of the sum
+        down += payload_bytes(to_record(arrays))
+        return total
 
     history: list[HistoryRow] = []
     arrays, number, auc = logistic.start(n_features), 0, math.nan
@@ -134,13 +140,14 @@ def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
                     validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
                     validation_roc_auc=float(metrics["roc-auc"]),
                     seconds=seconds,
-                    bytes_up=8 * (n_features + 1) * (n_features + 2),
-                    bytes_down=payload_bytes(record),
+                    bytes_up=up,
+                    bytes_down=down + payload_bytes(record),
                     selected=False,
                 )
             )
         auc = mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)
         history += rows
+        up = down = 0
         task.report(ProgressReport(seed, number, most, auc, finished=False))
     task.report(ProgressReport(seed, number, most, auc, finished=True))
     last = [replace(row, selected=row.round == number) for row in history]
