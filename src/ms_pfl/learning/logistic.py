@@ -21,6 +21,7 @@ from ms_pfl.learning.training import TrainingDivergedError
 Arrays = Mapping[str, np.ndarray]
 COEFFICIENTS, INTERCEPT = "coefficients", "intercept"
 _HALVINGS = 30
+_ROUNDING = 1e-12
 
 
 def start(n_features: int) -> dict[str, NDArray[np.float64]]:
@@ -92,7 +93,7 @@ def steps(
         before, size = held, 1.0
         for _ in range(_HALVINGS):
             held = of(_arrays(theta + size * step))
-            if _objective(held, theta + size * step, penalty) <= objective:
+            if _objective(held, theta + size * step, penalty) <= objective * (1 + _ROUNDING):
                 break
             size /= 2
         theta = theta + size * step
