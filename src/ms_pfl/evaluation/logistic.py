@@ -72,8 +72,8 @@ def _sums_by_column(
     k = design.shape[1]
     first, second = np.triu_indices(k)
     products = design.T[first] * design.T[second]
-    theta = theta.astype(design.dtype)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        theta = theta.astype(design.dtype)  # a fit that has no answer may be beyond float32
         p = design[:, -1:] * theta[-1]
         for i in range(k - 2, -1, -1):
             p += design[:, i : i + 1] * theta[i]

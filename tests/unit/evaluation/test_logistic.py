@@ -101,3 +101,15 @@ def test_firths_penalty_keeps_a_separated_fit_finite() -> None:
     np.testing.assert_allclose(gradient, 0, atol=1e-7)
     assert theta[0] == pytest.approx(0, abs=1e-8)
     assert 0 < theta[1] < plain[1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_without_an_answer_says_nothing_and_leaves_the_others() -> None:
+    """Where a drawn sample separates the classes, the slope grows beyond float32."""
+    design, labels, weights = rows(k=2)
+    design, columns = design.astype(np.float32), np.column_stack([weights, weights])
+    theta = np.array([[0.0, 0.1], [1e300, 0.2]])
+    gradient, information = newton_sums(theta, design, labels, columns.astype(np.float32))
+    alone, own = newton_sums(theta[:, 1], design, labels, columns[:, 1])
+    np.testing.assert_allclose(gradient[:, 1], alone, rtol=1e-4)
+    np.testing.assert_allclose(information[:, :, 1], own, rtol=1e-4)
