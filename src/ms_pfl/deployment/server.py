@@ -168,7 +168,7 @@ def _key(parameters: Parameters, sites: Mapping[str, Site]) -> str:
 
 
 def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:
-    """What the sites told of their predictions, a row a site and split."""
+    """What the sites told of their predictions, a row per site and split."""
     return [
         {
             "paradigm": training.paradigm,

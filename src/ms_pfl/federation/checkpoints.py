@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
         digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
         digest.update(array.data if array.size else b"")
     return digest.hexdigest()
+
+
+def joined(parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of several parts under ``<part>/<name>``; :func:`part_of` undoes it."""
+    return {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
+
+
+def part_of(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """Return the arrays of one part by their names in it."""
+    prefix = f"{part}/"
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 class Checkpoints:
@@ -160,7 +172,6 @@ def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             for name, record in records.items()
         },
     }
-    arrays = {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
     told = {
         "round": state.round,
         "further": list(state.further),
@@ -173,13 +184,11 @@ def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "best_value": state.best_value,
         "best_roc_auc": state.best_roc_auc,
     }
-    return arrays, told
+    return joined(parts), told
 
 
 def _state(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> RoundState:
-    def part(prefix: str) -> dict[str, np.ndarray]:
-        prefix += "/"
-        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    part = partial(part_of, arrays)
 
     return RoundState(
         round=told["round"],

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ import numpy as np
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
+    joined,
+    part_of,
     read_arrays,
     write_arrays,
 )
@@ -133,9 +136,8 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
         "scaler": {"mean": result.scaler.mean, "sd": result.scaler.sd},
     }
-    arrays = {f"{part}/{name}": a for part, named in parts.items() for name, a in named.items()}
     history = [asdict(row) for row in result.history]
-    return arrays, {
+    return joined(parts), {
         "seed": result.seed,
         "nodes": nodes,
         "countries": countries,
@@ -145,10 +147,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
 
 
 def _result(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> SeedResult:
-    def part(prefix: str) -> dict[str, np.ndarray]:
-        prefix += "/"
-        return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-
+    part = partial(part_of, arrays)
     return SeedResult(
         seed=told["seed"],
         probabilities={name: part(f"probabilities/{i}") for i, name in enumerate(told["nodes"])},
