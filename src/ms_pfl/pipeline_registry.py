@@ -23,6 +23,7 @@ from ms_pfl.pipelines.reporting.pipeline import create_recording_pipeline
 from ms_pfl.pipelines.synthetic_registry.pipeline import (
     create_pipeline as create_synthetic_registry,
 )
+from ms_pfl.pipelines.training.pipeline import create_paradigm_pipeline
 from ms_pfl.pipelines.training.pipeline import create_pipeline as create_training
 
 
@@ -36,7 +37,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     preprocessing = create_preprocessing()
     registry = synthetic_registry + preprocessing
     pfl = registry + _after_cohort("study")
-    study = trainings("study")
+    paradigms = dict.fromkeys(training.paradigm for training in trainings("study"))
     return {
         "__default__": pfl,
         "pfl": pfl,
@@ -47,29 +48,23 @@ def register_pipelines() -> dict[str, Pipeline]:
         "own_data": create_own_data() + create_partition_pipeline(),
         "audit": registry + create_audit(),
         "new_country": create_new_country(),
-        "training": _training("study"),
-        **{training.paradigm: create_training(training.paradigm, "study") for training in study},
+        "training": create_training("study"),
+        **{paradigm: create_paradigm_pipeline(paradigm, "study") for paradigm in paradigms},
         "predictor": create_predictor_pipeline("study"),
         "prediction": create_prediction(),
         "evaluation": create_evaluation("study"),
-        "attribution": create_attribution(),
+        "attribution": create_attribution("study"),
         "reporting": create_reporting("study"),
-        "recording": create_recording_pipeline(),
+        "recording": create_recording_pipeline("study"),
     }
-
-
-def _training(*families: Family) -> Pipeline:
-    """All trainings of some families."""
-    paradigms = dict.fromkeys(training.paradigm for training in trainings(*families))
-    return sum((create_training(name, *families) for name in paradigms), Pipeline([]))
 
 
 def _after_cohort(*families: Family) -> Pipeline:
     """From episodes and splits to the report."""
     return (
-        _training(*families)
+        create_training(*families)
         + create_predictor_pipeline(*families)
         + create_evaluation(*families)
-        + create_attribution()
+        + create_attribution(*families)
         + create_reporting(*families)
     )

@@ -96,7 +96,12 @@ class TextFile(_WholeFile, TextDataset):
 
 
 class FigureFile(_WholeFile, MatplotlibDataset):
-    """A figure of matplotlib as a picture."""
+    """A figure of matplotlib as a picture; there is no file where there was nothing to draw."""
+
+    def load(self) -> Path | None:  # type: ignore[override]
+        """Return the file."""
+        path = Path(self._filepath)
+        return path if path.is_file() else None
 
     def save(self, data: Any) -> None:
         """Write the file, without a warning for each letter that no installed font has.

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
-from ms_pfl.paradigms import PARADIGMS, Family, Training, paradigms_with, trainings
+from ms_pfl.paradigms import PARADIGMS, Training, paradigms_with, trainings
 
 
 class PredictionParameters(Section):
@@ -53,14 +53,3 @@ class PredictionParameters(Section):
     def shared(self) -> Training:
         """The training of the global model."""
         return Training(paradigms_with("global")[0].name, self.strategy)
-
-
-def may_be_asked(*families: Family) -> list[Training]:
-    """The trainings that a predictor may be made of."""
-    shared = paradigms_with("global")[0].name
-    return [
-        training
-        for training in trainings(*families)
-        if training.paradigm == shared
-        or PARADIGMS[training.paradigm].role in ("local", "personalized")
-    ]

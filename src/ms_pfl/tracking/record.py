@@ -67,7 +67,7 @@ def build_record(
     features: Sequence[str],
     settings: Mapping[str, Any],
     predictor: Path,
-    histories: Sequence[pd.DataFrame],
+    history: pd.DataFrame,
     models: Mapping[Training, Mapping[str, np.ndarray]],
 ) -> RunRecord:
     """Bring together what MLflow keeps of a run.
@@ -83,7 +83,7 @@ def build_record(
         features: the feature columns, in the order of the models.
         settings: the section ``training`` of the configuration, as JSON has it.
         predictor: its folder, absent where the run made none.
-        histories: the history of each training.
+        history: of all trainings.
         models: training -> arrays of all seeds; those of the first seed are kept.
     """
     seed = int(tables["metrics"]["seed"].min())
@@ -92,7 +92,7 @@ def build_record(
     kept = {} if settings["protocol"]["scaling"] == "country" else models
     return RunRecord(
         tables["metrics"],
-        pd.concat(histories, ignore_index=True),
+        history,
         tables,
         figures,
         "\n\n".join([*above, to_markdown(tables["table1"]), *below]),

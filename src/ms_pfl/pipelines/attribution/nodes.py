@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import Training
 from ms_pfl.studies.attribution.parameters import AttributionParameters
 from ms_pfl.training.settings import TrainingSettings
 
@@ -15,10 +16,10 @@ def measure_importance(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
     cohort: dict[str, Any],
+    models: dict[Training, dict[str, Any]],
     attribution: AttributionParameters,
     settings: TrainingSettings,
     device: Device,
-    **models: dict[str, Any],
 ) -> pd.DataFrame:
     """Shuffle each group of features among the test episodes of each country.
 
@@ -26,10 +27,10 @@ def measure_importance(
         episodes: the episodes table.
         splits: the splits table.
         cohort: its ``vocabulary`` of a custom table sets the groups; None: the registry cohort's.
+        models: of all trainings.
         attribution: permutations.
         settings: of the trainings.
         device: to compute on.
-        models: saved models by paradigm and strategy, ``<paradigm>_<strategy>``.
 
     Returns:
         ``importance``: a row a model, seed, country, group and permutation.
@@ -40,8 +41,8 @@ def measure_importance(
     from ms_pfl.studies.attribution.models import asked
 
     groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
-    by_training = {training: models[training.argument] for training in asked()}
-    return importance(episodes, splits, by_training, groups, settings, attribution, device)
+    chosen = {training: models[training] for training in asked()}
+    return importance(episodes, splits, chosen, groups, settings, attribution, device)
 
 
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:

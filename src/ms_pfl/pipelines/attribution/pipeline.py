@@ -2,7 +2,7 @@
 
 ::
 
-    episodes, splits, <paradigm>.<strategy>.models ──► measure_importance ──► importance
+                          episodes, splits, models ──► measure_importance ──► importance
                                             attribution_by_country ◄── compare_countries ◄┘
 """
 
@@ -10,34 +10,43 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from ms_pfl.paradigms import Family
 from ms_pfl.pipelines.attribution.nodes import compare_countries, measure_importance
-from ms_pfl.pipelines.training.pipeline import outputs_of
-from ms_pfl.studies.attribution.models import asked
+from ms_pfl.pipelines.evaluation.pipeline import NAMESPACE
+from ms_pfl.pipelines.training.pipeline import gathering
+
+TABLES = ("importance", "attribution_by_country")
 
 
-def create_pipeline() -> Pipeline:
-    """``*.models`` -> ``importance``, ``attribution_by_country``."""
-    return Pipeline(
+def create_pipeline(*families: Family) -> Pipeline:
+    """``models`` -> ``importance``, ``attribution_by_country``.
+
+    Args:
+        families: of the trainings that there are.
+    """
+    return gathering(("models",), *families) + Pipeline(
         [
             Node(
                 func=measure_importance,
-                inputs={
-                    "episodes": "episodes",
-                    "splits": "splits",
-                    "cohort": "cohort_description",
-                    "attribution": "params:attribution",
-                    "settings": "params:training",
-                    "device": "params:device",
-                    **outputs_of("models", asked()),
-                },
+                inputs=[
+                    "episodes",
+                    "splits",
+                    "cohort_description",
+                    "models",
+                    "params:attribution",
+                    "params:training",
+                    "params:device",
+                ],
                 outputs="importance",
                 name="measure_importance",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=compare_countries,
                 inputs="importance",
                 outputs="attribution_by_country",
                 name="compare_countries",
+                namespace=NAMESPACE,
             ),
         ]
     )

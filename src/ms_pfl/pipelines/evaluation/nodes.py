@@ -10,26 +10,23 @@ from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
 
 
-def recalibrate_federated(**predictions: pd.DataFrame) -> pd.DataFrame:
-    """Correct the federated risks country by country, on validation predictions.
-
-    Args:
-        predictions: the predictions table of each federated training, by any name.
-    """
+def recalibrate_federated(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Correct the federated risks country by country, on validation predictions."""
     from ms_pfl.evaluation.recalibration import recalibrate
 
-    return recalibrate(pd.concat(predictions.values(), ignore_index=True))
+    return recalibrate(predictions)
 
 
 def score_predictions(
-    protocol: Any, **predictions: pd.DataFrame
+    predictions: pd.DataFrame, recalibrated: pd.DataFrame, protocol: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score all models on the held-out test patients.
 
     Args:
+        predictions: of all models that were trained.
+        recalibrated: of the federated models, recalibrated.
         protocol: the section ``training.protocol``, which says whether all were to be tested on the
             same patients.
-        predictions: the predictions table of each model, by any name.
 
     Returns:
         ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
@@ -39,7 +36,8 @@ def score_predictions(
     from ms_pfl.evaluation.scoring import coverage, score
 
     same = ProtocolParameters.of(protocol).same_test_rows
-    test = check_predictions(pd.concat(predictions.values(), ignore_index=True), same)
+    both = pd.concat([recalibrated, predictions], ignore_index=True)
+    test = check_predictions(both, same)
     return score(test, same), coverage(test, same), test
 
 
@@ -98,3 +96,8 @@ def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     from ms_pfl.evaluation.curves import operating_curves, reliability_bins
 
     return operating_curves(test), reliability_bins(test)
+
+
+def gather_findings(**tables: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables of the evaluation by name."""
+    return tables

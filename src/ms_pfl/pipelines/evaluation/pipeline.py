@@ -2,9 +2,9 @@
 
 ::
 
-    *.predictions ──► recalibrate ──► recalibrated ─┐
-          └────────────────────────────────────────┴► score ──► metrics ──► summary, fairness
-                                                         └► test_predictions
+    predictions ──► recalibrate ──► recalibrated ─┐
+          └──────────────────────────────────────┴► score ──► metrics ──► summary, fairness
+                                                       └► test_predictions
     test_predictions, summary ──► estimates, differences, net_benefit
     test_predictions, episodes ──► subgroup_metrics
     test_predictions ──► operating_curves, reliability
@@ -14,67 +14,102 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.paradigms import Family, paradigms_with, trainings
+from ms_pfl.paradigms import Family
 from ms_pfl.pipelines.evaluation.nodes import (
     compare_models,
     compare_subgroups,
+    gather_findings,
     recalibrate_federated,
     score_predictions,
     summarize_metrics,
     trace_curves,
 )
-from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.pipelines.training.pipeline import gathering
+
+NAMESPACE = "evaluation"
+TABLES = (
+    "metrics",
+    "coverage",
+    "summary",
+    "fairness",
+    "estimates",
+    "differences",
+    "net_benefit",
+    "subgroup_metrics",
+    "operating_curves",
+    "reliability",
+)
 
 
 def create_pipeline(*families: Family) -> Pipeline:
-    """From ``*.predictions`` and ``episodes`` to the tables that the report is made from.
+    """From all predictions and ``episodes`` to the tables that the report is made from.
 
     Args:
         families: of the trainings that are compared.
     """
-    predictions = outputs_of("predictions", trainings(*families))
-    recalibrated = trainings(*families, paradigm=paradigms_with("global")[0].name)
-    return Pipeline(
+    return gathering(("predictions",), *families) + Pipeline(
         [
             Node(
                 func=recalibrate_federated,
-                inputs=outputs_of("predictions", recalibrated),
+                inputs="predictions",
                 outputs="recalibrated",
                 name="recalibrate_federated",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=score_predictions,
-                inputs={
-                    "protocol": "params:training.protocol",
-                    "recalibrated": "recalibrated",
-                    **predictions,
-                },
+                inputs=["predictions", "recalibrated", "params:training.protocol"],
                 outputs=["metrics", "coverage", "test_predictions"],
                 name="score_predictions",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=summarize_metrics,
                 inputs="metrics",
                 outputs=["summary", "fairness"],
                 name="summarize_metrics",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=compare_models,
                 inputs=["test_predictions", "summary", "params:comparison"],
                 outputs=["estimates", "differences", "net_benefit"],
                 name="compare_models",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=compare_subgroups,
                 inputs=["test_predictions", "episodes", "params:comparison"],
                 outputs="subgroup_metrics",
                 name="compare_subgroups",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=trace_curves,
                 inputs="test_predictions",
                 outputs=["operating_curves", "reliability"],
                 name="trace_curves",
+                namespace=NAMESPACE,
             ),
+        ]
+    )
+
+
+def create_findings_pipeline(*tables: str) -> Pipeline:
+    """The tables of the evaluation -> ``findings``: for pipelines that go on from it.
+
+    Args:
+        tables: further ones that belong to the findings.
+    """
+    names = (*TABLES, *tables)
+    return Pipeline(
+        [
+            Node(
+                func=gather_findings,
+                inputs={name: name for name in names},
+                outputs="findings",
+                name="gather_findings",
+                namespace=NAMESPACE,
+            )
         ]
     )

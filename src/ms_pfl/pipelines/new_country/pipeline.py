@@ -19,20 +19,21 @@ from ms_pfl.pipelines.new_country.nodes import (
     show_new_countries,
 )
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
-from ms_pfl.pipelines.training.pipeline import COMPUTE, outputs_of
+from ms_pfl.pipelines.training.pipeline import COMPUTE
 
 
 def create_pipeline() -> Pipeline:
     """From what a run of ``pfl`` left to a report with the section on countries left out."""
+    federated = trainings("study", paradigm="federated")
     tables = ["new_country_estimates", "new_country_differences"]
-    return create_report_pipeline(trainings("study"), "unseen_site") + Pipeline(
+    return create_report_pipeline("study", extra=("unseen_site",)) + Pipeline(
         [
             Node(
                 func=leave_countries_out,
                 inputs={name: name for name in ("episodes", "splits", "unfinished")}
                 | {"new_country": "params:new_country", "settings": "params:training"}
                 | COMPUTE
-                | outputs_of("models", trainings("study", paradigm="federated")),
+                | {training.argument: f"{training.name}.models" for training in federated},
                 outputs="new_country_predictions",
                 name="leave_countries_out",
             ),

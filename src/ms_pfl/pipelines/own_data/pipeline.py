@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.own_data.nodes import read_own_episodes
+from ms_pfl.pipelines.preprocessing.pipeline import NAMESPACE
 
 
 def create_pipeline() -> Pipeline:
@@ -23,6 +24,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 outputs=["episodes_provenance", "episodes", "vocabulary"],
                 name="read_own_episodes",
+                namespace=NAMESPACE,
             )
         ]
     )

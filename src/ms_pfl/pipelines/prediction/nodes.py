@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.paradigms import Training
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.training.settings import TrainingSettings
 
-_KINDS = ("models", "predictions")
 _log = logging.getLogger(__name__)
 
 
@@ -21,10 +21,11 @@ def make_predictor(
     episodes: pd.DataFrame,
     splits: pd.DataFrame,
     description: dict[str, Any],
+    models: dict[Training, dict[str, Any]],
+    predictions: pd.DataFrame,
     prediction: PredictionParameters,
     cohort: CohortParameters,
     settings: TrainingSettings,
-    **trained: Any,
 ) -> Any:
     """Put the models that ``prediction`` names together with what they need.
 
@@ -32,10 +33,11 @@ def make_predictor(
         episodes: the episodes table.
         splits: the splits table.
         description: ``source`` and ``vocabulary`` of the episodes.
+        models: of all trainings.
+        predictions: of all trainings.
         prediction: paradigm and strategy.
         cohort: how features are built.
         settings: of the trainings.
-        trained: ``<paradigm>_<strategy>_models`` and ``<paradigm>_<strategy>_predictions``.
 
     Returns:
         A :class:`ms_pfl.prediction.making.Made`; without a predictor where the protocol scales by
@@ -54,12 +56,13 @@ def make_predictor(
         return making.Made(None)
     parts = []
     for training in (prediction.personal, prediction.shared):
-        if f"{training.argument}_models" not in trained:
+        if training not in models:
             raise InputError(
                 f"Parameter 'prediction': {training.name} is not trained in this run; run "
                 "`kedro run --pipeline=further_methods`, or name a training of the study"
             )
-        parts.append(tuple(trained[f"{training.argument}_{kind}"] for kind in _KINDS))
+        own = (predictions[["paradigm", "strategy"]] == list(training)).all(axis="columns")
+        parts.append((models[training], predictions[own]))
     personal, shared = parts
     return making.Made(
         making.make_predictor(

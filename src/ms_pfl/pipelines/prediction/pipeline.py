@@ -2,11 +2,8 @@
 
 ::
 
-    episodes, splits, *.models, *.predictions ──► make_predictor ──► predictor
+    episodes, splits, models, predictions ──► make_predictor ──► predictor
     predictor, params:registry_folder ──► predict_new_patients ──► new_patients
-
-Which models become the predictor is a parameter, and Kedro's inputs are known before: so all that
-may are inputs.
 """
 
 from __future__ import annotations
@@ -15,8 +12,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family
 from ms_pfl.pipelines.prediction.nodes import make_predictor, predict_new_patients
-from ms_pfl.pipelines.training.pipeline import outputs_of
-from ms_pfl.prediction.parameters import may_be_asked
+from ms_pfl.pipelines.training.pipeline import gathering
 
 
 def create_predictor_pipeline(*families: Family) -> Pipeline:
@@ -25,18 +21,20 @@ def create_predictor_pipeline(*families: Family) -> Pipeline:
     Args:
         families: of the trainings that it may be made of.
     """
-    return Pipeline(
+    return gathering(("models", "predictions"), *families) + Pipeline(
         [
             Node(
                 func=make_predictor,
-                inputs={"episodes": "episodes", "splits": "splits"}
-                | {name: f"params:{name}" for name in ("prediction", "cohort")}
-                | {"settings": "params:training", "description": "cohort_description"}
-                | {
-                    f"{name}_{kind}": dataset
-                    for kind in ("models", "predictions")
-                    for name, dataset in outputs_of(kind, may_be_asked(*families)).items()
-                },
+                inputs=[
+                    "episodes",
+                    "splits",
+                    "cohort_description",
+                    "models",
+                    "predictions",
+                    "params:prediction",
+                    "params:cohort",
+                    "params:training",
+                ],
                 outputs="predictor",
                 name="make_predictor",
             )

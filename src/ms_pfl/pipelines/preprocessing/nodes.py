@@ -125,18 +125,3 @@ def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[
         site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
     return provenance | {"countries": countries.to_dict(orient="records")}
-
-
-def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
-    """Draw the flow from the registry to the episodes, and what each country's visits came to.
-
-    Returns:
-        ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
-        known), and ``flow_figures``: both as SVG, by name.
-    """
-    from ms_pfl.reporting.attrition import draw_flow
-    from ms_pfl.reporting.figures import to_svg
-
-    drawn = draw_flow(cohort)
-    whole, by_country = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
-    return whole, by_country, {name: to_svg(figure, name) for name, figure in drawn.items()}

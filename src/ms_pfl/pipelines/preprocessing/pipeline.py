@@ -7,11 +7,12 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.pipelines.preprocessing.nodes import (
     build_cohort,
     describe_cohort,
-    draw_flow,
     read_registry,
     split,
 )
+from ms_pfl.pipelines.reporting.pipeline import create_flow_pipeline
 
+NAMESPACE = "cohort"
 TABLES = ["patients", "visits", "relapses", "treatments"]
 _READ = ["registry_source", "future_visit_days"]
 
@@ -30,6 +31,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 outputs=[*TABLES, *_READ, "ingest_report"],
                 name="read_registry",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=build_cohort,
@@ -43,6 +45,7 @@ def create_pipeline() -> Pipeline:
                     "prevalence",
                 ],
                 name="build_cohort",
+                namespace=NAMESPACE,
             ),
         ]
     )
@@ -51,25 +54,21 @@ def create_pipeline() -> Pipeline:
 
 def create_partition_pipeline() -> Pipeline:
     """``episodes`` -> ``splits`` and what is counted of them: also where ``modelling`` begins."""
-    return Pipeline(
+    return create_flow_pipeline() + Pipeline(
         [
             Node(
                 func=split,
                 inputs=["episodes", "params:seeds", "params:splits", "params:training.protocol"],
                 outputs=["splits", "split_counts"],
                 name="split_patients",
+                namespace=NAMESPACE,
             ),
             Node(
                 func=describe_cohort,
                 inputs=["episodes", "episodes_provenance"],
                 outputs="cohort_description",
                 name="describe_cohort",
-            ),
-            Node(
-                func=draw_flow,
-                inputs="cohort_description",
-                outputs=["figure_attrition", "figure_attrition_by_country", "flow_figures"],
-                name="draw_flow",
+                namespace=NAMESPACE,
             ),
         ]
     )

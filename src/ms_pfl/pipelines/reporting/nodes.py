@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import ProtocolParameters
+from ms_pfl.paradigms import Training
+
+
+def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
+    """Draw the flow from the registry to the episodes, and what each country's visits came to.
+
+    Returns:
+        ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
+        known), and ``flow_figures``: both as SVG, by name.
+    """
+    from ms_pfl.reporting.attrition import draw_flow
+    from ms_pfl.reporting.figures import to_svg
+
+    drawn = draw_flow(cohort)
+    whole, by_country = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
+    return whole, by_country, {name: to_svg(figure, name) for name, figure in drawn.items()}
 
 
 def make_tables(
-    summary: pd.DataFrame,
-    coverage: pd.DataFrame,
-    estimates: pd.DataFrame,
-    differences: pd.DataFrame,
+    findings: dict[str, pd.DataFrame],
     cohort: dict[str, Any],
     split_counts: pd.DataFrame,
     protocol: Any,
@@ -28,63 +42,80 @@ def make_tables(
 
     countries = pd.DataFrame(cohort["countries"])
     sites = site_words(cohort["source"])
+    summary, coverage = findings["summary"], findings["coverage"]
     protocol = ProtocolParameters.of(protocol).model_dump()
     return (
         table1(summary),
         notes(coverage, cohort["source"], split_counts, protocol),
-        headline(estimates, differences, sites, len(coverage), comparison.replicates),
+        headline(
+            findings["estimates"],
+            findings["differences"],
+            sites,
+            len(coverage),
+            comparison.replicates,
+        ),
         per_country_table(summary, countries, site=sites[0]),
     )
 
 
-def write_report(**given: Any) -> dict[str, Any]:
+def write_report(findings: dict[str, pd.DataFrame], **given: Any) -> dict[str, Any]:
     """Write the report as one HTML page, and hand on its figures, each drawn once.
 
     Args:
-        given: the datasets that the sections to be shown are made from, by name; the history of
-            each training as ``<paradigm>_<strategy>_history``.
+        findings: the tables of the evaluation, by name.
+        given: the other datasets that the sections to be shown are made from, by name.
 
     Returns:
-        ``report``, ``figures`` (the names of those on the page) and ``figure_<name>`` for all
-        figures that the sections draw, ``""`` where there is nothing to draw.
+        ``report``, and ``figure_<name>`` for all figures that the sections draw, ``""`` where there
+        is nothing to draw.
     """
     from ms_pfl.parameters import plain
     from ms_pfl.provenance import data_digest, source_digest
     from ms_pfl.reporting.page import build_report
     from ms_pfl.reporting.sections import made_from
 
-    histories = [table for name, table in given.items() if name.endswith("_history")]
-    given |= {
-        "history": pd.concat(histories, ignore_index=True),
-        "parameters": plain(given["parameters"]),
-    }
+    given |= findings | {"parameters": plain(given["parameters"])}
     page, drawn = build_report(
         given, {"data": data_digest(given["episodes"]), "code": source_digest()}
     )
     figures = [name for section in made_from(given) for name in section.figures]
     return {
         "report": page,
-        "figures": list(drawn),
         **{f"figure_{name}": drawn.get(name, "") for name in figures},
     }
 
 
-def collect_for_mlflow(**given: Any) -> Any:
+def gather_figures(**figures: Path | None) -> list[str]:
+    """Return the names of the figures that were drawn.
+
+    Args:
+        figures: file of each figure, None where there was nothing to draw.
+    """
+    return [name.removeprefix("figure_") for name, path in figures.items() if path is not None]
+
+
+def collect_for_mlflow(
+    findings: dict[str, pd.DataFrame],
+    history: pd.DataFrame,
+    models: dict[Training, dict[str, Any]],
+    **given: Any,
+) -> Any:
     """Bring together what MLflow keeps, as a :class:`ms_pfl.tracking.record.RunRecord`.
 
     Args:
-        given: the datasets that the record is made from, by name; the history and the models of
-            each training as ``<paradigm>_<strategy>_history`` and ``<paradigm>_<strategy>_models``.
-            The files of ``report`` and ``figures`` are kept too, so they have to be there first.
+        findings: the tables of the evaluation, by name.
+        history: of all trainings.
+        models: of all trainings.
+        given: the other datasets that the record is made from, by name. The files of ``report`` and
+            of the figures are kept too, so they have to be there first.
     """
     from ms_pfl.federation.partitions import feature_columns
-    from ms_pfl.paradigms import trainings
     from ms_pfl.parameters import plain
     from ms_pfl.tracking.record import TABLES, build_record
 
-    fits = [training for training in trainings() if f"{training.argument}_models" in given]
+    tables = findings | given
     return build_record(
-        {name: given[name] for name in TABLES},
+        {name: tables[name] for name in TABLES},
         given["headline"],
         given["table1_notes"],
         given["figures"],
@@ -94,6 +125,6 @@ def collect_for_mlflow(**given: Any) -> Any:
         feature_columns(given["episodes"]),
         plain(given["parameters"])["training"],
         given["predictor"],
-        [given[f"{training.argument}_history"] for training in fits],
-        {training: given[f"{training.argument}_models"] for training in fits},
+        history,
+        models,
     )

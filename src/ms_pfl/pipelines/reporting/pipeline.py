@@ -1,25 +1,33 @@
-"""The tables of the comparison -> Table 1, figures, ``report.html`` and the runs in MLflow."""
+"""The findings of the evaluation -> Table 1, figures, ``report.html`` and the runs in MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.paradigms import Family, Training, trainings
+from ms_pfl.paradigms import Family
+from ms_pfl.pipelines.attribution.pipeline import TABLES as ATTRIBUTION
+from ms_pfl.pipelines.evaluation.pipeline import TABLES as EVALUATION
+from ms_pfl.pipelines.evaluation.pipeline import create_findings_pipeline
 from ms_pfl.pipelines.reporting.nodes import (
     collect_for_mlflow,
+    draw_flow,
+    gather_figures,
     make_tables,
     write_report,
 )
-from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.pipelines.training.pipeline import gathering
 from ms_pfl.reporting.sections import ALWAYS, shown
-from ms_pfl.tracking.record import TABLES
 
+NAMESPACE = "reporting"
+_FLOW = ["figure_attrition", "figure_attrition_by_country"]
 _RECORDED = (
-    *TABLES,
-    "headline",
+    "findings",
+    "history",
+    "models",
+    "table1",
     "table1_notes",
+    "roc_auc_by_country",
+    "headline",
     "report",
     "figures",
     "episodes",
@@ -31,67 +39,95 @@ _RECORDED = (
 
 
 def create_pipeline(*families: Family) -> Pipeline:
-    """What the evaluation found, and ``*.history``, -> what a person reads.
+    """``findings``, ``history`` and ``models`` -> what a person reads.
 
     Args:
         families: of the trainings that are shown.
     """
-    trained = trainings(*families)
-    return create_report_pipeline(trained) + Pipeline(
+    return (
+        gathering(("models",), *families)
+        + create_report_pipeline(*families)
+        + Pipeline(
+            [
+                Node(
+                    func=make_tables,
+                    inputs=[
+                        "findings",
+                        "cohort_description",
+                        "split_counts",
+                        "params:training.protocol",
+                        "params:comparison",
+                    ],
+                    outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
+                    name="make_tables",
+                    namespace=NAMESPACE,
+                ),
+                Node(
+                    func=collect_for_mlflow,
+                    inputs={name: name for name in _RECORDED},
+                    outputs="mlflow_run",
+                    name="log_to_mlflow",
+                    namespace=NAMESPACE,
+                ),
+            ]
+        )
+    )
+
+
+def create_recording_pipeline(*families: Family) -> Pipeline:
+    """What a finished run has left in ``data/`` -> a run in MLflow."""
+    recording = create_pipeline(*families).only_nodes(f"{NAMESPACE}.log_to_mlflow")
+    gathered = gathering(("history", "models"), *families)
+    return gathered + create_findings_pipeline(*ATTRIBUTION) + recording
+
+
+def create_flow_pipeline() -> Pipeline:
+    """``cohort_description`` -> the figures of the flow from the registry to the episodes."""
+    return Pipeline(
         [
             Node(
-                func=make_tables,
-                inputs=[
-                    "summary",
-                    "coverage",
-                    "estimates",
-                    "differences",
-                    "cohort_description",
-                    "split_counts",
-                    "params:training.protocol",
-                    "params:comparison",
-                ],
-                outputs=["table1", "table1_notes", "headline", "roc_auc_by_country"],
-                name="make_tables",
-            ),
-            Node(
-                func=collect_for_mlflow,
-                inputs={name: name for name in _RECORDED}
-                | {
-                    f"{name}_{kind}": dataset
-                    for kind in ("history", "models")
-                    for name, dataset in outputs_of(kind, trained).items()
-                },
-                outputs="mlflow_run",
-                name="log_to_mlflow",
-            ),
+                func=draw_flow,
+                inputs="cohort_description",
+                outputs=[*_FLOW, "flow_figures"],
+                name="draw_flow",
+                namespace=NAMESPACE,
+            )
         ]
     )
 
 
-def create_recording_pipeline() -> Pipeline:
-    """What a finished run has left in ``data/`` -> a run in MLflow."""
-    return create_pipeline("study").only_nodes("log_to_mlflow")
-
-
-def create_report_pipeline(trained: Iterable[Training], *extra: str) -> Pipeline:
+def create_report_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
     """What the evaluation found -> ``report.html`` and its figures.
 
     Args:
-        trained: the trainings that are shown.
+        families: of the trainings that are shown.
         extra: names of the sections that this report shows beside those of every report.
     """
     sections = shown(*extra)
+    findings = {*EVALUATION, *ATTRIBUTION}
     needs = {name for section in sections for name in section.needs} | set(ALWAYS)
     figures = [f"figure_{name}" for section in sections for name in section.figures]
-    histories = {f"{name}_history": data for name, data in outputs_of("history", trained).items()}
-    return Pipeline(
-        [
-            Node(
-                func=write_report,
-                inputs={name: name for name in sorted(needs - {"history"})} | histories,
-                outputs={name: name for name in ("report", "figures", *figures)},
-                name="write_report",
-            )
-        ]
+    drawn = [*figures, *_FLOW]
+    return (
+        gathering(("history",), *families)
+        + create_findings_pipeline(*ATTRIBUTION)
+        + create_flow_pipeline()
+        + Pipeline(
+            [
+                Node(
+                    func=write_report,
+                    inputs={name: name for name in ("findings", *sorted(needs - findings))},
+                    outputs={name: name for name in ("report", *figures)},
+                    name="write_report",
+                    namespace=NAMESPACE,
+                ),
+                Node(
+                    func=gather_figures,
+                    inputs={name: name for name in drawn},
+                    outputs="figures",
+                    name="gather_figures",
+                    namespace=NAMESPACE,
+                ),
+            ]
+        )
     )
