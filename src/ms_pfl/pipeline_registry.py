@@ -53,7 +53,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predictor": create_predictor_pipeline("study"),
         "prediction": create_prediction(),
         "evaluation": create_evaluation("study"),
-        "attribution": create_attribution("study"),
+        "attribution": create_attribution(),
         "reporting": create_reporting("study"),
         "recording": create_recording_pipeline("study"),
     }
@@ -65,6 +65,6 @@ def _after_cohort(*families: Family) -> Pipeline:
         create_training(*families)
         + create_predictor_pipeline(*families)
         + create_evaluation(*families)
-        + create_attribution(*families)
+        + create_attribution()
         + create_reporting(*families)
     )

@@ -27,8 +27,10 @@ from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.hooks import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
+from ms_pfl.pipelines.training.pipeline import KINDS
 
 _IN_MEMORY = {"mlflow_run", "unfinished"}
+_GATHERED = {*KINDS, "explained_models", "findings"}
 _SOURCES = ("registry_folder", "ingest", "episodes_file", "own_episodes", "heart_folder")
 _NEUTRAL = ("ray", "checkpoints", "device", "tracking")
 
@@ -125,13 +127,18 @@ class TokenProject:
             elif name.startswith("earlier_"):
                 file = name.replace("earlier_", "episodes_").removesuffix("_episodes")
                 datasets[name] = EarlierFile(str(self.folder / f"data/{file}.json"))
-            elif name not in _IN_MEMORY:
+            elif name not in _IN_MEMORY and not _is_gathered(name):
                 kind = _SkipsEmpty if name == "synthetic_registry" else JsonFile
                 datasets[name] = kind(filepath=str(path))
         catalog = DataCatalog()
         for name, dataset in datasets.items():
             catalog[name] = dataset
         return catalog
+
+
+def _is_gathered(name: str) -> bool:
+    """Whether a dataset holds, in memory, what several trainings or tables made."""
+    return name in _GATHERED or (name.count(".") == 1 and name.rpartition(".")[2] in KINDS)
 
 
 def check_unmixed(outputs: Mapping[str, Any]) -> None:
@@ -161,8 +168,9 @@ def _token_function(node: Any) -> Any:
     def tokens_of(*values: Any, **named: Any) -> Any:
         read = dict(zip(names, values, strict=False))
         read |= {node._inputs[argument]: value for argument, value in named.items()}
-        made = _tokens(node.name, read)
-        if node.name == "simulate_registry" and read["params:registry_folder"] is not None:
+        name = node.name.rpartition(".")[2]
+        made = _tokens(name, read)
+        if name == "simulate_registry" and read["params:registry_folder"] is not None:
             made = []
         if isinstance(node._outputs, dict):
             return dict.fromkeys(node._outputs, made)

@@ -150,19 +150,21 @@ def test_a_paradigms_row_makes_nodes_and_datasets(near: Paradigm, median: Strate
     pipelines = register_pipelines()
     for name in ("pfl", "modelling", "training", "near", "further_methods"):
         nodes = {node.name for node in pipelines[name].nodes}
-        assert {"near.train_fedavg", "near.train_fedmedian"} <= nodes, name
+        own = {"training.near.train_fedavg", "training.near.train_fedmedian"}
+        assert own <= nodes, name
         made = pipelines[name].all_outputs()
         for kind in ("predictions", "history", "models"):
             assert {f"near.fedavg.{kind}", f"near.fedmedian.{kind}"} <= made
     pfl = {node.name: set(node.inputs) for node in pipelines["pfl"].nodes}
-    assert {"near.fedavg.predictions", "federated.fedmedian.predictions"} <= pfl[
-        "score_predictions"
-    ]
-    assert "federated.fedmedian.predictions" in pfl["recalibrate_federated"]
-    assert {"near.fedavg.history", "federated.fedmedian.history"} <= pfl["write_report"]
-    assert {"near.fedavg.models", "near.fedmedian.models"} <= pfl["log_to_mlflow"]
-    assert {"near.fedavg.models", "near.fedavg.predictions"} <= pfl["make_predictor"]
-    assert "near.fedavg.models" in pfl["measure_importance"], "the first strategy is asked"
+    for kind in ("predictions", "history", "models"):
+        assert pfl[f"training.near.gather_{kind}"] == {
+            f"near.fedavg.{kind}", f"near.fedmedian.{kind}",
+        }  # fmt: skip
+        assert f"federated.fedmedian.{kind}" in pfl[f"training.federated.gather_{kind}"]
+        assert f"near.{kind}" in pfl[f"training.gather_{kind}"]
+    explained = pfl["training.gather_explained_models"]
+    assert "near.fedavg.models" in explained, "the first strategy is asked"
+    assert "near.fedmedian.models" not in explained
     assert "federated.fedmedian.models" in {
         name for node in pipelines["new_country"].nodes for name in node.inputs
     }
@@ -175,10 +177,10 @@ def test_a_further_methods_row_leaves_the_study_as_it_is(monkeypatch: pytest.Mon
     assert after["pfl"].datasets() == before["pfl"].datasets()
     assert "near" not in after
     made = after["further_methods"].all_outputs()
+    kinds = ("predictions", "history", "models")
     assert made - before["further_methods"].all_outputs() == {
-        f"near.{strategy}.{kind}"
-        for strategy in NEAR.strategies
-        for kind in ("predictions", "history", "models")
+        *(f"near.{strategy}.{kind}" for strategy in NEAR.strategies for kind in kinds),
+        *(f"near.{kind}" for kind in kinds),
     }
 
 
@@ -256,10 +258,8 @@ def compared(models: list[tuple[str, str]], *families: paradigms.Family) -> dict
         own = (table["paradigm"] == one.paradigm) & (table["strategy"] == one.strategy)
         given[f"{one.name}.predictions"] = table[own].reset_index(drop=True)
     pipeline = create_evaluation(*families).filter(
-        node_names=[
-            "recalibrate_federated", "score_predictions", "summarize_metrics", "compare_models",
-        ]
-    )  # fmt: skip
+        to_outputs=["differences", "estimates", "net_benefit"]
+    )
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
     made = SequentialRunner().run(pipeline, catalog)
     return {name: made[name].load() for name in ("differences", "estimates", "net_benefit")}

@@ -6,7 +6,7 @@ import pytest
 
 from ms_pfl.paradigms import trainings
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.pipelines.training.pipeline import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,15 @@ def test_modelling_starts_from_a_table_of_ones_own_or_earlier_episodes(pipelines
     assert free == {"earlier_episodes", "earlier_provenance", "parameters", "unfinished"}
     # alone it only reads and splits the table, as preprocessing does with a registry
     assert {"episodes", "splits", "vocabulary"} <= pipelines["own_data"].all_outputs()
-    assert not any(node.namespace for node in pipelines["own_data"].nodes)
 
 
 def test_five_namespaces_hold_seventeen_trainings(pipelines: dict) -> None:
     study = trainings("study")
-    nodes = pipelines["training"].nodes
-    assert {node.namespace for node in nodes} == {training.paradigm for training in study}
-    assert {node.name for node in nodes} == {f"{p}.train_{strategy}" for p, strategy in study}
-    assert len(nodes) == len(outputs_of("predictions", study)) == 17
+    nodes = [node for node in pipelines["training"].nodes if node.tags]
+    assert {node.namespace for node in nodes} == {f"training.{paradigm}" for paradigm, _ in study}
+    assert {node.name for node in nodes} == {f"training.{p}.train_{s}" for p, s in study}
+    assert len(nodes) == len(study) == 17
+    assert pipelines["training"].outputs() == set(KINDS)
 
 
 def test_further_methods_stand_beside_the_study_in_a_pipeline_of_their_own(
@@ -56,8 +56,8 @@ def test_further_methods_stand_beside_the_study_in_a_pipeline_of_their_own(
 def test_a_tag_selects_a_strategy(pipelines: dict) -> None:
     chosen = pipelines["pfl"].only_nodes_with_tags("fedprox").nodes
     assert [node.name for node in chosen] == [
-        "adaptive.train_fedprox", "federated.train_fedprox", "fine_tuned.train_fedprox",
-    ]  # fmt: skip
+        f"training.{paradigm}.train_fedprox" for paradigm in ("adaptive", "federated", "fine_tuned")
+    ]
 
 
 def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:

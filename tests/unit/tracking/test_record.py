@@ -49,7 +49,7 @@ def build(folder: Path, scaling: str = "federated", **more: Any) -> RunRecord:
         "features": ["x"],
         "settings": {"protocol": {"scaling": scaling}},
         "predictor": folder / "predictor",
-        "histories": [one_history(), one_history()],
+        "history": one_history(),
         # two trainings of which nothing is known here but their names
         "models": {
             Training("a_new_paradigm", "fedavg"): ARRAYS,
@@ -71,7 +71,7 @@ def test_tables_and_history_are_those_of_the_run(tmp_path: Path) -> None:
     found = build(tmp_path)
     assert found.tables is TABLES
     assert found.metrics is TABLES["metrics"]
-    assert len(found.history) == 2 * len(one_history())
+    pd.testing.assert_frame_equal(found.history, one_history())
     assert found.data is not None
     assert found.data.whole.source == "simulated"
 

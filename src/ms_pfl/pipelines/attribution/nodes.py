@@ -27,7 +27,7 @@ def measure_importance(
         episodes: the episodes table.
         splits: the splits table.
         cohort: its ``vocabulary`` of a custom table sets the groups; None: the registry cohort's.
-        models: of all trainings.
+        models: of the trainings that are asked.
         attribution: permutations.
         settings: of the trainings.
         device: to compute on.
@@ -38,11 +38,9 @@ def measure_importance(
     from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.studies.attribution.importance import importance
-    from ms_pfl.studies.attribution.models import asked
 
     groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
-    chosen = {training: models[training] for training in asked()}
-    return importance(episodes, splits, chosen, groups, settings, attribution, device)
+    return importance(episodes, splits, models, groups, settings, attribution, device)
 
 
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:

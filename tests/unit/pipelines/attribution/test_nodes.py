@@ -29,10 +29,10 @@ def measured(
         episodes,
         study.tables[1],
         {"vocabulary": vocabulary},
+        {training: study.outcome(*training).models for training in asked()},
         AttributionParameters(repeats=2, seed=0),
         study.told,
         "cpu",
-        **{training.argument: study.outcome(*training).models for training in asked()},
     )
 
 

@@ -55,6 +55,6 @@ def test_from_a_run_to_figure_and_table(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_its_report_is_the_runs_own_with_a_section_more() -> None:
-    node = next(node for node in create_pipeline().nodes if node.name == "write_report")
+    node = next(node for node in create_pipeline().nodes if node.name == "reporting.write_report")
     assert {"new_country_estimates", "new_country_differences"} <= set(node.inputs)
     assert {"report", "figure_new_country"} <= set(node.outputs)

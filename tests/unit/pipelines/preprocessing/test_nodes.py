@@ -13,7 +13,7 @@ from ms_pfl.console import show_prevalence
 from ms_pfl.datasets import JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.parameters import Parameters
-from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort, draw_flow
+from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import simulate
@@ -83,29 +83,3 @@ def test_prevalence_on_the_console(tables, tmp_path):
     assert f"{prevalence['worsened'].iloc[0]:,}" in text
     assert f"{100 * prevalence['prevalence'].iloc[0]:.1f} %" in text
     assert "–" in text
-
-
-def test_the_flow_is_drawn_once_as_figure_and_for_the_page() -> None:
-    stages = [
-        {"stage": "Registry", "reason": "People in the registry", "patients": 9, "episodes": 30},
-        {"stage": "Age", "reason": "Too young", "patients": 8, "episodes": 25},
-        {"stage": "Episodes", "reason": "Labelled episodes", "patients": 8, "episodes": 25},
-    ]
-    rows = [row | {"patients_dropped": 0, "episodes_dropped": 0} for row in stages]
-    rows[1] |= {"patients_dropped": 1, "episodes_dropped": 5}
-    by_country = [row | {"country": "Fiji"} for row in rows]
-    cohort = {
-        "attrition": rows,
-        "attrition_by_country": by_country,
-        "countries": [{"n_positive": 5}],
-    }
-    diagram, losses, pages = draw_flow(cohort)
-    assert list(pages) == ["attrition", "attrition_by_country"]
-    assert "5 of them (20.0 %) with the outcome" in pages["attrition"]
-    said = [text.get_text() for text in diagram.axes[0].texts]
-    assert "5 of them (20.0 %) with the outcome" in said
-    assert [text.get_text() for text in losses.axes[0].get_yticklabels()] == ["Fiji (30)"]
-
-
-def test_episodes_of_a_custom_table_have_no_flow_to_draw() -> None:
-    assert draw_flow({"attrition": None}) == ("", "", {})
