@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 OPTIONS := $(if $(ENV), --env=$(ENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help environment pfl test test-fast test-all docs lint cluster-drill deploy-demo clean
+.PHONY: help environment pfl test test-fast test-all docs format lint cluster-drill deploy-demo clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test-all: environment  ## all tests, with the slow drills and many examples per 
 docs: environment  ## the pipelines as a static site in build
 	@.venv/bin/kedro viz build --include-previews
 	@echo "Look at it with: .venv/bin/python -m http.server --directory build"
+
+format: environment  ## put the code into its form
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
 
 lint: environment  ## ruff, mypy and the arrows between the packages
 	@.venv/bin/ruff check .

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = metadata.version("ms-pfl")
 
 
 def __getattr__(name: str) -> Any:
