@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from configuration import read_parameters
+from support import read_parameters
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES

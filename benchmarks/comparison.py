@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from configuration import read_parameters
-from measure import machine, table
+from support import machine, read_parameters, table
 
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipelines.evaluation import nodes
+from ms_pfl.pipelines.training.nodes import gather_tables
 
 BOUND = 60
 
@@ -28,30 +29,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--env", default="base", help="folder of conf/ that the run was made with")
     given = parser.parse_args(arguments)
     told = read_parameters(given.env)
-    comparison, protocol = told.comparison, told.protocol
+    comparison, protocol = told.comparison, told.training.protocol
     output = given.data / "07_model_output"
-    predictions = {
-        "_".join(path.parts[-3:-1]): pd.read_parquet(path)
-        for path in sorted(output.glob("*/*/predictions.parquet"))
-        if path.parts[-3] != "audit"
-    }
+    predictions = gather_tables(
+        *(
+            pd.read_parquet(output / training.paradigm / training.strategy / "predictions.parquet")
+            for training in trainings("study")
+        )
+    )
     episodes = pd.read_parquet(given.data / "03_primary/episodes.parquet")
-    episodes.attrs = {}
 
     rows: list[list[object]] = []
 
-    def timed(name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def timed(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         wall, processor = time.perf_counter(), time.process_time()
-        result = function(*arguments, **named)
+        result = function(*arguments)
         rows.append([name, time.perf_counter() - wall, time.process_time() - processor])
         return result
 
-    federated = {name: own for name, own in predictions.items() if name.startswith("federated")}
-    recalibrated = timed("recalibrate_federated", nodes.recalibrate_federated, **federated)
+    recalibrated = timed("recalibrate_federated", nodes.recalibrate_federated, predictions)
     metrics, _, test = timed(
-        "score_predictions", nodes.score_predictions, protocol, recalibrated=recalibrated,
-        **predictions,
-    )  # fmt: skip
+        "score_predictions", nodes.score_predictions, predictions, recalibrated, protocol
+    )
     summary, _ = timed("summarize_metrics", nodes.summarize_metrics, metrics)
     timed("compare_models", nodes.compare_models, test, summary, comparison)
     timed("compare_subgroups", nodes.compare_subgroups, test, episodes, comparison)

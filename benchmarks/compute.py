@@ -29,16 +29,18 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import torch
-from measure import machine, table, workers_cpu_seconds
-from workload import (
+from support import (
     N_FEATURES,
     SEED,
     STUDY_CLIENTS,
     STUDY_ROWS,
     Rounds,
     federation_of,
+    machine,
     nodes_of,
     settings_of,
+    table,
+    workers_cpu_seconds,
 )
 
 from ms_pfl.federation.grids.open import open_grid

@@ -20,8 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from measure import apart, machine, table
-from workload import wait_for_nodes
+from support import apart, machine, table, wait_for_nodes
 
 from ms_pfl.federation.flower import (
     ClientApp,

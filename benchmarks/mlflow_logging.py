@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from configuration import read_parameters
-from measure import machine, table
+from support import machine, read_parameters, table
 
 from ms_pfl.federation.partitions import feature_columns
 from ms_pfl.paradigms import trainings
@@ -151,7 +150,7 @@ def _what_a_run_logs(data: Path, env: str) -> dict[str, Any]:
         "features": feature_columns(episodes),
         "settings": read_parameters(env).model_dump(mode="json")["training"],
         "predictor": data / "06_models" / "predictor",
-        "histories": histories,
+        "history": pd.concat(histories, ignore_index=True),
         "models": models,
     }
 

@@ -4,10 +4,6 @@
 writes their four tables as CSV files into a temporary folder, and predicts their risks with the
 predictor that ``kedro run`` left in ``data`` (another folder with ``--predictor``): as ``kedro run
 --pipeline=prediction`` does, without the start of Python and Kedro. Imports are told apart.
-
-``python benchmarks/prediction.py --intercepts data/07_model_output`` asks of the predictions of a
-finished run what correcting them is worth: log-loss on test rows as they are, with an intercept
-(and a slope) of each country's own, and with the predictor's intercepts.
 """
 
 from __future__ import annotations
@@ -19,15 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from configuration import read_parameters
-from measure import machine, table
-
-from ms_pfl.evaluation.calibration import logit
-from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import fit_recalibration
-from ms_pfl.prediction.calibration import ALL, fit_intercepts
+from support import machine, read_parameters, table
 
 BOUND = 10
 _PARADIGMS = ("adaptive", "fine_tuned", "federated")
@@ -40,11 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--predictor", type=Path, default=Path("data/06_models/predictor"))
     parser.add_argument("--patients", type=int, default=1000)
-    parser.add_argument("--intercepts", type=Path, help="folder of predictions to correct")
     given = parser.parse_args(arguments)
-    if given.intercepts is not None:
-        print(correct(given.intercepts))
-        return 0
     rows: list[list[object]] = []
 
     def timed(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -83,38 +67,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(["step", "wall, s", "processor, s"], rows))
     print(f"\n{machine()}; bound {BOUND} s")
     return int(after[0] >= BOUND)
-
-
-def correct(folder: Path) -> str:
-    """A table of log-losses a test episode, of the personal and the global FedAvg models."""
-    rows = []
-    for paradigm, strategy in (*((p, "fedavg") for p in _PARADIGMS), ("local", "none")):
-        predictions = pd.read_parquet(folder / paradigm / strategy / "predictions.parquet")
-        predictions.attrs = {}
-        losses: dict[tuple[bool, str], float] = dict.fromkeys(
-            ((small, way) for small in (False, True) for way in _WAYS), 0.0
-        )
-        episodes = {False: 0, True: 0}
-        for _, of_seed in predictions.groupby("seed"):
-            validation = of_seed[of_seed["split"] == "validation"]
-            drawn = fit_intercepts(validation)
-            for country, test in of_seed[of_seed["split"] == "test"].groupby("country"):
-                own = validation[validation["country"] == country]
-                x, y = logit(own["probability"].to_numpy()), own["label"].to_numpy()
-                fits = [(0.0, 1.0), *(fit_recalibration(y, x, slope=s) for s in (False, True))]
-                fits.append((drawn.get(str(country), drawn[ALL]), 1.0))
-                z, labels = logit(test["probability"].to_numpy()), test["label"].to_numpy()
-                small = len(own) < _FEW
-                episodes[small] += len(test)
-                for way, (a, b) in zip(_WAYS, fits, strict=True):
-                    risks = 1 / (1 + np.exp(-(a + b * z)))
-                    loss = METRICS["log_loss"].plain(labels, risks)
-                    losses[small, way] += loss * len(test)
-        for small in (False, True):
-            name = f"{paradigm}, {'fewer than' if small else 'from'} {_FEW} validation episodes"
-            each = [losses[small, way] / max(episodes[small], 1) for way in _WAYS]
-            rows.append([name, episodes[small], *(f"{value:.4f}" for value in each)])
-    return table(["model, countries with", "test episodes", *_WAYS], rows)
 
 
 def _imports() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from measure import machine, table
+from support import machine, table
 
 _BEGAN = time.perf_counter()
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -98,7 +98,7 @@ class Profile:
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
         """The history tells what the clients needed."""
         for name, output in outputs.items():
-            if name.endswith(".history"):
+            if name.endswith(".history") and name.count(".") == 2:
                 self.clients[node.name] += float(output["seconds"].sum())
 
     @hook_impl
@@ -175,7 +175,7 @@ def _tables(watch: Stopwatch, profile: Profile) -> str:
     groups: dict[str, float] = defaultdict(float)
     parts: dict[str, dict[str, float]] = {name: defaultdict(float) for name in paradigms}
     for (node, part), seconds in watch.seconds.items():
-        paradigm = node.partition(".")[0]
+        paradigm = node.removeprefix("training.").partition(".")[0]
         if paradigm in parts:
             parts[paradigm][part] += seconds
             groups[f"training: {paradigm}"] += seconds
@@ -192,7 +192,7 @@ def _tables(watch: Stopwatch, profile: Profile) -> str:
     lines: list[list[object]] = [[name, *(parts[p][name] for p in paradigms)] for name in names]
     clients = {p: 0.0 for p in paradigms}
     for node, seconds in profile.clients.items():
-        clients[node.partition(".")[0]] += seconds / workers
+        clients[node.removeprefix("training.").partition(".")[0]] += seconds / workers
     lines.append(["(clients)", *clients.values()])
     lines.append(["all", *(sum(parts[p].values()) for p in paradigms)])
     training = table(["seconds of the trainings", *paradigms], lines)

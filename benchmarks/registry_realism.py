@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from configuration import PROJECT, read_parameters
+from support import PROJECT, read_parameters
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.parameters import CohortParameters

@@ -14,9 +14,17 @@ import argparse
 import json
 import statistics
 
-from configuration import read_parameters
-from measure import PeakMemory, apart, machine, table
-from workload import Rounds, client_settings, federation_of, nodes_of
+from support import (
+    PeakMemory,
+    Rounds,
+    apart,
+    client_settings,
+    federation_of,
+    machine,
+    nodes_of,
+    read_parameters,
+    table,
+)
 
 from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters

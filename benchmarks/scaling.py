@@ -23,9 +23,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from configuration import read_parameters
-from measure import machine, table
-from workload import SEED, STUDY_CLIENTS, Rounds, client_settings, federation_of, nodes_of
+from support import (
+    SEED,
+    STUDY_CLIENTS,
+    Rounds,
+    client_settings,
+    federation_of,
+    machine,
+    nodes_of,
+    read_parameters,
+    table,
+)
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
