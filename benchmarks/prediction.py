@@ -24,9 +24,8 @@ import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
 
-from ms_pfl.evaluation.calibration import logit
+from ms_pfl.evaluation.calibration import fit_recalibration, logit
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import fit_recalibration
 from ms_pfl.prediction.calibration import ALL, fit_intercepts
 
 BOUND = 10

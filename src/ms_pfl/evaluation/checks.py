@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
@@ -52,37 +51,39 @@ def check_predictions(predictions: pd.DataFrame, same_rows: bool = True) -> pd.D
 
 def _check_values(predictions: pd.DataFrame) -> None:
     for name in ("country", "patient_id", "episode_id", *FIT):
-        absent = predictions[name].isna().to_numpy()
-        if absent.any():
-            row = predictions.iloc[int(np.flatnonzero(absent)[0])]
-            raise InputError(
-                f"predictions: {_where(row)}: {name} is missing ({int(absent.sum()):,} such rows); "
-                f"give every row its {name}"
-            )
-    numeric = {
-        name: pd.to_numeric(predictions[name], errors="coerce").to_numpy(dtype=np.float64)
+        _refuse(
+            predictions,
+            predictions[name].isna(),
+            f": {name} is missing",
+            f"; give every row its {name}",
+        )
+    label, probability = (
+        pd.to_numeric(predictions[name], errors="coerce").astype("float64")
         for name in ("label", "probability")
-    }
-    probability = numeric["probability"]
+    )
+    # what is missing is in none of these
     wrong = {
-        "split": (~predictions["split"].isin(_SPLITS).to_numpy(), "'validation' or 'test'"),
-        "label": (~np.isin(numeric["label"], (0.0, 1.0)), "0 or 1"),
-        # a NaN fails both comparisons
-        "probability": (~((probability >= 0) & (probability <= 1)), "a number in [0, 1]"),
+        "split": (~predictions["split"].isin(_SPLITS), "'validation' or 'test'"),
+        "label": (~label.isin((0.0, 1.0)), "0 or 1"),
+        "probability": (~probability.between(0, 1), "a number in [0, 1]"),
     }
-    for column, (mask, allowed) in wrong.items():
-        if mask.any():
-            row = predictions.iloc[int(np.flatnonzero(mask)[0])]
-            raise InputError(
-                f"predictions: {_where(row)}: {column} is {row[column]}, must be {allowed} "
-                f"({int(mask.sum()):,} such rows)"
-            )
-    twice = predictions.duplicated([*FIT, "episode_id"]).to_numpy()
-    if twice.any():
-        row = predictions.iloc[int(np.flatnonzero(twice)[0])]
+    for name, (rows, allowed) in wrong.items():
+        _refuse(predictions, rows, f": {name} is {{{name}}}, must be {allowed}")
+    _refuse(
+        predictions,
+        predictions.duplicated([*FIT, "episode_id"]),
+        " occurs more than once in this fit",
+        "; give every fit one row an episode",
+    )
+
+
+def _refuse(predictions: pd.DataFrame, rows: pd.Series, problem: str, remedy: str = "") -> None:
+    """Raise where there are such rows; ``{column}`` in ``problem`` stands for the first's value."""
+    if rows.any():
+        first = predictions[rows.to_numpy()].iloc[0]
+        problem = problem.format_map(first)
         raise InputError(
-            f"predictions: {_where(row)} occurs more than once in this fit "
-            f"({int(twice.sum()):,} such rows); give every fit one row an episode"
+            f"predictions: {_where(first)}{problem} ({int(rows.sum()):,} such rows){remedy}"
         )
 
 

@@ -202,14 +202,13 @@ def evaluate(
     fits: dict[Model, dict[int, tuple[HeldOutRows, Values]]] = {}
     # a thread a core, so BLAS may not start threads of its own; the order of models decides nothing
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = []
+        waiting = {}
         for key, rows in test.groupby([*names, "seed"], sort=True):
-            *model, seed = map(str, key)
-            shared = rows_of(int(seed), rows)
+            shared = rows_of(int(key[-1]), rows)
             scored = pool.submit(shared.score, rows["probability"].to_numpy(), chosen)
-            waiting.append((fits.setdefault(tuple(model), {}), int(seed), shared, scored))
-        for seeds, number, shared, scored in waiting:
-            seeds[number] = shared, scored.result()
+            waiting[tuple(map(str, key))] = shared, scored
+        for (*model, seed), (shared, scored) in waiting.items():
+            fits.setdefault(tuple(model), {})[int(seed)] = shared, scored.result()
     if names == PARADIGM:
         fits = {model: fits[model] for model in models_in_order(test)}
     values = {model: _over_seeds([own for _, own in fits[model].values()]) for model in fits}
@@ -218,17 +217,13 @@ def evaluate(
 
 def _over_seeds(fits: Sequence[Values]) -> Values:
     """The mean of each estimand over the seeds in which it is defined; NaN where there is none."""
-    gathered: dict[Estimand, list[Columns]] = {}
-    for fit in fits:
-        for estimand, columns in fit.items():
-            gathered.setdefault(estimand, []).append(columns)
-    means = {}
-    for estimand, all_columns in gathered.items():
-        defined = [columns for columns in all_columns if not np.isnan(columns[0])]
-        means[estimand] = (
-            np.mean(defined, axis=0) if defined else np.full_like(all_columns[0], np.nan)
-        )
-    return means
+    estimands = dict.fromkeys(estimand for fit in fits for estimand in fit)
+    return {e: _mean_of_defined([fit[e] for fit in fits if e in fit]) for e in estimands}
+
+
+def _mean_of_defined(seeds: Sequence[Columns]) -> Columns:
+    defined = [columns for columns in seeds if not np.isnan(columns[0])]
+    return np.mean(defined, axis=0) if defined else np.full_like(seeds[0], np.nan)
 
 
 def _patients(test: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, str], int]:

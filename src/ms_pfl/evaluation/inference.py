@@ -21,7 +21,7 @@ def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
     """Put 95 % intervals beside the means over seeds.
 
     Args:
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
         estimates: of :func:`ms_pfl.evaluation.evaluate.evaluate`, pooled and by country.
 
     Returns:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ms_pfl.evaluation.decision import TREAT_ALL
+from ms_pfl.evaluation.calibration import RECALIBRATED
+from ms_pfl.evaluation.curves import TREAT_ALL
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import color_of, models_in_order, paradigm_name
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
 from ms_pfl.reporting.figures import INK, legend_below, of_strategy, styled
@@ -169,7 +169,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     """Draw net benefit over thresholds, with the interval of the federated model.
 
     Args:
-        net_benefit: the table of :func:`ms_pfl.evaluation.decision.decision_curves`.
+        net_benefit: the table of :func:`ms_pfl.evaluation.curves.decision_curves`.
         strategy: the federated strategy that is shown.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -84,7 +84,7 @@ def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
     """Lay out a metric by subgroup, a column a model.
 
     Args:
-        subgroups: the table of :func:`ms_pfl.evaluation.subgroups.score_subgroups`.
+        subgroups: the table of :func:`ms_pfl.evaluation.fairness.score_subgroups`.
         metric: ``roc_auc``, ``brier`` or ``observed_expected``.
 
     Returns:

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
 from ms_pfl.reporting.figures import INK, legend_below, short_name, styled

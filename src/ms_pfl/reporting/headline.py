@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
 from ms_pfl.reporting.words import p_value, paradigms_in_order, signed, with_interval

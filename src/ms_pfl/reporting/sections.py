@@ -155,13 +155,13 @@ SECTIONS = [
     Section(
         "tripod",
         "What TRIPOD+AI asks for",
-        f"{_HERE}.tripod:tripod",
+        f"{_HERE}.made:tripod",
         needs=("coverage",),
     ),
     Section(
         "run",
         "How it was run",
-        f"{_HERE}.run:run",
+        f"{_HERE}.made:run",
     ),
 ]
 

@@ -78,7 +78,7 @@ def per_country_table(
     """Lay a metric out by country: one row a country, one column a model, means over seeds.
 
     Args:
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
         countries: the table of :func:`country_table`; its order is kept.
         metric: such as ``roc_auc``.
         digits: decimals.

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import models_in_order
 from ms_pfl.reporting.content import About, Content, Table, note
-from ms_pfl.reporting.protocol import published_choices
-from ms_pfl.reporting.words import format_value, model_rows, plural, rows_by, site_words
+from ms_pfl.reporting.words import (
+    format_value,
+    model_rows,
+    plural,
+    published_choices,
+    rows_by,
+    site_words,
+)
 
 _SCOPES = ("pooled", "macro", "weighted")
 
@@ -41,7 +47,7 @@ def table1(summary: pd.DataFrame, metrics: Sequence[str] = (), digits: int = 3) 
     """Lay the summary out as the study's Table 1.
 
     Args:
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
         metrics: which metrics, all that are best where high if empty; ``("brier", "log_loss")``
             gives the companion table.
         digits: decimals.

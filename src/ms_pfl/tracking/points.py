@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.metrics import METRICS
+from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.paradigms import model_name, paradigms_with
 from ms_pfl.tracking.naming import metric_part
 
@@ -39,41 +39,35 @@ def parent_points(
 
     Args:
         metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        estimates: paradigm, strategy, scope, metric, low, high.
+        estimates: paradigm, strategy, scope, country, metric, low, high.
         gains: paradigm, strategy, reference, reference_strategy, scope, metric, difference,
             low, high.
     """
     summary = summarize(metrics)
     headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
     first = _of_headline(headline)
-    intervals = {} if estimates is None else _intervals(_of_headline(estimates))
-    points: list[Point] = []
-    for row in first.to_dict("records"):
-        section, model = f"{row['metric']}_{row['scope']}", _model(row)
-        points.append((f"{section}/{model}", float(row["mean"]), 0))
-        for bound, value in intervals.get((section, model), {}).items():
-            points.append((f"{section}_{bound}/{model}", value, 0))
+    others = headline.drop(first.index)
+    if estimates is not None:
+        keys = ["paradigm", "strategy", "scope", "country", "metric"]
+        first = first.merge(estimates[[*keys, "low", "high"]], on=keys, how="left")
+    points = _model_points(first, "mean")
     if gains is not None:
         same = (gains["reference"] == paradigms_with("global")[0].name) & (
             gains["reference_strategy"] == gains["strategy"]
         )
-        for row in _of_headline(gains[same]).to_dict("records"):
-            for column, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
-                name = f"gain_{row['metric']}_{row['scope']}{suffix}/{_model(row)}"
-                points.append((name, float(row[column]), 0))
-    for row in headline.drop(first.index).to_dict("records"):
-        name = f"{row['metric']}_{row['scope']}/{_model(row)}"
-        points.append((name, float(row["mean"]), 0))
-    return points
+        points += _model_points(_of_headline(gains[same]), "difference", "gain_")
+    return points + _model_points(others, "mean")
 
 
-def _intervals(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    return {
-        (f"{row['metric']}_{row['scope']}", _model(row)): {
-            bound: float(row[bound]) for bound in ("low", "high")
-        }
+def _model_points(rows: pd.DataFrame, column: str, prefix: str = "") -> list[Point]:
+    """A value a row, and the bounds of its interval where the table has them."""
+    suffixes = {column: "", "low": "_low", "high": "_high"}
+    return [
+        (f"{prefix}{row['metric']}_{row['scope']}{suffix}/{_model(row)}", float(row[name]), 0)
         for row in rows.to_dict("records")
-    }
+        for name, suffix in suffixes.items()
+        if name in row
+    ]
 
 
 def _of_headline(rows: pd.DataFrame) -> pd.DataFrame:

@@ -114,35 +114,23 @@ def _check_sqlite(uri: str, path: Path) -> None:
             f"MLflow at {uri}: the database is not one of MLflow, or was made only in part",
             "move it away; the next run makes a new one",
         )
-    if found is not None and not _revision_is_known(found[0]):
-        import mlflow
+    if found is None:
+        return
+    import mlflow
+    from alembic.script import ScriptDirectory
 
+    known = ScriptDirectory(str(Path(mlflow.__file__).parent / "store/db_migrations"))
+    if found[0] not in {script.revision for script in known.walk_revisions()}:
         raise StoreError(
             f"MLflow at {uri}: the database is of a newer MLflow than the installed "
             f"{mlflow.__version__} (its schema is {found[0]})",
             "install the packages that wrote it, or move it away; the next run makes a new one",
         )
-    if found is not None and found[0] != _latest_revision():
+    if found[0] != known.get_current_head():
         raise StoreError(
             f"MLflow at {uri}: the database is of an older MLflow",
             f"copy the file, then run `mlflow db upgrade {uri}`",
         )
-
-
-def _revision_is_known(revision: str) -> bool:
-    return any(_revisions().glob(f"{revision}_*.py"))
-
-
-def _latest_revision() -> str:
-    from alembic.script import ScriptDirectory
-
-    return str(ScriptDirectory(str(_revisions().parent)).get_current_head())
-
-
-def _revisions() -> Path:
-    import mlflow
-
-    return Path(mlflow.__file__).parent / "store/db_migrations/versions"
 
 
 def _first_request(uri: str) -> None:

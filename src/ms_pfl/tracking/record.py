@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.paradigms import Training
-from ms_pfl.reporting.markdown import markdown_text, to_markdown
-from ms_pfl.tracking.data import RunData, describe_data
+from ms_pfl.reporting.words import markdown_text, to_markdown
+from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog, example_rows
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 #: The tables that are kept with the parent run, as the catalog names them.
 TABLES = (
@@ -39,7 +42,8 @@ class RunRecord:
             ``estimates`` and ``differences``.
         figures: names of the figures, without ``.png``, kept with the parent.
         note: Markdown that the parent's page shows as its description.
-        data: the episodes, an input of all runs; no row is kept.
+        data: the episodes, inputs of the child runs by seed, and (None) of the parent; no row is
+            kept.
         models: each kept with the child of its fit.
         example: rows that a model predicts from; needed with ``models`` and ``predictor``.
         predictor: the folder of the predictor for new patients, kept with the parent.
@@ -50,7 +54,7 @@ class RunRecord:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Sequence[str] = ()
     note: str = ""
-    data: RunData | None = None
+    data: Mapping[int | None, Sequence[DatasetInput]] = field(default_factory=dict)
     models: Sequence[ModelToLog] = ()
     example: pd.DataFrame | None = None
     predictor: Path | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.paradigms import model_name, models_in_order
+from ms_pfl.paradigms import model_key, model_name
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
 from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
@@ -31,7 +31,6 @@ from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
@@ -75,18 +74,10 @@ def open_parent(
             hold(project_path, run_id)
             _log(client, run_id, params=flatten(params))
         except BaseException:
-            _fail(client, project_path, run_id)
+            with suppress(Exception):  # what has gone wrong before is what matters
+                close_parent(run_id, "FAILED", project_path=project_path)
             raise
     return run_id
-
-
-def _fail(client: MlflowClient, project_path: Path, run_id: str) -> None:
-    """Close a run that cannot be recorded, or leave that to the next run."""
-    try:
-        client.set_terminated(run_id, status="FAILED")
-        release(project_path, run_id)
-    except Exception:  # what has gone wrong before is what matters
-        abandon(project_path, run_id)
 
 
 def _close_if_running(client: MlflowClient, run_id: str) -> None:
@@ -148,9 +139,7 @@ def log_comparison(
     _log(client, run_id, points=parent_points(record.metrics, *intervals))
     if record.note:
         client.set_tag(run_id, "mlflow.note.content", record.note)
-    data, metrics = record.data, record.metrics
-    if data is not None:
-        client.log_inputs(run_id, data.inputs())
+    client.log_inputs(run_id, record.data.get(None, []))
     _log_tables(client, run_id, record.tables)
     for folder, paths in files.items():
         for path in paths:
@@ -158,38 +147,30 @@ def log_comparison(
     experiment = client.get_run(run_id).info.experiment_id
     if record.predictor is not None and record.example is not None:
         log_predictor(client, experiment, run_id, record.predictor, record.example)
-    curves = learning_curves(record.history)
-    keys = ["paradigm", "strategy", "seed"]
-    fits_of_curves = dict(iter(curves.groupby(keys)))
-    fits_of_history = dict(iter(record.history.groupby(keys)))
-    fits_of_metrics = dict(iter(metrics.groupby(keys)))
-    countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in record.models}
+    curves, history, metrics = (
+        dict(iter(table.groupby(["paradigm", "strategy", "seed"])))
+        for table in (learning_curves(record.history), record.history, record.metrics)
+    )
+    countries = metric_parts(sorted(set(record.metrics["country"]) - {""}))
+    models = {(model.paradigm, model.strategy, model.seed): model for model in record.models}
     children = []
-    for paradigm, strategy in models_in_order(metrics):
-        for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
-            rows, seed = fits_of_metrics[fit], int(str(fit[2]))
-            points = country_points(rows, countries)
-            if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
-                points += curve_points(fits_of_curves[fit])
-                points += cost_points(fits_of_history[fit])
-            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(seed)}
-            with _child_run(client, experiment, run_id, labels) as (child, name):
-                if data is not None:
-                    client.log_inputs(child, data.inputs(seed))
-                model, overall = (
-                    models_of_fits.get((paradigm, strategy, seed)),
-                    overall_points(rows),
-                )
-                if model is not None and record.example is not None:
-                    with logged_model(
-                        client, experiment, child, name, model, record.example
-                    ) as model_id:
-                        _log(client, child, points=overall, model_id=model_id)
-                    overall = []
-                # params besides tags: the compare page reads params only
-                _log(client, child, points=overall + points, params=labels)
-            children.append(child)
+    for fit in sorted(metrics, key=lambda fit: (model_key(*fit[:2]), fit[2])):
+        overall, points = overall_points(metrics[fit]), country_points(metrics[fit], countries)
+        if fit in curves:  # absent when a paradigm's predictions came from elsewhere
+            points += [*curve_points(curves[fit]), *cost_points(history[fit])]
+        labels = dict(zip(("paradigm", "strategy", "seed"), map(str, fit), strict=True))
+        with _child_run(client, experiment, run_id, labels) as (child, name):
+            client.log_inputs(child, record.data.get(int(fit[2]), []))
+            if fit in models and record.example is not None:
+                with logged_model(
+                    client, experiment, child, name, models[fit], record.example
+                ) as model_id:
+                    _log(client, child, points=overall, model_id=model_id)
+            else:
+                points = overall + points
+            # params besides tags: the compare page reads params only
+            _log(client, child, points=points, params=labels)
+        children.append(child)
     return children
 
 
@@ -222,26 +203,20 @@ def _log(
     model_id: str | None = None,
 ) -> None:
     """Write in as few requests as the store allows: one log_metric a value takes 17 ms."""
-    from mlflow.entities import Param
+    from mlflow.entities import Metric, Param
 
+    now = int(time.time() * 1000)
     entries = [Param(key, value) for key, value in (params or {}).items()]
-    values = _as_metrics(points, model_id)
+    values = [
+        Metric(name, value, now, step, model_id=model_id)
+        for name, value, step in points
+        if math.isfinite(value)
+    ]
     while entries or values:
         client.log_batch(
             run_id, metrics=values[:_METRICS_A_BATCH], params=entries[:_PARAMS_A_BATCH]
         )
         values, entries = values[_METRICS_A_BATCH:], entries[_PARAMS_A_BATCH:]
-
-
-def _as_metrics(points: Sequence[Point], model_id: str | None) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [
-        Metric(name, value, now, step, model_id=model_id)
-        for name, value, step in points
-        if math.isfinite(value)
-    ]
 
 
 def _log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import Draws, draw_patients
 from ms_pfl.evaluation.checks import check_predictions
-from ms_pfl.evaluation.subgroups import score_subgroups
+from ms_pfl.evaluation.fairness import score_subgroups
 
 
 @pytest.fixture(scope="module")

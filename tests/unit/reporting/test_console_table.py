@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.scoring import coverage
+from ms_pfl.evaluation.scoring import coverage, summarize
 from ms_pfl.reporting.console_table import ConsoleTable
 from ms_pfl.reporting.table1 import notes, table1
 

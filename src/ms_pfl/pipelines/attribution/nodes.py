@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.learning.parameters import Device
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.parameters import AttributionParameters
 from ms_pfl.training.settings import TrainingSettings
 
 
@@ -36,8 +36,8 @@ def measure_importance(
     """
     from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.studies.attribution.compare import asked
     from ms_pfl.studies.attribution.importance import importance
-    from ms_pfl.studies.attribution.models import asked
 
     groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
     by_training = {training: models[training.argument] for training in asked()}

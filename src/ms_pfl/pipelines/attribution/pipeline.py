@@ -12,7 +12,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.attribution.nodes import compare_countries, measure_importance
 from ms_pfl.pipelines.training.pipeline import outputs_of
-from ms_pfl.studies.attribution.models import asked
+from ms_pfl.studies.attribution.compare import asked
 
 
 def create_pipeline() -> Pipeline:

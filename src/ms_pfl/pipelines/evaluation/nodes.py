@@ -16,7 +16,7 @@ def recalibrate_federated(**predictions: pd.DataFrame) -> pd.DataFrame:
     Args:
         predictions: the predictions table of each federated training, by any name.
     """
-    from ms_pfl.evaluation.recalibration import recalibrate
+    from ms_pfl.evaluation.calibration import recalibrate
 
     return recalibrate(pd.concat(predictions.values(), ignore_index=True))
 
@@ -45,8 +45,8 @@ def score_predictions(
 
 def summarize_metrics(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Mean and standard deviation of every metric over the seeds, and its spread over countries."""
-    from ms_pfl.evaluation.comparison import summarize
     from ms_pfl.evaluation.fairness import fairness
+    from ms_pfl.evaluation.scoring import summarize
 
     summary = summarize(metrics)
     return summary, fairness(summary)
@@ -59,7 +59,7 @@ def compare_models(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.decision import decision_curves
+    from ms_pfl.evaluation.curves import decision_curves
     from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.inference import add_intervals, planned_differences
 
@@ -83,7 +83,7 @@ def compare_subgroups(
     """
     from ms_pfl.cohort.subgroups import assign_subgroups
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.subgroups import score_subgroups
+    from ms_pfl.evaluation.fairness import score_subgroups
     from ms_pfl.paradigms import PARADIGMS
 
     first = {(row.name, row.strategies[0]) for row in PARADIGMS.values()}

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.paradigms import model_name, models_in_order
+from ms_pfl.paradigms import PARADIGMS, Training, model_name, models_in_order
 
 #: The model that personal ones are compared with.
 GLOBAL = "federated"
@@ -37,6 +37,20 @@ BY_COUNTRY_COLUMNS = [
     "top_group_personal",
 ]
 _MODEL = ["paradigm", "strategy"]
+
+
+def asked() -> list[Training]:
+    """The study's global model, then the personal ones that are compared with it.
+
+    One strategy of each, the first, as the strategies of a paradigm differ little in what their
+    models use.
+    """
+    return [
+        Training(row.name, row.strategies[0])
+        for role in ("global", "personalized")
+        for row in PARADIGMS.values()
+        if row.role == role and row.family == "study" and row.program is not None
+    ]
 
 
 def mean_importance(importance: pd.DataFrame) -> pd.DataFrame:

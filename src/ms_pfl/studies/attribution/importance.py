@@ -20,7 +20,7 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import log_loss_sum
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.paradigms import Training
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.parameters import AttributionParameters
 from ms_pfl.training.bundle import ModelBundle, SavedModel
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import rows_of

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from ms_pfl.evaluation.metrics import SCOPES
 from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.reporting.figures import INK, legend_below, styled
-from ms_pfl.reporting.markdown import markdown_text, to_markdown
-from ms_pfl.reporting.protocol import variant_name
+from ms_pfl.reporting.words import markdown_text, to_markdown
 from ms_pfl.studies.protocol_audit.compare import SOUND
+from ms_pfl.studies.protocol_audit.variants import variant_name
 
 _COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
 

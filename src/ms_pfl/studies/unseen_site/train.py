@@ -23,7 +23,7 @@ from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTraining

@@ -1,17 +1,23 @@
-"""The TRIPOD+AI items (Collins et al., BMJ 385:e078378, 2024) that a run can fill in by itself.
+"""How a run was made: the TRIPOD+AI items that it can fill in, its configuration, its versions.
 
-What a run cannot know (title, funding, ethics, who took part) is left to the authors of a paper.
+TRIPOD+AI: Collins et al., BMJ 385:e078378 (2024). What a run cannot know (title, funding, ethics,
+who took part) is left to the authors of a paper.
 """
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
 import pandas as pd
 
 from ms_pfl.paradigms import paradigms_with, trainings
-from ms_pfl.reporting.content import About, Content, Details, Table, note
+from ms_pfl.reporting.content import About, Content, Details, Table, Text, note
+
+_PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
 
 
 def tripod(about: About, coverage: pd.DataFrame) -> Content:
@@ -183,3 +189,29 @@ def tripod_items(
             "the gains by site, and the table of the spread over sites",
         ),
     ]
+
+
+def run(about: About) -> Content:
+    """Show what it takes to make the run again."""
+    data, code = about.provenance["data"], about.provenance["code"]
+    told = json.dumps(about.configuration, indent=2, default=str, ensure_ascii=False)
+    versions = "".join(f"{name} {version}\n" for name, version in installed_versions().items())
+    return [
+        Text(
+            f"Data {data}, source {code} (BLAKE2 digests: the same ones mean the same episodes and "
+            "the same program)."
+        ),
+        Details("Configuration", [Text(told, tag="pre")]),
+        Details("Versions", [Text(versions, tag="pre")]),
+    ]
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
