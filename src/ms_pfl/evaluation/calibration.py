@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.discrimination import has_both_classes
 from ms_pfl.evaluation.logistic import fit_logistic
 
 #: Paradigm -> whether the slope is fitted too.
@@ -110,7 +109,7 @@ def recalibrate_columns(
     """
     columns = weights.shape[1]
     found = np.full((2, columns), np.nan)
-    if not has_both_classes(labels):
+    if len(np.unique(labels)) < 2:
         return found[0], found[1]
     design = np.column_stack([np.ones_like(logits), logits])
     single = design.astype(np.float32)

@@ -100,7 +100,7 @@ def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
     has it.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
 
     Returns:
         paradigm, strategy, curve (``roc``, ``pr``), x (false positive rate, recall), y (true
@@ -135,7 +135,7 @@ def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Predicted against observed risk in bins of equally many episodes, seeds together.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
         bins: at most; a model with few distinct probabilities has fewer.
 
     Returns:
@@ -173,7 +173,7 @@ def decision_curves(test: pd.DataFrame, thresholds: Sequence[float], draws: Draw
     """Return net benefit of every model over thresholds, with intervals, and of treating everybody.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
         thresholds: risks from which on one would act, each in (0, 1).
         draws: of the patients.
 

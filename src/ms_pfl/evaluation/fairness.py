@@ -77,7 +77,7 @@ def score_subgroups(test: pd.DataFrame, subgroups: pd.DataFrame, draws: Draws) -
     """Score every model within each level of each subgroup, all countries together.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
         subgroups: a row an episode: episode_id, then a column of levels (text) a subgroup, named
             in the words of the report; missing where not known.
         draws: of the patients.

@@ -41,8 +41,9 @@ def flow(
 
     if cohort_description["attrition"] is None:
         return None
-    stages = pd.DataFrame(cohort_description["attrition"])
-    by_country = pd.DataFrame(cohort_description["attrition_by_country"])
+    stages, by_country = (
+        pd.DataFrame(cohort_description[name]) for name in ("attrition", "attrition_by_country")
+    )
     return [
         Picture(
             "attrition",
@@ -214,25 +215,18 @@ def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figu
     figure = Figure(figsize=(8, total * _LINE_INCHES + 0.1))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, 100)
-    axes.set_ylim(total + 0.3, -0.3)
+    axes.set(xlim=(0, 100), ylim=(total + 0.3, -0.3))
+    arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
     y = 0.0
     for i, lines in enumerate(main):
         _box(axes, 2, y, 40, heights[i], lines)
+        y += heights[i]
         if i < len(side):
-            bottom = y + heights[i]
-            arrow = {
-                "arrowstyle": "-|>",
-                "color": INK,
-                "linewidth": 0.9,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            }
-            axes.annotate("", (22, bottom + between[i]), (22, bottom), arrowprops=arrow)
-            middle = bottom + between[i] / 2
+            middle = y + between[i] / 2
+            axes.annotate("", (22, y + between[i]), (22, y), arrowprops=arrow)
             axes.annotate("", (46, middle), (22, middle), arrowprops=arrow)
-            _box(axes, 46, bottom + gap / 2, 52, between[i] - gap, side[i])
-            y = bottom + between[i]
+            _box(axes, 46, y + gap / 2, 52, between[i] - gap, side[i])
+            y += between[i]
     return figure
 
 
@@ -262,10 +256,13 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         color = _STAGE_COLORS[i % len(_STAGE_COLORS)]
         axes.barh(rows, shares[stage], left=left, color=color, label=str(stage))
         left = left + shares[stage].to_numpy()
-    axes.set_yticks(rows, [f"{short_name(name)} ({n:,})" for name, n in ends["first"].items()])
-    axes.set_ylim(len(ends) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("% of the country's visits")
+    axes.set(
+        yticks=rows,
+        yticklabels=[f"{short_name(name)} ({n:,})" for name, n in ends["first"].items()],
+        ylim=(len(ends) - 0.4, -0.6),
+        xlim=(0, 100),
+        xlabel="% of the country's visits",
+    )
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside lower center", ncols=4)
@@ -301,12 +298,12 @@ def _box(
     axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
 ) -> None:
     """A box with lines of text, the first in bold; a line may have a count before it."""
-    shape = "round,pad=0,rounding_size=0.3"
     axes.add_patch(
         FancyBboxPatch(
-            (x, y), width, height, boxstyle=shape, facecolor="none", edgecolor=INK, linewidth=0.9
+            (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.3", facecolor="none",
+            edgecolor=INK, linewidth=0.9,
         )
-    )
+    )  # fmt: skip
     indent = 10.0 if any(count for _, count in lines) else 0.0
     for i, (text, count) in enumerate(lines):
         middle = y + 0.4 + i + 0.5

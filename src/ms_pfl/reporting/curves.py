@@ -86,10 +86,7 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
         color = color_of(paradigm)
         axes.plot(mine["predicted"], mine["observed"], "o-", color=color, markersize=4, linewidth=1)
-        axes.set_title(paradigm_name(paradigm))
-        axes.set_xlim(0, limit)
-        axes.set_ylim(0, limit)
-        axes.set_box_aspect(1)
+        axes.set(title=paradigm_name(paradigm), xlim=(0, limit), ylim=(0, limit), box_aspect=1)
     figure.supxlabel("predicted risk", fontsize=9, color=INK)
     figure.supylabel("observed share", fontsize=9, color=INK)
     return figure
@@ -158,8 +155,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     pr.axhline(prevalence, linestyle=":", color=INK, linewidth=0.8)
     pr.set(xlabel="recall", ylabel="precision", title="Precision and recall")
     for axes in (roc, pr):
-        axes.set(xlim=(0, 1), ylim=(0, 1.01))
-        axes.set_box_aspect(1)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01), box_aspect=1)
     legend_below(figure, roc, 3)
     return figure
 
@@ -196,7 +192,10 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     )  # fmt: skip
     axes.axhline(0, color=INK, linewidth=0.8, label="Act on nobody")
     top = float(own["net_benefit"].max()) if len(own) else 0.1
-    axes.set_ylim(-0.35 * max(top, 0.02), 1.15 * max(top, 0.02))
-    axes.set(xlabel="risk from which on one would act", ylabel="net benefit")
+    axes.set(
+        xlabel="risk from which on one would act",
+        ylabel="net benefit",
+        ylim=(-0.35 * max(top, 0.02), 1.15 * max(top, 0.02)),
+    )
     figure.legend(loc="outside lower center", ncols=4)
     return figure

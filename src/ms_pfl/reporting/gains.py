@@ -240,10 +240,9 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
             ):
                 cut = rows[beyond.to_numpy()]
                 axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=4)
-        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC")
-        axes.set_xlim(-limit, limit)
+        title = strategy_name(strategy)
+        axes.set(title=title, xlabel="gain in ROC-AUC", xlim=(-limit, limit))
     labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
-    panels[0].set_yticks(range(len(shown)), labels)
-    panels[0].set_ylim(len(shown) - 0.3, -0.7)
+    panels[0].set(yticks=range(len(shown)), yticklabels=labels, ylim=(len(shown) - 0.3, -0.7))
     legend_below(figure, panels[0])
     return figure

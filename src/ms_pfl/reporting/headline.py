@@ -41,38 +41,38 @@ def headline(
         One paragraph an entry, the personalization first; the last says what the numbers mean.
     """
     pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
-    lines = [_personal(pooled, paradigm) for paradigm in _personalized(pooled)]
-    lines += [_by_country(differences, paradigm, sites) for paradigm in _personalized(pooled)]
-    lines += [_against(pooled, reference) for reference in ("local", "centralized")]
-    lines.append(_recalibrated(differences, sites[0]))
-    lines.append(_highest(estimates))
-    if replicates is not None:
-        lines.append(_too_few_draws(pooled, replicates))
+    trained = pooled[~pooled["paradigm"].isin(RECALIBRATED)]
+    personalized = paradigms_in_order(trained[trained["reference"] == "federated"])
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
-    lines.append(
+    lines = [
+        *(_personal(pooled, paradigm) for paradigm in personalized),
+        *(_by_country(differences, paradigm, sites) for paradigm in personalized),
+        *(_against(pooled, reference) for reference in ("local", "centralized")),
+        _recalibrated(differences, sites[0]),
+        _highest(estimates),
+        "" if replicates is None else _too_few_draws(trained, replicates),
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
         f"in brackets 95 % intervals of a bootstrap that draws the test patients of each "
         f"{sites[0]}, and p adjusted by Holm's method. They tell how far other test patients would "
-        f"move the numbers, not what other training patients would."
-    )
+        f"move the numbers, not what other training patients would.",
+    ]
     return [line for line in lines if line]
 
 
-def _personalized(pooled: pd.DataFrame) -> list[str]:
-    found = pooled[(pooled["reference"] == "federated") & ~pooled["paradigm"].isin(RECALIBRATED)]
-    return paradigms_in_order(found)
+def _compared(differences: pd.DataFrame, paradigm: str, reference: str) -> pd.DataFrame:
+    """What is known of the differences between two paradigms."""
+    rows = (differences["paradigm"] == paradigm) & (differences["reference"] == reference)
+    return differences[rows].dropna(subset=["difference"])
 
 
 def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     """What a personalization adds to federated training of the same strategy, over strategies."""
-    own = pooled[(pooled["paradigm"] == paradigm) & (pooled["reference"] == "federated")]
-    own = own.dropna(subset=["difference"])
+    own = _compared(pooled, paradigm, "federated")
     if own.empty:
         return ""
-    first = own.iloc[0]
-    up = int(((own["p_holm"] < LEVEL) & (own["difference"] > 0)).sum())
-    down = int(((own["p_holm"] < LEVEL) & (own["difference"] < 0)).sum())
-    n = len(own)
+    first, n = own.iloc[0], len(own)
+    sure = own.loc[own["p_holm"] < LEVEL, "difference"]
+    up, down = int((sure > 0).sum()), int((sure < 0).sum())
     if up == down == 0:
         verdict = "is not told apart from plain federated training"
     elif up and not down:
@@ -91,14 +91,13 @@ def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     return f"{text}."
 
 
-def _too_few_draws(pooled: pd.DataFrame, replicates: int) -> str:
+def _too_few_draws(trained: pd.DataFrame, replicates: int) -> str:
     """Whether Holm's method leaves p below ``LEVEL`` within reach of so many replicates.
 
     The smallest p of a bootstrap is 2 / (replicates + 1), and the smallest of a family's p is
     multiplied by the size of the family.
     """
-    rows = pooled[~pooled["paradigm"].isin(RECALIBRATED)].dropna(subset=["p"])
-    family = int(rows.groupby("reference").size().max()) if len(rows) else 0
+    family = max(trained.dropna(subset=["p"])["reference"].value_counts(), default=0)
     lowest = 2 * family / (replicates + 1)
     if lowest < LEVEL:
         return ""
@@ -152,8 +151,7 @@ def _names(countries: Sequence[str] | pd.Series) -> str:
 
 def _against(pooled: pd.DataFrame, reference: str) -> str:
     """Federated training against local or centralized training, by the first strategy."""
-    own = pooled[(pooled["paradigm"] == "federated") & (pooled["reference"] == reference)]
-    own = own.dropna(subset=["difference"])
+    own = _compared(pooled, "federated", reference)
     if own.empty:
         return ""
     first = own.iloc[0]
@@ -169,9 +167,7 @@ def _against(pooled: pd.DataFrame, reference: str) -> str:
 def _recalibrated(differences: pd.DataFrame, site: str) -> str:
     """What an intercept a country does to the Brier score, and what is left to personalization."""
     rows = differences[(differences["metric"] == "brier") & (differences["scope"] == "pooled")]
-    of_intercept = rows[
-        (rows["paradigm"] == "recalibrated") & (rows["reference"] == "federated")
-    ].dropna(subset=["difference"])
+    of_intercept = _compared(rows, "recalibrated", "federated")
     if of_intercept.empty:
         return ""
     first = of_intercept.iloc[0]

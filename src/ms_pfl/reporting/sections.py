@@ -96,13 +96,13 @@ SECTIONS = [
     Section(
         "fairness",
         "Table 4. Is it good everywhere?",
-        f"{_HERE}.fairness:fairness",
+        f"{_HERE}.sites:fairness",
         needs=("fairness",),
     ),
     Section(
         "subgroups",
         "Subgroups",
-        f"{_HERE}.fairness:subgroups",
+        f"{_HERE}.sites:subgroups",
         needs=("subgroup_metrics",),
     ),
     Section(

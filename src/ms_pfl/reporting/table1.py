@@ -1,11 +1,18 @@
-"""Table 1 in the study's layout, and what it rests on in full sentences."""
+"""Table 1 in the study's layout, also on the console, and what it rests on in full sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table as ConsoleRows
+from rich.text import Text
 
 from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
@@ -159,3 +166,49 @@ def _range(counts: pd.Series, noun: str | None) -> str:
     if noun is None:
         return number
     return f"{number} {noun if high == 1 else plural(noun)}"
+
+
+class ConsoleTable:
+    """Table 1 and its notes as something ``rich`` can print.
+
+    Where the console is wide enough (100 characters for two metrics) the metrics stand side by
+    side; a narrower one (80 without a terminal) gets one table a metric: no cell is ever cut.
+    """
+
+    def __init__(self, table: pd.DataFrame, notes: Sequence[str]) -> None:
+        """Keep what is to be shown; nothing is laid out before the width is known.
+
+        Args:
+            table: the table of :func:`table1`.
+            notes: the sentences of :func:`notes`.
+        """
+        self.table, self.notes = table, notes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield title, table or tables, and notes."""
+        yield Text()
+        yield Text("Table 1. Test performance", style="bold")
+        side_by_side = self._rich_table(list(self.table.columns[1:]))
+        needed = Measurement.get(console, options.update(max_width=1000), side_by_side).maximum
+        for table in (
+            [side_by_side] if needed <= options.max_width else map(self._rich_table, self._groups())
+        ):
+            yield table
+            yield Text()
+        yield from map(Text, self.notes)
+
+    def _groups(self) -> list[list[str]]:
+        """Return the columns of each metric."""
+        columns = groupby(self.table.columns[1:], key=lambda name: name.rsplit(" ", 1)[0])
+        return [list(names) for _, names in columns]
+
+    def _rich_table(self, names: list[str]) -> ConsoleRows:
+        rich_table = ConsoleRows(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        rich_table.add_column("Model", no_wrap=True)
+        for name in names:
+            head = "\n".join(name.rsplit(" ", 1)).replace("size-", "size-\n")
+            rich_table.add_column(Text(head), justify="right", no_wrap=True)
+        for row in self.table[["Model", *names]].itertuples(index=False, name=None):
+            # ".812" instead of "0.812": the six columns of the study fit 100 characters
+            rich_table.add_row(row[0], *(re.sub(r"\b0\.", ".", cell) for cell in row[1:]))
+        return rich_table

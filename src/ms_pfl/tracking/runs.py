@@ -16,13 +16,15 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.paradigms import model_key, model_name
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
-from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
     Point,
     cost_points,
     country_points,
     curve_points,
+    flatten,
+    metric_part,
+    metric_parts,
     overall_points,
     parent_points,
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import DatasetInput
 
-from ms_pfl.tracking.data import describe_data
+from ms_pfl.tracking.record import describe_data
 
 
 def small() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -35,8 +35,7 @@ def score_predictions(
         ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
         ``test_predictions``: the rows that were scored.
     """
-    from ms_pfl.evaluation.checks import check_predictions
-    from ms_pfl.evaluation.scoring import coverage, score
+    from ms_pfl.evaluation.scoring import check_predictions, coverage, score
 
     same = ProtocolParameters.of(protocol).same_test_rows
     test = check_predictions(pd.concat(predictions.values(), ignore_index=True), same)

@@ -92,11 +92,16 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
         mesh = _draw_cells(axes, cells)
         rows = _of(by_country, paradigm, strategy)
         for country in rows.loc[rows["stands_out"].astype(bool), "country"]:
-            _frame(axes, countries.index(country), len(groups))
+            box = Rectangle(
+                (0, countries.index(country)), len(groups), 1, fill=False, edgecolor=INK,
+                linewidth=1.5, clip_on=False,
+            )  # fmt: skip
+            axes.add_patch(box)
         axes.set_title(f"Share of importance: {model_name(paradigm, strategy)} minus federated")
     labels = [f"{short_name(name)} ({sizes[name]:,.0f})" for name in countries]
-    panels[0].set_yticks(np.arange(len(countries)) + 0.5, labels)
-    panels[0].set_ylim(len(countries), 0)
+    panels[0].set(
+        yticks=np.arange(len(countries)) + 0.5, yticklabels=labels, ylim=(len(countries), 0)
+    )
     bar = bottom.colorbar(mesh, ax=list(panels), extend="both", shrink=0.8, pad=0.02, aspect=30)
     bar.set_label("share, percentage points")
     bar.outline.set_visible(False)
@@ -123,13 +128,14 @@ def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> No
         axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.2)
         name = model_name(paradigm, strategy)
         axes.plot(own["increase"], rows, "o", color=color, markersize=4, label=name)
-    axes.set_yticks(range(len(groups)), [short_name(name) for name in groups])
-    axes.set_ylim(len(groups) - 0.5, -0.5)
     left = together["group"].nunique() - len(groups)
     more = f" ({left} less important ones are not shown)" if left else ""
     axes.set(
         xlabel="rise of the log-loss on test episodes when the group is shuffled",
         title=f"Importance by group of features{more}",
+        yticks=range(len(groups)),
+        yticklabels=[short_name(name) for name in groups],
+        ylim=(len(groups) - 0.5, -0.5),
     )
     axes.legend(loc="lower right")
 
@@ -145,11 +151,6 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame) -> Any:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return mesh
-
-
-def _frame(axes: Axes, row: int, width: int) -> None:
-    box = Rectangle((0, row), width, 1, fill=False, edgecolor=INK, linewidth=1.5, clip_on=False)
-    axes.add_patch(box)
 
 
 def standing_out_table(by_country: pd.DataFrame, site: str = "country") -> pd.DataFrame:
