@@ -121,14 +121,14 @@ def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
             precision, recall, _ = precision_recall_curve(labels, p)
             # recall falls; of the points with at least this recall the last one counts
             drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
-        model = {"paradigm": paradigm, "strategy": strategy}
         tables += [
-            pd.DataFrame({**model, "curve": curve, "x": _GRID, "y": np.mean(lines, axis=0)})
+            (paradigm, strategy, curve, x, y)
             for curve, lines in drawn.items()
             if lines
+            for x, y in zip(_GRID, np.mean(lines, axis=0), strict=True)
         ]
     columns = ["paradigm", "strategy", "curve", "x", "y"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return pd.DataFrame.from_records(tables, columns=columns)
 
 
 def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:

@@ -86,10 +86,10 @@ class HeldOutRows:
 
     def same(self, rows: pd.DataFrame, by: Sequence[str]) -> bool:
         """Return whether other rows are of the same patients, labels and levels, in one order."""
-        levels = [name for name in by if name in rows]
         return len(rows) == len(self.rows) and all(
             self.rows[name].array.equals(rows[name].array)
-            for name in {"country", "patient_id", "label", *levels}
+            for name in {"country", "patient_id", "label", *by}
+            if name in rows
         )
 
     def score(self, risks: NDArray[np.floating], metrics: Sequence[Metric]) -> Values:

@@ -66,9 +66,9 @@ def planned_differences(estimates: Estimates) -> pd.DataFrame:
     family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
     for name in ("p", "wilcoxon_p"):
         table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
-    order = {scope: i for i, scope in enumerate(SCOPES)}
-    table = table.sort_values("scope", key=lambda s: s.map(order), kind="stable", ignore_index=True)
-    return table[DIFFERENCES_COLUMNS]
+    return table.sort_values(
+        "scope", key=lambda names: names.map(list(SCOPES).index), kind="stable", ignore_index=True
+    )[DIFFERENCES_COLUMNS]
 
 
 def holm(p: pd.Series) -> pd.Series:

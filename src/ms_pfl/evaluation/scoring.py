@@ -166,8 +166,7 @@ def score(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
     Raises:
         InputError: the table is malformed, or paradigms were scored on different rows.
     """
-    test = check_predictions(predictions, same_rows)
-    return evaluate(test, ("pooled", "country")).observed()
+    return evaluate(check_predictions(predictions, same_rows), ("pooled", "country")).observed()
 
 
 def coverage(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
@@ -184,9 +183,8 @@ def coverage(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
     Raises:
         InputError: as :func:`score`.
     """
-    test = check_predictions(predictions, same_rows)
     records = []
-    for seed, rows in test.groupby("seed", sort=True):
+    for seed, rows in check_predictions(predictions, same_rows).groupby("seed", sort=True):
         fit = rows.drop_duplicates("episode_id")
         classes = fit.groupby("country")["label"].nunique()
         records.append(

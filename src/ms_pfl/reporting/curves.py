@@ -84,8 +84,10 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     for axes, paradigm in zip(grid.ravel(), paradigms, strict=False):
         mine = own[own["paradigm"] == paradigm]
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
-        color = color_of(paradigm)
-        axes.plot(mine["predicted"], mine["observed"], "o-", color=color, markersize=4, linewidth=1)
+        axes.plot(
+            mine["predicted"], mine["observed"], "o-", color=color_of(paradigm), markersize=4,
+            linewidth=1,
+        )  # fmt: skip
         axes.set(title=paradigm_name(paradigm), xlim=(0, limit), ylim=(0, limit), box_aspect=1)
     figure.supxlabel("predicted risk", fontsize=9, color=INK)
     figure.supylabel("observed share", fontsize=9, color=INK)

@@ -102,8 +102,7 @@ def to_svg(figure: Figure, name: str) -> str:
         name: letters, unique on the page; the prefix of the element's ids.
     """
     buffer = io.StringIO()
-    style: Any = {**_STYLE, "svg.hashsalt": name}
-    with matplotlib.rc_context(style), without_glyph_warnings():
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), without_glyph_warnings():
         # saving moves the parts of a figure, from which another saving would begin: save a copy
         copy.deepcopy(figure).savefig(
             buffer,
@@ -117,9 +116,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
     def of_page(tag: re.Match[str]) -> str:
         text = tag[0].replace(INK, "currentColor")
-        text = re.sub(r'\bid="', f'id="{name}-', text)
-        text = re.sub(r'href="#', f'href="#{name}-', text)
-        return re.sub(r"url\(#", f"url(#{name}-", text)
+        return re.sub(r'\bid="|href="#|url\(#', rf"\g<0>{name}-", text)
 
     # tags alone: a country may be called what stands in one
     return re.sub("<[^<>]*>", of_page, svg)

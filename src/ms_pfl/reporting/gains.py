@@ -55,16 +55,20 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
     ]
     for reference, words in _REFERENCES.items():
         if (differences["reference"] == reference).any():
-            content.append(heading(about.fill(f"Over {words}")))
-            content.append(Table(gains_table(differences, reference)))
-    words = about.fill(
-        "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table and "
-        "column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, of those that "
-        "have both classes. p Wilcoxon: signed-rank test over {sites}, adjusted alike. Macro means "
-        "rest on small {sites} too, which borrow the spread of larger ones: their intervals are "
-        "rough (docs/comparison.md)."
+            title = heading(about.fill(f"Over {words}"))
+            content += [title, Table(gains_table(differences, reference))]
+    content.append(
+        note(
+            about.fill(
+                "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table "
+                "and column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, "
+                "of those that have both classes. p Wilcoxon: signed-rank test over {sites}, "
+                "adjusted alike. Macro means rest on small {sites} too, which borrow the spread "
+                "of larger ones: their intervals are rough (docs/comparison.md)."
+            )
+        )
     )
-    return [*content, note(words)]
+    return content
 
 
 def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -106,10 +110,8 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 def choice(about: About, differences: pd.DataFrame) -> Content | None:
     """Show the gains by site; None where nothing was compared with a federated model."""
-    by_site = differences[differences["scope"] == "country"]
-    if not (by_site["reference"] == "federated").any():
+    if not ((differences["scope"] == "country") & (differences["reference"] == "federated")).any():
         return None
-    table = choice_table(differences, about.countries, about.site, about.strategy)
     return [
         Picture(
             "gain_by_country",
@@ -123,7 +125,7 @@ def choice(about: About, differences: pd.DataFrame) -> Content | None:
                 "in the test split of any seed are left out."
             ),
         ),
-        Table(table, "last-words"),
+        Table(choice_table(differences, about.countries, about.site, about.strategy), "last-words"),
         note(
             about.fill(
                 "{strategy}. A {site} is told apart where the interval of its gain excludes 0; of "
@@ -162,14 +164,11 @@ def choice_table(
     for country in countries.itertuples():
         rows = {name: found[str(country.country), name] for name in paradigms}
         known = [row for row in rows.values() if not math.isnan(row["difference"])]
-        better = [paradigm_name(name) for name, row in rows.items() if row["low"] > 0]
-        worse = [paradigm_name(name) for name, row in rows.items() if row["high"] < 0]
-        parts = [
-            f"{' and '.join(names)} {word}"
-            for names, word in ((better, "better"), (worse, "worse"))
-            if names
-        ]
-        said = "; ".join(parts) or "not told apart"
+        told = {
+            "better": [paradigm_name(name) for name, row in rows.items() if row["low"] > 0],
+            "worse": [paradigm_name(name) for name, row in rows.items() if row["high"] < 0],
+        }
+        said = "; ".join(f"{' and '.join(names)} {word}" for word, names in told.items() if names)
         if not known:
             said = "not both classes in the test split of any seed"
         elif all(math.isnan(row["low"]) for row in known):
@@ -180,7 +179,7 @@ def choice_table(
                 "Patients": f"{country.n_patients:,}",
                 "Episodes": f"{country.n_episodes:,}",
                 **{f"{paradigm_name(name)}: gain": signed(row) for name, row in rows.items()},
-                "Than federated": said,
+                "Than federated": said or "not told apart",
             }
         )
     return pd.DataFrame(table, dtype="str")
@@ -212,9 +211,8 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     )
     panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
     position = {country: i for i, country in enumerate(shown["country"])}
-    shown_values = known[["difference", "low", "high"]].to_numpy(dtype=np.float64)
-    reach = max(0.02, float(np.nanmax(np.abs(shown_values), initial=0.0)))
-    limit = min(1.05 * float(reach), _WIDEST)
+    farthest = known[["difference", "low", "high"]].abs().to_numpy(dtype=np.float64)
+    limit = min(1.05 * max(0.02, float(np.nanmax(farthest, initial=0.0))), _WIDEST)
     for axes, strategy in zip(panels, strategies, strict=True):
         axes.axvline(0, color=INK, linewidth=0.8)
         own = known[known["strategy"] == strategy]
@@ -240,8 +238,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
             ):
                 cut = rows[beyond.to_numpy()]
                 axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=4)
-        title = strategy_name(strategy)
-        axes.set(title=title, xlabel="gain in ROC-AUC", xlim=(-limit, limit))
+        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC", xlim=(-limit, limit))
     labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
     panels[0].set(yticks=range(len(shown)), yticklabels=labels, ylim=(len(shown) - 0.3, -0.7))
     legend_below(figure, panels[0])

@@ -73,17 +73,16 @@ def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     first, n = own.iloc[0], len(own)
     sure = own.loc[own["p_holm"] < LEVEL, "difference"]
     up, down = int((sure > 0).sum()), int((sure < 0).sum())
-    if up == down == 0:
-        verdict = "is not told apart from plain federated training"
-    elif up and not down:
-        verdict = f"does better than plain federated training{_in_so_many(up, n)}"
-    elif down and not up:
-        verdict = f"does worse than plain federated training{_in_so_many(down, n)}"
-    else:
-        verdict = f"does better than plain federated training in {up} and worse in {down} of {n}"
+    plain = "plain federated training"
+    verdicts = {
+        (False, False): f"is not told apart from {plain}",
+        (True, False): f"does better than {plain}{_in_so_many(up, n)}",
+        (False, True): f"does worse than {plain}{_in_so_many(down, n)}",
+        (True, True): f"does better than {plain} in {up} and worse in {down} of {n}",
+    }
     text = (
-        f"{paradigm_name(paradigm)} {verdict}: pooled ROC-AUC {signed(first)} with "
-        f"{strategy_name(first['strategy'])} (p {p_value(first['p_holm'])})"
+        f"{paradigm_name(paradigm)} {verdicts[up > 0, down > 0]}: pooled ROC-AUC "
+        f"{signed(first)} with {strategy_name(first['strategy'])} (p {p_value(first['p_holm'])})"
     )
     if n > 1:
         low, high = own["difference"].min(), own["difference"].max()
@@ -124,29 +123,23 @@ def _by_country(differences: pd.DataFrame, paradigm: str, sites: tuple[str, str]
     if rows.empty:
         return ""
     rows = rows[rows["strategy"] == rows["strategy"].iloc[0]]
-    above = rows.loc[rows["low"] > 0, "country"]
-    below = rows.loc[rows["high"] < 0, "country"]
     name = model_name(paradigm, str(rows["strategy"].iloc[0]))
     parts = [
-        f"{direction} 0 in {len(found)}{_names(found)}"
-        for direction, found in (("above", above), ("below", below))
+        f"{direction} 0 in {found.sum()}{_names(rows.loc[found, 'country'])}"
+        for direction, found in (("above", rows["low"] > 0), ("below", rows["high"] < 0))
     ]
-    chance = LEVEL * len(rows)
     whose = f"{len(rows)} {sites[1]}" if len(rows) > 1 else f"one {sites[0]}"
     return (
         f"Of the {whose} with at least {MIN_PATIENTS} test patients, the interval "
         f"of {name}'s gain in ROC-AUC over the federated model lies {' and '.join(parts)}; about "
-        f"{chance:.1f} would by chance."
+        f"{LEVEL * len(rows):.1f} would by chance."
     )
 
 
 def _names(countries: Sequence[str] | pd.Series) -> str:
     names = [str(name) for name in countries]
-    if not names:
-        return ""
-    shown = listed(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f" ({shown}{more})"
+    return f" ({listed(names[:_NAMED])}{more})" if names else ""
 
 
 def _against(pooled: pd.DataFrame, reference: str) -> str:
@@ -175,21 +168,20 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
         f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
         f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
     )
-    # where recalibration does harm, what is better than it may yet be no better than nothing
-    references = ["recalibrated", "federated"] if first["difference"] > 0 else ["recalibrated"]
-    names = {"recalibrated": "that recalibrated model", "federated": "the federated model itself"}
-    for reference in references:
-        others = rows[
-            (rows["reference"] == reference)
-            & (rows["strategy"] == first["strategy"])
-            & ~rows["paradigm"].isin(RECALIBRATED)
-        ].dropna(subset=["difference"])
+    alike = (rows["strategy"] == first["strategy"]) & ~rows["paradigm"].isin(RECALIBRATED)
+    others = rows[alike].dropna(subset=["difference"]).to_dict("records")
+    names = {"recalibrated": "that recalibrated model"}
+    if first["difference"] > 0:
+        # where recalibration does harm, what is better than it may yet be no better than nothing
+        names["federated"] = "the federated model itself"
+    for reference, name in names.items():
         parts = [
             f"{paradigm_name(row['paradigm']).lower()} {signed(row, 4)}"
-            for _, row in others.iterrows()
+            for row in others
+            if row["reference"] == reference
         ]
         if parts:
-            text += f"; against {names[reference]}: {', '.join(parts)}"
+            text += f"; against {name}: {', '.join(parts)}"
     return f"{text}."
 
 

@@ -23,11 +23,10 @@ _STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
 
 def learning(about: About, history: pd.DataFrame) -> Content:
     """Show validation scores by round."""
-    drawn = draw_learning_curves(curves.learning_curves(history))
     return [
         Picture(
             "learning_curves",
-            drawn,
+            draw_learning_curves(curves.learning_curves(history)),
             "Validation log-loss and ROC-AUC by round",
             about.fill(
                 "Validation scores weighted by each {site}'s validation episodes, one line a seed. "
@@ -40,13 +39,17 @@ def learning(about: About, history: pd.DataFrame) -> Content:
 
 def traffic(about: About, history: pd.DataFrame) -> Content:
     """Show what travels in training."""
-    words = about.fill(
-        "Arrays between the server and each {site} in training, as they go over the wire. "
-        "Patients' rows never do, but for centralized training, which is what it would be to pool "
-        "them. A round is one message each way; the one that follows the last round and only "
-        "scores is counted with it."
-    )
-    return [Text(words), Table(traffic_table(history, about.site))]
+    return [
+        Text(
+            about.fill(
+                "Arrays between the server and each {site} in training, as they go over the wire. "
+                "Patients' rows never do, but for centralized training, which is what it would be "
+                "to pool them. A round is one message each way; the one that follows the last "
+                "round and only scores is counted with it."
+            )
+        ),
+        Table(traffic_table(history, about.site)),
+    ]
 
 
 def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
@@ -70,8 +73,9 @@ def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
         cells = {"Model": model_name(paradigm, strategy), "Rounds": rounds}
         for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
             sent = own.loc[own[column] > 0, column]
-            mean = f"{sent.mean() / 1e3:,.1f}" if len(sent) else MISSING
-            cells[f"kB {name} a {site} and round"] = mean
+            cells[f"kB {name} a {site} and round"] = (
+                f"{sent.mean() / 1e3:,.1f}" if len(sent) else MISSING
+            )
         rows.append(cells | {"MB in all, a seed": f"{total:,.1f}" if total else MISSING})
     return pd.DataFrame(rows, dtype="str")
 
@@ -84,9 +88,9 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
         curves: the table of :func:`ms_pfl.evaluation.curves.learning_curves`. A dot marks the
             round whose weights are used, where that is one for all countries.
     """
-    models = models_in_order(curves)
     paradigms = paradigms_in_order(curves)
-    strategies = [s for s in dict.fromkeys(s for _, s in models) if strategy_name(s)]
+    known = dict.fromkeys(strategy for _, strategy in models_in_order(curves))
+    strategies = [strategy for strategy in known if strategy_name(strategy)]
     colors = {s: _STRATEGY_COLORS[i % len(_STRATEGY_COLORS)] for i, s in enumerate(strategies)}
     figure = Figure(figsize=(max(4.0, 2.1 * len(paradigms)), 4.4), layout="constrained")
     grid = figure.subplots(2, len(paradigms), sharex="col", sharey="row", squeeze=False)

@@ -28,11 +28,10 @@ from ms_pfl.reporting.words import (
 
 def sites(about: About, roc_auc_by_country: pd.DataFrame) -> Content:
     """Show the sizes of the sites, and ROC-AUC of every model by site."""
-    drawn = country_sizes(about.countries, (about.site, about.sites))
     return [
         Picture(
             "country_sizes",
-            drawn,
+            country_sizes(about.countries, (about.site, about.sites)),
             about.fill("Episodes and share with the outcome by {site}"),
             about.fill(
                 "Episodes of each {site} on a log scale, those with the outcome in red, and their "
@@ -163,12 +162,16 @@ def country_sizes(
 
 def fairness(about: About, fairness: pd.DataFrame) -> Content:
     """Show how ROC-AUC and Brier score are spread over sites."""
-    words = about.fill(
-        "Over the {sites}' means over seeds. Worst and bottom decile are the lowest ROC-AUC and "
-        "the highest Brier score; the worst of many noisy values looks worse than it is, so read "
-        "them against each other. Better than local: share of {sites}."
-    )
-    return [Table(fairness_table(fairness)), note(words)]
+    return [
+        Table(fairness_table(fairness)),
+        note(
+            about.fill(
+                "Over the {sites}' means over seeds. Worst and bottom decile are the lowest "
+                "ROC-AUC and the highest Brier score; the worst of many noisy values looks worse "
+                "than it is, so read them against each other. Better than local: share of {sites}."
+            )
+        ),
+    ]
 
 
 def subgroups(about: About, subgroup_metrics: pd.DataFrame) -> Content | None:

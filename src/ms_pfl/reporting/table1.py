@@ -35,13 +35,16 @@ def discrimination(
     about: About, summary: pd.DataFrame, table1: pd.DataFrame, table1_notes: list[str]
 ) -> Content:
     """Show Table 1, the best of each column in bold, and what it rests on."""
-    below = about.fill(
-        "Bold: the highest mean of the column. Pooled: all test episodes together. Macro: mean "
-        "over {sites}. Size-weighted: mean over {sites} weighted by their test episodes."
-    )
     return [
         Table(table1, bold=best_cells(summary)),
-        *(note(line) for line in [*table1_notes, below]),
+        *map(note, table1_notes),
+        note(
+            about.fill(
+                "Bold: the highest mean of the column. Pooled: all test episodes together. Macro: "
+                "mean over {sites}. Size-weighted: mean over {sites} weighted by their test "
+                "episodes."
+            )
+        ),
     ]
 
 

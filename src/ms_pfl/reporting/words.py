@@ -65,10 +65,8 @@ def format_value(mean: float, sd: float = math.nan, digits: int = 3) -> str:
     >>> format_value(0.8123)
     '0.812'
     """
-    if math.isnan(mean):
-        return MISSING
-    text = f"{mean:.{digits}f}"
-    return text if math.isnan(sd) else f"{text} ± {sd:.{digits}f}"
+    spread = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
+    return MISSING if math.isnan(mean) else f"{mean:.{digits}f}{spread}"
 
 
 def with_interval(row: Row, digits: int = 3) -> str:
@@ -79,12 +77,10 @@ def with_interval(row: Row, digits: int = 3) -> str:
     >>> with_interval({"value": 0.021, "low": float("nan"), "high": float("nan")})
     '0.021'
     """
+    value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "low", "high"))
     if math.isnan(row["value"]):
         return MISSING
-    text = f"{row['value']:.{digits}f}"
-    if math.isnan(row["low"]):
-        return text
-    return f"{text} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return value if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
 
 
 def signed(row: Row, digits: int = 3) -> str:
@@ -159,8 +155,8 @@ def to_markdown(table: pd.DataFrame) -> str:
     |:------|--------:|
     | Local |     0.7 |
     """
-    texts = [[str(name).replace("|", "\\|") for name in table.columns]]
-    texts += [[str(cell).replace("|", "\\|") for cell in row] for row in table.to_numpy()]
+    rows = [table.columns, *table.to_numpy()]
+    texts = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[i]) for row in texts)) for i in range(len(table.columns))]
 
     def line(row: list[str]) -> str:

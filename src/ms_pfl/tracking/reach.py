@@ -63,8 +63,10 @@ def store_errors(uri: str) -> Iterator[None]:
             raise
         cause = failure.cause if failure else one_line(str(error), 200)
         if uri.startswith("http"):
-            remedy = "start the server or check MLFLOW_TRACKING_URI; without that variable the "
-            remedy += "run is recorded in mlflow.db of the project"
+            remedy = (
+                "start the server or check MLFLOW_TRACKING_URI; without that variable the run is "
+                "recorded in mlflow.db of the project"
+            )
         else:
             remedy = failure.remedy if failure else "see docs/mlflow.md"
         raise StoreError(f"MLflow at {_shown(uri)}: {cause}", remedy) from error
@@ -83,8 +85,7 @@ def check_store(uri: str) -> None:
     """
     with store_errors(uri):
         if uri.startswith(_SQLITE):
-            path = uri.removeprefix(_SQLITE).partition("?")[0]
-            _check_sqlite(uri, Path(unquote(path)))
+            _check_sqlite(uri, Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
         elif uri.startswith("http"):
             with _impatient():
                 _first_request(uri)

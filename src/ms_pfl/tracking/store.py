@@ -91,8 +91,8 @@ def experiment_id(client: MlflowClient, project_path: Path, name: str) -> str:
         return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    address = urlparse(experiment.artifact_location)
-    if own_store and Path(url2pathname(address.path)) != folder:
+    kept = url2pathname(urlparse(experiment.artifact_location).path)
+    if own_store and Path(kept) != folder:
         raise InputError(
             f"mlflow.db: experiment {name!r} keeps its files in {experiment.artifact_location}, "
             f"not in this project (was it moved or copied?); set tracking.experiment to a new "

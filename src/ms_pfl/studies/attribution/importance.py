@@ -101,8 +101,7 @@ def importance(
             if total:
                 records += _records(key, seed, "", columns, rise / total, total)
     table = pd.DataFrame.from_records(records, columns=list(IMPORTANCE_COLUMNS))
-    order = ["paradigm", "strategy", "country", "group"]
-    return table.astype(dict.fromkeys(order, "str"))
+    return table.astype(dict.fromkeys(("paradigm", "strategy", "country", "group"), "str"))
 
 
 def _columns(

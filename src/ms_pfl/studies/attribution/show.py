@@ -35,9 +35,8 @@ def section(
 ) -> Content:
     """Show what the models use, and where a site's own model uses something else."""
     by_site = attribution_by_country
-    lines = attribution_sentences(importance, by_site, (about.site, about.sites))
     content: list[Block] = [
-        *sentences(lines),
+        *sentences(attribution_sentences(importance, by_site, (about.site, about.sites))),
         Picture(
             "importance",
             draw_importance(importance, by_site),
@@ -86,10 +85,10 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
     _draw_increases(top.subplots(), together, groups)
     panels = bottom.subplots(1, len(personal), sharey=True, squeeze=False)[0]
     for axes, (paradigm, strategy) in zip(panels, personal, strict=True):
-        own = _of(differences, paradigm, strategy)
-        cells = own.pivot(index="country", columns="group", values="difference")
-        cells = cells.reindex(index=countries, columns=groups)
-        mesh = _draw_cells(axes, cells)
+        cells = _of(differences, paradigm, strategy).pivot(
+            index="country", columns="group", values="difference"
+        )
+        mesh = _draw_cells(axes, cells.reindex(index=countries, columns=groups))
         rows = _of(by_country, paradigm, strategy)
         for country in rows.loc[rows["stands_out"].astype(bool), "country"]:
             box = Rectangle(
@@ -145,9 +144,10 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame) -> Any:
     # drawn cell by cell, as the bar is, so that the report's SVG holds no picture of pixels
     mesh = axes.pcolormesh(shares, cmap="PuOr", vmin=-100 * _STRONGEST, vmax=100 * _STRONGEST)
     axes.set_facecolor("#808080")
-    places = np.arange(cells.shape[1]) + 0.5
-    names = [short_name(name) for name in cells.columns]
-    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        np.arange(cells.shape[1]) + 0.5, [short_name(name) for name in cells.columns], rotation=45,
+        ha="right", rotation_mode="anchor",
+    )  # fmt: skip
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return mesh
@@ -195,21 +195,19 @@ def attribution_sentences(
     """
     means = mean_importance(importance[importance["country"] == ""])
     lines = []
-    for paradigm, strategy in models_in_order(means):
-        if paradigm == GLOBAL:
-            own = _of(means, paradigm, strategy).sort_values("increase", ascending=False)
-            most = [f"{row.group} ({row.increase:+.3f})" for row in own.head(3).itertuples()]
-            lines.append(
-                f"The log-loss of {model_name(paradigm, strategy)} on test episodes rises most "
-                f"when these are shuffled within each {site[0]}: {', '.join(most)}."
-            )
+    for model in models_in_order(means[means["paradigm"] == GLOBAL]):
+        own = _of(means, *model).sort_values("increase", ascending=False)
+        most = [f"{row.group} ({row.increase:+.3f})" for row in own.head(3).itertuples()]
+        lines.append(
+            f"The log-loss of {model_name(*model)} on test episodes rises most when these are "
+            f"shuffled within each {site[0]}: {', '.join(most)}."
+        )
     for paradigm, strategy in models_in_order(by_country):
         shares, of_global = (
             _of(means, name, strategy)["share"].to_numpy() for name in (paradigm, GLOBAL)
         )
-        moved = total_variation(shares, of_global)
-        rows = _of(by_country, paradigm, strategy)
-        lines.append(_who_stands_out(rows, model_name(paradigm, strategy), moved, site))
+        rows, name = _of(by_country, paradigm, strategy), model_name(paradigm, strategy)
+        lines.append(_who_stands_out(rows, name, total_variation(shares, of_global), site))
     halves = "seeds" if importance["seed"].nunique() > 1 else "permutations"
     lines.append(
         f"A {site[0]} stands out where its own model lays more than {percent(SMALLEST, 0)} of the "
@@ -229,8 +227,9 @@ def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str
             f"{name}: no {site[0]} of {known} that can be judged stands out in the features that "
             f"its own model uses; {overall}."
         )
-    pairs = zip(out["country"], out["distance"], strict=True)
-    named = ", ".join(f"{listed([country])} ({percent(share, 0)})" for country, share in pairs)
+    named = ", ".join(
+        f"{listed([row.country])} ({percent(row.distance, 0)})" for row in out.itertuples()
+    )
     return (
         f"{name}: {len(out)} of {known} {site[1]} that can be judged use other features than the "
         f"federated model, by the share of importance that moved: {named}; {overall}."

@@ -65,12 +65,8 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
     """
     sizes = sizes_in_order(estimates)
     place = {size: i for i, size in enumerate(sizes)}
-    counted = estimates[
-        (estimates["scope"] == "macro")
-        & (estimates["metric"] == "log_loss")
-        & (estimates["kind"] == "global")
-    ]
-    behind = dict(zip(counted["size"], counted["n_countries"], strict=True))
+    values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
+    behind = [values["global", "log_loss", size]["n_countries"] for size in sizes]
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), _PANELS, strict=True):
         own = estimates[estimates["metric"] == metric]
@@ -95,12 +91,12 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
                 x, value, "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
                 linestyle="--" if kind == "took_part" else "-",
             )  # fmt: skip
-        axes.set_xticks(range(len(sizes)), [f"{size}\n({behind[size]:.0f})" for size in sizes])
-        title = _PANELS[metric]
         better = "higher is better" if metric == "roc_auc" else "lower is better"
         axes.set(
+            xticks=range(len(sizes)),
+            xticklabels=[f"{size}\n({n:.0f})" for size, n in zip(sizes, behind, strict=True)],
             xlabel="training patients of the country (countries that have so many)",
-            ylabel=f"{title} ({better})",
+            ylabel=f"{_PANELS[metric]} ({better})",
         )
     legend_below(figure, figure.axes[0], 2)
     return figure
@@ -117,29 +113,29 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
     """
     values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
-    table = []
-    for size in sizes_in_order(estimates):
-        compared = (("global", "roc_auc", 3), ("global", "log_loss", 4), ("local", "roc_auc", 3))
-        table.append(
-            [
-                size,
-                f"{values['global', 'roc_auc', size]['n_countries']:.0f}",
-                *(with_interval(values[kind, "roc_auc", size]) for kind in KIND_NAMES),
-                *(
-                    signed(gains["personal", reference, metric, size], digits)
-                    for reference, metric, digits in compared
-                ),
-            ]
-        )
-    columns = [
-        "Patients",
-        "Countries",
-        *(f"ROC-AUC: {name[:1].lower()}{name[1:]}" for name in KIND_NAMES.values()),
-        "Fine-tuned minus the others' model: ROC-AUC",
-        "the same: log-loss",
-        "Fine-tuned minus own patients alone: ROC-AUC",
+    compared = {
+        "Fine-tuned minus the others' model: ROC-AUC": ("global", "roc_auc", 3),
+        "the same: log-loss": ("global", "log_loss", 4),
+        "Fine-tuned minus own patients alone: ROC-AUC": ("local", "roc_auc", 3),
+    }
+    table = [
+        {
+            "Patients": size,
+            "Countries": f"{values['global', 'roc_auc', size]['n_countries']:.0f}",
+            **{
+                f"ROC-AUC: {name[:1].lower()}{name[1:]}": with_interval(
+                    values[kind, "roc_auc", size]
+                )
+                for kind, name in KIND_NAMES.items()
+            },
+            **{
+                name: signed(gains["personal", reference, metric, size], digits)
+                for name, (reference, metric, digits) in compared.items()
+            },
+        }
+        for size in sizes_in_order(estimates)
     ]
-    return pd.DataFrame(table, columns=columns, dtype="str")
+    return pd.DataFrame(table, dtype="str")
 
 
 def new_country_sentences(

@@ -89,8 +89,9 @@ def leave_one_out(
     _check(settings.protocol)
     training = Training(_GLOBAL, new_country.strategy)
     countries = countries_to_leave_out(splits, new_country.countries)
-    everybody = federation_data(episodes, splits)
-    took_part = ModelBundle.of(with_all, training, settings, everybody, compute.device)
+    took_part = ModelBundle.of(
+        with_all, training, settings, federation_data(episodes, splits), compute.device
+    )
     parts = []
     for country in countries:
         outcome = train_tables(
@@ -101,8 +102,9 @@ def leave_one_out(
             compute,
             follow(country),
         )
-        own = episodes["country"] == country
-        data = federation_data(episodes[own], splits[splits["country"] == country])
+        data = federation_data(
+            episodes[episodes["country"] == country], splits[splits["country"] == country]
+        )
         without = ModelBundle(outcome.models, training, settings, compute.device)
         starts = without.starts()
         for seed in data.seeds:
