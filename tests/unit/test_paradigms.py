@@ -309,7 +309,7 @@ def test_a_further_method_changes_no_p_of_the_study(
 
 def test_a_rows_models_are_drawn_in_its_color(near: Paradigm) -> None:
     from ms_pfl.evaluation.curves import learning_curves
-    from ms_pfl.reporting.rounds import draw_learning_curves
+    from ms_pfl.reporting.curves import draw_learning_curves
 
     models = [("local", "none"), ("near", "fedavg")]
     drawn = draw_learning_curves(learning_curves(factory.make_history(SIZES, (0,), models)))

@@ -62,7 +62,6 @@ def learning_curves(history: pd.DataFrame) -> pd.DataFrame:
 def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     table = rows.pivot(index="round", columns="country", values=_VALUES)
     rounds = table.index.to_numpy(dtype=np.int64)
-    shape = (len(rounds), rows["country"].nunique())
     trained = table["n_validation"].notna().to_numpy()
     chosen = (table["selected"].astype("float64") == 1.0).to_numpy()
     # positions in `rounds`, one a country: its last round, and the one whose weights it uses
@@ -71,21 +70,20 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     stopped = np.arange(len(rounds))[:, np.newaxis] > last
     sizes = np.nanmax(table["n_validation"].to_numpy(dtype=np.float64), axis=0)
     scores = {}
-    behind = np.zeros(shape)
     for column in ("validation_roc_auc", "validation_loss"):
         values = table[column].to_numpy(dtype=np.float64)
-        values = np.where(stopped, values[kept, np.arange(shape[1])], values)
-        behind = np.where(np.isnan(values), 0.0, sizes)
-        total = behind.sum(axis=1)
-        summed = (np.nan_to_num(values) * behind).sum(axis=1)
-        scores[column] = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+        values = np.where(stopped, values[kept, np.arange(len(kept))], values)
+        scores[column], behind = np.ma.average(
+            np.ma.masked_invalid(values), axis=1, weights=np.broadcast_to(sizes, values.shape),
+            returned=True,
+        )  # fmt: skip
     shared = bool(chosen.any(axis=0).all()) and len(set(kept)) == 1
     return pd.DataFrame(
         {
             "round": rounds,
-            "validation_log_loss": scores["validation_loss"],
-            "validation_roc_auc": scores["validation_roc_auc"],
-            "n_validation": behind.sum(axis=1).astype(np.int64),
+            "validation_log_loss": np.ma.filled(scores["validation_loss"], np.nan),
+            "validation_roc_auc": np.ma.filled(scores["validation_roc_auc"], np.nan),
+            "n_validation": np.ma.filled(behind, 0).astype(np.int64),
             "selected": (np.arange(len(rounds)) == kept[0]) & shared,
         }
     )

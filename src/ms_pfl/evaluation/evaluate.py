@@ -51,8 +51,8 @@ class Estimates:
     def bounds(self, estimands: Sequence[Estimand], drawn: NDArray[np.float64]) -> Columns:
         """Return 95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
         found = intervals(drawn)
-        few = [self.few(scope, group) for _, scope, group in estimands]
-        found[np.array(few, dtype=bool)] = np.nan
+        few = np.array([self.few(scope, group) for _, scope, group in estimands], dtype=bool)
+        found[few] = np.nan
         return found
 
     def observed(self) -> pd.DataFrame:
@@ -70,8 +70,10 @@ class Estimates:
             for seed, fit in seeds.items()
             for record in _observed(*fit)
         ]
-        counts = ["n_episodes", "n_positive", "n_countries", "n_left_out"]
-        columns = [*self.names, "seed", "scope", "country", "metric", "value", *counts]
+        columns = [
+            *self.names, "seed", "scope", "country", "metric", "value", "n_episodes", "n_positive",
+            "n_countries", "n_left_out",
+        ]  # fmt: skip
         texts = dict.fromkeys([*self.names, "scope", "country", "metric"], "str")
         return pd.DataFrame.from_records(records, columns=columns).astype(texts)
 
@@ -94,8 +96,10 @@ class Estimates:
                 value = float(values[metric, scope, group][0])
                 behind = n.get((scope, group), (np.nan, np.nan))
                 records.append((*model, scope, group, metric, value, low, high, *behind))
-        columns = [*self.names, "scope", "group", "metric", "value", "low", "high"]
-        columns += ["n_episodes", "n_positive"]
+        columns = [
+            *self.names, "scope", "group", "metric", "value", "low", "high", "n_episodes",
+            "n_positive",
+        ]  # fmt: skip
         return pd.DataFrame.from_records(records, columns=columns)
 
     def differences(self, pairs: Iterable[tuple[Model, Model]]) -> pd.DataFrame:
@@ -125,12 +129,14 @@ class Estimates:
                 if scope == "macro":
                     countries = [name[:2] == (metric, "country") for name in common]
                     over = _over_countries(gained[countries, 0], METRICS[metric].sign)
-                value = float(drawn[0])
-                records.append((*model, *other, scope, group, metric, value, low, high, p, *over))
-        references = ["reference", *(f"reference_{name}" for name in self.names[1:])]
-        columns = ["scope", "group", "metric", "difference", "low", "high", "p"]
-        columns += ["n_countries", "n_better", "wilcoxon_p"]
-        return pd.DataFrame.from_records(records, columns=[*self.names, *references, *columns])
+                estimand = (scope, group, metric, float(drawn[0]), low, high, p)
+                records.append((*model, *other, *estimand, *over))
+        columns = [
+            *self.names, "reference", *(f"reference_{name}" for name in self.names[1:]), "scope",
+            "group", "metric", "difference", "low", "high", "p", "n_countries", "n_better",
+            "wilcoxon_p",
+        ]  # fmt: skip
+        return pd.DataFrame.from_records(records, columns=columns)
 
 
 def _observed(test: HeldOutRows, values: Values) -> Iterator[tuple[object, ...]]:

@@ -238,8 +238,7 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
             comes first, its visits stand in parentheses.
     """
-    inner = by_country[~by_country["stage"].isin((_FIRST, _LAST))]
-    lost = inner.pivot_table(
+    lost = by_country[~by_country["stage"].isin((_FIRST, _LAST))].pivot_table(
         index="country", columns="stage", values="episodes_dropped", aggfunc="sum", sort=False
     )
     lost = lost.loc[:, lost.sum() > 0]
@@ -253,8 +252,10 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
     axes.barh(rows, left, color=_LABELLED_COLOR, label="Labelled episode")
     # What is asked for last is drawn next to what remains.
     for i, stage in enumerate(reversed(shares.columns)):
-        color = _STAGE_COLORS[i % len(_STAGE_COLORS)]
-        axes.barh(rows, shares[stage], left=left, color=color, label=str(stage))
+        axes.barh(
+            rows, shares[stage], left=left, color=_STAGE_COLORS[i % len(_STAGE_COLORS)],
+            label=str(stage),
+        )  # fmt: skip
         left = left + shares[stage].to_numpy()
     axes.set(
         yticks=rows,

@@ -96,15 +96,16 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
                 ("p", p_value(row["p_holm"])),
             ]
             if scope == "macro":
-                better = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
+                gaining = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
                 cells += [
-                    ("Gaining", MISSING if pd.isna(row["n_better"]) else better),
+                    ("Gaining", MISSING if pd.isna(row["n_better"]) else gaining),
                     ("p Wilcoxon", p_value(row["wilcoxon_p_holm"])),
                 ]
         table.append(cells)
-    columns = [name for name, _ in table[0]]
     return pd.DataFrame(
-        [[cell for _, cell in cells] for cells in table], columns=columns, dtype="str"
+        [[cell for _, cell in cells] for cells in table],
+        columns=[name for name, _ in table[0]],
+        dtype="str",
     )
 
 

@@ -130,14 +130,14 @@ SECTIONS = [
     Section(
         "learning_curves",
         "Learning curves",
-        f"{_HERE}.rounds:learning",
+        f"{_HERE}.curves:learning",
         needs=("history",),
         figures=("learning_curves",),
     ),
     Section(
         "traffic",
         "What travelled",
-        f"{_HERE}.rounds:traffic",
+        f"{_HERE}.curves:traffic",
         needs=("history",),
     ),
     Section(

@@ -134,8 +134,9 @@ def model_rows(
     models: Iterable[tuple[str, str]], cells: Callable[[tuple[str, str]], Mapping[str, str]]
 ) -> pd.DataFrame:
     """Return a table of text cells with one row per model: its name, then its cells."""
-    rows = [{"Model": model_name(*model), **cells(model)} for model in models]
-    return pd.DataFrame(rows, dtype="str")
+    return pd.DataFrame(
+        [{"Model": model_name(*model), **cells(model)} for model in models], dtype="str"
+    )
 
 
 def published_choices(protocol: Mapping[str, object]) -> list[str]:

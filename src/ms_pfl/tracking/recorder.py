@@ -13,9 +13,8 @@ from ms_pfl.failure_log import keep_traceback
 from ms_pfl.failures import explain, one_line
 from ms_pfl.tracking import runs
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.reach import store_errors
 from ms_pfl.tracking.record import RunRecord
-from ms_pfl.tracking.store import tracking_uri
+from ms_pfl.tracking.store import store_errors, tracking_uri
 
 
 class Recorder:

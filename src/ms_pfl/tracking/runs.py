@@ -28,9 +28,8 @@ from ms_pfl.tracking.points import (
     overall_points,
     parent_points,
 )
-from ms_pfl.tracking.reach import store_errors
 from ms_pfl.tracking.record import RunRecord
-from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
+from ms_pfl.tracking.store import experiment_id, open_client, open_store, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

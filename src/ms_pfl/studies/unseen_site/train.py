@@ -179,17 +179,19 @@ def _arrivals(
     """
     patients = data.ids[country]["patient_id"].to_numpy(dtype=object)
     codes = data.rows(country).splits[seed]
-    order = {}
-    for i, split in enumerate(SPLITS[:2]):
-        ids = np.unique(patients[codes == i])
-        random = np.random.default_rng(derive_seed(seed, country, "new country", split))
-        order[split] = random.permutation(ids)
-    n, n_validation = len(order["train"]), len(order["validation"])
+    randoms = (
+        np.random.default_rng(derive_seed(seed, country, "new country", split))
+        for split in SPLITS[:2]
+    )
+    trained, validated = (
+        random.permutation(np.unique(patients[codes == i])) for i, random in enumerate(randoms)
+    )
+    n, n_validation = len(trained), len(validated)
 
     def arrival(size: str, count: int) -> _Arrival:
         share = min(n_validation, max(1, round(n_validation * count / n)))
-        train = (codes == 0) & np.isin(patients, order["train"][:count])
-        validation = (codes == 1) & np.isin(patients, order["validation"][:share])
+        train = (codes == 0) & np.isin(patients, trained[:count])
+        validation = (codes == 1) & np.isin(patients, validated[:share])
         return _Arrival(size, count, share, np.flatnonzero(train), np.flatnonzero(validation))
 
     yield _Arrival()
