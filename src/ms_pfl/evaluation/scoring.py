@@ -121,14 +121,14 @@ def _check_identical_rows(test: pd.DataFrame) -> None:
     reference: dict[int, tuple[str, pd.DataFrame]] = {}
     for (name, seed), rows in fits.items():
         known_name, known = reference.setdefault(seed, (name, rows))
-        if rows.equals(known):  # both are sorted
-            continue
-        odd = pd.concat([known, rows]).drop_duplicates(keep=False).iloc[0]
-        raise InputError(
-            f"predictions: {known_name} ({len(known):,} test rows) and {name} ({len(rows):,}) were "
-            f"not scored on the same test rows in seed {seed}: episode {odd['episode_id']!r} of "
-            f"{odd['country']} differs; train all paradigms on the same episodes and splits"
-        )
+        if not rows.equals(known):  # both are sorted
+            odd = pd.concat([known, rows]).drop_duplicates(keep=False).iloc[0]
+            raise InputError(
+                f"predictions: {known_name} ({len(known):,} test rows) and {name} "
+                f"({len(rows):,}) were not scored on the same test rows in seed {seed}: episode "
+                f"{odd['episode_id']!r} of {odd['country']} differs; train all paradigms on the "
+                "same episodes and splits"
+            )
 
 
 def _where(row: pd.Series) -> str:

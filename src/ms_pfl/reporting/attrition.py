@@ -114,20 +114,22 @@ def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
         prevalence: outcome, rule, episodes, worsened, prevalence, agreement, kappa, share_pira
             (the last four as shares, missing where not known); the pair that is used comes first.
     """
-    rows = [
-        {
-            "Outcome": row["outcome"].replace("_", " ").capitalize(),
-            "Rule": row["rule"].replace("_", " "),
-            "Episodes": f"{row['episodes']:,}",
-            "Worsened": f"{row['worsened']:,}",
-            "Prevalence": percent(row["prevalence"]),
-            "Agreement with the one used": percent(row["agreement"]),
-            "Cohen's kappa": MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
-            "PIRA among worsenings": percent(row["share_pira"]),
-        }
-        for row in prevalence.to_dict("records")
-    ]
-    return pd.DataFrame(rows, dtype="str")
+    return pd.DataFrame(
+        [
+            {
+                "Outcome": row["outcome"].replace("_", " ").capitalize(),
+                "Rule": row["rule"].replace("_", " "),
+                "Episodes": f"{row['episodes']:,}",
+                "Worsened": f"{row['worsened']:,}",
+                "Prevalence": percent(row["prevalence"]),
+                "Agreement with the one used": percent(row["agreement"]),
+                "Cohen's kappa": MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
+                "PIRA among worsenings": percent(row["share_pira"]),
+            }
+            for row in prevalence.to_dict("records")
+        ],
+        dtype="str",
+    )
 
 
 def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:

@@ -149,8 +149,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     roc, pr = figure.subplots(1, 2)
-    own = of_strategy(curves, strategy)
-    own = own[own["paradigm"] != "recalibrated_slope"]
+    own = of_strategy(curves[curves["paradigm"] != "recalibrated_slope"], strategy)
     for paradigm in paradigms_in_order(own):
         for axes, curve in ((roc, "roc"), (pr, "pr")):
             line = own[(own["paradigm"] == paradigm) & (own["curve"] == curve)]
@@ -182,17 +181,15 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    own = of_strategy(net_benefit, strategy)
-    own = own[own["paradigm"] != "recalibrated_slope"]
+    own = of_strategy(net_benefit[net_benefit["paradigm"] != "recalibrated_slope"], strategy)
     everybody = own[own["paradigm"] == TREAT_ALL[0]]
     models = own[own["paradigm"] != TREAT_ALL[0]]
     for paradigm in paradigms_in_order(models):
         line = models[models["paradigm"] == paradigm]
         color = color_of(paradigm)
-        style = "--" if paradigm in RECALIBRATED else "-"
         axes.plot(
-            line["threshold"], line["net_benefit"], style, color=color, linewidth=1.3,
-            label=paradigm_name(paradigm),
+            line["threshold"], line["net_benefit"], "--" if paradigm in RECALIBRATED else "-",
+            color=color, linewidth=1.3, label=paradigm_name(paradigm),
         )  # fmt: skip
         if paradigm == "federated":
             axes.fill_between(
@@ -203,11 +200,11 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
         label="Act on everybody",
     )  # fmt: skip
     axes.axhline(0, color=INK, linewidth=0.8, label="Act on nobody")
-    top = float(own["net_benefit"].max()) if len(own) else 0.1
+    top = max(0.02, float(own["net_benefit"].max()) if len(own) else 0.1)
     axes.set(
         xlabel="risk from which on one would act",
         ylabel="net benefit",
-        ylim=(-0.35 * max(top, 0.02), 1.15 * max(top, 0.02)),
+        ylim=(-0.35 * top, 1.15 * top),
     )
     figure.legend(loc="outside lower center", ncols=4)
     return figure

@@ -110,9 +110,8 @@ def to_svg(figure: Figure, name: str) -> str:
             transparent=True,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # without what stands before the element, and what tells who made it
+    svg = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
 
     def of_page(tag: re.Match[str]) -> str:
         text = tag[0].replace(INK, "currentColor")
@@ -203,13 +202,13 @@ def _charmap(face: tuple[str, int]) -> frozenset[int]:
 
 @lru_cache(maxsize=64)
 def _warn_of(missing: str) -> None:
-    words = {letter: unicodedata.name(letter, "UNNAMED").split(" ")[0] for letter in missing}
     packages = sorted(
         {
             _PACKAGES.get(
-                word, _SYMBOLS if unicodedata.category(letter).startswith("S") else _OTHERS
+                unicodedata.name(letter, "UNNAMED").split(" ")[0],
+                _SYMBOLS if unicodedata.category(letter).startswith("S") else _OTHERS,
             )
-            for letter, word in words.items()
+            for letter in missing
         }
     )
     bases = [letter for letter in missing if unicodedata.category(letter)[0] != "M"] or missing

@@ -50,8 +50,8 @@ def tripod_items(about: About, coverage: pd.DataFrame) -> list[tuple[str, str, s
     splits, cohort, comparison, training = (
         about.configuration.get(name, {}) for name in ("splits", "cohort", "comparison", "training")
     )
-    trained = trainings("study", paradigm=paradigms_with("global")[0].name)
-    strategies = ", ".join(training.strategy for training in trained)
+    federated = trainings("study", paradigm=paradigms_with("global")[0].name)
+    strategies = ", ".join(training.strategy for training in federated)
     # a published protocol may part the episodes of a patient (docs/audit.md)
     by_episode = training.get("protocol", {}).get("split_unit") == "episode"
     split_unit = "episode, so patients are on both sides," if by_episode else "patient"

@@ -42,9 +42,10 @@ class Section:
 
     def content(self, about: About, given: dict[str, Any]) -> Content | None:
         """Build the section from ``needs`` among the given datasets."""
-        build = resolve_name(self.build) if isinstance(self.build, str) else self.build
-        found: Content | None = build(about, **{name: given[name] for name in self.needs})
-        return found
+        build: Callable[..., Content | None] = (
+            resolve_name(self.build) if isinstance(self.build, str) else self.build
+        )
+        return build(about, **{name: given[name] for name in self.needs})
 
 
 #: Datasets that every report needs, whatever its sections.

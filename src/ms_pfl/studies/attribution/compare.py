@@ -286,7 +286,7 @@ def _by_model_and_country(
     ordered = importance.assign(group=pd.Categorical(importance["group"], categories=groups))
     ordered = ordered.sort_values(["seed", "repeat", "group"])
     parts = dict(list(ordered.groupby([*_MODEL, "country"])))
-    countries = list(dict.fromkeys(importance["country"]))
+    countries = importance["country"].unique()
     for paradigm, strategy in models_in_order(importance):
         for country in countries:
             rows = parts.get((paradigm, strategy, country))

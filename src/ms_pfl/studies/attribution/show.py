@@ -112,9 +112,9 @@ def _groups_to_show(together: pd.DataFrame) -> list[str]:
     """Groups by their importance to the global model, the largest first."""
     of_global = together[together["paradigm"] == GLOBAL]
     chosen = of_global if len(of_global) else together
-    ranked = chosen.groupby("group", sort=False)["increase"].mean()
-    ranked = ranked.sort_values(ascending=False, kind="stable")
-    return [str(name) for name in ranked.index[:MOST_GROUPS]]
+    means = chosen.groupby("group", sort=False)["increase"].mean()
+    ranked = means.sort_values(ascending=False, kind="stable").index
+    return [str(name) for name in ranked[:MOST_GROUPS]]
 
 
 def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> None:
@@ -125,8 +125,10 @@ def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> No
         rows = np.arange(len(groups)) + 0.22 * (i - (len(models) - 1) / 2)
         color = color_of(paradigm)
         axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.2)
-        name = model_name(paradigm, strategy)
-        axes.plot(own["increase"], rows, "o", color=color, markersize=4, label=name)
+        axes.plot(
+            own["increase"], rows, "o", color=color, markersize=4,
+            label=model_name(paradigm, strategy),
+        )  # fmt: skip
     left = together["group"].nunique() - len(groups)
     more = f" ({left} less important ones are not shown)" if left else ""
     axes.set(
@@ -165,16 +167,18 @@ def standing_out_table(by_country: pd.DataFrame, site: str = "country") -> pd.Da
         chance`` (``noise_paired``), ``Federated model uses most``, ``Own model uses most``.
     """
     shown = by_country[by_country["stands_out"].astype(bool)]
-    columns = {
-        "Model": [model_name(*key) for key in zip(shown.paradigm, shown.strategy, strict=True)],
-        capitalized(site): shown["country"].tolist(),
-        "Test episodes": [f"{n:,.0f}" for n in shown["n_episodes"]],
-        "Importance moved": [percent(share, 0) for share in shown["distance"]],
-        "By chance": [percent(share, 0) for share in shown["noise_paired"]],
-        "Federated model uses most": shown["top_group_global"].tolist(),
-        "Own model uses most": shown["top_group_personal"].tolist(),
-    }
-    return pd.DataFrame(columns, dtype="str")
+    return pd.DataFrame(
+        {
+            "Model": [model_name(*key) for key in zip(shown.paradigm, shown.strategy, strict=True)],
+            capitalized(site): shown["country"].tolist(),
+            "Test episodes": [f"{n:,.0f}" for n in shown["n_episodes"]],
+            "Importance moved": [percent(share, 0) for share in shown["distance"]],
+            "By chance": [percent(share, 0) for share in shown["noise_paired"]],
+            "Federated model uses most": shown["top_group_global"].tolist(),
+            "Own model uses most": shown["top_group_personal"].tolist(),
+        },
+        dtype="str",
+    )
 
 
 def attribution_sentences(

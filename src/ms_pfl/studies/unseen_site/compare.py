@@ -155,12 +155,12 @@ def _by_model(
     }
     took_part = models["took_part", NONE]
     strategy = predictions["strategy"].iloc[0]
-    federated = test_predictions[
+    federated = (
         (test_predictions["paradigm"] == "federated")
         & (test_predictions["strategy"] == strategy)
         & test_predictions["country"].isin(set(predictions["country"]))
-    ]
-    told = federated.set_index(_ROW).sort_index()
+    )
+    told = test_predictions[federated].set_index(_ROW).sort_index()
     values = ["label", "probability"]
     # in another batch the last bits of a network's float32 may differ
     same = told.index.equals(took_part.index) and np.allclose(

@@ -70,9 +70,9 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), _PANELS, strict=True):
         own = estimates[estimates["metric"] == metric]
-        alone = own[(own["scope"] == "country") & own["kind"].isin(["global", "personal"])]
         # what a country has at 0 patients is the others' model
-        alone = alone[(alone["kind"] == "personal") | (alone["size"] == NONE)]
+        its_own = np.where(own["size"] == NONE, "global", "personal")
+        alone = own[(own["scope"] == "country") & (own["kind"] == its_own)]
         for _, rows in alone.groupby("country"):
             ordered = rows.assign(at=rows["size"].map(place)).sort_values("at")
             axes.plot(ordered["at"], ordered["value"], color="#b0b0b0", linewidth=0.6, zorder=1)
