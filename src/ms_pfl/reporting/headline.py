@@ -12,7 +12,7 @@ from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.names import listed
 from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
-from ms_pfl.reporting.words import p_value, paradigms_in_order, signed, with_interval
+from ms_pfl.reporting.words import capitalized, p_value, paradigms_in_order, signed, with_interval
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05
@@ -190,12 +190,11 @@ def _highest(estimates: pd.DataFrame) -> str:
     own = own[~own["paradigm"].isin(RECALIBRATED)]
     parts = []
     for scope in ("pooled", "macro"):
-        rows = own[own["scope"] == scope]
+        rows, measure = own[own["scope"] == scope], f"{SCOPES[scope]} {METRICS['roc_auc'].label}"
         if rows.empty:
-            parts.append(f"no model has a {SCOPES[scope]} {METRICS['roc_auc'].label}")
-            continue
-        best = rows.iloc[int(rows["value"].argmax())]
-        name, label = model_name(best["paradigm"], best["strategy"]), METRICS["roc_auc"].label
-        parts.append(f"the highest {SCOPES[scope]} {label} is {name}'s, {with_interval(best)}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+            parts.append(f"no model has a {measure}")
+        else:
+            best = rows.iloc[int(rows["value"].argmax())]
+            name = model_name(best["paradigm"], best["strategy"])
+            parts.append(f"the highest {measure} is {name}'s, {with_interval(best)}")
+    return f"{capitalized('; '.join(parts))}."

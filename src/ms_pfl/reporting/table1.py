@@ -111,38 +111,33 @@ def notes(
         first.
     """
     site, _ = site_words(source)
-    lines = []
     published = published_choices(protocol)
-    if published:
-        lines.append(
-            f"PUBLISHED PROTOCOL, not a sound comparison: {'; '.join(published)} (docs/audit.md)."
-        )
-    if source.get("kind") == "synthetic":
-        lines.append(f"Synthetic data ({source['description']}): no figure is about real patients.")
-    else:
-        lines.append(f"Data: {source['description']}.")
     seeds = ", ".join(str(seed) for seed in coverage["seed"])
-    lines.append(
+    lines = [
+        f"PUBLISHED PROTOCOL, not a sound comparison: {'; '.join(published)} (docs/audit.md)."
+        if published
+        else "",
+        f"Synthetic data ({source['description']}): no figure is about real patients."
+        if source.get("kind") == "synthetic"
+        else f"Data: {source['description']}.",
         f"Test split: {_range(coverage['n_episodes'], 'episode')} "
         f"({_range(coverage['n_positive'], None)} with the outcome) of "
         f"{_range(coverage['n_patients'], 'patient')} in "
         f"{_range(coverage['n_countries'], site)} "
         f"for each seed; seeds {seeds}"
-        f"{'.' if published else '; the same rows for every model.'}"
-    )
-    if coverage["n_single_class"].max() > 0:
-        lines.append(
-            f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
-            f"{_range(coverage['n_single_class'], site)} whose test episodes are all of one "
-            f"class; pooled values keep them."
-        )
-    lines += _small_countries(split_counts)
-    if len(coverage) > 1:
-        lines.append(
-            f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
-            f"weights), not a confidence interval."
-        )
-    return lines
+        f"{'.' if published else '; the same rows for every model.'}",
+        f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
+        f"{_range(coverage['n_single_class'], site)} whose test episodes are all of one "
+        f"class; pooled values keep them."
+        if coverage["n_single_class"].max() > 0
+        else "",
+        *_small_countries(split_counts),
+        f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
+        f"weights), not a confidence interval."
+        if len(coverage) > 1
+        else "",
+    ]
+    return [line for line in lines if line]
 
 
 def _small_countries(split_counts: pd.DataFrame) -> list[str]:

@@ -44,12 +44,10 @@ def metric_part(name: str) -> str:
 def metric_parts(names: list[str]) -> dict[str, str]:
     """Return the metric part of every name, numbered where two names would fall together."""
     parts: dict[str, str] = {}
-    taken: set[str] = set()
     for name in sorted(names):
         part, number = metric_part(name), 2
-        while part in taken:
+        while part in parts.values():
             part, number = f"{metric_part(name)} {number}", number + 1
-        taken.add(part)
         parts[name] = part
     return parts
 

@@ -1,7 +1,11 @@
-"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed."""
+"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed.
+
+That of a `kedro run` is opened before its first step, written once, and closed.
+"""
 
 from __future__ import annotations
 
+import atexit
 import math
 import tempfile
 import time
@@ -12,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
+from ms_pfl.failure_log import keep_traceback
+from ms_pfl.failures import explain, one_line
 from ms_pfl.paradigms import model_key, model_name
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
@@ -38,6 +45,102 @@ _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
 _NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
 _ROWS_OF_A_TABLE = 10_000  # MLflow's page loads a table whole
+
+
+class Recorder:
+    """The parent run in MLflow and what is logged below it.
+
+    Attributes:
+        lost: why the run is not recorded; None: it is, so far.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        settings: Mapping[str, Any],
+        pipeline: str,
+        env: str,
+        params: Mapping[str, Any],
+        *,
+        needed: bool,
+    ) -> None:
+        """Open the parent run, which is closed as KILLED where the process ends before its run.
+
+        Args:
+            project: the project's folder.
+            settings: the ``tracking`` block of the configuration.
+            pipeline: name of what runs.
+            env: Kedro environment.
+            params: the configuration, nested as it is.
+            needed: False: a record that cannot be written does not stop the run, whose results are
+                there already.
+
+        Raises:
+            InputError: the store cannot be used.
+        """
+        self.lost: str | None = None
+        self._project, self._needed = project, needed
+        tracking = TrackingParameters.model_validate(settings)
+        self._run_id: str | None = open_parent(
+            project, tracking, f"{pipeline} ({env})", params, {"pipeline": pipeline, "env": env}
+        )
+        atexit.register(self.fail, "KILLED")
+
+    def write(self, record: RunRecord, files: Sequence[Path], figures: Path) -> None:
+        """Log the comparison.
+
+        Args:
+            record: the comparison.
+            files: kept with the parent run.
+            figures: the folder of the figures, of which the record names those to keep; like
+                ``files`` relative to the project.
+
+        Raises:
+            InputError: a file is absent or the store fails, where the record is needed.
+        """
+        assert self._run_id is not None
+        kept = {
+            "": [self._project / file for file in files],
+            "figures": [self._project / figures / f"{name}.png" for name in record.figures],
+        }
+        try:
+            for path in (*kept[""], *kept["figures"]):
+                if not path.is_file():
+                    raise InputError(
+                        f"{path} does not exist; `kedro run --pipeline=reporting`, with the "
+                        "settings of the run, makes it and records the run"
+                    )
+            with store_errors(tracking_uri(self._project)):
+                log_comparison(self._run_id, record, kept, project_path=self._project)
+        except Exception as error:
+            self._lose(error)
+
+    def finish(self) -> None:
+        """Close the run as FINISHED, or as FAILED where its record is lost."""
+        if self.lost is not None:
+            self.fail()
+            return
+        try:
+            self._close("FINISHED")
+        except Exception as error:
+            self._lose(error)
+
+    def fail(self, status: str = "FAILED") -> None:
+        """Close a run that has not finished; where that fails, the next run does it."""
+        with suppress(Exception):
+            self._close(status)
+
+    def _lose(self, error: Exception) -> None:
+        """Raise the error, or keep why the run is not recorded, and the traceback in the log."""
+        if self._needed:
+            raise error
+        keep_traceback(error, self._project)
+        self.lost = getattr(error, "cause", None) or explain(error) or one_line(repr(error))
+
+    def _close(self, status: str) -> None:
+        if self._run_id is not None:
+            run_id, self._run_id = self._run_id, None
+            close_parent(run_id, status, project_path=self._project)
 
 
 def open_parent(

@@ -152,17 +152,10 @@ def new_country_sentences(
     macro = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
-    lines = [
-        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
-        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
-    ]
     part = gains["took_part", "global", "roc_auc", NONE]
-    if not math.isnan(part["difference"]):
-        verdict = _verdict(part, "helps", "does harm", "is not told apart from staying away")
-        lines.append(
-            f"Having taken part {verdict}: macro ROC-AUC {signed(part, 3)} over the model of the "
-            "others."
-        )
+    helps = _verdict(part, "helps", "does harm", "is not told apart from staying away")
+    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
+    beats = _verdict(alone, "beats", "falls short of", "is not told apart from")
     pays = {metric: pays_from(differences, metric) for metric in _PANELS}
     told = [
         f"by {_PANELS[metric]} from {size} patients on"
@@ -172,28 +165,28 @@ def new_country_sentences(
         if size is not None
     ]
     not_told = [_PANELS[metric] for metric, size in pays.items() if size is None]
-    if told:
-        lines.append(
-            f"A personal model pays {' and '.join(told)}: from there on its whole interval of the "
-            "mean gain over the others' model is on the good side."
-        )
-    if not_told:
-        lines.append(
-            f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
-            "the others' model beyond doubt."
-        )
-    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
-    if not math.isnan(alone["difference"]):
-        verdict = _verdict(alone, "beats", "falls short of", "is not told apart from")
-        lines.append(
-            f"A model of all the {site}'s own patients alone {verdict} the others' model: macro "
-            f"ROC-AUC {signed(alone, 3)}."
-        )
-    lines.append(
+    lines = [
+        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
+        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}.",
+        f"Having taken part {helps}: macro ROC-AUC {signed(part, 3)} over the model of the others."
+        if not math.isnan(part["difference"])
+        else "",
+        f"A personal model pays {' and '.join(told)}: from there on its whole interval of the "
+        "mean gain over the others' model is on the good side."
+        if told
+        else "",
+        f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
+        "the others' model beyond doubt."
+        if not_told
+        else "",
+        f"A model of all the {site}'s own patients alone {beats} the others' model: macro ROC-AUC "
+        f"{signed(alone, 3)}."
+        if not math.isnan(alone["difference"])
+        else "",
         f"Means over the {plural} that have so many training patients, over seeds, with 95 % "
-        f"intervals of a bootstrap of the test patients; so the {plural} behind the points differ."
-    )
-    return lines
+        f"intervals of a bootstrap of the test patients; so the {plural} behind the points differ.",
+    ]
+    return [line for line in lines if line]
 
 
 def _gains(differences: pd.DataFrame) -> Mapping[tuple[str, ...], Row]:
