@@ -39,9 +39,8 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.calibration import recalibrate
     from ms_pfl.evaluation.curves import decision_curves, operating_curves, reliability_bins
-    from ms_pfl.evaluation.evaluate import evaluate
+    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
     from ms_pfl.evaluation.fairness import fairness, score_subgroups
-    from ms_pfl.evaluation.inference import add_intervals, planned_differences
     from ms_pfl.evaluation.scoring import check_predictions, coverage, score, summarize
     from ms_pfl.reporting.headline import headline
     from ms_pfl.studies.attribution.compare import compare_by_country

@@ -111,14 +111,13 @@ def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
         own = test[(test["paradigm"] == paradigm) & (test["strategy"] == strategy)]
         drawn: dict[str, list[NDArray[np.float64]]] = {"roc": [], "pr": []}
         for _, rows in own.groupby("seed", sort=True):
-            if rows["label"].nunique() < 2:
-                continue
             labels, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
-            false, true, _ = roc_curve(labels, p)
-            drawn["roc"].append(np.interp(_GRID, false, true))
-            precision, recall, _ = precision_recall_curve(labels, p)
-            # recall falls; of the points with at least this recall the last one counts
-            drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
+            if labels.min() != labels.max():
+                false, true, _ = roc_curve(labels, p)
+                drawn["roc"].append(np.interp(_GRID, false, true))
+                precision, recall, _ = precision_recall_curve(labels, p)
+                # recall falls; of the points with at least this recall the last one counts
+                drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
         tables += [
             (paradigm, strategy, curve, x, y)
             for curve, lines in drawn.items()
@@ -189,7 +188,9 @@ def decision_curves(test: pd.DataFrame, thresholds: Sequence[float], draws: Draw
     records = []
     for model, values in found.values.items():
         drawn = np.array(list(values.values()))
-        for threshold, own, bounds in zip(thresholds, drawn, intervals(drawn), strict=True):
-            records.append((*model, float(threshold), float(own[0]), *bounds))
+        records += [
+            (*model, float(threshold), float(own[0]), *bounds)
+            for threshold, own, bounds in zip(thresholds, drawn, intervals(drawn), strict=True)
+        ]
     columns = [*PARADIGM, "threshold", "net_benefit", "low", "high"]
     return pd.DataFrame.from_records(records, columns=columns)

@@ -65,7 +65,7 @@ class HeldOutRows:
             country: weights.sums(np.stack([labels[at], 1 - labels[at]])) > 0
             for country, (at, weights) in countries.items()
         }
-        defined = {
+        defined: dict[bool, dict[str, NDArray[np.bool_]]] = {
             True: {c: found.all(axis=0) for c, found in classes.items() if found[:, 0].all()},
             False: {c: np.asarray(total > 0) for c, total in totals.items()},
         }

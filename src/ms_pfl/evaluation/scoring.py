@@ -222,9 +222,8 @@ def summarize(metrics: pd.DataFrame) -> pd.DataFrame:
         >>> summarize(rows)[["mean", "sd", "n_seeds"]].round(4).values.tolist()
         [[0.72, 0.02, 3.0]]
     """
-    keys = ["paradigm", "strategy", "scope", "country", "metric"]
     summary = (
-        metrics.groupby(keys, sort=False)
+        metrics.groupby(["paradigm", "strategy", "scope", "country", "metric"], sort=False)
         .agg(
             mean=("value", "mean"),
             sd=("value", "std"),

@@ -75,7 +75,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Lay out what each model gains over a reference, with intervals and adjusted p.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         reference: a paradigm that others are compared with.
 
     Returns:
@@ -142,7 +142,7 @@ def choice_table(
     """Lay out, country by country, what the personalized models gain over the federated one.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; its order is kept.
         site: what a country is called.
         strategy: the federated strategy.
@@ -191,7 +191,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; the largest country
             comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
             shows where it goes on, and a hollow point has none. Countries with one class in every
@@ -220,8 +220,8 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
         paradigms = paradigms_in_order(own)
         for i, paradigm in enumerate(paradigms):
             mine = own[own["paradigm"] == paradigm]
-            rows = np.array([position[str(country)] for country in mine["country"]], dtype=float)
-            rows += 0.34 * (i - (len(paradigms) - 1) / 2)
+            places = mine["country"].map(position).to_numpy(dtype=float)
+            rows = places + 0.34 * (i - (len(paradigms) - 1) / 2)
             color = color_of(paradigm)
             value, low, high = (
                 mine[name].to_numpy().clip(-limit, limit) for name in ("difference", "low", "high")

@@ -31,8 +31,8 @@ def headline(
     No difference is called one unless its adjusted p is below ``LEVEL``.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.inference.add_intervals`.
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        estimates: the table of :func:`ms_pfl.evaluation.evaluate.add_intervals`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         sites: what the data call a country, and several.
         n_seeds: how many seeds the values are means of.
         replicates: of the bootstrap; where they are too few to tell models apart, it says so.

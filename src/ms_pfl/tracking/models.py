@@ -121,8 +121,7 @@ def log_predictor(
     """
     name, kind = "Predictor for new patients", "risk of a new patient by country"
     with _entry(client, experiment, run_id, name, kind, {}) as entry:
-        code = _SERVED / "predictor.py"
-        _save(client, entry, code, {"predictor": folder}, example, RISK_COLUMNS)
+        _save(client, entry, _SERVED / "predictor.py", {"predictor": folder}, example, RISK_COLUMNS)
     return str(entry.model_id)
 
 

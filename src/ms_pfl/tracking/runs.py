@@ -117,11 +117,11 @@ class Recorder:
 
     def finish(self) -> None:
         """Close the run as FINISHED, or as FAILED where its record is lost."""
-        if self.lost is not None:
-            self.fail()
-            return
         try:
-            self._close("FINISHED")
+            if self.lost is None:
+                self._close("FINISHED")
+            else:
+                self.fail()
         except Exception as error:
             self._lose(error)
 
@@ -258,13 +258,13 @@ def log_comparison(
     countries = metric_parts(sorted(set(record.metrics["country"]) - {""}))
     models = {(model.paradigm, model.strategy, model.seed): model for model in record.models}
     children = []
-    for fit in sorted(metrics, key=lambda fit: (model_key(*fit[:2]), fit[2])):
+    for fit in sorted(metrics, key=lambda fit: (model_key(*map(str, fit[:2])), fit[2])):
         overall, points = overall_points(metrics[fit]), country_points(metrics[fit], countries)
         if fit in curves:  # absent when a paradigm's predictions came from elsewhere
             points += [*curve_points(curves[fit]), *cost_points(history[fit])]
         labels = dict(zip(("paradigm", "strategy", "seed"), map(str, fit), strict=True))
         with _child_run(client, experiment, run_id, labels) as (child, name):
-            client.log_inputs(child, record.data.get(int(fit[2]), []))
+            client.log_inputs(child, record.data.get(int(labels["seed"]), []))
             if fit in models and record.example is not None:
                 with logged_model(
                     client, experiment, child, name, models[fit], record.example

@@ -125,17 +125,16 @@ def _check_sqlite(uri: str, path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=5)) as database:
         database.execute("BEGIN IMMEDIATE")
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-        found = None
-        if "alembic_version" in tables:
-            found = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        version = "SELECT version_num FROM alembic_version"
+        found = database.execute(version).fetchone() if "alembic_version" in tables else None
         database.rollback()
-    if tables and found is None:
+    if not tables:
+        return
+    if found is None:
         raise StoreError(
             f"MLflow at {uri}: the database is not one of MLflow, or was made only in part",
             "move it away; the next run makes a new one",
         )
-    if found is None:
-        return
     import mlflow
     from alembic.script import ScriptDirectory
 
@@ -163,16 +162,11 @@ def _first_request(uri: str) -> None:
 def _impatient() -> Iterator[None]:
     """Without retries, unless somebody has set other values than ours."""
     ours = [name for name, value in PATIENCE.items() if os.environ.get(name, value) == value]
-    before = {name: os.environ.get(name) for name in ours}
     os.environ.update({name: _FIRST[name] for name in ours})
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.update({name: PATIENCE[name] for name in ours})
 
 
 def _shown(uri: str) -> str:

@@ -10,8 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.calibration import recalibrate
-from ms_pfl.evaluation.evaluate import Estimates, evaluate
-from ms_pfl.evaluation.inference import add_intervals, holm, planned_differences
+from ms_pfl.evaluation.evaluate import Estimates, add_intervals, evaluate, holm, planned_differences
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 
 REPLICATES = 200

@@ -12,7 +12,7 @@ from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import Training, model_name
 from ms_pfl.studies.parameters import AuditParameters
-from ms_pfl.studies.protocol_audit.variants import VARIANTS, protocol_of, variant_name
+from ms_pfl.studies.protocol_audit.train import VARIANTS, protocol_of, variant_name
 from ms_pfl.training.settings import TrainingSettings
 
 

@@ -59,8 +59,7 @@ def compare_models(
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.curves import decision_curves
-    from ms_pfl.evaluation.evaluate import evaluate
-    from ms_pfl.evaluation.inference import add_intervals, planned_differences
+    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
 
     draws = draw_patients(test, comparison.replicates, comparison.seed)
     estimates = evaluate(test, ("pooled", "country"), draws)

@@ -90,13 +90,12 @@ def importance(
             test = rows.client_data(seed).test
             n = len(test.y)
             total += n
-            if n < 2:
-                continue  # nothing can be shuffled
-            drawn = _permutations(n, list(columns), (seed, country), attribution)
-            for key, of_model in saved.items():
-                rise = _rise(of_model.model(seed, country), test.x, test.y, columns, drawn)
-                sums[key] += rise
-                records += _records(key, seed, country, columns, rise / n, n)
+            if n > 1:  # else nothing can be shuffled
+                drawn = _permutations(n, list(columns), (seed, country), attribution)
+                for key, of_model in saved.items():
+                    rise = _rise(of_model.model(seed, country), test.x, test.y, columns, drawn)
+                    sums[key] += rise
+                    records += _records(key, seed, country, columns, rise / n, n)
         for key, rise in sums.items():
             if total:
                 records += _records(key, seed, "", columns, rise / total, total)

@@ -232,7 +232,8 @@ def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str
             f"its own model uses; {overall}."
         )
     named = ", ".join(
-        f"{listed([row.country])} ({percent(row.distance, 0)})" for row in out.itertuples()
+        f"{listed([country])} ({percent(share, 0)})"
+        for country, share in zip(out["country"], out["distance"], strict=True)
     )
     return (
         f"{name}: {len(out)} of {known} {site[1]} that can be judged use other features than the "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,7 +13,7 @@ from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.reporting.figures import INK, legend_below, styled
 from ms_pfl.reporting.words import MISSING, Row, markdown_text, rows_by, to_markdown
 from ms_pfl.studies.protocol_audit.compare import SOUND
-from ms_pfl.studies.protocol_audit.variants import variant_name
+from ms_pfl.studies.protocol_audit.train import variant_name
 
 _COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
 
@@ -82,8 +81,7 @@ def draw_audit(audit: pd.DataFrame) -> Figure:
                 & (shown["paradigm"] == model[0])
                 & (shown["strategy"] == model[1])
             ]
-            rows = np.array([variants.index(name) for name in own["variant"]], dtype=float)
-            rows += 0.18 * (i - (len(models) - 1) / 2)
+            rows = own["variant"].map(variants.index) + 0.18 * (i - (len(models) - 1) / 2)
             color = _COLORS[i % len(_COLORS)]
             axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.4)
             axes.plot(own["difference"], rows, "o", color=color, label=model_name(*model))

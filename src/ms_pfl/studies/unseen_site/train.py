@@ -132,12 +132,11 @@ def countries_to_leave_out(splits: pd.DataFrame, chosen: int | str | Sequence[st
         InputError: a country is not among those, or there is none beside it to learn from.
     """
     patients = splits.groupby(["country", "seed", "split"]).size().unstack(fill_value=0)
-    patients = patients.reindex(columns=list(SPLITS), fill_value=0)
-    lowest = patients.groupby(level="country").min()
+    lowest = patients.reindex(columns=list(SPLITS), fill_value=0).groupby(level="country").min()
     if len(lowest) < 2:
         raise InputError("new_country: there is one country, and no other to learn from")
-    fit_for_it = lowest[(lowest["test"] > 0) & (lowest["train"] > 0)]
-    by_size = fit_for_it.sort_index().sort_values("train", ascending=False, kind="stable")
+    fit_for_it = lowest[(lowest["test"] > 0) & (lowest["train"] > 0)].sort_index()
+    by_size = fit_for_it.sort_values("train", ascending=False, kind="stable")
     names = [str(name) for name in by_size.index]
     if chosen == ALL:
         wanted = names
@@ -244,11 +243,10 @@ def _predictions(
     found: Mapping[str, NDArray[np.float64]],
 ) -> list[pd.DataFrame]:
     """The country's test rows with what some models say of them, by kind."""
-    test = data.rows(country).splits[seed] == _TEST
-    told = data.ids[country].loc[test].astype({"label": "int8"})
-    texts = ("kind", "size", "country", "patient_id", "episode_id")
+    test = data.ids[country][data.rows(country).splits[seed] == _TEST]
     return [
-        told.assign(
+        test.assign(
+            label=test["label"].astype("int8"),
             kind=kind,
             size=arrival.size,
             seed=np.int64(seed),
@@ -256,7 +254,7 @@ def _predictions(
             n_patients=arrival.n_patients,
             n_validation_patients=arrival.n_validation_patients,
             probability=probability,
-        ).astype(dict.fromkeys(texts, "str"))
+        ).astype(dict.fromkeys(("kind", "size", "country", "patient_id", "episode_id"), "str"))
         for kind, probability in found.items()
     ]
 
