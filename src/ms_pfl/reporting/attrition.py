@@ -164,9 +164,8 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
         of the visits in %, and the reason that most visits were left out for.
     """
     rows = []
-    flows = dict(list(by_country.groupby("country")))
-    for country in sorted(flows, key=lambda name: (-int(flows[name]["episodes"].iloc[-1]), name)):
-        flow = flows[country]
+    flows = list(by_country.groupby("country"))
+    for country, flow in sorted(flows, key=lambda own: (-own[1]["episodes"].iloc[-1], own[0])):
         first, last = flow.iloc[0], flow.iloc[-1]
         eligible = flow[~flow["stage"].isin((*OUTCOME_STAGES, _LAST))].iloc[-1]
         worst = flow.iloc[int(flow["episodes_dropped"].to_numpy().argmax())]

@@ -84,8 +84,10 @@ def best_cells(summary: pd.DataFrame) -> list[tuple[int, int]]:
     means = summary[summary["scope"].isin(_SCOPES)].pivot(
         index=["paradigm", "strategy"], columns=["metric", "scope"], values="mean"
     )
-    columns = [(metric, scope) for metric in ranking() for scope in _SCOPES]
-    means = means.reindex(index=trained_models(summary), columns=columns)
+    means = means.reindex(
+        index=trained_models(summary),
+        columns=[(metric, scope) for metric in ranking() for scope in _SCOPES],
+    )
     best = np.argwhere((means == means.max()).to_numpy())
     return [(int(row), int(column) + 1) for row, column in best]
 
@@ -188,17 +190,12 @@ class ConsoleTable:
         yield Text("Table 1. Test performance", style="bold")
         side_by_side = self._rich_table(list(self.table.columns[1:]))
         needed = Measurement.get(console, options.update(max_width=1000), side_by_side).maximum
-        for table in (
-            [side_by_side] if needed <= options.max_width else map(self._rich_table, self._groups())
-        ):
+        by_metric = groupby(self.table.columns[1:], key=lambda name: name.rsplit(" ", 1)[0])
+        one_each = (self._rich_table(list(names)) for _, names in by_metric)
+        for table in [side_by_side] if needed <= options.max_width else one_each:
             yield table
             yield Text()
         yield from map(Text, self.notes)
-
-    def _groups(self) -> list[list[str]]:
-        """Return the columns of each metric."""
-        columns = groupby(self.table.columns[1:], key=lambda name: name.rsplit(" ", 1)[0])
-        return [list(names) for _, names in columns]
 
     def _rich_table(self, names: list[str]) -> ConsoleRows:
         rich_table = ConsoleRows(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))

@@ -80,9 +80,12 @@ class Recorder:
         """
         self.lost: str | None = None
         self._project, self._needed = project, needed
-        tracking = TrackingParameters.model_validate(settings)
         self._run_id: str | None = open_parent(
-            project, tracking, f"{pipeline} ({env})", params, {"pipeline": pipeline, "env": env}
+            project,
+            TrackingParameters.model_validate(settings),
+            f"{pipeline} ({env})",
+            params,
+            {"pipeline": pipeline, "env": env},
         )
         atexit.register(self.fail, "KILLED")
 

@@ -177,8 +177,9 @@ def _shown(uri: str) -> str:
 
 def tracking_uri(project_path: Path) -> str:
     """Return where runs are recorded: ``MLFLOW_TRACKING_URI``, or the project's ``mlflow.db``."""
-    own = sqlite_address(project_path.resolve() / "mlflow.db")
-    return os.environ.get("MLFLOW_TRACKING_URI") or own
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(
+        project_path.resolve() / "mlflow.db"
+    )
 
 
 def open_store(project_path: Path) -> MlflowClient:

@@ -178,13 +178,12 @@ def _arrivals(
     """
     patients = data.ids[country]["patient_id"].to_numpy(dtype=object)
     codes = data.rows(country).splits[seed]
-    randoms = (
-        np.random.default_rng(derive_seed(seed, country, "new country", split))
-        for split in SPLITS[:2]
-    )
-    trained, validated = (
-        random.permutation(np.unique(patients[codes == i])) for i, random in enumerate(randoms)
-    )
+
+    def shuffled(split: int) -> NDArray[np.object_]:
+        random = np.random.default_rng(derive_seed(seed, country, "new country", SPLITS[split]))
+        return random.permutation(np.unique(patients[codes == split]))
+
+    trained, validated = shuffled(0), shuffled(1)
     n, n_validation = len(trained), len(validated)
 
     def arrival(size: str, count: int) -> _Arrival:
