@@ -66,7 +66,11 @@ class HeldOutRows:
             for country, (at, weights) in countries.items()
         }
         defined: dict[bool, dict[str, NDArray[np.bool_]]] = {
-            True: {c: found.all(axis=0) for c, found in classes.items() if found[:, 0].all()},
+            True: {
+                c: np.asarray(found.all(axis=0))
+                for c, found in classes.items()
+                if found[:, 0].all()
+            },
             False: {c: np.asarray(total > 0) for c, total in totals.items()},
         }
         sources = {
