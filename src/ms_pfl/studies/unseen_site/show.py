@@ -64,31 +64,25 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
             behind are the fine-tuned models of the single countries.
     """
     sizes = sizes_in_order(estimates)
-    place = {size: i for i, size in enumerate(sizes)}
+    ordered = estimates.assign(at=estimates["size"].map(sizes.index)).sort_values("at")
     values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     behind = [values["global", "log_loss", size]["n_countries"] for size in sizes]
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), _PANELS, strict=True):
-        own = estimates[estimates["metric"] == metric]
+        own = ordered[ordered["metric"] == metric]
         # what a country has at 0 patients is the others' model
         its_own = np.where(own["size"] == NONE, "global", "personal")
         alone = own[(own["scope"] == "country") & (own["kind"] == its_own)]
         for _, rows in alone.groupby("country"):
-            ordered = rows.assign(at=rows["size"].map(place)).sort_values("at")
-            axes.plot(ordered["at"], ordered["value"], color="#b0b0b0", linewidth=0.6, zorder=1)
+            axes.plot(rows["at"], rows["value"], color="#b0b0b0", linewidth=0.6, zorder=1)
         macro = own[own["scope"] == "macro"]
         kinds = [kind for kind in KIND_NAMES if (macro["kind"] == kind).any()]
         for i, kind in enumerate(kinds):
             rows = macro[macro["kind"] == kind]
-            at = rows["size"].map(place) + 0.08 * (i - (len(kinds) - 1) / 2)
-            order = np.argsort(at.to_numpy())
-            x, value, low, high = (
-                column.to_numpy(dtype=np.float64)[order]
-                for column in (at, rows["value"], rows["low"], rows["high"])
-            )
-            axes.vlines(x, low, high, color=_COLORS[kind], linewidth=1.1)
+            at = rows["at"] + 0.08 * (i - (len(kinds) - 1) / 2)
+            axes.vlines(at, rows["low"], rows["high"], color=_COLORS[kind], linewidth=1.1)
             axes.plot(
-                x, value, "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
+                at, rows["value"], "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
                 linestyle="--" if kind == "took_part" else "-",
             )  # fmt: skip
         better = "higher is better" if metric == "roc_auc" else "lower is better"
