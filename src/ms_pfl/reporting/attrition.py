@@ -185,25 +185,26 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
 
 
 @styled
-def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figure:
+def flow_diagram(attrition: pd.DataFrame, n_positive: int) -> Figure:
     """Draw the flow from the registry over eligible visits to labelled episodes.
 
     Args:
         attrition: as for :func:`readable_flow`; stages that left nothing out are not drawn.
-        n_positive: labelled episodes with the outcome; not written where None.
+        n_positive: labelled episodes with the outcome.
     """
     outcome = attrition["stage"].isin(OUTCOME_STAGES)
     inner = ~attrition["stage"].isin((_FIRST, _LAST))
     first, last = attrition.iloc[0], attrition.iloc[-1]
     before = attrition[~outcome & (attrition["stage"] != _LAST)].iloc[-1]
-    end = [_people(last, "labelled episodes")]
-    if n_positive is not None:
-        share = 100 * n_positive / max(int(last["episodes"]), 1)
-        end.append(f"{n_positive:,} of them ({share:.1f} %) with the outcome")
+    share = 100 * n_positive / max(int(last["episodes"]), 1)
     main = [
         [("In the registry", ""), (_people(first, "visits"), "")],
         [("Eligible visits", ""), (_people(before, "visits"), "")],
-        [("Labelled", ""), *[(line, "") for line in end]],
+        [
+            ("Labelled", ""),
+            (_people(last, "labelled episodes"), ""),
+            (f"{n_positive:,} of them ({share:.1f} %) with the outcome", ""),
+        ],
     ]
     side = [
         _left_out("Not eligible", attrition[inner & ~outcome]),
