@@ -165,7 +165,7 @@ _HEADLINES = 2
 
 def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) -> None:
     """Print Table 1, what it stands on, and what the comparison found of each personalization."""
-    from ms_pfl.reporting.console_table import ConsoleTable
+    from ms_pfl.reporting.table1 import ConsoleTable
 
     get_console().print(ConsoleTable(table1, notes), highlight=False)
     for line in headline[:_HEADLINES]:

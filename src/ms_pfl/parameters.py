@@ -18,9 +18,7 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
-from ms_pfl.studies.attribution.parameters import AttributionParameters
-from ms_pfl.studies.protocol_audit.parameters import AuditParameters
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import AttributionParameters, AuditParameters, NewCountryParameters
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.yaml_text import YamlPath

@@ -18,9 +18,7 @@ def _blocks() -> list[tuple[str, str]]:
     """Path and text of the blocks of the example, in their order."""
     text = (PROJECT / "CONTRIBUTING.md").read_text()
     example = text[text.index("## Add a method") : text.index("That is all.")]
-    return re.findall(
-        r"`((?:src|tests)/[\w/]+\.py)`[^`]*\n\n```\w+\n(.*?)```", example, re.DOTALL
-    )
+    return re.findall(r"`((?:src|tests)/[\w/]+\.py)`[^`]*\n\n```\w+\n(.*?)```", example, re.DOTALL)
 
 
 def _without_caches(folder: str, names: list[str]) -> set[str]:

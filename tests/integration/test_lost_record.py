@@ -16,7 +16,7 @@ from failing_runs import contents, run_tiny, tiny_project
 from kedro_project import KedroProject, said
 from mlflow_server import free_port, mlflow_server
 from ms_pfl.tracking import runs
-from ms_pfl.tracking.reach import PATIENCE
+from ms_pfl.tracking.store import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -37,16 +37,11 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespace:
     """All tables of the comparison, with a short bootstrap."""
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.checks import check_predictions
-    from ms_pfl.evaluation.comparison import summarize
-    from ms_pfl.evaluation.curves import operating_curves, reliability_bins
-    from ms_pfl.evaluation.decision import decision_curves
-    from ms_pfl.evaluation.evaluate import evaluate
-    from ms_pfl.evaluation.fairness import fairness
-    from ms_pfl.evaluation.inference import add_intervals, planned_differences
-    from ms_pfl.evaluation.recalibration import recalibrate
-    from ms_pfl.evaluation.scoring import coverage, score
-    from ms_pfl.evaluation.subgroups import score_subgroups
+    from ms_pfl.evaluation.calibration import recalibrate
+    from ms_pfl.evaluation.curves import decision_curves, operating_curves, reliability_bins
+    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
+    from ms_pfl.evaluation.fairness import fairness, score_subgroups
+    from ms_pfl.evaluation.scoring import check_predictions, coverage, score, summarize
     from ms_pfl.reporting.headline import headline
     from ms_pfl.studies.attribution.compare import compare_by_country
 

@@ -32,7 +32,7 @@ from ms_pfl.paradigms import (
 from ms_pfl.pipeline_registry import register_pipelines
 from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
 from ms_pfl.prediction.parameters import PredictionParameters
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import NewCountryParameters
 from paradigm_examples import Study
 
 NEAR = Paradigm(
@@ -309,7 +309,7 @@ def test_a_further_method_changes_no_p_of_the_study(
 
 def test_a_rows_models_are_drawn_in_its_color(near: Paradigm) -> None:
     from ms_pfl.evaluation.curves import learning_curves
-    from ms_pfl.reporting.rounds import draw_learning_curves
+    from ms_pfl.reporting.curves import draw_learning_curves
 
     models = [("local", "none"), ("near", "fedavg")]
     drawn = draw_learning_curves(learning_curves(factory.make_history(SIZES, (0,), models)))

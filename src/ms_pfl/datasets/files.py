@@ -110,7 +110,7 @@ class FigureFile(_WholeFile, MatplotlibDataset):
             data: the figure; ``""`` where there is nothing to draw: then there is no file, not even
                 of an earlier run.
         """
-        from ms_pfl.reporting.fonts import without_glyph_warnings
+        from ms_pfl.reporting.figures import without_glyph_warnings
 
         if data == "":
             Path(self._filepath).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from kedro.io.core import DatasetError
 
 if TYPE_CHECKING:
     from ms_pfl.tracking.record import RunRecord
-    from ms_pfl.tracking.recorder import Recorder
+    from ms_pfl.tracking.runs import Recorder
 
 
 class MlflowRun(AbstractDataset[Any, Any]):

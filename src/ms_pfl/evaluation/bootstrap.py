@@ -141,14 +141,14 @@ def stand_ins(
         n = len(defined[country])
         if patients[country] < MIN_PATIENTS and lenders:
             columns = np.r_[0, 1 + random.permutation(n - 1)]
-            ratio = patients[lenders[0]] / patients[country]
-            found[country] = StandIn(columns, lenders[0], float(np.sqrt(ratio)))
-            continue
-        columns = np.arange(n)
-        known = np.flatnonzero(defined[country][1:]) + 1
-        lost = np.flatnonzero(~defined[country])
-        columns[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
-        found[country] = StandIn(columns)
+            scale = float(np.sqrt(patients[lenders[0]] / patients[country]))
+            found[country] = StandIn(columns, lenders[0], scale)
+        else:
+            columns = np.arange(n)
+            known = np.flatnonzero(defined[country][1:]) + 1
+            lost = np.flatnonzero(~defined[country])
+            columns[lost] = known[random.integers(len(known), size=len(lost))] if len(known) else 0
+            found[country] = StandIn(columns)
     return found
 
 

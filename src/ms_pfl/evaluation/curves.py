@@ -1,15 +1,22 @@
-"""Learning curves by round; ROC, precision-recall and reliability curves, as tables to draw."""
+"""Learning, ROC, precision-recall, reliability and decision curves, as tables to draw."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.bootstrap import Draws, intervals
 from ms_pfl.evaluation.calibration import reliability
+from ms_pfl.evaluation.evaluate import PARADIGM, evaluate
+from ms_pfl.evaluation.metrics import Columns, Group, Metric
 from ms_pfl.paradigms import model_name, models_in_order
 
+#: The row of decision curves for acting on everybody.
+TREAT_ALL = ("treat_all", "")
 _VALUES = ["n_validation", "validation_loss", "validation_roc_auc", "selected"]
 _COLUMNS = ["paradigm", "strategy", "seed", "round", "country", *_VALUES]
 _GRID = np.linspace(0, 1, 101)
@@ -45,21 +52,16 @@ def learning_curves(history: pd.DataFrame) -> pd.DataFrame:
             f"history: {model_name(row['paradigm'], row['strategy'])}, seed {row['seed']}, round "
             f"{row['round']}: {row['country']} occurs more than once"
         )
-    curves = []
-    for _, rows in history.groupby(keys, sort=True):
-        curve = _curve(rows)
-        for position, name in enumerate(keys):
-            curve.insert(position, name, rows[name].iloc[0])
-        curves.append(curve)
-    if not curves:
+    if history.empty:
         raise InputError("history: there is no row; train at least one paradigm")
-    return pd.concat(curves, ignore_index=True).astype({"paradigm": "str", "strategy": "str"})
+    curves = {fit: _curve(rows) for fit, rows in history.groupby(keys, sort=True)}
+    table = pd.concat(curves, names=keys).reset_index(keys).reset_index(drop=True)
+    return table.astype({"paradigm": "str", "strategy": "str"})
 
 
 def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     table = rows.pivot(index="round", columns="country", values=_VALUES)
     rounds = table.index.to_numpy(dtype=np.int64)
-    shape = (len(rounds), rows["country"].nunique())
     trained = table["n_validation"].notna().to_numpy()
     chosen = (table["selected"].astype("float64") == 1.0).to_numpy()
     # positions in `rounds`, one a country: its last round, and the one whose weights it uses
@@ -68,21 +70,20 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     stopped = np.arange(len(rounds))[:, np.newaxis] > last
     sizes = np.nanmax(table["n_validation"].to_numpy(dtype=np.float64), axis=0)
     scores = {}
-    behind = np.zeros(shape)
     for column in ("validation_roc_auc", "validation_loss"):
         values = table[column].to_numpy(dtype=np.float64)
-        values = np.where(stopped, values[kept, np.arange(shape[1])], values)
-        behind = np.where(np.isnan(values), 0.0, sizes)
-        total = behind.sum(axis=1)
-        summed = (np.nan_to_num(values) * behind).sum(axis=1)
-        scores[column] = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+        values = np.where(stopped, values[kept, np.arange(len(kept))], values)
+        scores[column], behind = np.ma.average(
+            np.ma.masked_invalid(values), axis=1, weights=np.broadcast_to(sizes, values.shape),
+            returned=True,
+        )  # fmt: skip
     shared = bool(chosen.any(axis=0).all()) and len(set(kept)) == 1
     return pd.DataFrame(
         {
             "round": rounds,
-            "validation_log_loss": scores["validation_loss"],
-            "validation_roc_auc": scores["validation_roc_auc"],
-            "n_validation": behind.sum(axis=1).astype(np.int64),
+            "validation_log_loss": np.ma.filled(scores["validation_loss"], np.nan),
+            "validation_roc_auc": np.ma.filled(scores["validation_roc_auc"], np.nan),
+            "n_validation": np.ma.filled(behind, 0).astype(np.int64),
             "selected": (np.arange(len(rounds)) == kept[0]) & shared,
         }
     )
@@ -97,7 +98,7 @@ def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
     has it.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
 
     Returns:
         paradigm, strategy, curve (``roc``, ``pr``), x (false positive rate, recall), y (true
@@ -110,29 +111,28 @@ def operating_curves(test: pd.DataFrame) -> pd.DataFrame:
         own = test[(test["paradigm"] == paradigm) & (test["strategy"] == strategy)]
         drawn: dict[str, list[NDArray[np.float64]]] = {"roc": [], "pr": []}
         for _, rows in own.groupby("seed", sort=True):
-            if rows["label"].nunique() < 2:
-                continue
             labels, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
-            false, true, _ = roc_curve(labels, p)
-            drawn["roc"].append(np.interp(_GRID, false, true))
-            precision, recall, _ = precision_recall_curve(labels, p)
-            # recall falls; of the points with at least this recall the last one counts
-            drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
-        model = {"paradigm": paradigm, "strategy": strategy}
+            if labels.min() != labels.max():
+                false, true, _ = roc_curve(labels, p)
+                drawn["roc"].append(np.interp(_GRID, false, true))
+                precision, recall, _ = precision_recall_curve(labels, p)
+                # recall falls; of the points with at least this recall the last one counts
+                drawn["pr"].append(precision[np.searchsorted(-recall, -_GRID, "right") - 1])
         tables += [
-            pd.DataFrame({**model, "curve": curve, "x": _GRID, "y": np.mean(lines, axis=0)})
+            (paradigm, strategy, curve, x, y)
             for curve, lines in drawn.items()
             if lines
+            for x, y in zip(_GRID, np.mean(lines, axis=0), strict=True)
         ]
     columns = ["paradigm", "strategy", "curve", "x", "y"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return pd.DataFrame.from_records(tables, columns=columns)
 
 
 def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Predicted against observed risk in bins of equally many episodes, seeds together.
 
     Args:
-        test: the rows of :func:`ms_pfl.evaluation.checks.check_predictions`.
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
         bins: at most; a model with few distinct probabilities has fewer.
 
     Returns:
@@ -145,3 +145,52 @@ def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
         found = reliability(own["label"].to_numpy(), own["probability"].to_numpy(), bins)
         tables.append(pd.DataFrame({"paradigm": paradigm, "strategy": strategy, **found}))
     return pd.concat(tables, ignore_index=True)
+
+
+def net_benefit(threshold: float) -> Metric:
+    r"""Return net benefit at a threshold in (0, 1) as a metric.
+
+    :math:`TP/n - FP/n \cdot t/(1-t)` (Vickers and Elkin, Med Decis Making 26, 2006). Episodes with
+    a risk of at least ``t`` are acted on; the odds of the threshold weigh an unnecessary act
+    against a missed one. Acting on nobody has the value 0; at most it is the share of positives.
+
+    >>> p = np.array([0.1, 0.4, 0.6, 0.9])
+    >>> round(net_benefit(0.5).plain(np.array([0, 1, 0, 1]), p), 4)
+    0.0
+    """
+    odds = threshold / (1 - threshold)
+
+    def value(group: Group) -> Columns:
+        return group.mean(np.where(group.labels > 0, 1.0, -odds) * (group.risks >= threshold))
+
+    return Metric(f"net_benefit_{threshold}", f"Net benefit at {threshold}", value)
+
+
+def decision_curves(test: pd.DataFrame, thresholds: Sequence[float], draws: Draws) -> pd.DataFrame:
+    """Return net benefit of every model over thresholds, with intervals, and of treating everybody.
+
+    Args:
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
+        thresholds: risks from which on one would act, each in (0, 1).
+        draws: of the patients.
+
+    Returns:
+        paradigm (``treat_all`` for acting on everybody), strategy, threshold, net_benefit (mean
+        over seeds), low, high (95 % percentile interval). Treating nobody is 0 everywhere.
+    """
+    # the rows of a seed are the same for all models
+    first = (test[list(PARADIGM)] == test[list(PARADIGM)].iloc[0]).all(axis=1)
+    everybody = test[first].assign(**dict(zip(PARADIGM, TREAT_ALL, strict=True)), probability=1.0)
+    found = evaluate(
+        pd.concat([test, everybody], ignore_index=True), ("pooled",), draws,
+        metrics=[net_benefit(float(threshold)) for threshold in thresholds],
+    )  # fmt: skip
+    records = []
+    for model, values in found.values.items():
+        drawn = np.array(list(values.values()))
+        records += [
+            (*model, float(threshold), float(own[0]), *bounds)
+            for threshold, own, bounds in zip(thresholds, drawn, intervals(drawn), strict=True)
+        ]
+    columns = [*PARADIGM, "threshold", "net_benefit", "low", "high"]
+    return pd.DataFrame.from_records(records, columns=columns)

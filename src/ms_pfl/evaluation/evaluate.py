@@ -1,10 +1,13 @@
 """One engine: every metric of every fit, in every draw of patients, for any grouping of rows.
 
+How sure a value is follows from it: intervals, differences between models, and tests of them.
+
 Arrays have 1 + replicates columns; column 0 is what was observed.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +25,16 @@ from ms_pfl.evaluation.bootstrap import (
     intervals,
 )
 from ms_pfl.evaluation.held_out import Estimand, HeldOutRows, Values
-from ms_pfl.evaluation.metrics import METRICS, Columns, Metric
-from ms_pfl.paradigms import models_in_order
+from ms_pfl.evaluation.metrics import METRICS, SCOPES, Columns, Metric
+from ms_pfl.paradigms import family_of, is_recalibrated, models_in_order, planned_pairs
 
 Model = tuple[str, ...]
 PARADIGM = ("paradigm", "strategy")
+DIFFERENCES_COLUMNS = [
+    "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
+    "difference", "low", "high", "p", "p_holm",
+    "n_countries", "n_better", "wilcoxon_p", "wilcoxon_p_holm",
+]  # fmt: skip
 _ROUNDING = 1e-12
 
 
@@ -51,8 +59,8 @@ class Estimates:
     def bounds(self, estimands: Sequence[Estimand], drawn: NDArray[np.float64]) -> Columns:
         """Return 95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
         found = intervals(drawn)
-        few = [self.few(scope, group) for _, scope, group in estimands]
-        found[np.array(few, dtype=bool)] = np.nan
+        few = np.array([self.few(scope, group) for _, scope, group in estimands], dtype=bool)
+        found[few] = np.nan
         return found
 
     def observed(self) -> pd.DataFrame:
@@ -70,8 +78,10 @@ class Estimates:
             for seed, fit in seeds.items()
             for record in _observed(*fit)
         ]
-        counts = ["n_episodes", "n_positive", "n_countries", "n_left_out"]
-        columns = [*self.names, "seed", "scope", "country", "metric", "value", *counts]
+        columns = [
+            *self.names, "seed", "scope", "country", "metric", "value", "n_episodes", "n_positive",
+            "n_countries", "n_left_out",
+        ]  # fmt: skip
         texts = dict.fromkeys([*self.names, "scope", "country", "metric"], "str")
         return pd.DataFrame.from_records(records, columns=columns).astype(texts)
 
@@ -94,8 +104,10 @@ class Estimates:
                 value = float(values[metric, scope, group][0])
                 behind = n.get((scope, group), (np.nan, np.nan))
                 records.append((*model, scope, group, metric, value, low, high, *behind))
-        columns = [*self.names, "scope", "group", "metric", "value", "low", "high"]
-        columns += ["n_episodes", "n_positive"]
+        columns = [
+            *self.names, "scope", "group", "metric", "value", "low", "high", "n_episodes",
+            "n_positive",
+        ]  # fmt: skip
         return pd.DataFrame.from_records(records, columns=columns)
 
     def differences(self, pairs: Iterable[tuple[Model, Model]]) -> pd.DataFrame:
@@ -125,12 +137,14 @@ class Estimates:
                 if scope == "macro":
                     countries = [name[:2] == (metric, "country") for name in common]
                     over = _over_countries(gained[countries, 0], METRICS[metric].sign)
-                value = float(drawn[0])
-                records.append((*model, *other, scope, group, metric, value, low, high, p, *over))
-        references = ["reference", *(f"reference_{name}" for name in self.names[1:])]
-        columns = ["scope", "group", "metric", "difference", "low", "high", "p"]
-        columns += ["n_countries", "n_better", "wilcoxon_p"]
-        return pd.DataFrame.from_records(records, columns=[*self.names, *references, *columns])
+                estimand = (scope, group, metric, float(drawn[0]), low, high, p)
+                records.append((*model, *other, *estimand, *over))
+        columns = [
+            *self.names, "reference", *(f"reference_{name}" for name in self.names[1:]), "scope",
+            "group", "metric", "difference", "low", "high", "p", "n_countries", "n_better",
+            "wilcoxon_p",
+        ]  # fmt: skip
+        return pd.DataFrame.from_records(records, columns=columns)
 
 
 def _observed(test: HeldOutRows, values: Values) -> Iterator[tuple[object, ...]]:
@@ -202,14 +216,13 @@ def evaluate(
     fits: dict[Model, dict[int, tuple[HeldOutRows, Values]]] = {}
     # a thread a core, so BLAS may not start threads of its own; the order of models decides nothing
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = []
+        waiting = {}
         for key, rows in test.groupby([*names, "seed"], sort=True):
-            *model, seed = map(str, key)
-            shared = rows_of(int(seed), rows)
+            shared = rows_of(int(str(key[-1])), rows)
             scored = pool.submit(shared.score, rows["probability"].to_numpy(), chosen)
-            waiting.append((fits.setdefault(tuple(model), {}), int(seed), shared, scored))
-        for seeds, number, shared, scored in waiting:
-            seeds[number] = shared, scored.result()
+            waiting[tuple(map(str, key))] = shared, scored
+        for (*model, seed), (shared, scored) in waiting.items():
+            fits.setdefault(tuple(model), {})[int(seed)] = shared, scored.result()
     if names == PARADIGM:
         fits = {model: fits[model] for model in models_in_order(test)}
     values = {model: _over_seeds([own for _, own in fits[model].values()]) for model in fits}
@@ -218,17 +231,13 @@ def evaluate(
 
 def _over_seeds(fits: Sequence[Values]) -> Values:
     """The mean of each estimand over the seeds in which it is defined; NaN where there is none."""
-    gathered: dict[Estimand, list[Columns]] = {}
-    for fit in fits:
-        for estimand, columns in fit.items():
-            gathered.setdefault(estimand, []).append(columns)
-    means = {}
-    for estimand, all_columns in gathered.items():
-        defined = [columns for columns in all_columns if not np.isnan(columns[0])]
-        means[estimand] = (
-            np.mean(defined, axis=0) if defined else np.full_like(all_columns[0], np.nan)
-        )
-    return means
+    estimands = dict.fromkeys(estimand for fit in fits for estimand in fit)
+    return {e: _mean_of_defined([fit[e] for fit in fits if e in fit]) for e in estimands}
+
+
+def _mean_of_defined(seeds: Sequence[Columns]) -> Columns:
+    defined = [columns for columns in seeds if not np.isnan(columns[0])]
+    return np.mean(defined, axis=0) if defined else np.full_like(seeds[0], np.nan)
 
 
 def _patients(test: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, str], int]:
@@ -242,3 +251,76 @@ def _patients(test: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, str], in
             own = people[list(dict.fromkeys([scope, "country", "patient_id"]))].drop_duplicates()
             counts |= {(scope, str(k)): int(n) for k, n in own[scope].value_counts().items()}
     return counts
+
+
+def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
+    """Put 95 % intervals beside the means over seeds.
+
+    Args:
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
+        estimates: of :func:`evaluate`, pooled and by country.
+
+    Returns:
+        paradigm, strategy, scope, country, metric, value (mean over seeds), low and high
+        (percentile interval of the patient bootstrap; NaN for what resampling would bias, such as
+        the expected calibration error, for calibration by country, and for countries with fewer
+        than ``MIN_PATIENTS`` test patients, or all values if that few can be drawn in all).
+    """
+    keys = [*PARADIGM, "scope", "country", "metric"]
+    found = estimates.intervals().rename(columns={"group": "country"})
+    table = summary[[*keys, "mean"]].rename(columns={"mean": "value"})
+    return table.merge(found[[*keys, "low", "high"]], on=keys, how="left")
+
+
+def planned_differences(estimates: Estimates) -> pd.DataFrame:
+    """Subtract what a model is compared with, replicate by replicate, and test the difference.
+
+    * The interval is that of the replicates' differences: both models on the same drawn patients.
+    * ``p``: twice the smaller share of replicates on one side of 0, a replicate added to both
+      (Davison and Hinkley, 1997, 4.2): never 0, and 1 where all differences are 0.
+    * ``wilcoxon_p`` (macro): Wilcoxon's signed-rank test over countries, on differences that are
+      means over seeds; ``n_better`` of ``n_countries`` differ to the better.
+    * ``p_holm``, ``wilcoxon_p_holm``: adjusted (Holm, 1979) over the models that are compared with
+      the same reference by the same metric and scope; recalibrated ones apart.
+
+    Args:
+        estimates: of :func:`evaluate`, pooled and by country.
+
+    Returns:
+        A row a pair (:func:`planned_pairs`), metric, scope and country; ``DIFFERENCES_COLUMNS``.
+        Differences are model minus reference. By country there are intervals (from
+        ``MIN_PATIENTS`` test patients on) and no tests; nor are there any where that few patients
+        can be drawn in all.
+    """
+    pairs = planned_pairs([(paradigm, strategy) for paradigm, strategy in estimates.values])
+    table = estimates.differences(pairs).rename(columns={"group": "country"})
+    # whether recalibration helps is another question than whether personalization does
+    recalibrated = table["paradigm"].map(is_recalibrated)
+    further = [
+        family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)
+    ]
+    family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
+    for name in ("p", "wilcoxon_p"):
+        table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
+    return table.sort_values(
+        "scope", key=lambda names: names.map(list(SCOPES).index), kind="stable", ignore_index=True
+    )[DIFFERENCES_COLUMNS]
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Holm's adjustment of the p that are there; the others stay missing.
+
+    >>> holm(pd.Series([0.01, 0.04, float("nan"), 0.03])).tolist()
+    [0.03, 0.06, nan, 0.06]
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    known = p.notna()
+    adjusted = p.astype("float64").copy()
+    if known.any():
+        gc.freeze()  # multipletests collects garbage, among all that a run holds by now
+        try:
+            adjusted[known] = multipletests(p[known].to_numpy(), method="holm")[1]
+        finally:
+            gc.unfreeze()
+    return adjusted

@@ -40,8 +40,6 @@ class HeldOutRows:
         values = draws.weights[drawn].astype(np.float64)
         labels = rows["label"].to_numpy()
         groups: dict[tuple[str, str], tuple[slice | NDArray[np.intp], Weights]] = {}
-        defined: dict[bool, dict[str, NDArray[np.bool_]]] = {True: {}, False: {}}
-        totals: dict[str, Columns] = {}
         for scope in by:
             if scope == "pooled":
                 groups[scope, ""] = slice(None), Weights(values, patients)
@@ -49,23 +47,32 @@ class HeldOutRows:
                 names = rows["country"].to_numpy(dtype=object)
                 starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
                 for a, b in zip(starts, [*starts[1:], len(names)], strict=True):
-                    own, country = patients[a:b], str(names[a])
+                    own = patients[a:b]
                     # patients are sorted by country
                     first = own.min()
                     weights = Weights(values[first : own.max() + 1], own - first)
-                    groups[scope, country] = slice(a, b), weights
-                    # of each class apart, so that rounding cannot leave a trace of one
-                    classes = weights.sums(np.stack([labels[a:b], 1 - labels[a:b]])) > 0
-                    totals[country] = weights.total
-                    defined[False][country] = np.asarray(weights.total > 0)
-                    if classes[:, 0].all():
-                        defined[True][country] = np.asarray(classes.all(axis=0))
+                    groups[scope, str(names[a])] = slice(a, b), weights
             else:
                 levels = pd.Categorical(rows[scope])
                 for code, level in enumerate(levels.categories):
                     at = np.flatnonzero(levels.codes == code)
                     if len(at):
                         groups[scope, str(level)] = at, Weights(values, patients[at])
+        countries = {name: group for (scope, name), group in groups.items() if scope == "country"}
+        totals = {country: weights.total for country, (_, weights) in countries.items()}
+        # of each class apart, so that rounding cannot leave a trace of one
+        classes = {
+            country: weights.sums(np.stack([labels[at], 1 - labels[at]])) > 0
+            for country, (at, weights) in countries.items()
+        }
+        defined: dict[bool, dict[str, NDArray[np.bool_]]] = {
+            True: {
+                c: np.asarray(found.all(axis=0))
+                for c, found in classes.items()
+                if found[:, 0].all()
+            },
+            False: {c: np.asarray(total > 0) for c, total in totals.items()},
+        }
         sources = {
             both: stand_ins(known, draws.n_patients(), draws.seed)
             for both, known in defined.items()
@@ -83,10 +90,10 @@ class HeldOutRows:
 
     def same(self, rows: pd.DataFrame, by: Sequence[str]) -> bool:
         """Return whether other rows are of the same patients, labels and levels, in one order."""
-        levels = [name for name in by if name in rows]
         return len(rows) == len(self.rows) and all(
             self.rows[name].array.equals(rows[name].array)
-            for name in {"country", "patient_id", "label", *levels}
+            for name in {"country", "patient_id", "label", *by}
+            if name in rows
         )
 
     def score(self, risks: NDArray[np.floating], metrics: Sequence[Metric]) -> Values:

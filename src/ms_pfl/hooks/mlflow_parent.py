@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from ms_pfl.hooks.run_files import SOURCE
 
 if TYPE_CHECKING:
-    from ms_pfl.tracking.recorder import Recorder
+    from ms_pfl.tracking.runs import Recorder
 
 
 class MlflowParent:
@@ -39,7 +39,7 @@ class MlflowParent:
         self._recorder = None
         if "mlflow_run" not in pipeline.outputs():
             return
-        from ms_pfl.tracking.recorder import Recorder
+        from ms_pfl.tracking.runs import Recorder
 
         self._recorder = catalog.get("mlflow_run").recorder = Recorder(
             self._project,

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.evaluation.calibration import logit
+from ms_pfl.evaluation.calibration import fit_recalibration, logit
 from ms_pfl.evaluation.logistic import fit_logistic
-from ms_pfl.evaluation.recalibration import fit_recalibration
 
 #: Stands for all countries together, as in the tables of the evaluation.
 ALL = ""

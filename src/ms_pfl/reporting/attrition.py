@@ -41,8 +41,9 @@ def flow(
 
     if cohort_description["attrition"] is None:
         return None
-    stages = pd.DataFrame(cohort_description["attrition"])
-    by_country = pd.DataFrame(cohort_description["attrition_by_country"])
+    stages, by_country = (
+        pd.DataFrame(cohort_description[name]) for name in ("attrition", "attrition_by_country")
+    )
     return [
         Picture(
             "attrition",
@@ -113,20 +114,22 @@ def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
         prevalence: outcome, rule, episodes, worsened, prevalence, agreement, kappa, share_pira
             (the last four as shares, missing where not known); the pair that is used comes first.
     """
-    rows = [
-        {
-            "Outcome": row["outcome"].replace("_", " ").capitalize(),
-            "Rule": row["rule"].replace("_", " "),
-            "Episodes": f"{row['episodes']:,}",
-            "Worsened": f"{row['worsened']:,}",
-            "Prevalence": percent(row["prevalence"]),
-            "Agreement with the one used": percent(row["agreement"]),
-            "Cohen's kappa": MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
-            "PIRA among worsenings": percent(row["share_pira"]),
-        }
-        for row in prevalence.to_dict("records")
-    ]
-    return pd.DataFrame(rows, dtype="str")
+    return pd.DataFrame(
+        [
+            {
+                "Outcome": row["outcome"].replace("_", " ").capitalize(),
+                "Rule": row["rule"].replace("_", " "),
+                "Episodes": f"{row['episodes']:,}",
+                "Worsened": f"{row['worsened']:,}",
+                "Prevalence": percent(row["prevalence"]),
+                "Agreement with the one used": percent(row["agreement"]),
+                "Cohen's kappa": MISSING if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
+                "PIRA among worsenings": percent(row["share_pira"]),
+            }
+            for row in prevalence.to_dict("records")
+        ],
+        dtype="str",
+    )
 
 
 def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
@@ -161,9 +164,8 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
         of the visits in %, and the reason that most visits were left out for.
     """
     rows = []
-    flows = dict(list(by_country.groupby("country")))
-    for country in sorted(flows, key=lambda name: (-int(flows[name]["episodes"].iloc[-1]), name)):
-        flow = flows[country]
+    flows = list(by_country.groupby("country"))
+    for country, flow in sorted(flows, key=lambda own: (-own[1]["episodes"].iloc[-1], own[0])):
         first, last = flow.iloc[0], flow.iloc[-1]
         eligible = flow[~flow["stage"].isin((*OUTCOME_STAGES, _LAST))].iloc[-1]
         worst = flow.iloc[int(flow["episodes_dropped"].to_numpy().argmax())]
@@ -183,25 +185,26 @@ def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
 
 
 @styled
-def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figure:
+def flow_diagram(attrition: pd.DataFrame, n_positive: int) -> Figure:
     """Draw the flow from the registry over eligible visits to labelled episodes.
 
     Args:
         attrition: as for :func:`readable_flow`; stages that left nothing out are not drawn.
-        n_positive: labelled episodes with the outcome; not written where None.
+        n_positive: labelled episodes with the outcome.
     """
     outcome = attrition["stage"].isin(OUTCOME_STAGES)
     inner = ~attrition["stage"].isin((_FIRST, _LAST))
     first, last = attrition.iloc[0], attrition.iloc[-1]
     before = attrition[~outcome & (attrition["stage"] != _LAST)].iloc[-1]
-    end = [_people(last, "labelled episodes")]
-    if n_positive is not None:
-        share = 100 * n_positive / max(int(last["episodes"]), 1)
-        end.append(f"{n_positive:,} of them ({share:.1f} %) with the outcome")
+    share = 100 * n_positive / max(int(last["episodes"]), 1)
     main = [
         [("In the registry", ""), (_people(first, "visits"), "")],
         [("Eligible visits", ""), (_people(before, "visits"), "")],
-        [("Labelled", ""), *[(line, "") for line in end]],
+        [
+            ("Labelled", ""),
+            (_people(last, "labelled episodes"), ""),
+            (f"{n_positive:,} of them ({share:.1f} %) with the outcome", ""),
+        ],
     ]
     side = [
         _left_out("Not eligible", attrition[inner & ~outcome]),
@@ -214,25 +217,18 @@ def flow_diagram(attrition: pd.DataFrame, n_positive: int | None = None) -> Figu
     figure = Figure(figsize=(8, total * _LINE_INCHES + 0.1))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, 100)
-    axes.set_ylim(total + 0.3, -0.3)
+    axes.set(xlim=(0, 100), ylim=(total + 0.3, -0.3))
+    arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
     y = 0.0
     for i, lines in enumerate(main):
         _box(axes, 2, y, 40, heights[i], lines)
+        y += heights[i]
         if i < len(side):
-            bottom = y + heights[i]
-            arrow = {
-                "arrowstyle": "-|>",
-                "color": INK,
-                "linewidth": 0.9,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            }
-            axes.annotate("", (22, bottom + between[i]), (22, bottom), arrowprops=arrow)
-            middle = bottom + between[i] / 2
+            middle = y + between[i] / 2
+            axes.annotate("", (22, y + between[i]), (22, y), arrowprops=arrow)
             axes.annotate("", (46, middle), (22, middle), arrowprops=arrow)
-            _box(axes, 46, bottom + gap / 2, 52, between[i] - gap, side[i])
-            y = bottom + between[i]
+            _box(axes, 46, y + gap / 2, 52, between[i] - gap, side[i])
+            y += between[i]
     return figure
 
 
@@ -244,8 +240,7 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
         by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
             comes first, its visits stand in parentheses.
     """
-    inner = by_country[~by_country["stage"].isin((_FIRST, _LAST))]
-    lost = inner.pivot_table(
+    lost = by_country[~by_country["stage"].isin((_FIRST, _LAST))].pivot_table(
         index="country", columns="stage", values="episodes_dropped", aggfunc="sum", sort=False
     )
     lost = lost.loc[:, lost.sum() > 0]
@@ -259,13 +254,18 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
     axes.barh(rows, left, color=_LABELLED_COLOR, label="Labelled episode")
     # What is asked for last is drawn next to what remains.
     for i, stage in enumerate(reversed(shares.columns)):
-        color = _STAGE_COLORS[i % len(_STAGE_COLORS)]
-        axes.barh(rows, shares[stage], left=left, color=color, label=str(stage))
+        axes.barh(
+            rows, shares[stage], left=left, color=_STAGE_COLORS[i % len(_STAGE_COLORS)],
+            label=str(stage),
+        )  # fmt: skip
         left = left + shares[stage].to_numpy()
-    axes.set_yticks(rows, [f"{short_name(name)} ({n:,})" for name, n in ends["first"].items()])
-    axes.set_ylim(len(ends) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("% of the country's visits")
+    axes.set(
+        yticks=rows,
+        yticklabels=[f"{short_name(name)} ({n:,})" for name, n in ends["first"].items()],
+        ylim=(len(ends) - 0.4, -0.6),
+        xlim=(0, 100),
+        xlabel="% of the country's visits",
+    )
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside lower center", ncols=4)
@@ -301,12 +301,12 @@ def _box(
     axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
 ) -> None:
     """A box with lines of text, the first in bold; a line may have a count before it."""
-    shape = "round,pad=0,rounding_size=0.3"
     axes.add_patch(
         FancyBboxPatch(
-            (x, y), width, height, boxstyle=shape, facecolor="none", edgecolor=INK, linewidth=0.9
+            (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.3", facecolor="none",
+            edgecolor=INK, linewidth=0.9,
         )
-    )
+    )  # fmt: skip
     indent = 10.0 if any(count for _, count in lines) else 0.0
     for i, (text, count) in enumerate(lines):
         middle = y + 0.4 + i + 0.5

@@ -1,17 +1,27 @@
-"""Risks as they are: calibration, ROC and precision-recall curves, and net benefit."""
+"""Curves: training by round and its traffic, calibration, ROC, precision-recall, net benefit."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from ms_pfl.evaluation.decision import TREAT_ALL
+from ms_pfl.evaluation.calibration import RECALIBRATED
+from ms_pfl.evaluation.curves import TREAT_ALL, learning_curves
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import RECALIBRATED
-from ms_pfl.paradigms import color_of, models_in_order, paradigm_name
-from ms_pfl.reporting.content import About, Content, Picture, Table, note
+from ms_pfl.paradigms import (
+    color_of,
+    model_name,
+    models_in_order,
+    paradigm_name,
+    strategy_name,
+    trains_in_rounds,
+)
+from ms_pfl.reporting.content import About, Content, Picture, Table, Text, note
 from ms_pfl.reporting.figures import INK, legend_below, of_strategy, styled
-from ms_pfl.reporting.words import model_rows, paradigms_in_order, rows_by, with_interval
+from ms_pfl.reporting.words import MISSING, model_rows, paradigms_in_order, rows_by, with_interval
+
+_STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
 
 
 def calibration(about: About, estimates: pd.DataFrame, reliability: pd.DataFrame) -> Content:
@@ -45,7 +55,7 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
     """Lay out the calibration of every model, all countries together.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.inference.add_intervals`.
+        estimates: the table of :func:`ms_pfl.evaluation.evaluate.add_intervals`.
 
     Returns:
         Text cells, one row per model: ``Model``, Brier score, log-loss, calibration error,
@@ -84,12 +94,11 @@ def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
     for axes, paradigm in zip(grid.ravel(), paradigms, strict=False):
         mine = own[own["paradigm"] == paradigm]
         axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
-        color = color_of(paradigm)
-        axes.plot(mine["predicted"], mine["observed"], "o-", color=color, markersize=4, linewidth=1)
-        axes.set_title(paradigm_name(paradigm))
-        axes.set_xlim(0, limit)
-        axes.set_ylim(0, limit)
-        axes.set_box_aspect(1)
+        axes.plot(
+            mine["predicted"], mine["observed"], "o-", color=color_of(paradigm), markersize=4,
+            linewidth=1,
+        )  # fmt: skip
+        axes.set(title=paradigm_name(paradigm), xlim=(0, limit), ylim=(0, limit), box_aspect=1)
     figure.supxlabel("predicted risk", fontsize=9, color=INK)
     figure.supylabel("observed share", fontsize=9, color=INK)
     return figure
@@ -140,8 +149,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     roc, pr = figure.subplots(1, 2)
-    own = of_strategy(curves, strategy)
-    own = own[own["paradigm"] != "recalibrated_slope"]
+    own = of_strategy(curves[curves["paradigm"] != "recalibrated_slope"], strategy)
     for paradigm in paradigms_in_order(own):
         for axes, curve in ((roc, "roc"), (pr, "pr")):
             line = own[(own["paradigm"] == paradigm) & (own["curve"] == curve)]
@@ -158,8 +166,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
     pr.axhline(prevalence, linestyle=":", color=INK, linewidth=0.8)
     pr.set(xlabel="recall", ylabel="precision", title="Precision and recall")
     for axes in (roc, pr):
-        axes.set(xlim=(0, 1), ylim=(0, 1.01))
-        axes.set_box_aspect(1)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01), box_aspect=1)
     legend_below(figure, roc, 3)
     return figure
 
@@ -169,22 +176,20 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     """Draw net benefit over thresholds, with the interval of the federated model.
 
     Args:
-        net_benefit: the table of :func:`ms_pfl.evaluation.decision.decision_curves`.
+        net_benefit: the table of :func:`ms_pfl.evaluation.curves.decision_curves`.
         strategy: the federated strategy that is shown.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    own = of_strategy(net_benefit, strategy)
-    own = own[own["paradigm"] != "recalibrated_slope"]
+    own = of_strategy(net_benefit[net_benefit["paradigm"] != "recalibrated_slope"], strategy)
     everybody = own[own["paradigm"] == TREAT_ALL[0]]
     models = own[own["paradigm"] != TREAT_ALL[0]]
     for paradigm in paradigms_in_order(models):
         line = models[models["paradigm"] == paradigm]
         color = color_of(paradigm)
-        style = "--" if paradigm in RECALIBRATED else "-"
         axes.plot(
-            line["threshold"], line["net_benefit"], style, color=color, linewidth=1.3,
-            label=paradigm_name(paradigm),
+            line["threshold"], line["net_benefit"], "--" if paradigm in RECALIBRATED else "-",
+            color=color, linewidth=1.3, label=paradigm_name(paradigm),
         )  # fmt: skip
         if paradigm == "federated":
             axes.fill_between(
@@ -195,8 +200,104 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
         label="Act on everybody",
     )  # fmt: skip
     axes.axhline(0, color=INK, linewidth=0.8, label="Act on nobody")
-    top = float(own["net_benefit"].max()) if len(own) else 0.1
-    axes.set_ylim(-0.35 * max(top, 0.02), 1.15 * max(top, 0.02))
-    axes.set(xlabel="risk from which on one would act", ylabel="net benefit")
+    top = max(0.02, float(own["net_benefit"].max()) if len(own) else 0.1)
+    axes.set(
+        xlabel="risk from which on one would act",
+        ylabel="net benefit",
+        ylim=(-0.35 * top, 1.15 * top),
+    )
     figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def learning(about: About, history: pd.DataFrame) -> Content:
+    """Show validation scores by round."""
+    return [
+        Picture(
+            "learning_curves",
+            draw_learning_curves(learning_curves(history)),
+            "Validation log-loss and ROC-AUC by round",
+            about.fill(
+                "Validation scores weighted by each {site}'s validation episodes, one line a seed. "
+                "A dot marks the round whose weights are used, where it is the same for all "
+                "{sites}; a {site} that stopped earlier counts on with the epoch it uses."
+            ),
+        )
+    ]
+
+
+def traffic(about: About, history: pd.DataFrame) -> Content:
+    """Show what travels in training."""
+    return [
+        Text(
+            about.fill(
+                "Arrays between the server and each {site} in training, as they go over the wire. "
+                "Patients' rows never do, but for centralized training, which is what it would be "
+                "to pool them. A round is one message each way; the one that follows the last "
+                "round and only scores is counted with it."
+            )
+        ),
+        Table(traffic_table(history, about.site)),
+    ]
+
+
+def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
+    """Lay out what travels between the server and the sites in training, as text for a page.
+
+    Args:
+        history: the concatenated history tables of all fits.
+        site: what a country is called.
+
+    Returns:
+        A row a model: ``Model``, ``Rounds`` (of a federation, lowest to highest over seeds), kB up
+        and down a site and round (means over its messages), MB in all a seed.
+    """
+    rows = []
+    for paradigm, strategy in models_in_order(history):
+        own = history[(history["paradigm"] == paradigm) & (history["strategy"] == strategy)]
+        last = own.groupby("seed")["round"].max()
+        ends = dict.fromkeys([str(last.min()), str(last.max())])
+        total = (own["bytes_up"] + own["bytes_down"]).sum() / len(last) / 1e6
+        rounds = " to ".join(ends) if trains_in_rounds(paradigm) else MISSING
+        cells = {"Model": model_name(paradigm, strategy), "Rounds": rounds}
+        for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
+            sent = own.loc[own[column] > 0, column]
+            cells[f"kB {name} a {site} and round"] = (
+                f"{sent.mean() / 1e3:,.1f}" if len(sent) else MISSING
+            )
+        rows.append(cells | {"MB in all, a seed": f"{total:,.1f}" if total else MISSING})
+    return pd.DataFrame(rows, dtype="str")
+
+
+@styled
+def draw_learning_curves(curves: pd.DataFrame) -> Figure:
+    """Draw validation log-loss and ROC-AUC over rounds: a column a paradigm, a line a seed.
+
+    Args:
+        curves: the table of :func:`ms_pfl.evaluation.curves.learning_curves`. A dot marks the
+            round whose weights are used, where that is one for all countries.
+    """
+    paradigms = paradigms_in_order(curves)
+    known = dict.fromkeys(strategy for _, strategy in models_in_order(curves))
+    strategies = [strategy for strategy in known if strategy_name(strategy)]
+    colors = {s: _STRATEGY_COLORS[i % len(_STRATEGY_COLORS)] for i, s in enumerate(strategies)}
+    figure = Figure(figsize=(max(4.0, 2.1 * len(paradigms)), 4.4), layout="constrained")
+    grid = figure.subplots(2, len(paradigms), sharex="col", sharey="row", squeeze=False)
+    measures = ["validation_log_loss", "validation_roc_auc"]
+    for column, paradigm in enumerate(paradigms):
+        own = curves[curves["paradigm"] == paradigm]
+        for (strategy, _), line in own.groupby(["strategy", "seed"], sort=True):
+            color = colors.get(str(strategy), "#808080")
+            used = line[line["selected"].astype(bool)]
+            for axes, measure in zip(grid[:, column], measures, strict=True):
+                axes.plot(line["round"], line[measure], color=color, linewidth=1, alpha=0.85)
+                axes.plot(used["round"], used[measure], "o", color=color, markersize=4)
+        grid[0, column].set_title(paradigm_name(paradigm))
+        grid[1, column].set_xlabel("round" if trains_in_rounds(paradigm) else "epoch")
+        grid[1, column].xaxis.get_major_locator().set_params(integer=True)
+    grid[0, 0].set_ylabel("validation log-loss")
+    grid[1, 0].set_ylabel("validation ROC-AUC")
+    handles = [Line2D([], [], color=colors[s], label=strategy_name(s)) for s in strategies]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

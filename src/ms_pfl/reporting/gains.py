@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
 from ms_pfl.reporting.figures import INK, legend_below, short_name, styled
@@ -55,23 +55,27 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
     ]
     for reference, words in _REFERENCES.items():
         if (differences["reference"] == reference).any():
-            content.append(heading(about.fill(f"Over {words}")))
-            content.append(Table(gains_table(differences, reference)))
-    words = about.fill(
-        "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table and "
-        "column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, of those that "
-        "have both classes. p Wilcoxon: signed-rank test over {sites}, adjusted alike. Macro means "
-        "rest on small {sites} too, which borrow the spread of larger ones: their intervals are "
-        "rough (docs/comparison.md)."
+            title = heading(about.fill(f"Over {words}"))
+            content += [title, Table(gains_table(differences, reference))]
+    content.append(
+        note(
+            about.fill(
+                "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table "
+                "and column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, "
+                "of those that have both classes. p Wilcoxon: signed-rank test over {sites}, "
+                "adjusted alike. Macro means rest on small {sites} too, which borrow the spread "
+                "of larger ones: their intervals are rough (docs/comparison.md)."
+            )
+        )
     )
-    return [*content, note(words)]
+    return content
 
 
 def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Lay out what each model gains over a reference, with intervals and adjusted p.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         reference: a paradigm that others are compared with.
 
     Returns:
@@ -92,24 +96,23 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
                 ("p", p_value(row["p_holm"])),
             ]
             if scope == "macro":
-                better = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
+                gaining = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
                 cells += [
-                    ("Gaining", MISSING if pd.isna(row["n_better"]) else better),
+                    ("Gaining", MISSING if pd.isna(row["n_better"]) else gaining),
                     ("p Wilcoxon", p_value(row["wilcoxon_p_holm"])),
                 ]
         table.append(cells)
-    columns = [name for name, _ in table[0]]
     return pd.DataFrame(
-        [[cell for _, cell in cells] for cells in table], columns=columns, dtype="str"
+        [[cell for _, cell in cells] for cells in table],
+        columns=[name for name, _ in table[0]],
+        dtype="str",
     )
 
 
 def choice(about: About, differences: pd.DataFrame) -> Content | None:
     """Show the gains by site; None where nothing was compared with a federated model."""
-    by_site = differences[differences["scope"] == "country"]
-    if not (by_site["reference"] == "federated").any():
+    if not ((differences["scope"] == "country") & (differences["reference"] == "federated")).any():
         return None
-    table = choice_table(differences, about.countries, about.site, about.strategy)
     return [
         Picture(
             "gain_by_country",
@@ -123,7 +126,7 @@ def choice(about: About, differences: pd.DataFrame) -> Content | None:
                 "in the test split of any seed are left out."
             ),
         ),
-        Table(table, "last-words"),
+        Table(choice_table(differences, about.countries, about.site, about.strategy), "last-words"),
         note(
             about.fill(
                 "{strategy}. A {site} is told apart where the interval of its gain excludes 0; of "
@@ -139,7 +142,7 @@ def choice_table(
     """Lay out, country by country, what the personalized models gain over the federated one.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; its order is kept.
         site: what a country is called.
         strategy: the federated strategy.
@@ -162,14 +165,11 @@ def choice_table(
     for country in countries.itertuples():
         rows = {name: found[str(country.country), name] for name in paradigms}
         known = [row for row in rows.values() if not math.isnan(row["difference"])]
-        better = [paradigm_name(name) for name, row in rows.items() if row["low"] > 0]
-        worse = [paradigm_name(name) for name, row in rows.items() if row["high"] < 0]
-        parts = [
-            f"{' and '.join(names)} {word}"
-            for names, word in ((better, "better"), (worse, "worse"))
-            if names
-        ]
-        said = "; ".join(parts) or "not told apart"
+        told = {
+            "better": [paradigm_name(name) for name, row in rows.items() if row["low"] > 0],
+            "worse": [paradigm_name(name) for name, row in rows.items() if row["high"] < 0],
+        }
+        said = "; ".join(f"{' and '.join(names)} {word}" for word, names in told.items() if names)
         if not known:
             said = "not both classes in the test split of any seed"
         elif all(math.isnan(row["low"]) for row in known):
@@ -180,7 +180,7 @@ def choice_table(
                 "Patients": f"{country.n_patients:,}",
                 "Episodes": f"{country.n_episodes:,}",
                 **{f"{paradigm_name(name)}: gain": signed(row) for name, row in rows.items()},
-                "Than federated": said,
+                "Than federated": said or "not told apart",
             }
         )
     return pd.DataFrame(table, dtype="str")
@@ -191,7 +191,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; the largest country
             comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
             shows where it goes on, and a hollow point has none. Countries with one class in every
@@ -212,17 +212,16 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     )
     panels = figure.subplots(1, len(strategies), sharey=True, sharex=True, squeeze=False)[0]
     position = {country: i for i, country in enumerate(shown["country"])}
-    shown_values = known[["difference", "low", "high"]].to_numpy(dtype=np.float64)
-    reach = max(0.02, float(np.nanmax(np.abs(shown_values), initial=0.0)))
-    limit = min(1.05 * float(reach), _WIDEST)
+    farthest = known[["difference", "low", "high"]].abs().to_numpy(dtype=np.float64)
+    limit = min(1.05 * max(0.02, float(np.nanmax(farthest, initial=0.0))), _WIDEST)
     for axes, strategy in zip(panels, strategies, strict=True):
         axes.axvline(0, color=INK, linewidth=0.8)
         own = known[known["strategy"] == strategy]
         paradigms = paradigms_in_order(own)
         for i, paradigm in enumerate(paradigms):
             mine = own[own["paradigm"] == paradigm]
-            rows = np.array([position[str(country)] for country in mine["country"]], dtype=float)
-            rows += 0.34 * (i - (len(paradigms) - 1) / 2)
+            places = mine["country"].map(position).to_numpy(dtype=float)
+            rows = places + 0.34 * (i - (len(paradigms) - 1) / 2)
             color = color_of(paradigm)
             value, low, high = (
                 mine[name].to_numpy().clip(-limit, limit) for name in ("difference", "low", "high")
@@ -240,10 +239,8 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
             ):
                 cut = rows[beyond.to_numpy()]
                 axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=4)
-        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC")
-        axes.set_xlim(-limit, limit)
+        axes.set(title=strategy_name(strategy), xlabel="gain in ROC-AUC", xlim=(-limit, limit))
     labels = [f"{short_name(row.country)} ({row.n_episodes:,})" for row in shown.itertuples()]
-    panels[0].set_yticks(range(len(shown)), labels)
-    panels[0].set_ylim(len(shown) - 0.3, -0.7)
+    panels[0].set(yticks=range(len(shown)), yticklabels=labels, ylim=(len(shown) - 0.3, -0.7))
     legend_below(figure, panels[0])
     return figure

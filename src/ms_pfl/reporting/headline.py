@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
-from ms_pfl.reporting.words import p_value, paradigms_in_order, signed, with_interval
+from ms_pfl.reporting.words import capitalized, p_value, paradigms_in_order, signed, with_interval
 
 #: A difference is called one where its adjusted p, or its 95 % interval, says so.
 LEVEL = 0.05
@@ -31,8 +31,8 @@ def headline(
     No difference is called one unless its adjusted p is below ``LEVEL``.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.inference.add_intervals`.
-        differences: the table of :func:`ms_pfl.evaluation.inference.planned_differences`.
+        estimates: the table of :func:`ms_pfl.evaluation.evaluate.add_intervals`.
+        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
         sites: what the data call a country, and several.
         n_seeds: how many seeds the values are means of.
         replicates: of the bootstrap; where they are too few to tell models apart, it says so.
@@ -41,49 +41,48 @@ def headline(
         One paragraph an entry, the personalization first; the last says what the numbers mean.
     """
     pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
-    lines = [_personal(pooled, paradigm) for paradigm in _personalized(pooled)]
-    lines += [_by_country(differences, paradigm, sites) for paradigm in _personalized(pooled)]
-    lines += [_against(pooled, reference) for reference in ("local", "centralized")]
-    lines.append(_recalibrated(differences, sites[0]))
-    lines.append(_highest(estimates))
-    if replicates is not None:
-        lines.append(_too_few_draws(pooled, replicates))
+    trained = pooled[~pooled["paradigm"].isin(RECALIBRATED)]
+    personalized = paradigms_in_order(trained[trained["reference"] == "federated"])
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
-    lines.append(
+    lines = [
+        *(_personal(pooled, paradigm) for paradigm in personalized),
+        *(_by_country(differences, paradigm, sites) for paradigm in personalized),
+        *(_against(pooled, reference) for reference in ("local", "centralized")),
+        _recalibrated(differences, sites[0]),
+        _highest(estimates),
+        "" if replicates is None else _too_few_draws(trained, replicates),
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
         f"in brackets 95 % intervals of a bootstrap that draws the test patients of each "
         f"{sites[0]}, and p adjusted by Holm's method. They tell how far other test patients would "
-        f"move the numbers, not what other training patients would."
-    )
+        f"move the numbers, not what other training patients would.",
+    ]
     return [line for line in lines if line]
 
 
-def _personalized(pooled: pd.DataFrame) -> list[str]:
-    found = pooled[(pooled["reference"] == "federated") & ~pooled["paradigm"].isin(RECALIBRATED)]
-    return paradigms_in_order(found)
+def _compared(differences: pd.DataFrame, paradigm: str, reference: str) -> pd.DataFrame:
+    """What is known of the differences between two paradigms."""
+    rows = (differences["paradigm"] == paradigm) & (differences["reference"] == reference)
+    return differences[rows].dropna(subset=["difference"])
 
 
 def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     """What a personalization adds to federated training of the same strategy, over strategies."""
-    own = pooled[(pooled["paradigm"] == paradigm) & (pooled["reference"] == "federated")]
-    own = own.dropna(subset=["difference"])
+    own = _compared(pooled, paradigm, "federated")
     if own.empty:
         return ""
-    first = own.iloc[0]
-    up = int(((own["p_holm"] < LEVEL) & (own["difference"] > 0)).sum())
-    down = int(((own["p_holm"] < LEVEL) & (own["difference"] < 0)).sum())
-    n = len(own)
-    if up == down == 0:
-        verdict = "is not told apart from plain federated training"
-    elif up and not down:
-        verdict = f"does better than plain federated training{_in_so_many(up, n)}"
-    elif down and not up:
-        verdict = f"does worse than plain federated training{_in_so_many(down, n)}"
-    else:
-        verdict = f"does better than plain federated training in {up} and worse in {down} of {n}"
+    first, n = own.iloc[0], len(own)
+    sure = own.loc[own["p_holm"] < LEVEL, "difference"]
+    up, down = int((sure > 0).sum()), int((sure < 0).sum())
+    plain = "plain federated training"
+    verdicts = {
+        (False, False): f"is not told apart from {plain}",
+        (True, False): f"does better than {plain}{_in_so_many(up, n)}",
+        (False, True): f"does worse than {plain}{_in_so_many(down, n)}",
+        (True, True): f"does better than {plain} in {up} and worse in {down} of {n}",
+    }
     text = (
-        f"{paradigm_name(paradigm)} {verdict}: pooled ROC-AUC {signed(first)} with "
-        f"{strategy_name(first['strategy'])} (p {p_value(first['p_holm'])})"
+        f"{paradigm_name(paradigm)} {verdicts[up > 0, down > 0]}: pooled ROC-AUC "
+        f"{signed(first)} with {strategy_name(first['strategy'])} (p {p_value(first['p_holm'])})"
     )
     if n > 1:
         low, high = own["difference"].min(), own["difference"].max()
@@ -91,14 +90,13 @@ def _personal(pooled: pd.DataFrame, paradigm: str) -> str:
     return f"{text}."
 
 
-def _too_few_draws(pooled: pd.DataFrame, replicates: int) -> str:
+def _too_few_draws(trained: pd.DataFrame, replicates: int) -> str:
     """Whether Holm's method leaves p below ``LEVEL`` within reach of so many replicates.
 
     The smallest p of a bootstrap is 2 / (replicates + 1), and the smallest of a family's p is
     multiplied by the size of the family.
     """
-    rows = pooled[~pooled["paradigm"].isin(RECALIBRATED)].dropna(subset=["p"])
-    family = int(rows.groupby("reference").size().max()) if len(rows) else 0
+    family = max(trained.dropna(subset=["p"])["reference"].value_counts(), default=0)
     lowest = 2 * family / (replicates + 1)
     if lowest < LEVEL:
         return ""
@@ -125,35 +123,28 @@ def _by_country(differences: pd.DataFrame, paradigm: str, sites: tuple[str, str]
     if rows.empty:
         return ""
     rows = rows[rows["strategy"] == rows["strategy"].iloc[0]]
-    above = rows.loc[rows["low"] > 0, "country"]
-    below = rows.loc[rows["high"] < 0, "country"]
     name = model_name(paradigm, str(rows["strategy"].iloc[0]))
     parts = [
-        f"{direction} 0 in {len(found)}{_names(found)}"
-        for direction, found in (("above", above), ("below", below))
+        f"{direction} 0 in {found.sum()}{_names(rows.loc[found, 'country'])}"
+        for direction, found in (("above", rows["low"] > 0), ("below", rows["high"] < 0))
     ]
-    chance = LEVEL * len(rows)
     whose = f"{len(rows)} {sites[1]}" if len(rows) > 1 else f"one {sites[0]}"
     return (
         f"Of the {whose} with at least {MIN_PATIENTS} test patients, the interval "
         f"of {name}'s gain in ROC-AUC over the federated model lies {' and '.join(parts)}; about "
-        f"{chance:.1f} would by chance."
+        f"{LEVEL * len(rows):.1f} would by chance."
     )
 
 
 def _names(countries: Sequence[str] | pd.Series) -> str:
     names = [str(name) for name in countries]
-    if not names:
-        return ""
-    shown = listed(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f" ({shown}{more})"
+    return f" ({listed(names[:_NAMED])}{more})" if names else ""
 
 
 def _against(pooled: pd.DataFrame, reference: str) -> str:
     """Federated training against local or centralized training, by the first strategy."""
-    own = pooled[(pooled["paradigm"] == "federated") & (pooled["reference"] == reference)]
-    own = own.dropna(subset=["difference"])
+    own = _compared(pooled, "federated", reference)
     if own.empty:
         return ""
     first = own.iloc[0]
@@ -169,9 +160,7 @@ def _against(pooled: pd.DataFrame, reference: str) -> str:
 def _recalibrated(differences: pd.DataFrame, site: str) -> str:
     """What an intercept a country does to the Brier score, and what is left to personalization."""
     rows = differences[(differences["metric"] == "brier") & (differences["scope"] == "pooled")]
-    of_intercept = rows[
-        (rows["paradigm"] == "recalibrated") & (rows["reference"] == "federated")
-    ].dropna(subset=["difference"])
+    of_intercept = _compared(rows, "recalibrated", "federated")
     if of_intercept.empty:
         return ""
     first = of_intercept.iloc[0]
@@ -179,21 +168,20 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
         f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
         f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
     )
-    # where recalibration does harm, what is better than it may yet be no better than nothing
-    references = ["recalibrated", "federated"] if first["difference"] > 0 else ["recalibrated"]
-    names = {"recalibrated": "that recalibrated model", "federated": "the federated model itself"}
-    for reference in references:
-        others = rows[
-            (rows["reference"] == reference)
-            & (rows["strategy"] == first["strategy"])
-            & ~rows["paradigm"].isin(RECALIBRATED)
-        ].dropna(subset=["difference"])
+    alike = (rows["strategy"] == first["strategy"]) & ~rows["paradigm"].isin(RECALIBRATED)
+    others = rows[alike].dropna(subset=["difference"]).to_dict("records")
+    names = {"recalibrated": "that recalibrated model"}
+    if first["difference"] > 0:
+        # where recalibration does harm, what is better than it may yet be no better than nothing
+        names["federated"] = "the federated model itself"
+    for reference, name in names.items():
         parts = [
             f"{paradigm_name(row['paradigm']).lower()} {signed(row, 4)}"
-            for _, row in others.iterrows()
+            for row in others
+            if row["reference"] == reference
         ]
         if parts:
-            text += f"; against {names[reference]}: {', '.join(parts)}"
+            text += f"; against {name}: {', '.join(parts)}"
     return f"{text}."
 
 
@@ -202,12 +190,11 @@ def _highest(estimates: pd.DataFrame) -> str:
     own = own[~own["paradigm"].isin(RECALIBRATED)]
     parts = []
     for scope in ("pooled", "macro"):
-        rows = own[own["scope"] == scope]
+        rows, measure = own[own["scope"] == scope], f"{SCOPES[scope]} {METRICS['roc_auc'].label}"
         if rows.empty:
-            parts.append(f"no model has a {SCOPES[scope]} {METRICS['roc_auc'].label}")
-            continue
-        best = rows.iloc[int(rows["value"].argmax())]
-        name, label = model_name(best["paradigm"], best["strategy"]), METRICS["roc_auc"].label
-        parts.append(f"the highest {SCOPES[scope]} {label} is {name}'s, {with_interval(best)}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+            parts.append(f"no model has a {measure}")
+        else:
+            best = rows.iloc[int(rows["value"].argmax())]
+            name = model_name(best["paradigm"], best["strategy"])
+            parts.append(f"the highest {measure} is {name}'s, {with_interval(best)}")
+    return f"{capitalized('; '.join(parts))}."

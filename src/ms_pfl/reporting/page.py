@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+from markupsafe import Markup
 
 from ms_pfl.paradigms import STRATEGIES
 from ms_pfl.reporting.content import About, pictures_in
@@ -53,14 +55,10 @@ def build_report(
     drawn = {
         picture.name: picture.figure for _, content in sections for picture in pictures_in(content)
     }
-    page = _template().render(about=about, headline=given["headline"], sections=sections)
-    return page, drawn
+    return _template().render(about=about, headline=given["headline"], sections=sections), drawn
 
 
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-    from markupsafe import Markup
-
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("ms_pfl.reporting", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),

@@ -42,9 +42,10 @@ class Section:
 
     def content(self, about: About, given: dict[str, Any]) -> Content | None:
         """Build the section from ``needs`` among the given datasets."""
-        build = resolve_name(self.build) if isinstance(self.build, str) else self.build
-        found: Content | None = build(about, **{name: given[name] for name in self.needs})
-        return found
+        build: Callable[..., Content | None] = (
+            resolve_name(self.build) if isinstance(self.build, str) else self.build
+        )
+        return build(about, **{name: given[name] for name in self.needs})
 
 
 #: Datasets that every report needs, whatever its sections.
@@ -96,13 +97,13 @@ SECTIONS = [
     Section(
         "fairness",
         "Table 4. Is it good everywhere?",
-        f"{_HERE}.fairness:fairness",
+        f"{_HERE}.sites:fairness",
         needs=("fairness",),
     ),
     Section(
         "subgroups",
         "Subgroups",
-        f"{_HERE}.fairness:subgroups",
+        f"{_HERE}.sites:subgroups",
         needs=("subgroup_metrics",),
     ),
     Section(
@@ -130,14 +131,14 @@ SECTIONS = [
     Section(
         "learning_curves",
         "Learning curves",
-        f"{_HERE}.rounds:learning",
+        f"{_HERE}.curves:learning",
         needs=("history",),
         figures=("learning_curves",),
     ),
     Section(
         "traffic",
         "What travelled",
-        f"{_HERE}.rounds:traffic",
+        f"{_HERE}.curves:traffic",
         needs=("history",),
     ),
     Section(
@@ -155,13 +156,13 @@ SECTIONS = [
     Section(
         "tripod",
         "What TRIPOD+AI asks for",
-        f"{_HERE}.tripod:tripod",
+        f"{_HERE}.made:tripod",
         needs=("coverage",),
     ),
     Section(
         "run",
         "How it was run",
-        f"{_HERE}.run:run",
+        f"{_HERE}.made:run",
     ),
 ]
 

@@ -1,27 +1,37 @@
-"""The sites: their sizes, their shares with the outcome, and how every model does there."""
+"""The sites, how every model does there, and how evenly: over sites and subgroups of patients."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ms_pfl.paradigms import model_name
-from ms_pfl.reporting.content import About, Content, Details, Picture, Table, note
+from ms_pfl.evaluation.metrics import METRICS
+from ms_pfl.paradigms import model_name, models_in_order
+from ms_pfl.reporting.content import About, Content, Details, Picture, Table, heading, note
 from ms_pfl.reporting.figures import INK, short_name, styled
 from ms_pfl.reporting.table1 import trained_models
-from ms_pfl.reporting.words import capitalized, format_value, percent, rows_by
+from ms_pfl.reporting.words import (
+    MISSING,
+    Row,
+    capitalized,
+    format_value,
+    model_rows,
+    percent,
+    rows_by,
+    with_interval,
+)
 
 
 def sites(about: About, roc_auc_by_country: pd.DataFrame) -> Content:
     """Show the sizes of the sites, and ROC-AUC of every model by site."""
-    drawn = country_sizes(about.countries, (about.site, about.sites))
     return [
         Picture(
             "country_sizes",
-            drawn,
+            country_sizes(about.countries, (about.site, about.sites)),
             about.fill("Episodes and share with the outcome by {site}"),
             about.fill(
                 "Episodes of each {site} on a log scale, those with the outcome in red, and their "
@@ -78,7 +88,7 @@ def per_country_table(
     """Lay a metric out by country: one row a country, one column a model, means over seeds.
 
     Args:
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
         countries: the table of :func:`country_table`; its order is kept.
         metric: such as ``roc_auc``.
         digits: decimals.
@@ -125,26 +135,123 @@ def country_sizes(
     sizes.hlines(rows, positive, countries["n_episodes"], color="#808080", linewidth=0.8)
     sizes.plot(countries["n_episodes"], rows, "o", color="#56B4E9", label="all episodes")
     sizes.plot(positive, rows, "o", color="#D55E00", label="with the outcome")
-    _log_axis(sizes, int(countries["n_episodes"].max()))
-    sizes.set(xlabel="episodes (log scale)", title=f"Size of each {site[0]}")
-    sizes.set_yticks(rows, [short_name(name) for name in countries["country"]])
-    sizes.set_ylim(len(countries) - 0.3, -0.7)
+    sizes.set(
+        xscale="log",
+        # from 0.8, so that a country with one episode is still to be seen
+        xlim=(0.8, 1.5 * max(int(countries["n_episodes"].max()), 10)),
+        xlabel="episodes (log scale)",
+        title=f"Size of each {site[0]}",
+        yticks=rows,
+        yticklabels=[short_name(name) for name in countries["country"]],
+        ylim=(len(countries) - 0.3, -0.7),
+    )
+    sizes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    sizes.xaxis.set_minor_formatter(NullFormatter())
     sizes.legend(loc="lower right")
     shares.plot(100 * countries["positive_share"], rows, "o", color="#D55E00", markersize=4)
     overall = 100 * countries["n_positive"].sum() / countries["n_episodes"].sum()
     shares.axvline(overall, color=INK, linewidth=0.8, linestyle=":")
     shares.set(
-        xlabel="outcome, % of episodes", title=f"Class balance (all {site[1]} {overall:.1f} %)"
+        xlabel="outcome, % of episodes",
+        title=f"Class balance (all {site[1]} {overall:.1f} %)",
+        xlim=(-1, None),
     )
-    shares.set_xlim(left=-1)
     shares.tick_params(axis="y", length=0)
     return figure
 
 
-def _log_axis(axes: Axes, largest: int) -> None:
+def fairness(about: About, fairness: pd.DataFrame) -> Content:
+    """Show how ROC-AUC and Brier score are spread over sites."""
+    return [
+        Table(fairness_table(fairness)),
+        note(
+            about.fill(
+                "Over the {sites}' means over seeds. Worst and bottom decile are the lowest "
+                "ROC-AUC and the highest Brier score; the worst of many noisy values looks worse "
+                "than it is, so read them against each other. Better than local: share of {sites}."
+            )
+        ),
+    ]
 
-    axes.set_xscale("log")
-    # from 0.8, so that a country with one episode is still to be seen
-    axes.set_xlim(0.8, 1.5 * max(largest, 10))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+
+def subgroups(about: About, subgroup_metrics: pd.DataFrame) -> Content | None:
+    """Show models by subgroup; None where no subgroup is known."""
+    if subgroup_metrics.empty:
+        return None
+    return [
+        heading("ROC-AUC"),
+        Table(subgroup_table(subgroup_metrics, "roc_auc"), "words"),
+        heading("Observed over expected"),
+        Table(subgroup_table(subgroup_metrics, "observed_expected"), "words"),
+        note(
+            about.fill(
+                "{strategy}, all {sites} together, 95 % intervals in brackets; as known at the "
+                "visit. Episodes: mean over seeds."
+            )
+        ),
+    ]
+
+
+def fairness_table(fairness: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how ROC-AUC and Brier score are spread over countries.
+
+    Args:
+        fairness: the table of :func:`ms_pfl.evaluation.fairness.fairness`.
+
+    Returns:
+        Text cells, a row a model: ``Model``, then for each metric the worst value with its
+        country, the bottom decile, the sd, and the share of countries above local training.
+    """
+    found = rows_by(fairness, "paradigm", "strategy", "metric")
+
+    def cells(model: tuple[str, str]) -> dict[str, str]:
+        return {
+            f"{METRICS[metric].label} {name}": cell
+            for metric in ("roc_auc", "brier")
+            for name, cell in _spread(found[*model, metric]).items()
+        }
+
+    return model_rows(models_in_order(fairness), cells)
+
+
+def _spread(row: Row) -> dict[str, str]:
+    where = "" if math.isnan(row["worst"]) else f" ({row['worst_country']})"
+    return {
+        "worst": format_value(row["worst"]) + where,
+        "bottom decile": format_value(row["bottom_decile"]),
+        "sd": format_value(row["sd"]),  # of one country there is none
+        "better than local": percent(row["share_above_local"], 0),
+    }
+
+
+def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
+    """Lay out a metric by subgroup, a column a model.
+
+    Args:
+        subgroups: the table of :func:`ms_pfl.evaluation.fairness.score_subgroups`.
+        metric: ``roc_auc``, ``brier`` or ``observed_expected``.
+
+    Returns:
+        Text cells, a row a level: ``Subgroup``, ``Level``, ``Episodes``, ``With outcome``, then a
+        column a model.
+    """
+    # of the two recalibrations the plain one is enough to see
+    own = subgroups[
+        (subgroups["metric"] == metric) & (subgroups["paradigm"] != "recalibrated_slope")
+    ]
+    digits = 2 if metric == "observed_expected" else 3
+    table = []
+    for (name, level), rows in own.groupby(["subgroup", "level"], sort=False):
+        first = rows.iloc[0]
+        cells = {
+            "Subgroup": str(name),
+            "Level": str(level),
+            "Episodes": f"{first['n_episodes']:,.0f}",
+            "With outcome": percent(first["n_positive"] / (first["n_episodes"] or math.nan)),
+        }
+        for row in rows.to_dict("records"):
+            cells[model_name(row["paradigm"], row["strategy"])] = with_interval(row, digits)
+        table.append(cells)
+    names = [model_name(*model) for model in models_in_order(own)]
+    columns = ["Subgroup", "Level", "Episodes", "With outcome", *names]
+    return pd.DataFrame(table, columns=columns).fillna(MISSING).astype("str")

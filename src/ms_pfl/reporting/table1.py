@@ -1,19 +1,32 @@
-"""Table 1 in the study's layout, and what it rests on in full sentences."""
+"""Table 1 in the study's layout, also on the console, and what it rests on in full sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table as ConsoleRows
+from rich.text import Text
 
+from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
-from ms_pfl.evaluation.recalibration import RECALIBRATED
 from ms_pfl.names import listed
 from ms_pfl.paradigms import models_in_order
 from ms_pfl.reporting.content import About, Content, Table, note
-from ms_pfl.reporting.protocol import published_choices
-from ms_pfl.reporting.words import format_value, model_rows, plural, rows_by, site_words
+from ms_pfl.reporting.words import (
+    format_value,
+    model_rows,
+    plural,
+    published_choices,
+    rows_by,
+    site_words,
+)
 
 _SCOPES = ("pooled", "macro", "weighted")
 
@@ -22,13 +35,16 @@ def discrimination(
     about: About, summary: pd.DataFrame, table1: pd.DataFrame, table1_notes: list[str]
 ) -> Content:
     """Show Table 1, the best of each column in bold, and what it rests on."""
-    below = about.fill(
-        "Bold: the highest mean of the column. Pooled: all test episodes together. Macro: mean "
-        "over {sites}. Size-weighted: mean over {sites} weighted by their test episodes."
-    )
     return [
         Table(table1, bold=best_cells(summary)),
-        *(note(line) for line in [*table1_notes, below]),
+        *map(note, table1_notes),
+        note(
+            about.fill(
+                "Bold: the highest mean of the column. Pooled: all test episodes together. Macro: "
+                "mean over {sites}. Size-weighted: mean over {sites} weighted by their test "
+                "episodes."
+            )
+        ),
     ]
 
 
@@ -41,7 +57,7 @@ def table1(summary: pd.DataFrame, metrics: Sequence[str] = (), digits: int = 3) 
     """Lay the summary out as the study's Table 1.
 
     Args:
-        summary: the table of :func:`ms_pfl.evaluation.comparison.summarize`.
+        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
         metrics: which metrics, all that are best where high if empty; ``("brier", "log_loss")``
             gives the companion table.
         digits: decimals.
@@ -68,8 +84,10 @@ def best_cells(summary: pd.DataFrame) -> list[tuple[int, int]]:
     means = summary[summary["scope"].isin(_SCOPES)].pivot(
         index=["paradigm", "strategy"], columns=["metric", "scope"], values="mean"
     )
-    columns = [(metric, scope) for metric in ranking() for scope in _SCOPES]
-    means = means.reindex(index=trained_models(summary), columns=columns)
+    means = means.reindex(
+        index=trained_models(summary),
+        columns=[(metric, scope) for metric in ranking() for scope in _SCOPES],
+    )
     best = np.argwhere((means == means.max()).to_numpy())
     return [(int(row), int(column) + 1) for row, column in best]
 
@@ -95,38 +113,33 @@ def notes(
         first.
     """
     site, _ = site_words(source)
-    lines = []
     published = published_choices(protocol)
-    if published:
-        lines.append(
-            f"PUBLISHED PROTOCOL, not a sound comparison: {'; '.join(published)} (docs/audit.md)."
-        )
-    if source.get("kind") == "synthetic":
-        lines.append(f"Synthetic data ({source['description']}): no figure is about real patients.")
-    else:
-        lines.append(f"Data: {source['description']}.")
     seeds = ", ".join(str(seed) for seed in coverage["seed"])
-    lines.append(
+    lines = [
+        f"PUBLISHED PROTOCOL, not a sound comparison: {'; '.join(published)} (docs/audit.md)."
+        if published
+        else "",
+        f"Synthetic data ({source['description']}): no figure is about real patients."
+        if source.get("kind") == "synthetic"
+        else f"Data: {source['description']}.",
         f"Test split: {_range(coverage['n_episodes'], 'episode')} "
         f"({_range(coverage['n_positive'], None)} with the outcome) of "
         f"{_range(coverage['n_patients'], 'patient')} in "
         f"{_range(coverage['n_countries'], site)} "
         f"for each seed; seeds {seeds}"
-        f"{'.' if published else '; the same rows for every model.'}"
-    )
-    if coverage["n_single_class"].max() > 0:
-        lines.append(
-            f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
-            f"{_range(coverage['n_single_class'], site)} whose test episodes are all of one "
-            f"class; pooled values keep them."
-        )
-    lines += _small_countries(split_counts)
-    if len(coverage) > 1:
-        lines.append(
-            f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
-            f"weights), not a confidence interval."
-        )
-    return lines
+        f"{'.' if published else '; the same rows for every model.'}",
+        f"Macro and size-weighted ROC-AUC and PR-AUC leave out "
+        f"{_range(coverage['n_single_class'], site)} whose test episodes are all of one "
+        f"class; pooled values keep them."
+        if coverage["n_single_class"].max() > 0
+        else "",
+        *_small_countries(split_counts),
+        f"± is the standard deviation over {len(coverage)} seeds (patient split and initial "
+        f"weights), not a confidence interval."
+        if len(coverage) > 1
+        else "",
+    ]
+    return [line for line in lines if line]
 
 
 def _small_countries(split_counts: pd.DataFrame) -> list[str]:
@@ -153,3 +166,44 @@ def _range(counts: pd.Series, noun: str | None) -> str:
     if noun is None:
         return number
     return f"{number} {noun if high == 1 else plural(noun)}"
+
+
+class ConsoleTable:
+    """Table 1 and its notes as something ``rich`` can print.
+
+    Where the console is wide enough (100 characters for two metrics) the metrics stand side by
+    side; a narrower one (80 without a terminal) gets one table a metric: no cell is ever cut.
+    """
+
+    def __init__(self, table: pd.DataFrame, notes: Sequence[str]) -> None:
+        """Keep what is to be shown; nothing is laid out before the width is known.
+
+        Args:
+            table: the table of :func:`table1`.
+            notes: the sentences of :func:`notes`.
+        """
+        self.table, self.notes = table, notes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield title, table or tables, and notes."""
+        yield Text()
+        yield Text("Table 1. Test performance", style="bold")
+        side_by_side = self._rich_table(list(self.table.columns[1:]))
+        needed = Measurement.get(console, options.update(max_width=1000), side_by_side).maximum
+        by_metric = groupby(self.table.columns[1:], key=lambda name: name.rsplit(" ", 1)[0])
+        one_each = (self._rich_table(list(names)) for _, names in by_metric)
+        for table in [side_by_side] if needed <= options.max_width else one_each:
+            yield table
+            yield Text()
+        yield from map(Text, self.notes)
+
+    def _rich_table(self, names: list[str]) -> ConsoleRows:
+        rich_table = ConsoleRows(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        rich_table.add_column("Model", no_wrap=True)
+        for name in names:
+            head = "\n".join(name.rsplit(" ", 1)).replace("size-", "size-\n")
+            rich_table.add_column(Text(head), justify="right", no_wrap=True)
+        for row in self.table[["Model", *names]].itertuples(index=False, name=None):
+            # ".812" instead of "0.812": the six columns of the study fit 100 characters
+            rich_table.add_row(row[0], *(re.sub(r"\b0\.", ".", cell) for cell in row[1:]))
+        return rich_table

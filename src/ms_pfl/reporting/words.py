@@ -1,4 +1,4 @@
-"""How the report writes sites, models and numbers."""
+"""How the report writes sites, models, numbers and protocol choices; tables as Markdown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ import pandas as pd
 
 from ms_pfl.paradigms import model_key, model_name
 
+#: Protocol choice -> the published value, and what it means
+PUBLISHED: dict[str, tuple[object, str]] = {
+    "split_unit": ("episode", "episodes split at random, not patients"),
+    "scaling": ("country", "each country scaled by its own mean and sd"),
+    "selection": ("test", "best round chosen by test ROC-AUC"),
+    "personal_arrays": ("reset", "personal layers drawn anew at every message"),
+    "proximal_term": (False, "FedProx without its proximal term"),
+    "fine_tuning_rows": ("redrawn", "fine-tuning on rows drawn anew"),
+}
 #: A row of a table.
 Row = Mapping[Any, Any] | pd.Series
 #: What a cell holds where there is no value.
@@ -56,10 +65,8 @@ def format_value(mean: float, sd: float = math.nan, digits: int = 3) -> str:
     >>> format_value(0.8123)
     '0.812'
     """
-    if math.isnan(mean):
-        return MISSING
-    text = f"{mean:.{digits}f}"
-    return text if math.isnan(sd) else f"{text} ± {sd:.{digits}f}"
+    spread = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
+    return MISSING if math.isnan(mean) else f"{mean:.{digits}f}{spread}"
 
 
 def with_interval(row: Row, digits: int = 3) -> str:
@@ -70,12 +77,10 @@ def with_interval(row: Row, digits: int = 3) -> str:
     >>> with_interval({"value": 0.021, "low": float("nan"), "high": float("nan")})
     '0.021'
     """
+    value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "low", "high"))
     if math.isnan(row["value"]):
         return MISSING
-    text = f"{row['value']:.{digits}f}"
-    if math.isnan(row["low"]):
-        return text
-    return f"{text} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return value if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
 
 
 def signed(row: Row, digits: int = 3) -> str:
@@ -129,5 +134,45 @@ def model_rows(
     models: Iterable[tuple[str, str]], cells: Callable[[tuple[str, str]], Mapping[str, str]]
 ) -> pd.DataFrame:
     """Return a table of text cells with one row per model: its name, then its cells."""
-    rows = [{"Model": model_name(*model), **cells(model)} for model in models]
-    return pd.DataFrame(rows, dtype="str")
+    return pd.DataFrame(
+        [{"Model": model_name(*model), **cells(model)} for model in models], dtype="str"
+    )
+
+
+def published_choices(protocol: Mapping[str, object]) -> list[str]:
+    """The published choices that a protocol makes, in words.
+
+    >>> published_choices({"split_unit": "episode", "proximal_term": True})
+    ['episodes split at random, not patients']
+    """
+    return [words for name, (value, words) in PUBLISHED.items() if protocol.get(name) == value]
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a table of text cells in GitHub's Markdown, the first column flush left.
+
+    >>> print(to_markdown(pd.DataFrame({"Model": ["Local"], "ROC-AUC": ["0.7"]})))
+    | Model | ROC-AUC |
+    |:------|--------:|
+    | Local |     0.7 |
+    """
+    rows = [table.columns, *table.to_numpy()]
+    texts = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(3, *(len(row[i]) for row in texts)) for i in range(len(table.columns))]
+
+    def line(row: list[str]) -> str:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(cells)} |"
+
+    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (w + 1) + ":" for w in widths[1:])])
+    return "\n".join([line(texts[0]), f"|{rule}|", *(line(row) for row in texts[1:])])
+
+
+def markdown_text(line: str) -> str:
+    r"""Return a sentence for a Markdown page, which shows its names as they are.
+
+    >>> print(markdown_text("Site <b> of A_B_C"))
+    Site \<b\> of A\_B\_C
+    """
+    return re.sub(r"([\\`*_\[\]<>~&|#])", r"\\\1", line)

@@ -24,10 +24,8 @@ def hold(project_path: Path, run_id: str) -> None:
 
 def release(project_path: Path, run_id: str) -> None:
     """The run has come to its end, or nobody will end it."""
-    path = _folder(project_path) / run_id
-    path.unlink(missing_ok=True)
-    if (file := _held.pop(path, None)) is not None:
-        file.close()
+    (_folder(project_path) / run_id).unlink(missing_ok=True)
+    abandon(project_path, run_id)
 
 
 def abandon(project_path: Path, run_id: str) -> None:

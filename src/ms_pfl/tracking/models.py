@@ -121,8 +121,7 @@ def log_predictor(
     """
     name, kind = "Predictor for new patients", "risk of a new patient by country"
     with _entry(client, experiment, run_id, name, kind, {}) as entry:
-        code = _SERVED / "predictor.py"
-        _save(client, entry, code, {"predictor": folder}, example, RISK_COLUMNS)
+        _save(client, entry, _SERVED / "predictor.py", {"predictor": folder}, example, RISK_COLUMNS)
     return str(entry.model_id)
 
 
@@ -157,7 +156,9 @@ def _save(
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, Schema
 
-    kinds = {name: "string" if name == "country" else "double" for name in example.columns}
+    columns = [
+        ColSpec("string" if name == "country" else "double", name) for name in example.columns
+    ]
     given = [ColSpec(kind, name) for name, kind in outputs.items()] or [ColSpec("double")]
     with tempfile.TemporaryDirectory() as parent, _quiet():
         folder = Path(parent) / "model"
@@ -171,10 +172,7 @@ def _save(
                 run_id=entry.source_run_id,
                 model_id=entry.model_id,
             ),
-            signature=ModelSignature(
-                inputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]),
-                outputs=Schema(given),
-            ),
+            signature=ModelSignature(inputs=Schema(columns), outputs=Schema(given)),
             input_example=example,
             # without them MLflow runs the model in a process of its own to find out
             pip_requirements=[f"ms_pfl=={ms_pfl.__version__}"],

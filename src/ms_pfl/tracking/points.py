@@ -1,26 +1,72 @@
-"""The values of a comparison as points of MLflow's charts.
+"""Names and values as MLflow accepts them: parameters, and points of its charts.
 
 What is before the slash of a name is a section of the chart view.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.metrics import METRICS
+from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.paradigms import model_name, paradigms_with
-from ms_pfl.tracking.naming import metric_part
 
+_KEY_LENGTH = 250
+_VALUE_LENGTH = 6000
+_FORBIDDEN = re.compile(r"[^\w\-. :]")
 # (name, value, step)
 Point = tuple[str, float, int]
 
 _HEADLINE_SCOPES = ("pooled", "macro", "weighted")
 _HEADLINE_METRIC = next(iter(METRICS))
 _SURE_SCOPES = ("pooled", "macro")
+
+
+def metric_part(name: str) -> str:
+    """Return a name as one part of a metric's name, such as a country after the slash.
+
+    MLflow takes letters of any script, digits, ``_ - . :`` and spaces; anything else becomes
+    ``_``. The part before the slash is what the chart view groups by, so a slash of the name's
+    own goes too.
+
+    >>> metric_part("Côte d'Ivoire")
+    'Côte d_Ivoire'
+    """
+    part = _FORBIDDEN.sub("_", name)[:200]
+    return part if part.strip(".") else part.replace(".", "_") or "_"
+
+
+def metric_parts(names: list[str]) -> dict[str, str]:
+    """Return the metric part of every name, numbered where two names would fall together."""
+    parts: dict[str, str] = {}
+    for name in sorted(names):
+        part, number = metric_part(name), 2
+        while part in parts.values():
+            part, number = f"{metric_part(name)} {number}", number + 1
+        parts[name] = part
+    return parts
+
+
+def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested parameters as MLflow params: dotted keys, text values, lengths cut.
+
+    >>> flatten({"ray": {"num_workers": 2}, "seeds": [0, 1]})
+    {'ray.num_workers': '2', 'seeds': '[0, 1]'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in parameters.items():
+        name = f"{prefix}{_FORBIDDEN.sub('_', str(key))}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[name[:_KEY_LENGTH]] = text[:_VALUE_LENGTH]
+    return flat
 
 
 def parent_points(
@@ -39,41 +85,35 @@ def parent_points(
 
     Args:
         metrics: the table of :func:`ms_pfl.evaluation.scoring.score`.
-        estimates: paradigm, strategy, scope, metric, low, high.
+        estimates: paradigm, strategy, scope, country, metric, low, high.
         gains: paradigm, strategy, reference, reference_strategy, scope, metric, difference,
             low, high.
     """
     summary = summarize(metrics)
     headline = summary[summary["scope"].isin(_HEADLINE_SCOPES)]
     first = _of_headline(headline)
-    intervals = {} if estimates is None else _intervals(_of_headline(estimates))
-    points: list[Point] = []
-    for row in first.to_dict("records"):
-        section, model = f"{row['metric']}_{row['scope']}", _model(row)
-        points.append((f"{section}/{model}", float(row["mean"]), 0))
-        for bound, value in intervals.get((section, model), {}).items():
-            points.append((f"{section}_{bound}/{model}", value, 0))
+    others = headline.drop(first.index)
+    if estimates is not None:
+        keys = ["paradigm", "strategy", "scope", "country", "metric"]
+        first = first.merge(estimates[[*keys, "low", "high"]], on=keys, how="left")
+    points = _model_points(first, "mean")
     if gains is not None:
         same = (gains["reference"] == paradigms_with("global")[0].name) & (
             gains["reference_strategy"] == gains["strategy"]
         )
-        for row in _of_headline(gains[same]).to_dict("records"):
-            for column, suffix in (("difference", ""), ("low", "_low"), ("high", "_high")):
-                name = f"gain_{row['metric']}_{row['scope']}{suffix}/{_model(row)}"
-                points.append((name, float(row[column]), 0))
-    for row in headline.drop(first.index).to_dict("records"):
-        name = f"{row['metric']}_{row['scope']}/{_model(row)}"
-        points.append((name, float(row["mean"]), 0))
-    return points
+        points += _model_points(_of_headline(gains[same]), "difference", "gain_")
+    return points + _model_points(others, "mean")
 
 
-def _intervals(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    return {
-        (f"{row['metric']}_{row['scope']}", _model(row)): {
-            bound: float(row[bound]) for bound in ("low", "high")
-        }
+def _model_points(rows: pd.DataFrame, column: str, prefix: str = "") -> list[Point]:
+    """A value a row, and the bounds of its interval where the table has them."""
+    suffixes = {column: "", "low": "_low", "high": "_high"}
+    return [
+        (f"{prefix}{row['metric']}_{row['scope']}{suffix}/{_model(row)}", float(row[name]), 0)
         for row in rows.to_dict("records")
-    }
+        for name, suffix in suffixes.items()
+        if name in row
+    ]
 
 
 def _of_headline(rows: pd.DataFrame) -> pd.DataFrame:

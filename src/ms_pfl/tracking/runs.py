@@ -1,7 +1,11 @@
-"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed."""
+"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed.
+
+That of a `kedro run` is opened before its first step, written once, and closed.
+"""
 
 from __future__ import annotations
 
+import atexit
 import math
 import tempfile
 import time
@@ -12,32 +16,134 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.paradigms import model_name, models_in_order
+from ms_pfl.failure_log import keep_traceback
+from ms_pfl.failures import explain, one_line
+from ms_pfl.paradigms import model_key, model_name
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
-from ms_pfl.tracking.naming import flatten, metric_part, metric_parts
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
     Point,
     cost_points,
     country_points,
     curve_points,
+    flatten,
+    metric_part,
+    metric_parts,
     overall_points,
     parent_points,
 )
-from ms_pfl.tracking.reach import store_errors
 from ms_pfl.tracking.record import RunRecord
-from ms_pfl.tracking.store import experiment_id, open_client, open_store, tracking_uri
+from ms_pfl.tracking.store import experiment_id, open_client, open_store, store_errors, tracking_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
 _NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
 _ROWS_OF_A_TABLE = 10_000  # MLflow's page loads a table whole
+
+
+class Recorder:
+    """The parent run in MLflow and what is logged below it.
+
+    Attributes:
+        lost: why the run is not recorded; None: it is, so far.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        settings: Mapping[str, Any],
+        pipeline: str,
+        env: str,
+        params: Mapping[str, Any],
+        *,
+        needed: bool,
+    ) -> None:
+        """Open the parent run, which is closed as KILLED where the process ends before its run.
+
+        Args:
+            project: the project's folder.
+            settings: the ``tracking`` block of the configuration.
+            pipeline: name of what runs.
+            env: Kedro environment.
+            params: the configuration, nested as it is.
+            needed: False: a record that cannot be written does not stop the run, whose results are
+                there already.
+
+        Raises:
+            InputError: the store cannot be used.
+        """
+        self.lost: str | None = None
+        self._project, self._needed = project, needed
+        self._run_id: str | None = open_parent(
+            project,
+            TrackingParameters.model_validate(settings),
+            f"{pipeline} ({env})",
+            params,
+            {"pipeline": pipeline, "env": env},
+        )
+        atexit.register(self.fail, "KILLED")
+
+    def write(self, record: RunRecord, files: Sequence[Path], figures: Path) -> None:
+        """Log the comparison.
+
+        Args:
+            record: the comparison.
+            files: kept with the parent run.
+            figures: the folder of the figures, of which the record names those to keep; like
+                ``files`` relative to the project.
+
+        Raises:
+            InputError: a file is absent or the store fails, where the record is needed.
+        """
+        assert self._run_id is not None
+        kept = {
+            "": [self._project / file for file in files],
+            "figures": [self._project / figures / f"{name}.png" for name in record.figures],
+        }
+        try:
+            for path in (*kept[""], *kept["figures"]):
+                if not path.is_file():
+                    raise InputError(
+                        f"{path} does not exist; `kedro run --pipeline=reporting`, with the "
+                        "settings of the run, makes it and records the run"
+                    )
+            with store_errors(tracking_uri(self._project)):
+                log_comparison(self._run_id, record, kept, project_path=self._project)
+        except Exception as error:
+            self._lose(error)
+
+    def finish(self) -> None:
+        """Close the run as FINISHED, or as FAILED where its record is lost."""
+        try:
+            if self.lost is None:
+                self._close("FINISHED")
+            else:
+                self.fail()
+        except Exception as error:
+            self._lose(error)
+
+    def fail(self, status: str = "FAILED") -> None:
+        """Close a run that has not finished; where that fails, the next run does it."""
+        with suppress(Exception):
+            self._close(status)
+
+    def _lose(self, error: Exception) -> None:
+        """Raise the error, or keep why the run is not recorded, and the traceback in the log."""
+        if self._needed:
+            raise error
+        keep_traceback(error, self._project)
+        self.lost = getattr(error, "cause", None) or explain(error) or one_line(repr(error))
+
+    def _close(self, status: str) -> None:
+        if self._run_id is not None:
+            run_id, self._run_id = self._run_id, None
+            close_parent(run_id, status, project_path=self._project)
 
 
 def open_parent(
@@ -75,18 +181,10 @@ def open_parent(
             hold(project_path, run_id)
             _log(client, run_id, params=flatten(params))
         except BaseException:
-            _fail(client, project_path, run_id)
+            with suppress(Exception):  # what has gone wrong before is what matters
+                close_parent(run_id, "FAILED", project_path=project_path)
             raise
     return run_id
-
-
-def _fail(client: MlflowClient, project_path: Path, run_id: str) -> None:
-    """Close a run that cannot be recorded, or leave that to the next run."""
-    try:
-        client.set_terminated(run_id, status="FAILED")
-        release(project_path, run_id)
-    except Exception:  # what has gone wrong before is what matters
-        abandon(project_path, run_id)
 
 
 def _close_if_running(client: MlflowClient, run_id: str) -> None:
@@ -148,9 +246,7 @@ def log_comparison(
     _log(client, run_id, points=parent_points(record.metrics, *intervals))
     if record.note:
         client.set_tag(run_id, "mlflow.note.content", record.note)
-    data, metrics = record.data, record.metrics
-    if data is not None:
-        client.log_inputs(run_id, data.inputs())
+    client.log_inputs(run_id, record.data.get(None, []))
     _log_tables(client, run_id, record.tables)
     for folder, paths in files.items():
         for path in paths:
@@ -158,38 +254,30 @@ def log_comparison(
     experiment = client.get_run(run_id).info.experiment_id
     if record.predictor is not None and record.example is not None:
         log_predictor(client, experiment, run_id, record.predictor, record.example)
-    curves = learning_curves(record.history)
-    keys = ["paradigm", "strategy", "seed"]
-    fits_of_curves = dict(iter(curves.groupby(keys)))
-    fits_of_history = dict(iter(record.history.groupby(keys)))
-    fits_of_metrics = dict(iter(metrics.groupby(keys)))
-    countries = metric_parts(sorted(set(metrics["country"]) - {""}))
-    models_of_fits = {(m.paradigm, m.strategy, m.seed): m for m in record.models}
+    curves, history, metrics = (
+        dict(iter(table.groupby(["paradigm", "strategy", "seed"])))
+        for table in (learning_curves(record.history), record.history, record.metrics)
+    )
+    countries = metric_parts(sorted(set(record.metrics["country"]) - {""}))
+    models = {(model.paradigm, model.strategy, model.seed): model for model in record.models}
     children = []
-    for paradigm, strategy in models_in_order(metrics):
-        for fit in sorted(key for key in fits_of_metrics if key[:2] == (paradigm, strategy)):
-            rows, seed = fits_of_metrics[fit], int(str(fit[2]))
-            points = country_points(rows, countries)
-            if fit in fits_of_curves:  # absent when a paradigm's predictions came from elsewhere
-                points += curve_points(fits_of_curves[fit])
-                points += cost_points(fits_of_history[fit])
-            labels = {"paradigm": paradigm, "strategy": strategy, "seed": str(seed)}
-            with _child_run(client, experiment, run_id, labels) as (child, name):
-                if data is not None:
-                    client.log_inputs(child, data.inputs(seed))
-                model, overall = (
-                    models_of_fits.get((paradigm, strategy, seed)),
-                    overall_points(rows),
-                )
-                if model is not None and record.example is not None:
-                    with logged_model(
-                        client, experiment, child, name, model, record.example
-                    ) as model_id:
-                        _log(client, child, points=overall, model_id=model_id)
-                    overall = []
-                # params besides tags: the compare page reads params only
-                _log(client, child, points=overall + points, params=labels)
-            children.append(child)
+    for fit in sorted(metrics, key=lambda fit: (model_key(*map(str, fit[:2])), fit[2])):
+        overall, points = overall_points(metrics[fit]), country_points(metrics[fit], countries)
+        if fit in curves:  # absent when a paradigm's predictions came from elsewhere
+            points += [*curve_points(curves[fit]), *cost_points(history[fit])]
+        labels = dict(zip(("paradigm", "strategy", "seed"), map(str, fit), strict=True))
+        with _child_run(client, experiment, run_id, labels) as (child, name):
+            client.log_inputs(child, record.data.get(int(labels["seed"]), []))
+            if fit in models and record.example is not None:
+                with logged_model(
+                    client, experiment, child, name, models[fit], record.example
+                ) as model_id:
+                    _log(client, child, points=overall, model_id=model_id)
+            else:
+                points = overall + points
+            # params besides tags: the compare page reads params only
+            _log(client, child, points=points, params=labels)
+        children.append(child)
     return children
 
 
@@ -222,26 +310,20 @@ def _log(
     model_id: str | None = None,
 ) -> None:
     """Write in as few requests as the store allows: one log_metric a value takes 17 ms."""
-    from mlflow.entities import Param
+    from mlflow.entities import Metric, Param
 
+    now = int(time.time() * 1000)
     entries = [Param(key, value) for key, value in (params or {}).items()]
-    values = _as_metrics(points, model_id)
+    values = [
+        Metric(name, value, now, step, model_id=model_id)
+        for name, value, step in points
+        if math.isfinite(value)
+    ]
     while entries or values:
         client.log_batch(
             run_id, metrics=values[:_METRICS_A_BATCH], params=entries[:_PARAMS_A_BATCH]
         )
         values, entries = values[_METRICS_A_BATCH:], entries[_PARAMS_A_BATCH:]
-
-
-def _as_metrics(points: Sequence[Point], model_id: str | None) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [
-        Metric(name, value, now, step, model_id=model_id)
-        for name, value, step in points
-        if math.isfinite(value)
-    ]
 
 
 def _log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataFrame]) -> None:

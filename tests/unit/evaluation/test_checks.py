@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.checks import check_predictions
+from ms_pfl.evaluation.scoring import check_predictions
 
 
 def changed(

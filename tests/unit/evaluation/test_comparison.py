@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.scoring import summarize
 
 
 def metric_rows(values: dict[tuple[str, str], list[float]], **more: object) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.checks import check_predictions
 from ms_pfl.evaluation.curves import learning_curves, operating_curves, reliability_bins
+from ms_pfl.evaluation.scoring import check_predictions
 
 
 def rows(country: str, n: int, losses: list[float], used: int, auc: float = 0.7) -> pd.DataFrame:

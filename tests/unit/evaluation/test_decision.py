@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from ms_pfl.evaluation.bootstrap import Draws, draw_patients
-from ms_pfl.evaluation.checks import check_predictions
-from ms_pfl.evaluation.decision import decision_curves, net_benefit
+from ms_pfl.evaluation.curves import decision_curves, net_benefit
+from ms_pfl.evaluation.scoring import check_predictions
 
 
 @pytest.fixture(scope="module")

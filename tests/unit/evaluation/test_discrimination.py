@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ms_pfl.evaluation.discrimination import rank_metrics
+from ms_pfl.evaluation.metrics import rank_metrics
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,12 +9,9 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
-from ms_pfl.evaluation.checks import check_predictions
-from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.evaluate import Estimates, evaluate
-from ms_pfl.evaluation.inference import add_intervals, holm, planned_differences
-from ms_pfl.evaluation.recalibration import recalibrate
-from ms_pfl.evaluation.scoring import score
+from ms_pfl.evaluation.calibration import recalibrate
+from ms_pfl.evaluation.evaluate import Estimates, add_intervals, evaluate, holm, planned_differences
+from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 
 REPLICATES = 200
 

@@ -8,8 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.calibration import logit
-from ms_pfl.evaluation.recalibration import fit_recalibration, recalibrate
+from ms_pfl.evaluation.calibration import fit_recalibration, logit, recalibrate
 from patients_factory import risks
 
 

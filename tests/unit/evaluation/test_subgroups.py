@@ -9,8 +9,8 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import Draws, draw_patients
-from ms_pfl.evaluation.checks import check_predictions
-from ms_pfl.evaluation.subgroups import score_subgroups
+from ms_pfl.evaluation.fairness import score_subgroups
+from ms_pfl.evaluation.scoring import check_predictions
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.scoring import coverage
-from ms_pfl.reporting.console_table import ConsoleTable
-from ms_pfl.reporting.table1 import notes, table1
+from ms_pfl.evaluation.scoring import coverage, summarize
+from ms_pfl.reporting.table1 import ConsoleTable, notes, table1
 
 SYNTHETIC = {"kind": "synthetic", "description": "synthetic registry, seed 1, 207 patients"}
 

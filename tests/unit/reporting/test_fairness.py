@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ms_pfl.evaluation.fairness import fairness
-from ms_pfl.reporting.fairness import fairness_table
+from ms_pfl.reporting.sites import fairness_table
 
 
 def test_one_country_has_no_spread() -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ms_pfl.datasets import FigureFile
-from ms_pfl.reporting import fonts
+from ms_pfl.reporting import figures
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.sites import country_sizes
 
@@ -33,7 +33,7 @@ def draw(*names: str) -> Figure:
     )  # fmt: skip
 
 
-_CACHED = (fonts._fitting, fonts._installed, fonts._warn_of)
+_CACHED = (figures._fitting, figures._installed, figures._warn_of)
 
 
 @pytest.fixture(autouse=True)
@@ -48,16 +48,16 @@ def families(figure: Figure, name: str) -> list[str]:
 
 
 def test_what_the_default_font_has_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_installed", lambda: pytest.fail("nobody has to look further"))
+    monkeypatch.setattr(figures, "_installed", lambda: pytest.fail("nobody has to look further"))
     assert families(draw("Türkiye", "العربية", "Ελλάδα", "$x_1$"), "Türkiye") == ["sans-serif"]
 
 
 def test_a_fitting_font_is_added_behind_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_installed", lambda: {"One": ("one", 0), "Two": ("two", 0)})
+    monkeypatch.setattr(figures, "_installed", lambda: {"One": ("one", 0), "Two": ("two", 0)})
     held = {"one": {0x13000}, "two": {0x13000, 0x4E2D}}
-    default = fonts._charmap
+    default = figures._charmap
     monkeypatch.setattr(
-        fonts, "_charmap", lambda face: held[face[0]] if face[0] in held else default(face)
+        figures, "_charmap", lambda face: held[face[0]] if face[0] in held else default(face)
     )
     figure = draw(f"{NOBODY_HAS}中")
     assert families(figure, f"{NOBODY_HAS}中") == ["sans-serif", "Two"]
@@ -66,7 +66,7 @@ def test_a_fitting_font_is_added_behind_the_default(monkeypatch: pytest.MonkeyPa
 def test_letters_that_no_font_has_are_told_of_once_and_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fonts, "_installed", dict)
+    monkeypatch.setattr(figures, "_installed", dict)
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
         for _ in range(2):
@@ -79,12 +79,12 @@ def test_letters_that_no_font_has_are_told_of_once_and_in_one_line(
 
 
 def test_fonts_of_mathematics_and_of_boxes_are_not_taken() -> None:
-    assert not {"cmsy10", "STIXGeneral", "Last Resort High-Efficiency"} & set(fonts._installed())
+    assert not {"cmsy10", "STIXGeneral", "Last Resort High-Efficiency"} & set(figures._installed())
 
 
 def test_chinese_is_drawn_where_a_font_is_installed(caplog: pytest.LogCaptureFixture) -> None:
     letters = {ord(letter) for letter in "中国"}
-    if not any(letters <= fonts._charmap(face) for face in fonts._installed().values()):
+    if not any(letters <= figures._charmap(face) for face in figures._installed().values()):
         pytest.skip("no installed font has Chinese letters (Debian: fonts-noto-cjk)")
     pictures = []
     for name in ("中国", "国中"):

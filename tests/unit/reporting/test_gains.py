@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
+from ms_pfl.evaluation.evaluate import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.gains import choice_table, forest, gains_table
 from ms_pfl.reporting.sites import country_table
 

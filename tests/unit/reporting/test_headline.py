@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.inference import DIFFERENCES_COLUMNS
+from ms_pfl.evaluation.evaluate import DIFFERENCES_COLUMNS
 from ms_pfl.reporting.headline import headline
 
 SITES = ("country", "countries")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.reporting.markdown import to_markdown
+from ms_pfl.reporting.words import to_markdown
 
 
 def test_markdown_is_aligned_and_escapes_bars() -> None:

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.reporting.attrition import draw_flow
 from ms_pfl.reporting.figures import to_svg
+from ms_pfl.reporting.made import installed_versions
 from ms_pfl.reporting.page import build_report
-from ms_pfl.reporting.run import installed_versions
 from ms_pfl.reporting.sections import ALWAYS, shown
 from ms_pfl.reporting.sites import country_table, per_country_table
 from ms_pfl.reporting.table1 import notes, table1

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.evaluation.curves import learning_curves
-from ms_pfl.reporting.rounds import draw_learning_curves, traffic_table
+from ms_pfl.reporting.curves import draw_learning_curves, traffic_table
 
 
 def test_learning_curves_have_a_line_a_seed(history: pd.DataFrame) -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.comparison import summarize
-from ms_pfl.evaluation.scoring import coverage
+from ms_pfl.evaluation.scoring import coverage, summarize
 from ms_pfl.reporting.sites import country_sizes, country_table, per_country_table
 from ms_pfl.reporting.table1 import notes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ms_pfl.evaluation.comparison import summarize
+from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.reporting.table1 import best_cells, notes, table1
 
 SYNTHETIC = {"kind": "synthetic", "description": "synthetic registry, seed 1, 207 patients"}

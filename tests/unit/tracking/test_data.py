@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pandas as pd
+from mlflow.entities import DatasetInput
 
-from ms_pfl.tracking.data import describe_data
+from ms_pfl.tracking.record import describe_data
 
 
 def small() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -31,15 +32,25 @@ def small() -> tuple[pd.DataFrame, pd.DataFrame]:
     return episodes, splits
 
 
+def profile(found: DatasetInput) -> dict[str, int]:
+    return dict(json.loads(found.dataset.profile))
+
+
+def context(found: DatasetInput) -> str:
+    (tag,) = found.tags
+    return str(tag.value)
+
+
 def test_profile_and_columns() -> None:
-    data = describe_data(*small(), "simulated")
-    assert data.whole.profile == {
+    (whole,) = describe_data(*small(), "simulated")[None]
+    assert profile(whole) == {
         "patients": 3,
         "episodes": 4,
         "countries": 2,
         "episodes_with_worsening": 2,
     }
-    assert data.whole.columns == {
+    columns = json.loads(whole.dataset.schema)["mlflow_colspec"]
+    assert {column["name"]: column["type"] for column in columns} == {
         "episode_id": "string",
         "patient_id": "string",
         "country": "string",
@@ -47,25 +58,26 @@ def test_profile_and_columns() -> None:
         "label": "long",
         "x": "double",
     }
-    assert len(data.whole.digest) == 32
+    assert len(whole.dataset.digest) == 32
 
 
 def test_parts_are_the_rows_of_a_seed() -> None:
     data = describe_data(*small(), "simulated")
     numbers = {
-        (seed, context): (part.profile["patients"], part.profile["episodes"])
-        for seed, parts in data.parts.items()
-        for context, part in parts.items()
+        (seed, context(part)): (profile(part)["patients"], profile(part)["episodes"])
+        for seed, parts in data.items()
+        for part in parts
     }
     assert numbers == {
+        (None, "training and testing"): (3, 4),
         (0, "training"): (1, 2),
         (0, "testing"): (1, 1),
         (1, "training"): (2, 2),
         (1, "testing"): (1, 2),
     }
     # seed 0 trains on the rows that seed 1 tests on
-    assert data.parts[0]["training"].digest == data.parts[1]["testing"].digest
-    assert data.parts[1]["testing"].name == "episodes, seed 1, testing"
+    assert data[0][0].dataset.digest == data[1][1].dataset.digest
+    assert data[1][1].dataset.name == "episodes, seed 1, testing"
 
 
 def test_episodes_may_be_split_themselves() -> None:
@@ -73,24 +85,27 @@ def test_episodes_may_be_split_themselves() -> None:
     splits = episodes[["episode_id", "patient_id", "country"]].assign(
         seed=0, split=["train", "test", "test", "train"]
     )
-    parts = describe_data(episodes, splits, "").parts[0]
-    assert parts["testing"].profile["episodes"] == 2
-    assert parts["testing"].profile["patients"] == 2
+    _, testing = describe_data(episodes, splits, "")[0]
+    assert profile(testing)["episodes"] == 2
+    assert profile(testing)["patients"] == 2
 
 
 def test_the_digest_knows_values_and_names_but_no_order() -> None:
     episodes, splits = small()
-    digest = describe_data(episodes, splits, "one").whole.digest
-    assert describe_data(episodes[::-1], splits, "two").whole.digest == digest
-    changed = episodes.assign(x=[1, 2, np.nan, 5])
-    assert describe_data(changed, splits, "one").whole.digest != digest
-    renamed = episodes.rename(columns={"x": "y"})
-    assert describe_data(renamed, splits, "one").whole.digest != digest
+
+    def digest(rows: pd.DataFrame, source: str) -> str:
+        (whole,) = describe_data(rows, splits, source)[None]
+        return str(whole.dataset.digest)
+
+    known = digest(episodes, "one")
+    assert digest(episodes[::-1], "two") == known
+    assert digest(episodes.assign(x=[1, 2, np.nan, 5]), "one") != known
+    assert digest(episodes.rename(columns={"x": "y"}), "one") != known
 
 
 def test_an_input_holds_no_row() -> None:
     data = describe_data(*small(), "simulated; no real person")
-    (found,) = data.inputs()
+    (found,) = data[None]
     assert json.loads(found.dataset.source) == {
         "tags": {"description": "simulated; no real person"}
     }
@@ -100,6 +115,5 @@ def test_an_input_holds_no_row() -> None:
     everything = json.dumps(found.to_dictionary())
     assert "a@1" not in everything
     assert "2001" not in everything
-    contexts = [tag.value for one in data.inputs(1) for tag in one.tags]
-    assert contexts == ["training", "testing"]
-    assert data.inputs(7) == []
+    assert [context(part) for part in data[1]] == ["training", "testing"]
+    assert 7 not in data

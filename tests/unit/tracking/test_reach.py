@@ -18,8 +18,8 @@ from mlflow.tracking import MlflowClient
 from mlflow_server import free_port, mlflow_server
 from ms_pfl.tracking.alive import orphans
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.reach import PATIENCE, StoreError, check_store
 from ms_pfl.tracking.runs import close_parent, open_parent
+from ms_pfl.tracking.store import PATIENCE, StoreError, check_store
 
 SETTINGS = TrackingParameters(experiment="x")
 

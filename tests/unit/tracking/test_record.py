@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def test_tables_and_history_are_those_of_the_run(tmp_path: Path) -> None:
     assert found.tables is TABLES
     assert found.metrics is TABLES["metrics"]
     pd.testing.assert_frame_equal(found.history, one_history())
-    assert found.data is not None
-    assert found.data.whole.source == "simulated"
+    (whole,) = found.data[None]
+    assert json.loads(whole.dataset.source) == {"tags": {"description": "simulated"}}
 
 
 def test_every_training_leaves_the_model_of_the_first_seed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from model_examples import one_history, two_fits
 from ms_pfl.errors import InputError
 from ms_pfl.tracking.record import RunRecord
-from ms_pfl.tracking.recorder import Recorder
+from ms_pfl.tracking.runs import Recorder
 
 RECORD = RunRecord(two_fits(), one_history(), figures=["forest"])
 FILES, FIGURES = [Path("report.html")], Path("figures")

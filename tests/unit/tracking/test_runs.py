@@ -18,8 +18,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.comparison import summarize
 from ms_pfl.evaluation.curves import learning_curves
+from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent

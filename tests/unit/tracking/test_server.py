@@ -13,10 +13,9 @@ from mlflow.tracking import MlflowClient
 
 from mlflow_server import mlflow_server
 from model_examples import CODE, EXAMPLE, one_history, two_fits
-from ms_pfl.tracking.data import describe_data
 from ms_pfl.tracking.models import ModelToLog
 from ms_pfl.tracking.parameters import TrackingParameters
-from ms_pfl.tracking.record import RunRecord
+from ms_pfl.tracking.record import RunRecord, describe_data
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
 from ms_pfl.tracking.store import runs_page
 

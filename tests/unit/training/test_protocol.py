@@ -40,9 +40,9 @@ from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.paradigms import Training
 from ms_pfl.pipelines.audit.nodes import trainer
 from ms_pfl.pipelines.evaluation.nodes import score_predictions
-from ms_pfl.reporting.protocol import PUBLISHED, published_choices
 from ms_pfl.reporting.table1 import notes
-from ms_pfl.studies.protocol_audit.variants import SOUND, VARIANTS, protocol_of
+from ms_pfl.reporting.words import PUBLISHED, published_choices
+from ms_pfl.studies.protocol_audit.train import SOUND, VARIANTS, protocol_of
 from ms_pfl.training.bundle import stamp_of
 from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.settings import TrainingSettings

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import Training
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.parameters import AttributionParameters
 from ms_pfl.training.settings import TrainingSettings
 
 

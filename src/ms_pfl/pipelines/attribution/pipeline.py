@@ -14,7 +14,7 @@ from ms_pfl.pipelines.attribution.nodes import compare_countries, measure_import
 from ms_pfl.pipelines.evaluation.pipeline import NAMESPACE
 from ms_pfl.pipelines.training.nodes import by_training
 from ms_pfl.pipelines.training.pipeline import NAMESPACE as TRAINING
-from ms_pfl.studies.attribution.models import asked
+from ms_pfl.studies.attribution.compare import asked
 
 TABLES = ("importance", "attribution_by_country")
 

@@ -11,8 +11,8 @@ from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import Training, model_name
-from ms_pfl.studies.protocol_audit.parameters import AuditParameters
-from ms_pfl.studies.protocol_audit.variants import VARIANTS, protocol_of
+from ms_pfl.studies.parameters import AuditParameters
+from ms_pfl.studies.protocol_audit.train import VARIANTS, protocol_of, variant_name
 from ms_pfl.training.settings import TrainingSettings
 
 
@@ -32,7 +32,6 @@ def trainer(variant: str) -> Callable[..., pd.DataFrame]:
         """Train, with a line a model on the console; returns predictions, named by variant."""
         from ms_pfl.console import TrainingProgress
         from ms_pfl.pipelines.preprocessing.nodes import split
-        from ms_pfl.reporting.protocol import variant_name
         from ms_pfl.studies.protocol_audit.train import train_variant
         from ms_pfl.training.simulation import Compute
 

@@ -11,7 +11,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.audit.nodes import measure, show, trainer
 from ms_pfl.pipelines.training.pipeline import COMPUTE
-from ms_pfl.studies.protocol_audit.variants import VARIANTS
+from ms_pfl.studies.protocol_audit.train import VARIANTS
 
 
 def create_pipeline() -> Pipeline:

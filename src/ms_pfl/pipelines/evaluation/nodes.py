@@ -12,7 +12,7 @@ from ms_pfl.federation.parameters import ProtocolParameters
 
 def recalibrate_federated(predictions: pd.DataFrame) -> pd.DataFrame:
     """Correct the federated risks country by country, on validation predictions."""
-    from ms_pfl.evaluation.recalibration import recalibrate
+    from ms_pfl.evaluation.calibration import recalibrate
 
     return recalibrate(predictions)
 
@@ -32,8 +32,7 @@ def score_predictions(
         ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
         ``test_predictions``: the rows that were scored.
     """
-    from ms_pfl.evaluation.checks import check_predictions
-    from ms_pfl.evaluation.scoring import coverage, score
+    from ms_pfl.evaluation.scoring import check_predictions, coverage, score
 
     same = ProtocolParameters.of(protocol).same_test_rows
     both = pd.concat([recalibrated, predictions], ignore_index=True)
@@ -43,8 +42,8 @@ def score_predictions(
 
 def summarize_metrics(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Mean and standard deviation of every metric over the seeds, and its spread over countries."""
-    from ms_pfl.evaluation.comparison import summarize
     from ms_pfl.evaluation.fairness import fairness
+    from ms_pfl.evaluation.scoring import summarize
 
     summary = summarize(metrics)
     return summary, fairness(summary)
@@ -57,9 +56,8 @@ def compare_models(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.decision import decision_curves
-    from ms_pfl.evaluation.evaluate import evaluate
-    from ms_pfl.evaluation.inference import add_intervals, planned_differences
+    from ms_pfl.evaluation.curves import decision_curves
+    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
 
     draws = draw_patients(test, comparison.replicates, comparison.seed)
     estimates = evaluate(test, ("pooled", "country"), draws)
@@ -81,7 +79,7 @@ def compare_subgroups(
     """
     from ms_pfl.cohort.subgroups import assign_subgroups
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.subgroups import score_subgroups
+    from ms_pfl.evaluation.fairness import score_subgroups
     from ms_pfl.paradigms import PARADIGMS
 
     first = {(row.name, row.strategies[0]) for row in PARADIGMS.values()}

@@ -10,7 +10,7 @@ import pandas as pd
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.settings import TrainingSettings
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.paradigms import model_name, models_in_order
+from ms_pfl.paradigms import PARADIGMS, Training, model_name, models_in_order
 
 #: The model that personal ones are compared with.
 GLOBAL = "federated"
@@ -37,6 +37,20 @@ BY_COUNTRY_COLUMNS = [
     "top_group_personal",
 ]
 _MODEL = ["paradigm", "strategy"]
+
+
+def asked() -> list[Training]:
+    """The study's global model, then the personal ones that are compared with it.
+
+    One strategy of each, the first, as the strategies of a paradigm differ little in what their
+    models use.
+    """
+    return [
+        Training(row.name, row.strategies[0])
+        for role in ("global", "personalized")
+        for row in PARADIGMS.values()
+        if row.role == role and row.family == "study" and row.program is not None
+    ]
 
 
 def mean_importance(importance: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +137,6 @@ def compare_by_country(importance: pd.DataFrame) -> pd.DataFrame:
         InputError: the models of a country are not of the same seeds and permutations.
     """
     groups = list(dict.fromkeys(importance["group"]))
-    by_seeds = importance["seed"].nunique() > 1
     local = importance[importance["country"] != ""]
     found = {(p, s, c): own for p, s, c, own in _by_model_and_country(local, groups)}
     records = []
@@ -142,7 +155,7 @@ def compare_by_country(importance: pd.DataFrame) -> pd.DataFrame:
             _of_others(found, (paradigm, strategy), country),
             _of_others(found, (GLOBAL, strategy), country),
         )
-        noise, paired = _noise(personal, reference, by_seeds)
+        noise, paired = _noise(personal, reference, importance["seed"].nunique() > 1)
         # where there is no other country, nothing is to be exceeded there
         least = np.max([SMALLEST, np.nan_to_num(elsewhere), TIMES_NOISE * paired])
         records.append(
@@ -221,14 +234,16 @@ class _Increases:
 
     def total(self) -> NDArray[np.float64]:
         """Rise of the loss summed over test episodes and seeds; shape ``(groups,)``."""
-        total: NDArray[np.float64] = self.weight @ self.increase.mean(axis=1)
-        return total
+        return np.asarray(self.weight @ self.increase.mean(axis=1))
 
     def half(self, part: NDArray[np.intp], by_seeds: bool) -> NDArray[np.float64]:
         """The profile of some of the seeds, or of some of the permutations."""
-        if by_seeds:
-            return profile(_Increases(self.increase[part], self.weight[part]).mean())
-        return profile(_Increases(self.increase[:, part], self.weight).mean())
+        own = (
+            _Increases(self.increase[part], self.weight[part])
+            if by_seeds
+            else _Increases(self.increase[:, part], self.weight)
+        )
+        return profile(own.mean())
 
 
 def _noise(personal: _Increases, reference: _Increases, by_seeds: bool) -> tuple[float, float]:
@@ -271,15 +286,14 @@ def _by_model_and_country(
     ordered = importance.assign(group=pd.Categorical(importance["group"], categories=groups))
     ordered = ordered.sort_values(["seed", "repeat", "group"])
     parts = dict(list(ordered.groupby([*_MODEL, "country"])))
-    countries = list(dict.fromkeys(importance["country"]))
+    countries = importance["country"].unique()
     for paradigm, strategy in models_in_order(importance):
         for country in countries:
             rows = parts.get((paradigm, strategy, country))
             if rows is not None:
-                n_seeds = rows["seed"].nunique()
-                increase = rows["increase"].to_numpy(dtype=np.float64)
                 episodes = rows.groupby("seed")["n_episodes"].first().to_numpy(dtype=np.float64)
-                shaped = increase.reshape(n_seeds, -1, len(groups))
+                increase = rows["increase"].to_numpy(dtype=np.float64)
+                shaped = increase.reshape(len(episodes), -1, len(groups))
                 yield paradigm, strategy, country, _Increases(shaped, episodes)
 
 

@@ -20,7 +20,7 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import log_loss_sum
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.paradigms import Training
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.parameters import AttributionParameters
 from ms_pfl.training.bundle import ModelBundle, SavedModel
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import rows_of
@@ -90,19 +90,17 @@ def importance(
             test = rows.client_data(seed).test
             n = len(test.y)
             total += n
-            if n < 2:
-                continue  # nothing can be shuffled
-            drawn = _permutations(n, list(columns), (seed, country), attribution)
-            for key, of_model in saved.items():
-                rise = _rise(of_model.model(seed, country), test.x, test.y, columns, drawn)
-                sums[key] += rise
-                records += _records(key, seed, country, columns, rise / n, n)
+            if n > 1:  # else nothing can be shuffled
+                drawn = _permutations(n, list(columns), (seed, country), attribution)
+                for key, of_model in saved.items():
+                    rise = _rise(of_model.model(seed, country), test.x, test.y, columns, drawn)
+                    sums[key] += rise
+                    records += _records(key, seed, country, columns, rise / n, n)
         for key, rise in sums.items():
             if total:
                 records += _records(key, seed, "", columns, rise / total, total)
     table = pd.DataFrame.from_records(records, columns=list(IMPORTANCE_COLUMNS))
-    order = ["paradigm", "strategy", "country", "group"]
-    return table.astype(dict.fromkeys(order, "str"))
+    return table.astype(dict.fromkeys(("paradigm", "strategy", "country", "group"), "str"))
 
 
 def _columns(

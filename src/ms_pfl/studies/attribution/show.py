@@ -35,9 +35,8 @@ def section(
 ) -> Content:
     """Show what the models use, and where a site's own model uses something else."""
     by_site = attribution_by_country
-    lines = attribution_sentences(importance, by_site, (about.site, about.sites))
     content: list[Block] = [
-        *sentences(lines),
+        *sentences(attribution_sentences(importance, by_site, (about.site, about.sites))),
         Picture(
             "importance",
             draw_importance(importance, by_site),
@@ -86,17 +85,22 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
     _draw_increases(top.subplots(), together, groups)
     panels = bottom.subplots(1, len(personal), sharey=True, squeeze=False)[0]
     for axes, (paradigm, strategy) in zip(panels, personal, strict=True):
-        own = _of(differences, paradigm, strategy)
-        cells = own.pivot(index="country", columns="group", values="difference")
-        cells = cells.reindex(index=countries, columns=groups)
-        mesh = _draw_cells(axes, cells)
+        cells = _of(differences, paradigm, strategy).pivot(
+            index="country", columns="group", values="difference"
+        )
+        mesh = _draw_cells(axes, cells.reindex(index=countries, columns=groups))
         rows = _of(by_country, paradigm, strategy)
         for country in rows.loc[rows["stands_out"].astype(bool), "country"]:
-            _frame(axes, countries.index(country), len(groups))
+            box = Rectangle(
+                (0, countries.index(country)), len(groups), 1, fill=False, edgecolor=INK,
+                linewidth=1.5, clip_on=False,
+            )  # fmt: skip
+            axes.add_patch(box)
         axes.set_title(f"Share of importance: {model_name(paradigm, strategy)} minus federated")
     labels = [f"{short_name(name)} ({sizes[name]:,.0f})" for name in countries]
-    panels[0].set_yticks(np.arange(len(countries)) + 0.5, labels)
-    panels[0].set_ylim(len(countries), 0)
+    panels[0].set(
+        yticks=np.arange(len(countries)) + 0.5, yticklabels=labels, ylim=(len(countries), 0)
+    )
     bar = bottom.colorbar(mesh, ax=list(panels), extend="both", shrink=0.8, pad=0.02, aspect=30)
     bar.set_label("share, percentage points")
     bar.outline.set_visible(False)
@@ -108,9 +112,9 @@ def _groups_to_show(together: pd.DataFrame) -> list[str]:
     """Groups by their importance to the global model, the largest first."""
     of_global = together[together["paradigm"] == GLOBAL]
     chosen = of_global if len(of_global) else together
-    ranked = chosen.groupby("group", sort=False)["increase"].mean()
-    ranked = ranked.sort_values(ascending=False, kind="stable")
-    return [str(name) for name in ranked.index[:MOST_GROUPS]]
+    means = chosen.groupby("group", sort=False)["increase"].mean()
+    ranked = means.sort_values(ascending=False, kind="stable").index
+    return [str(name) for name in ranked[:MOST_GROUPS]]
 
 
 def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> None:
@@ -121,15 +125,18 @@ def _draw_increases(axes: Axes, together: pd.DataFrame, groups: list[str]) -> No
         rows = np.arange(len(groups)) + 0.22 * (i - (len(models) - 1) / 2)
         color = color_of(paradigm)
         axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.2)
-        name = model_name(paradigm, strategy)
-        axes.plot(own["increase"], rows, "o", color=color, markersize=4, label=name)
-    axes.set_yticks(range(len(groups)), [short_name(name) for name in groups])
-    axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.plot(
+            own["increase"], rows, "o", color=color, markersize=4,
+            label=model_name(paradigm, strategy),
+        )  # fmt: skip
     left = together["group"].nunique() - len(groups)
     more = f" ({left} less important ones are not shown)" if left else ""
     axes.set(
         xlabel="rise of the log-loss on test episodes when the group is shuffled",
         title=f"Importance by group of features{more}",
+        yticks=range(len(groups)),
+        yticklabels=[short_name(name) for name in groups],
+        ylim=(len(groups) - 0.5, -0.5),
     )
     axes.legend(loc="lower right")
 
@@ -139,17 +146,13 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame) -> Any:
     # drawn cell by cell, as the bar is, so that the report's SVG holds no picture of pixels
     mesh = axes.pcolormesh(shares, cmap="PuOr", vmin=-100 * _STRONGEST, vmax=100 * _STRONGEST)
     axes.set_facecolor("#808080")
-    places = np.arange(cells.shape[1]) + 0.5
-    names = [short_name(name) for name in cells.columns]
-    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        np.arange(cells.shape[1]) + 0.5, [short_name(name) for name in cells.columns], rotation=45,
+        ha="right", rotation_mode="anchor",
+    )  # fmt: skip
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return mesh
-
-
-def _frame(axes: Axes, row: int, width: int) -> None:
-    box = Rectangle((0, row), width, 1, fill=False, edgecolor=INK, linewidth=1.5, clip_on=False)
-    axes.add_patch(box)
 
 
 def standing_out_table(by_country: pd.DataFrame, site: str = "country") -> pd.DataFrame:
@@ -164,16 +167,18 @@ def standing_out_table(by_country: pd.DataFrame, site: str = "country") -> pd.Da
         chance`` (``noise_paired``), ``Federated model uses most``, ``Own model uses most``.
     """
     shown = by_country[by_country["stands_out"].astype(bool)]
-    columns = {
-        "Model": [model_name(*key) for key in zip(shown.paradigm, shown.strategy, strict=True)],
-        capitalized(site): shown["country"].tolist(),
-        "Test episodes": [f"{n:,.0f}" for n in shown["n_episodes"]],
-        "Importance moved": [percent(share, 0) for share in shown["distance"]],
-        "By chance": [percent(share, 0) for share in shown["noise_paired"]],
-        "Federated model uses most": shown["top_group_global"].tolist(),
-        "Own model uses most": shown["top_group_personal"].tolist(),
-    }
-    return pd.DataFrame(columns, dtype="str")
+    return pd.DataFrame(
+        {
+            "Model": [model_name(*key) for key in zip(shown.paradigm, shown.strategy, strict=True)],
+            capitalized(site): shown["country"].tolist(),
+            "Test episodes": [f"{n:,.0f}" for n in shown["n_episodes"]],
+            "Importance moved": [percent(share, 0) for share in shown["distance"]],
+            "By chance": [percent(share, 0) for share in shown["noise_paired"]],
+            "Federated model uses most": shown["top_group_global"].tolist(),
+            "Own model uses most": shown["top_group_personal"].tolist(),
+        },
+        dtype="str",
+    )
 
 
 def attribution_sentences(
@@ -194,21 +199,19 @@ def attribution_sentences(
     """
     means = mean_importance(importance[importance["country"] == ""])
     lines = []
-    for paradigm, strategy in models_in_order(means):
-        if paradigm == GLOBAL:
-            own = _of(means, paradigm, strategy).sort_values("increase", ascending=False)
-            most = [f"{row.group} ({row.increase:+.3f})" for row in own.head(3).itertuples()]
-            lines.append(
-                f"The log-loss of {model_name(paradigm, strategy)} on test episodes rises most "
-                f"when these are shuffled within each {site[0]}: {', '.join(most)}."
-            )
+    for model in models_in_order(means[means["paradigm"] == GLOBAL]):
+        own = _of(means, *model).sort_values("increase", ascending=False)
+        most = [f"{row.group} ({row.increase:+.3f})" for row in own.head(3).itertuples()]
+        lines.append(
+            f"The log-loss of {model_name(*model)} on test episodes rises most when these are "
+            f"shuffled within each {site[0]}: {', '.join(most)}."
+        )
     for paradigm, strategy in models_in_order(by_country):
         shares, of_global = (
             _of(means, name, strategy)["share"].to_numpy() for name in (paradigm, GLOBAL)
         )
-        moved = total_variation(shares, of_global)
-        rows = _of(by_country, paradigm, strategy)
-        lines.append(_who_stands_out(rows, model_name(paradigm, strategy), moved, site))
+        rows, name = _of(by_country, paradigm, strategy), model_name(paradigm, strategy)
+        lines.append(_who_stands_out(rows, name, total_variation(shares, of_global), site))
     halves = "seeds" if importance["seed"].nunique() > 1 else "permutations"
     lines.append(
         f"A {site[0]} stands out where its own model lays more than {percent(SMALLEST, 0)} of the "
@@ -228,8 +231,10 @@ def _who_stands_out(rows: pd.DataFrame, name: str, moved: float, site: tuple[str
             f"{name}: no {site[0]} of {known} that can be judged stands out in the features that "
             f"its own model uses; {overall}."
         )
-    pairs = zip(out["country"], out["distance"], strict=True)
-    named = ", ".join(f"{listed([country])} ({percent(share, 0)})" for country, share in pairs)
+    named = ", ".join(
+        f"{listed([country])} ({percent(share, 0)})"
+        for country, share in zip(out["country"], out["distance"], strict=True)
+    )
     return (
         f"{name}: {len(out)} of {known} {site[1]} that can be judged use other features than the "
         f"federated model, by the share of importance that moved: {named}; {overall}."

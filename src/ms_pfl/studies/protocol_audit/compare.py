@@ -42,25 +42,24 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
     test = predictions[predictions["split"] == "test"].sort_values("country", kind="stable")
     draws = draw_patients(predictions, replicates, seed)
     names = ("variant", "paradigm", "strategy")
-    scopes = ("pooled", "country")
-    fits = evaluate(test, scopes, draws, metrics=[METRICS["roc_auc"]], names=names).fits
+    metrics = [METRICS["roc_auc"]]
+    fits = evaluate(test, ("pooled", "country"), draws, metrics=metrics, names=names).fits
     records = []
     for variant in dict.fromkeys(predictions["variant"]):
-        own = predictions[predictions["variant"] == variant]
-        for model in models_in_order(own):
+        for model in models_in_order(predictions[predictions["variant"] == variant]):
             if (SOUND, *model) not in fits:
                 raise InputError(f"audit: {' '.join(model)} has no sound variant")
-            pairs = list(
-                zip(fits[SOUND, *model].values(), fits[variant, *model].values(), strict=True)
-            )
+            seeds = fits[SOUND, *model].values(), fits[variant, *model].values()
             for scope in SCOPES:
-                both = [_pair(sound, other, scope) for (_, sound), (_, other) in pairs]
+                both = [
+                    _pair(one, other, scope) for (_, one), (_, other) in zip(*seeds, strict=True)
+                ]
                 sound, value = np.mean(both, axis=0)
-                low, high = intervals((value - sound)[None])[0]
                 observed = (sound[0], value[0], value[0] - sound[0])
-                records.append((variant, *model, scope, *observed, low, high))
-    numbers = ["sound", "value", "difference", "low", "high"]
-    return pd.DataFrame.from_records(records, columns=[*names, "scope", *numbers])
+                bounds = intervals((value - sound)[None])[0]
+                records.append((variant, *model, scope, *observed, *bounds))
+    columns = [*names, "scope", "sound", "value", "difference", "low", "high"]
+    return pd.DataFrame.from_records(records, columns=columns)
 
 
 def _pair(sound: Values, other: Values, scope: str) -> Columns:

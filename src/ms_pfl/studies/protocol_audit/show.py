@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.metrics import SCOPES
 from ms_pfl.paradigms import model_name, models_in_order
 from ms_pfl.reporting.figures import INK, legend_below, styled
-from ms_pfl.reporting.markdown import markdown_text, to_markdown
-from ms_pfl.reporting.protocol import variant_name
+from ms_pfl.reporting.words import MISSING, Row, markdown_text, rows_by, to_markdown
 from ms_pfl.studies.protocol_audit.compare import SOUND
+from ms_pfl.studies.protocol_audit.train import variant_name
 
 _COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
 
@@ -31,19 +30,19 @@ def audit_table(audit: pd.DataFrame) -> pd.DataFrame:
         choice does not act on the model, and "undefined" where test rows lack a class.
     """
     models = models_in_order(audit)
+    found = rows_by(audit, "variant", "scope", "paradigm", "strategy")
     rows = []
     for variant in dict.fromkeys(audit["variant"]):
         for scope in dict.fromkeys(audit["scope"]):
             cells = {"Protocol": variant_name(variant), "ROC-AUC": SCOPES[scope]}
-            own = audit[(audit["variant"] == variant) & (audit["scope"] == scope)]
-            found = {(row["paradigm"], row["strategy"]): row for row in own.to_dict("records")}
             for model in models:
-                cells[model_name(*model)] = _cell(found[model], variant) if model in found else "–"
+                row = found.get((variant, scope, *model))
+                cells[model_name(*model)] = MISSING if row is None else _cell(row, variant)
             rows.append(cells)
     return pd.DataFrame(rows, dtype="str")
 
 
-def _cell(row: Mapping[str, float], variant: str) -> str:
+def _cell(row: Row, variant: str) -> str:
     if math.isnan(row["difference"]):
         return "undefined"
     if variant == SOUND:
@@ -82,13 +81,15 @@ def draw_audit(audit: pd.DataFrame) -> Figure:
                 & (shown["paradigm"] == model[0])
                 & (shown["strategy"] == model[1])
             ]
-            rows = np.array([variants.index(name) for name in own["variant"]], dtype=float)
-            rows += 0.18 * (i - (len(models) - 1) / 2)
+            rows = own["variant"].map(variants.index) + 0.18 * (i - (len(models) - 1) / 2)
             color = _COLORS[i % len(_COLORS)]
             axes.hlines(rows, own["low"], own["high"], color=color, linewidth=1.4)
             axes.plot(own["difference"], rows, "o", color=color, label=model_name(*model))
         axes.set(title=f"{SCOPES[scope]} ROC-AUC", xlabel="published minus sound")
-    panels[0].set_yticks(range(len(variants)), [variant_name(name) for name in variants])
-    panels[0].set_ylim(len(variants) - 0.4, -0.6)
+    panels[0].set(
+        yticks=range(len(variants)),
+        yticklabels=[variant_name(name) for name in variants],
+        ylim=(len(variants) - 0.4, -0.6),
+    )
     legend_below(figure, panels[0])
     return figure

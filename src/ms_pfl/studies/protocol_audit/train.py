@@ -1,4 +1,7 @@
-"""What is trained with each variant of the protocol."""
+"""The variants of the protocol, and what is trained with each.
+
+They are the sound one, each published choice alone, and all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,22 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.studies.protocol_audit.variants import protocol_of
+from ms_pfl.reporting.words import PUBLISHED, capitalized
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
 
+SOUND: dict[str, object] = {
+    "split_unit": "patient",
+    "scaling": "federated",
+    "selection": "validation",
+    "personal_arrays": "kept",
+    "proximal_term": True,
+    "fine_tuning_rows": "same",
+}
+VARIANTS = ("sound", *SOUND, "together")
 _FEDERATED, _PROX = Training("federated", "fedavg"), Training("federated", "fedprox")
 _FINE_TUNED, _ADAPTIVE = Training("fine_tuned", "fedavg"), Training("adaptive", "fedavg")
 _MODELS = (_FEDERATED, _PROX, _FINE_TUNED, _ADAPTIVE)
@@ -24,6 +37,22 @@ _ACTS_ON = {
     "fine_tuning_rows": (_FINE_TUNED,),
 }
 Follow = Callable[[Training], AbstractContextManager[Callable[[ProgressReport], None]]]
+
+
+def protocol_of(variant: str) -> ProtocolParameters:
+    """The protocol of a variant: sound but for the choice that it is named for."""
+    flipped = SOUND if variant == "together" else [] if variant == "sound" else [variant]
+    return ProtocolParameters.model_validate(SOUND | {name: PUBLISHED[name][0] for name in flipped})
+
+
+def variant_name(variant: str) -> str:
+    """A variant in words.
+
+    >>> variant_name("selection"), variant_name("together")
+    ('Best round chosen by test ROC-AUC', 'All published choices together')
+    """
+    names = {"sound": "Sound protocol", "together": "All published choices together"}
+    return names.get(variant) or capitalized(PUBLISHED[variant][1])
 
 
 def train_variant(
@@ -37,7 +66,7 @@ def train_variant(
     """Train what a variant of the protocol acts on.
 
     Args:
-        variant: :data:`ms_pfl.studies.protocol_audit.variants.VARIANTS` has them.
+        variant: :data:`VARIANTS` has them.
         episodes: the episodes table.
         splits: the splits of the variant's protocol.
         settings: of the trainings; the protocol is replaced by the variant's.

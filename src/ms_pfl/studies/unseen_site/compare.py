@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import numpy as np
 import pandas as pd
 
@@ -31,7 +33,7 @@ DIFFERENCES_COLUMNS = [
 ]  # fmt: skip
 _SCOPES = ("pooled", "macro", "country")
 _DIFFERENCES = ("roc_auc", "brier", "log_loss")
-_BY_COUNTRY = ("calibration_intercept", "calibration_slope")
+_BY_COUNTRY = (METRICS["calibration_intercept"], METRICS["calibration_slope"])
 _ROW = ["seed", "country", "patient_id", "episode_id"]
 _SAME = 1e-5
 
@@ -66,7 +68,6 @@ def measure(
     """
     models = _by_model(predictions, test_predictions)
     draws = draw_patients(predictions, replicates, seed)
-    plain = [METRICS[name] for name in _BY_COUNTRY]
     estimates, differences = [], []
     for size in sizes_in_order(predictions):
         of_size = {kind: rows for (kind, of), rows in models.items() if of == size}
@@ -78,16 +79,16 @@ def measure(
             for kind, rows in of_size.items()
         ).reset_index()
         found = evaluate(test, ("pooled", "country"), draws, names=("kind",))
-        by_country = evaluate(test, ("country",), metrics=plain, names=("kind",)).intervals()
-        values = pd.concat([found.intervals(), by_country]).dropna(subset=["value"])
+        by_country = evaluate(test, ("country",), metrics=_BY_COUNTRY, names=("kind",))
+        values = pd.concat([found.intervals(), by_country.intervals()]).dropna(subset=["value"])
         own = values[values["scope"] == "country"].groupby(["kind", "metric"]).size()
         values = values.join(own.rename("n_countries"), on=["kind", "metric"])
         known = {kind for (kind,) in found.values}
         pairs = [((kind,), (other,)) for kind, other in PAIRS if {kind, other} <= known]
         gained = found.differences(pairs)
         gained = gained[gained["metric"].isin(_DIFFERENCES)]
-        rows = base.reset_index().drop_duplicates(["seed", "country"])
-        trained_on = rows.groupby("country")["n_patients"].mean()
+        arrived = base.reset_index().drop_duplicates(["seed", "country"])
+        trained_on = arrived.groupby("country")["n_patients"].mean()
         estimates.append(_of_size(values, size, trained_on))
         differences.append(_of_size(gained, size, trained_on))
     return (
@@ -119,40 +120,29 @@ def sizes_in_order(table: pd.DataFrame) -> list[str]:
     return [*sorted(names - {ALL}, key=int), *sorted(names & {ALL})]
 
 
-def pays_from(
-    differences: pd.DataFrame,
-    metric: str = "log_loss",
-    scope: str = "macro",
-    country: str = "",
-    kind: str = "personal",
-    reference: str = "global",
-) -> str | None:
-    """The smallest size from which on the whole interval of the gain is on the good side.
+def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None:
+    """The smallest size from which on a personal model pays.
+
+    It pays where the whole interval of its mean gain over countries, over the others' model, is on
+    the good side.
 
     Args:
         differences: of :func:`measure`.
         metric: by which it is judged.
-        scope: pooled, macro or country.
-        country: of scope country.
-        kind: which model is asked to pay.
-        reference: over which.
 
     Returns:
         The size; None where already the largest size has no such interval.
     """
-    asked = {
-        "metric": metric, "scope": scope, "country": country, "kind": kind, "reference": reference,
-    }  # fmt: skip
-    own = differences[np.all([differences[name] == value for name, value in asked.items()], axis=0)]
-    sign = METRICS[metric].sign
-    bounds = sign * own[["low", "high"]].to_numpy(dtype=np.float64)
+    own = differences[
+        (differences["metric"] == metric)
+        & (differences["scope"] == "macro")
+        & (differences["kind"] == "personal")
+        & (differences["reference"] == "global")
+    ]
+    bounds = METRICS[metric].sign * own[["low", "high"]].to_numpy(dtype=np.float64)
     good = dict(zip(own["size"], bounds.min(axis=1) > 0, strict=True))
-    found = None
-    for size in reversed(sizes_in_order(own)):
-        if not good[size]:
-            break
-        found = size
-    return found
+    paying = list(takewhile(lambda size: good[size], reversed(sizes_in_order(own))))
+    return paying[-1] if paying else None
 
 
 def _by_model(
@@ -165,12 +155,12 @@ def _by_model(
     }
     took_part = models["took_part", NONE]
     strategy = predictions["strategy"].iloc[0]
-    federated = test_predictions[
+    federated = (
         (test_predictions["paradigm"] == "federated")
         & (test_predictions["strategy"] == strategy)
         & test_predictions["country"].isin(set(predictions["country"]))
-    ]
-    told = federated.set_index(_ROW).sort_index()
+    )
+    told = test_predictions[federated].set_index(_ROW).sort_index()
     values = ["label", "probability"]
     # in another batch the last bits of a network's float32 may differ
     same = told.index.equals(took_part.index) and np.allclose(

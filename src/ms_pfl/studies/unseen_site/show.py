@@ -64,43 +64,33 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
             behind are the fine-tuned models of the single countries.
     """
     sizes = sizes_in_order(estimates)
-    place = {size: i for i, size in enumerate(sizes)}
-    counted = estimates[
-        (estimates["scope"] == "macro")
-        & (estimates["metric"] == "log_loss")
-        & (estimates["kind"] == "global")
-    ]
-    behind = dict(zip(counted["size"], counted["n_countries"], strict=True))
+    ordered = estimates.assign(at=estimates["size"].map(sizes.index)).sort_values("at")
+    values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
+    behind = [values["global", "log_loss", size]["n_countries"] for size in sizes]
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), _PANELS, strict=True):
-        own = estimates[estimates["metric"] == metric]
-        alone = own[(own["scope"] == "country") & own["kind"].isin(["global", "personal"])]
+        own = ordered[ordered["metric"] == metric]
         # what a country has at 0 patients is the others' model
-        alone = alone[(alone["kind"] == "personal") | (alone["size"] == NONE)]
+        its_own = np.where(own["size"] == NONE, "global", "personal")
+        alone = own[(own["scope"] == "country") & (own["kind"] == its_own)]
         for _, rows in alone.groupby("country"):
-            ordered = rows.assign(at=rows["size"].map(place)).sort_values("at")
-            axes.plot(ordered["at"], ordered["value"], color="#b0b0b0", linewidth=0.6, zorder=1)
+            axes.plot(rows["at"], rows["value"], color="#b0b0b0", linewidth=0.6, zorder=1)
         macro = own[own["scope"] == "macro"]
         kinds = [kind for kind in KIND_NAMES if (macro["kind"] == kind).any()]
         for i, kind in enumerate(kinds):
             rows = macro[macro["kind"] == kind]
-            at = rows["size"].map(place) + 0.08 * (i - (len(kinds) - 1) / 2)
-            order = np.argsort(at.to_numpy())
-            x, value, low, high = (
-                column.to_numpy(dtype=np.float64)[order]
-                for column in (at, rows["value"], rows["low"], rows["high"])
-            )
-            axes.vlines(x, low, high, color=_COLORS[kind], linewidth=1.1)
+            at = rows["at"] + 0.08 * (i - (len(kinds) - 1) / 2)
+            axes.vlines(at, rows["low"], rows["high"], color=_COLORS[kind], linewidth=1.1)
             axes.plot(
-                x, value, "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
+                at, rows["value"], "o", color=_COLORS[kind], markersize=3.5, label=KIND_NAMES[kind],
                 linestyle="--" if kind == "took_part" else "-",
             )  # fmt: skip
-        axes.set_xticks(range(len(sizes)), [f"{size}\n({behind[size]:.0f})" for size in sizes])
-        title = _PANELS[metric]
         better = "higher is better" if metric == "roc_auc" else "lower is better"
         axes.set(
+            xticks=range(len(sizes)),
+            xticklabels=[f"{size}\n({n:.0f})" for size, n in zip(sizes, behind, strict=True)],
             xlabel="training patients of the country (countries that have so many)",
-            ylabel=f"{title} ({better})",
+            ylabel=f"{_PANELS[metric]} ({better})",
         )
     legend_below(figure, figure.axes[0], 2)
     return figure
@@ -117,29 +107,29 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
     """
     values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
-    table = []
-    for size in sizes_in_order(estimates):
-        compared = (("global", "roc_auc", 3), ("global", "log_loss", 4), ("local", "roc_auc", 3))
-        table.append(
-            [
-                size,
-                f"{values['global', 'roc_auc', size]['n_countries']:.0f}",
-                *(with_interval(values[kind, "roc_auc", size]) for kind in KIND_NAMES),
-                *(
-                    signed(gains["personal", reference, metric, size], digits)
-                    for reference, metric, digits in compared
-                ),
-            ]
-        )
-    columns = [
-        "Patients",
-        "Countries",
-        *(f"ROC-AUC: {name[:1].lower()}{name[1:]}" for name in KIND_NAMES.values()),
-        "Fine-tuned minus the others' model: ROC-AUC",
-        "the same: log-loss",
-        "Fine-tuned minus own patients alone: ROC-AUC",
+    compared = {
+        "Fine-tuned minus the others' model: ROC-AUC": ("global", "roc_auc", 3),
+        "the same: log-loss": ("global", "log_loss", 4),
+        "Fine-tuned minus own patients alone: ROC-AUC": ("local", "roc_auc", 3),
+    }
+    table = [
+        {
+            "Patients": size,
+            "Countries": f"{values['global', 'roc_auc', size]['n_countries']:.0f}",
+            **{
+                f"ROC-AUC: {name[:1].lower()}{name[1:]}": with_interval(
+                    values[kind, "roc_auc", size]
+                )
+                for kind, name in KIND_NAMES.items()
+            },
+            **{
+                name: signed(gains["personal", reference, metric, size], digits)
+                for name, (reference, metric, digits) in compared.items()
+            },
+        }
+        for size in sizes_in_order(estimates)
     ]
-    return pd.DataFrame(table, columns=columns, dtype="str")
+    return pd.DataFrame(table, dtype="str")
 
 
 def new_country_sentences(
@@ -156,17 +146,10 @@ def new_country_sentences(
     macro = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
-    lines = [
-        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
-        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
-    ]
     part = gains["took_part", "global", "roc_auc", NONE]
-    if not math.isnan(part["difference"]):
-        verdict = _verdict(part, "helps", "does harm", "is not told apart from staying away")
-        lines.append(
-            f"Having taken part {verdict}: macro ROC-AUC {signed(part, 3)} over the model of the "
-            "others."
-        )
+    helps = _verdict(part, "helps", "does harm", "is not told apart from staying away")
+    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
+    beats = _verdict(alone, "beats", "falls short of", "is not told apart from")
     pays = {metric: pays_from(differences, metric) for metric in _PANELS}
     told = [
         f"by {_PANELS[metric]} from {size} patients on"
@@ -176,28 +159,28 @@ def new_country_sentences(
         if size is not None
     ]
     not_told = [_PANELS[metric] for metric, size in pays.items() if size is None]
-    if told:
-        lines.append(
-            f"A personal model pays {' and '.join(told)}: from there on its whole interval of the "
-            "mean gain over the others' model is on the good side."
-        )
-    if not_told:
-        lines.append(
-            f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
-            "the others' model beyond doubt."
-        )
-    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
-    if not math.isnan(alone["difference"]):
-        verdict = _verdict(alone, "beats", "falls short of", "is not told apart from")
-        lines.append(
-            f"A model of all the {site}'s own patients alone {verdict} the others' model: macro "
-            f"ROC-AUC {signed(alone, 3)}."
-        )
-    lines.append(
+    lines = [
+        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
+        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}.",
+        f"Having taken part {helps}: macro ROC-AUC {signed(part, 3)} over the model of the others."
+        if not math.isnan(part["difference"])
+        else "",
+        f"A personal model pays {' and '.join(told)}: from there on its whole interval of the "
+        "mean gain over the others' model is on the good side."
+        if told
+        else "",
+        f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
+        "the others' model beyond doubt."
+        if not_told
+        else "",
+        f"A model of all the {site}'s own patients alone {beats} the others' model: macro ROC-AUC "
+        f"{signed(alone, 3)}."
+        if not math.isnan(alone["difference"])
+        else "",
         f"Means over the {plural} that have so many training patients, over seeds, with 95 % "
-        f"intervals of a bootstrap of the test patients; so the {plural} behind the points differ."
-    )
-    return lines
+        f"intervals of a bootstrap of the test patients; so the {plural} behind the points differ.",
+    ]
+    return [line for line in lines if line]
 
 
 def _gains(differences: pd.DataFrame) -> Mapping[tuple[str, ...], Row]:

@@ -23,7 +23,7 @@ from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTraining
@@ -89,8 +89,9 @@ def leave_one_out(
     _check(settings.protocol)
     training = Training(_GLOBAL, new_country.strategy)
     countries = countries_to_leave_out(splits, new_country.countries)
-    everybody = federation_data(episodes, splits)
-    took_part = ModelBundle.of(with_all, training, settings, everybody, compute.device)
+    took_part = ModelBundle.of(
+        with_all, training, settings, federation_data(episodes, splits), compute.device
+    )
     parts = []
     for country in countries:
         outcome = train_tables(
@@ -101,8 +102,9 @@ def leave_one_out(
             compute,
             follow(country),
         )
-        own = episodes["country"] == country
-        data = federation_data(episodes[own], splits[splits["country"] == country])
+        data = federation_data(
+            episodes[episodes["country"] == country], splits[splits["country"] == country]
+        )
         without = ModelBundle(outcome.models, training, settings, compute.device)
         starts = without.starts()
         for seed in data.seeds:
@@ -130,12 +132,11 @@ def countries_to_leave_out(splits: pd.DataFrame, chosen: int | str | Sequence[st
         InputError: a country is not among those, or there is none beside it to learn from.
     """
     patients = splits.groupby(["country", "seed", "split"]).size().unstack(fill_value=0)
-    patients = patients.reindex(columns=list(SPLITS), fill_value=0)
-    lowest = patients.groupby(level="country").min()
+    lowest = patients.reindex(columns=list(SPLITS), fill_value=0).groupby(level="country").min()
     if len(lowest) < 2:
         raise InputError("new_country: there is one country, and no other to learn from")
-    fit_for_it = lowest[(lowest["test"] > 0) & (lowest["train"] > 0)]
-    by_size = fit_for_it.sort_index().sort_values("train", ascending=False, kind="stable")
+    fit_for_it = lowest[(lowest["test"] > 0) & (lowest["train"] > 0)].sort_index()
+    by_size = fit_for_it.sort_values("train", ascending=False, kind="stable")
     names = [str(name) for name in by_size.index]
     if chosen == ALL:
         wanted = names
@@ -177,17 +178,18 @@ def _arrivals(
     """
     patients = data.ids[country]["patient_id"].to_numpy(dtype=object)
     codes = data.rows(country).splits[seed]
-    order = {}
-    for i, split in enumerate(SPLITS[:2]):
-        ids = np.unique(patients[codes == i])
-        random = np.random.default_rng(derive_seed(seed, country, "new country", split))
-        order[split] = random.permutation(ids)
-    n, n_validation = len(order["train"]), len(order["validation"])
+
+    def shuffled(split: int) -> NDArray[np.object_]:
+        random = np.random.default_rng(derive_seed(seed, country, "new country", SPLITS[split]))
+        return random.permutation(np.unique(patients[codes == split]))
+
+    trained, validated = shuffled(0), shuffled(1)
+    n, n_validation = len(trained), len(validated)
 
     def arrival(size: str, count: int) -> _Arrival:
         share = min(n_validation, max(1, round(n_validation * count / n)))
-        train = (codes == 0) & np.isin(patients, order["train"][:count])
-        validation = (codes == 1) & np.isin(patients, order["validation"][:share])
+        train = (codes == 0) & np.isin(patients, trained[:count])
+        validation = (codes == 1) & np.isin(patients, validated[:share])
         return _Arrival(size, count, share, np.flatnonzero(train), np.flatnonzero(validation))
 
     yield _Arrival()
@@ -240,11 +242,10 @@ def _predictions(
     found: Mapping[str, NDArray[np.float64]],
 ) -> list[pd.DataFrame]:
     """The country's test rows with what some models say of them, by kind."""
-    test = data.rows(country).splits[seed] == _TEST
-    told = data.ids[country].loc[test].astype({"label": "int8"})
-    texts = ("kind", "size", "country", "patient_id", "episode_id")
+    test = data.ids[country][data.rows(country).splits[seed] == _TEST]
     return [
-        told.assign(
+        test.assign(
+            label=test["label"].astype("int8"),
             kind=kind,
             size=arrival.size,
             seed=np.int64(seed),
@@ -252,7 +253,7 @@ def _predictions(
             n_patients=arrival.n_patients,
             n_validation_patients=arrival.n_validation_patients,
             probability=probability,
-        ).astype(dict.fromkeys(texts, "str"))
+        ).astype(dict.fromkeys(("kind", "size", "country", "patient_id", "episode_id"), "str"))
         for kind, probability in found.items()
     ]
 

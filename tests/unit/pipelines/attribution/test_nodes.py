@@ -12,8 +12,8 @@ from ms_pfl.pipelines.attribution.nodes import (
     measure_importance,
 )
 from ms_pfl.pipelines.attribution.pipeline import create_pipeline
-from ms_pfl.studies.attribution.models import asked
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.attribution.compare import asked
+from ms_pfl.studies.parameters import AttributionParameters
 from paradigm_examples import Study
 
 

@@ -15,7 +15,7 @@ from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.paradigms import Training
 from ms_pfl.studies.attribution.compare import compare_by_country
 from ms_pfl.studies.attribution.importance import IMPORTANCE_COLUMNS, importance
-from ms_pfl.studies.attribution.parameters import AttributionParameters
+from ms_pfl.studies.parameters import AttributionParameters
 from ms_pfl.training.bundle import FORMAT, ModelBundle, stamp_of
 from paradigm_examples import Study, parameters
 

@@ -13,7 +13,7 @@ from federation_examples import FEATURES, tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import federation_data
 from ms_pfl.paradigms import Training
-from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
+from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.studies.unseen_site.train import countries_to_leave_out, leave_one_out
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.simulation import train_tables

@@ -1,4 +1,4 @@
-"""What a person sets about sites that never took part."""
+"""What a person sets about the studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from pydantic import Field, field_validator, model_validator
 from ms_pfl.config import Section
 from ms_pfl.paradigms import trainings
 from ms_pfl.yaml_text import YamlText, texts_in
+
+
+class AttributionParameters(Section):
+    """Permutation importance of the models."""
+
+    repeats: int = Field(ge=1, description="permutations of each group of features")
+    seed: int = Field(ge=0, description="of the permutations")
+
+
+class AuditParameters(Section):
+    """The bootstrap of the protocol audit."""
+
+    replicates: int = Field(ge=100, description="draws of patients")
+    seed: int = Field(ge=0, description="of the draws")
 
 
 class NewCountryParameters(Section):

@@ -1,30 +1,33 @@
-"""The TRIPOD+AI items (Collins et al., BMJ 385:e078378, 2024) that a run can fill in by itself.
+"""How a run was made: the TRIPOD+AI items that it can fill in, its configuration, its versions.
 
-What a run cannot know (title, funding, ethics, who took part) is left to the authors of a paper.
+TRIPOD+AI: Collins et al., BMJ 385:e078378 (2024). What a run cannot know (title, funding, ethics,
+who took part) is left to the authors of a paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+import platform
+from importlib import metadata
 
 import pandas as pd
 
 from ms_pfl.paradigms import paradigms_with, trainings
-from ms_pfl.reporting.content import About, Content, Details, Table, note
+from ms_pfl.reporting.content import About, Content, Details, Table, Text, note
+
+_PACKAGES = ("ms_pfl", "kedro", "flwr", "ray", "torch", "scikit-learn", "pandas", "numpy", "mlflow")
 
 
 def tripod(about: About, coverage: pd.DataFrame) -> Content:
     """Show the items that a run can fill in."""
-    items = tripod_items(
-        about.source, coverage, about.countries, about.configuration, about.provenance
-    )
-    table = pd.DataFrame(items, columns=["Item", "Asks for", "Here"])
+    items = tripod_items(about, coverage)
     return [
         Details(
             "The items that a run can fill in",
             [
-                Table(table, "words last-words"),
+                Table(
+                    pd.DataFrame(items, columns=["Item", "Asks for", "Here"]), "words last-words"
+                ),
                 note(
                     "Collins et al., BMJ 385:e078378 (2024). Title, funding, ethics and the like "
                     "are for the authors of a paper."
@@ -34,37 +37,27 @@ def tripod(about: About, coverage: pd.DataFrame) -> Content:
     ]
 
 
-def tripod_items(
-    source: Mapping[str, str],
-    coverage: pd.DataFrame,
-    countries: pd.DataFrame,
-    configuration: Mapping[str, Any],
-    provenance: Mapping[str, str],
-) -> list[tuple[str, str, str]]:
+def tripod_items(about: About, coverage: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Fill in the items.
 
     Args:
-        source: ``description`` of the data and, where known, their ``outcome``.
+        about: source, countries, configuration and provenance of the run.
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
-        countries: the table of :func:`ms_pfl.reporting.sites.country_table`.
-        configuration: the parameters of the run.
-        provenance: digests of data and code.
 
     Returns:
         Number of the item, what it asks for, and the answer.
     """
-    splits, cohort = configuration.get("splits", {}), configuration.get("cohort", {})
-    comparison = configuration.get("comparison", {})
-    trained = trainings("study", paradigm=paradigms_with("global")[0].name)
-    strategies = ", ".join(training.strategy for training in trained)
-    protocol = configuration.get("training", {}).get("protocol", {})
+    splits, cohort, comparison, training = (
+        about.configuration.get(name, {}) for name in ("splits", "cohort", "comparison", "training")
+    )
+    federated = trainings("study", paradigm=paradigms_with("global")[0].name)
+    strategies = ", ".join(training.strategy for training in federated)
     # a published protocol may part the episodes of a patient (docs/audit.md)
-    by_episode = protocol.get("split_unit") == "episode"
+    by_episode = training.get("protocol", {}).get("split_unit") == "episode"
     split_unit = "episode, so patients are on both sides," if by_episode else "patient"
     others = "other episodes, some of the same patients," if by_episode else "other patients"
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in splits.items())
-    n_patients, n_episodes = int(countries["n_patients"].sum()), int(countries["n_episodes"].sum())
-    n_positive = int(countries["n_positive"].sum())
+    total = about.countries[["n_patients", "n_episodes", "n_positive"]].sum()
     eligible = (
         f"at least {cohort['minimum_edss']} days with an EDSS in "
         f"{cohort['observation_window_days']} days up to the visit, age from "
@@ -82,7 +75,7 @@ def tripod_items(
         (
             "5a",
             "Source of data",
-            source["description"],
+            about.source["description"],
         ),
         (
             "6b",
@@ -92,7 +85,7 @@ def tripod_items(
         (
             "8a",
             "Outcome",
-            source.get("outcome", "the label of the table of episodes"),
+            about.source.get("outcome", "the label of the table of episodes"),
         ),
         (
             "9",
@@ -102,8 +95,9 @@ def tripod_items(
         (
             "10",
             "Sample size",
-            f"{n_patients:,} patients, {n_episodes:,} episodes in {len(countries)} sites, "
-            f"{n_positive:,} with the outcome; no sample size was calculated",
+            f"{total['n_patients']:,} patients, {total['n_episodes']:,} episodes in "
+            f"{len(about.countries)} sites, {total['n_positive']:,} with the outcome; "
+            "no sample size was calculated",
         ),
         (
             "11",
@@ -159,7 +153,7 @@ def tripod_items(
         (
             "18f",
             "Code and data",
-            f"source {provenance['code']}, data {provenance['data']}",
+            f"source {about.provenance['code']}, data {about.provenance['data']}",
         ),
         (
             "20a",
@@ -183,3 +177,29 @@ def tripod_items(
             "the gains by site, and the table of the spread over sites",
         ),
     ]
+
+
+def run(about: About) -> Content:
+    """Show what it takes to make the run again."""
+    data, code = about.provenance["data"], about.provenance["code"]
+    settings = json.dumps(about.configuration, indent=2, default=str, ensure_ascii=False)
+    versions = "".join(f"{name} {version}\n" for name, version in installed_versions().items())
+    return [
+        Text(
+            f"Data {data}, source {code} (BLAKE2 digests: the same ones mean the same episodes and "
+            "the same program)."
+        ),
+        Details("Configuration", [Text(settings, tag="pre")]),
+        Details("Versions", [Text(versions, tag="pre")]),
+    ]
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
