@@ -1,5 +1,12 @@
 """Kedro datasets of this project; ``conf/base/catalog.yml`` names them."""
 
+from ms_pfl.datasets.doors import (
+    EarlierFile,
+    MlflowRun,
+    PredictorFolder,
+    RegistryFolder,
+    Unfinished,
+)
 from ms_pfl.datasets.files import (
     ArraysFile,
     CsvTable,
@@ -8,8 +15,6 @@ from ms_pfl.datasets.files import (
     ParquetTable,
     TextFile,
 )
-from ms_pfl.datasets.folders import EarlierFile, PredictorFolder, RegistryFolder, Unfinished
-from ms_pfl.datasets.mlflow_run import MlflowRun
 
 __all__ = [
     "ArraysFile",

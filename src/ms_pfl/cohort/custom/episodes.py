@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ms_pfl.cohort.custom.cells import as_float32, first_of
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.refusals import Origin, refuse
 
-_REQUIRED = (
-    Column("episode_id", "text", required=True),
-    Column("patient_id", "text", required=True),
-    Column("country", "text", required=True),
-    Column("label", "flag", required=True),
-)
+_REQUIRED = {
+    name: Column(name, "flag" if name == "label" else "text", required=True)
+    for name in ("episode_id", "patient_id", "country", "label")
+}
 _T0 = Column("t0", "date", earliest_year=EARLIEST_PERSON_YEAR)
 _ORIGIN = Origin("episodes table", "row", 1)
 
@@ -36,17 +35,16 @@ def read_episodes(frame: pd.DataFrame) -> pd.DataFrame:
             names the row (counted from 1), the column, the value and the remedy.
     """
     columns = [str(name) for name in frame.columns]
-    for column in _REQUIRED:
-        if column.name not in columns:
+    for name in _REQUIRED:
+        if name not in columns:
             raise InputError(
-                f"{_ORIGIN.label} has no column {column.name}; it has "
-                f"{', '.join(columns[:12]) or 'none'}{', ...' if len(columns) > 12 else ''}: "
+                f"{_ORIGIN.label} has no column {name}; it has {first_of(columns) or 'none'}: "
                 "rename or add what is missing"
             )
     for name in columns:
         if columns.count(name) > 1:
             raise InputError(f"{_ORIGIN.label} has two columns named {name}; keep one of them")
-    features = [name for name in columns if name not in {c.name for c in (*_REQUIRED, _T0)}]
+    features = [name for name in columns if name not in (*_REQUIRED, "t0")]
     if not features:
         raise InputError(
             f"{_ORIGIN.label} has no feature beside {', '.join(columns)}; "
@@ -56,9 +54,10 @@ def read_episodes(frame: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"{_ORIGIN.label} holds no row; at least one episode is needed")
     frame = frame.set_axis(columns, axis=1)
     rows = frame.reset_index(drop=True)
-    read: dict[str, pd.Series] = {}
-    for column in _REQUIRED:
-        read[column.name] = read_column(rows[column.name], column, rows.index, _ORIGIN)
+    read = {
+        name: read_column(rows[name], column, rows.index, _ORIGIN)
+        for name, column in _REQUIRED.items()
+    }
     read["label"] = read["label"].astype(np.int8)
     repeated = read["episode_id"].duplicated()
     remedy = "remove a row that repeats another, or give each episode an id of its own"
@@ -83,12 +82,10 @@ def _read_t0(raw: pd.Series) -> pd.Series:
 
 def _read_feature(raw: pd.Series) -> pd.Series:
     """Numbers as float32, NaN = missing."""
-    if pd.api.types.is_numeric_dtype(raw):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-            number = raw.astype("float32")
-    else:
+    number = raw
+    if not pd.api.types.is_numeric_dtype(raw):
         blank = raw.isna() | (raw.astype("str").str.strip() == "")
-        number = pd.to_numeric(raw.astype("object"), errors="coerce").astype("float32")
+        number = pd.to_numeric(raw.astype("object"), errors="coerce")
         refuse(
             number.isna() & ~blank,
             raw.astype("str"),
@@ -96,6 +93,4 @@ def _read_feature(raw: pd.Series) -> pd.Series:
             "is no number",
             "encode the column in numbers or leave it out",
         )
-    remedy = "correct it or leave it empty"
-    refuse(pd.Series(np.isinf(number)), raw, _ORIGIN, "is not finite", remedy)
-    return number
+    return as_float32(number, raw, _ORIGIN)
