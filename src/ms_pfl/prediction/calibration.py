@@ -44,7 +44,7 @@ def fit_intercepts(validation: pd.DataFrame) -> dict[str, float]:
     labels = validation["label"].to_numpy(dtype=np.float64)
     x = logit(validation["probability"].to_numpy(dtype=np.float64))
     common, _ = fit_recalibration(validation["label"].to_numpy(), x, slope=False)
-    p = _sigmoid(common + x)
+    p = 1 / (1 + np.exp(-(common + x)))
     residual, information = labels - p, p * (1 - p)
     of_patients = pd.Series(residual).groupby(validation["patient_id"].to_numpy()).sum()
     design = max(float(np.square(of_patients).sum() / information.sum()), 1.0)
@@ -83,7 +83,3 @@ def _deviation(
         steps=100,
     )  # fmt: skip
     return float(theta[0])
-
-
-def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-z))

@@ -71,7 +71,9 @@ def make_predictor(
         trained_on = rows_of(training, data, episodes, splits, settings)
         ModelBundle.of(models, training, settings, trained_on)
     of_registry = vocabulary is None and data.features == FEATURES and "t0" in episodes
-    own, common = (_validation(predictions) for _, predictions in (personal, shared))
+    own, common = (
+        predictions[predictions["split"] == "validation"] for _, predictions in (personal, shared)
+    )
     intercepts = {}
     for seed in data.seeds:
         fitted = fit_intercepts(own[own["seed"] == seed])
@@ -103,7 +105,3 @@ def make_predictor(
         for name, array in models.items()
     }
     return Predictor(description, arrays)
-
-
-def _validation(predictions: pd.DataFrame) -> pd.DataFrame:
-    return predictions[predictions["split"] == "validation"]

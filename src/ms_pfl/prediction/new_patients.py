@@ -77,21 +77,12 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
     scored = (visits["not_scored_because"] == "").to_numpy()
     x = visits.loc[scored, list(told.features)].to_numpy(dtype=np.float32)
     found = risks(predictor, visits.loc[scored, "country"], x, drivers=True)
-    found.index = visits.index[scored]
-    found = found.reindex(visits.index)
-    for name in ("model", "drivers"):
-        found[name] = found[name].fillna("").astype("str")
-    table = pd.concat(
-        [
-            visits[["patient_id", "country", "visit_date"]],
-            found[["model", "risk", "risk_low", "risk_high"]],
-            pd.Series(np.where(scored, len(told.seeds), 0), visits.index, name="n_seeds"),
-            found["drivers"],
-            visits["not_scored_because"],
-        ],
-        axis=1,
+    table = visits.join(found.set_index(visits.index[scored]))
+    table = table.assign(
+        n_seeds=np.where(scored, len(told.seeds), 0),
+        **{name: table[name].fillna("").astype("str") for name in ("model", "drivers")},
     )
-    return NewPatients.validate(table)
+    return NewPatients.validate(table[list(NewPatients.to_schema().columns)])
 
 
 def predict(
