@@ -23,6 +23,7 @@ from ms_pfl.cohort.timeline import (
     count_between,
     date_of,
     event_keys,
+    span_of,
     visit_days,
 )
 from ms_pfl.errors import InputError
@@ -66,12 +67,12 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
     """
-    patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
+    person = tables.patients.set_index("PATIENT_ID").sort_index()
+    patients = person.index
     days = visit_days(tables.visits, patients)
     onsets = event_keys(tables.relapses["PATIENT_ID"], tables.relapses["DATE_OF_ONSET"], patients)
     results = every_outcome(days, onsets, parameters)
     mine = (parameters.outcome, parameters.rule)
-    person = tables.patients.set_index("PATIENT_ID").reindex(patients)
     flow, eligible = _pass_stages(tables, person, days, results[mine]["reason"], parameters)
     attrition = flow.table()
     if not flow.kept.any():
@@ -151,11 +152,11 @@ def _pass_stages(
     *at_visit, history = known_at_visit(tables, person, days, parameters)
     for stage, text, passed in at_visit:
         flow.keep(stage, text, passed)
-    first, last = _record(days.key, days.code, len(person))
+    first, last = span_of(days.key)
     flow.keep(
         "Time in the registry",
         f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
-        (last - first)[days.code] >= parameters.minimum_registry_days,
+        last - first >= parameters.minimum_registry_days,
     )
     flow.keep(*history)
     reason = np.full(len(days.key), "", dtype=object)
@@ -197,10 +198,10 @@ def known_at_visit(
     stages.append(
         ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor)
     )
-    first, _ = _record(days.key, days.code, len(person))
+    first, _ = span_of(days.key)
     # A missing onset compares as no.
     early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
-    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
+    early |= date_of(first) < np.datetime64(f"{parameters.earliest_year}", "us")
     stages.append(("Era", f"Onset or first visit before {parameters.earliest_year}", ~early))
     scores = days.key[days.scored]
     n_edss = count_between(scores, days.key - parameters.observation_window_days, days.key)
@@ -217,25 +218,9 @@ def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:
 
     Whoever was born on 29 February comes of age on 1 March of a common year.
     """
-    years = at.astype("datetime64[Y]").astype(np.int64) - birth.astype("datetime64[Y]").astype(
-        np.int64
-    )
-    birthday = _day_of_year(birth) > _day_of_year(at)
-    return np.where(np.isnat(birth), np.nan, years - birthday)
-
-
-def _day_of_year(date: np.ndarray) -> np.ndarray:
-    month = date.astype("datetime64[M]")
-    day = (date.astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
-    return month.astype(np.int64) % 12 * 31 + day
-
-
-def _record(key: np.ndarray, code: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keys of the first and the last visit of each patient (0 where there is none)."""
-    first, last = np.zeros(n_patients, dtype=np.int64), np.zeros(n_patients, dtype=np.int64)
-    first[code[::-1]] = key[::-1]
-    last[code] = key
-    return first, last
+    born, now = pd.DatetimeIndex(birth), pd.DatetimeIndex(at)
+    birthday_ahead = born.month * 31 + born.day > now.month * 31 + now.day
+    return (now.year - born.year - birthday_ahead).to_numpy()
 
 
 def _spaced(key: np.ndarray, eligible: np.ndarray, gap: int) -> np.ndarray:
@@ -246,12 +231,11 @@ def _spaced(key: np.ndarray, eligible: np.ndarray, gap: int) -> np.ndarray:
     index = np.flatnonzero(eligible)
     chosen = np.zeros(len(key), dtype=bool)
     candidates = key[index]
-    code = code_of(candidates)
-    current = np.flatnonzero(np.r_[True, code[1:] != code[:-1]]) if len(index) else index
+    _, current = np.unique(code_of(candidates), return_index=True)
     while len(current):
         chosen[index[current]] = True
         following = np.searchsorted(candidates, candidates[current] + gap, "left")
         inside = following < len(candidates)
         current, following = current[inside], following[inside]
-        current = following[code[following] == code[current]]
+        current = following[code_of(candidates[following]) == code_of(candidates[current])]
     return chosen

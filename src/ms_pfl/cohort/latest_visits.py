@@ -15,8 +15,7 @@ import pandas as pd
 from ms_pfl.cohort.episodes import known_at_visit
 from ms_pfl.cohort.features import build_features
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.runs import away_from_relapse
-from ms_pfl.cohort.timeline import date_of, event_keys, slot_start, visit_days
+from ms_pfl.cohort.timeline import away_from_relapse, date_where, event_keys, slot_start, visit_days
 from ms_pfl.cohort.worsening import REASONS
 from ms_pfl.registry.ingest.tables import RegistryTables
 
@@ -41,13 +40,12 @@ def latest_visits(
         visit does not pass, in its words; ``""`` where it passes all), then the features
         (float32; NaN = missing, and all NaN where the visit does not pass).
     """
-    patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
-    person = tables.patients.set_index("PATIENT_ID").reindex(patients)
+    person = tables.patients.set_index("PATIENT_ID").sort_index()
+    patients = person.index
     days = visit_days(tables.visits, patients)
     # position of each patient's last day with a visit; of one without any, somebody else's or -1
     last = np.searchsorted(days.key, slot_start(np.arange(1, len(patients) + 1))) - 1
-    visited = last >= 0
-    visited[visited] = days.code[last[visited]] == np.flatnonzero(visited)
+    visited = np.append(days.code, -1)[last] == np.arange(len(patients))
     reason = np.where(visited, "", NO_VISIT).astype(object)
     stages = known_at_visit(tables, person, days, parameters)
     if parameters.baseline_away_from_relapse:
@@ -57,22 +55,19 @@ def latest_visits(
         away = away_from_relapse(days.key, onsets, parameters.relapse_exclusion_days)
         stages.append(("Baseline", REASONS["baseline_at_relapse"], away))
     for _, text, passed in stages:
-        reason[(reason == "") & ~np.r_[passed, True][last]] = text
-    date = np.full(len(patients), np.datetime64("NaT", "us"))
-    date[visited] = date_of(days.key[last[visited]])
+        reason[(reason == "") & ~np.append(passed, True)[last]] = text
     table = pd.DataFrame(
         {
             "patient_id": pd.Series(patients.to_numpy(), dtype="str"),
             "country": pd.Series(person["country"].to_numpy(), dtype="str"),
-            "visit_date": date,
+            "visit_date": date_where(visited, np.append(days.key, 0)[last]),
             "not_scored_because": pd.Series(reason, dtype="str"),
         }
     )
     passed_all = table[table["not_scored_because"] == ""]
     anchors = passed_all[["patient_id"]].assign(t0=passed_all["visit_date"])
     features = build_features(tables, anchors, parameters, recorded_since)
-    table = pd.concat([table, features.reindex(table.index)], axis=1)
-    return table.sort_values(["country", "patient_id"], ignore_index=True)
+    return table.join(features).sort_values(["country", "patient_id"], ignore_index=True)
 
 
 def treatment_recorded_since(episodes: pd.DataFrame) -> dict[str, int]:
