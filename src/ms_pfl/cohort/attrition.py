@@ -29,34 +29,31 @@ class Flow:
             country: of each patient.
             future: days with a visit in the future, by country: handed in and left out at ingest.
         """
-        future = {name: days for name, days in (future or {}).items() if days}
-        self.kept = np.ones(len(code), dtype=bool)
+        future_days = pd.Series(future or {}, dtype="int64")
+        future_days = future_days[future_days > 0]
+        self._countries = pd.Index(sorted({*country, *future_days.index}), dtype=object)
+        self._country = self._countries.get_indexer(country)
         self._code = code
-        self._countries, self._country = np.unique(
-            np.r_[country.astype(object), np.array(list(future), dtype=object)],
-            return_inverse=True,
-        )
-        late = np.bincount(
-            self._country[len(country) :], list(future.values()), len(self._countries)
-        ).astype(np.int64)
-        self._country = self._country[: len(country)]
-        people = np.bincount(self._country, minlength=len(self._countries))
-        days = self._days()
+        self.kept = np.ones(len(code), dtype=bool)
+        late = future_days.reindex(self._countries, fill_value=0).to_numpy()
+        people, days = self._by_country(np.arange(len(country))), self._by_country(code)
         none = np.zeros_like(people)
         self._stages = [("Registry", "People in the registry", people, days + late, none, none)]
         if late.any():
             # Who has no other visit goes with the next stage, as everybody without one does.
             self._stages.append(("Dates", "Visit dated in the future", people, days, none, late))
 
+    def _by_country(self, patients: np.ndarray) -> np.ndarray:
+        """Count codes of patients by country."""
+        return np.bincount(self._country[patients], minlength=len(self._countries))
+
     def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
         """Drop what does not meet a condition (bool, a visit day each), and count it."""
         _, _, patients, episodes, _, _ = self._stages[-1]
         self.kept = self.kept & condition
-        left = np.bincount(
-            self._country[np.unique(self._code[self.kept])], minlength=len(self._countries)
-        )
-        remaining = self._days()
-        self._stages.append((stage, reason, left, remaining, patients - left, episodes - remaining))
+        remaining = self._code[self.kept]
+        left, days = self._by_country(np.unique(remaining)), self._by_country(remaining)
+        self._stages.append((stage, reason, left, days, patients - left, episodes - days))
 
     def table(self) -> pd.DataFrame:
         """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row a stage.
@@ -82,11 +79,6 @@ class Flow:
         _, _, patients, episodes, _, _ = self._stages[-1]
         none = np.zeros_like(patients)
         return [*self._stages, ("Episodes", "Labelled episodes", patients, episodes, none, none)]
-
-    def _days(self) -> np.ndarray:
-        return np.bincount(
-            self._country[self._code[self.kept]], minlength=len(self._countries)
-        ).astype(np.int64)
 
 
 def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) -> dict[str, int]:

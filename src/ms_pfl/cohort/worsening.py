@@ -98,7 +98,6 @@ def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
     first = key + parameters.horizon_days - parameters.horizon_tolerance_days
     last = key + parameters.horizon_days + parameters.horizon_tolerance_days
     star = _nearest(clean_key, clean_edss, key + parameters.horizon_days, first, last)
-    has_star = star >= 0
     any_near = count_between(key, first, last) > 0
 
     closing, lowest_after = _confirmation(clean_key, clean_edss, parameters.confirmation_days)
@@ -108,16 +107,14 @@ def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
     lowest = np.append(lowest_after, np.nan)[star]
     e_star_key, closing_key = (np.append(clean_key, 0)[row] for row in (star, closing_of))
     high = e_star >= threshold
-    settled = closing_of >= 0
-    if not parameters.closing_required_below_threshold:
-        settled = settled | ~high
-
+    needs_closing = high | parameters.closing_required_below_threshold
+    settled = (closing_of >= 0) | ~needs_closing
     reason = first_reason(
         {
             "history": history < parameters.minimum_edss,
             "baseline_at_relapse": at_relapse & parameters.baseline_away_from_relapse,
-            "no_estar": ~has_star & ~any_near,
-            "no_estar_only_relapse_time": ~has_star,
+            "no_estar": (star < 0) & ~any_near,
+            "no_estar_only_relapse_time": star < 0,
             "no_closing_estar_low": ~settled & ~high,
             "no_closing_estar_high": ~settled,
         }
