@@ -9,7 +9,6 @@ import pandas as pd
 
 #: Where future visit days are counted that belong to nobody in the patients table.
 UNKNOWN_COUNTRY = "(unknown)"
-_COUNTS = ["patients", "episodes", "patients_dropped", "episodes_dropped"]
 
 
 class Flow:
@@ -37,11 +36,10 @@ class Flow:
         self.kept = np.ones(len(code), dtype=bool)
         late = future_days.reindex(self._countries, fill_value=0).to_numpy()
         people, days = self._by_country(np.arange(len(country))), self._by_country(code)
-        none = np.zeros_like(people)
-        self._stages = [("Registry", "People in the registry", people, days + late, none, none)]
+        self._stages = [("Registry", "People in the registry", people, days + late)]
         if late.any():
             # Who has no other visit goes with the next stage, as everybody without one does.
-            self._stages.append(("Dates", "Visit dated in the future", people, days, none, late))
+            self._stages.append(("Dates", "Visit dated in the future", people, days))
 
     def _by_country(self, patients: np.ndarray) -> np.ndarray:
         """Count codes of patients by country."""
@@ -49,36 +47,35 @@ class Flow:
 
     def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
         """Drop what does not meet a condition (bool, a visit day each), and count it."""
-        _, _, patients, episodes, _, _ = self._stages[-1]
         self.kept = self.kept & condition
         remaining = self._code[self.kept]
-        left, days = self._by_country(np.unique(remaining)), self._by_country(remaining)
-        self._stages.append((stage, reason, left, days, patients - left, episodes - days))
+        patients, days = self._by_country(np.unique(remaining)), self._by_country(remaining)
+        self._stages.append((stage, reason, patients, days))
 
     def table(self) -> pd.DataFrame:
         """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row a stage.
 
         The last row is what remains.
         """
-        rows = [
-            (stage, reason, *(int(count.sum()) for count in counts))
-            for stage, reason, *counts in self._closed()
-        ]
-        return _text(pd.DataFrame(rows, columns=["stage", "reason", *_COUNTS]))
+        return self._counted({"": np.ones(len(self._countries), dtype=bool)}).iloc[:, 1:]
 
     def by_country(self) -> pd.DataFrame:
         """The same for each country, which comes first; the countries add up to :meth:`table`."""
-        rows = [
-            (country, stage, reason, *(int(count[i]) for count in counts))
-            for i, country in enumerate(self._countries)
-            for stage, reason, *counts in self._closed()
-        ]
-        return _text(pd.DataFrame(rows, columns=["country", "stage", "reason", *_COUNTS]))
+        return self._counted({name: self._countries == name for name in self._countries})
 
-    def _closed(self) -> list[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        _, _, patients, episodes, _, _ = self._stages[-1]
-        none = np.zeros_like(patients)
-        return [*self._stages, ("Episodes", "Labelled episodes", patients, episodes, none, none)]
+    def _counted(self, groups: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """What each stage leaves and drops of each group of countries (bool, a country each)."""
+        stages = [*self._stages, ("Episodes", "Labelled episodes", *self._stages[-1][2:])]
+        rows = [
+            (name, stage, reason, patients[own].sum(), episodes[own].sum())
+            for name, own in groups.items()
+            for stage, reason, patients, episodes in stages
+        ]
+        text = ["country", "stage", "reason"]
+        table = pd.DataFrame(rows, columns=[*text, "patients", "episodes"])
+        counts = table.groupby("country", sort=False)[["patients", "episodes"]]
+        dropped = -counts.diff().fillna(0).astype("int64")
+        return table.join(dropped.add_suffix("_dropped")).astype(dict.fromkeys(text, "str"))
 
 
 def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) -> dict[str, int]:
@@ -94,7 +91,3 @@ def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) ->
     return {str(name): int(n) for name, n in counted.items()} | {
         UNKNOWN_COUNTRY: int(days.sum() - known.sum())
     }
-
-
-def _text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(set(table.columns) - set(_COUNTS), "str"))

@@ -1,7 +1,13 @@
-"""Labelled episodes with features, and the attrition on the way from the registry to them."""
+"""Labelled episodes with features, and the attrition on the way from the registry to them.
+
+Beside them the latest visit of each patient, as far as a model may be asked about it: by the same
+rules and the same code, up to the visit. What needs the future (time in the registry, follow-up,
+confirmation) and what only thins the visits out (their distance) is not asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,19 +25,25 @@ from ms_pfl.cohort.outcomes import (
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.timeline import (
     VisitDays,
+    away_from_relapse,
     code_of,
     count_between,
     date_of,
+    date_where,
     event_keys,
+    slot_start,
     span_of,
     visit_days,
 )
+from ms_pfl.cohort.worsening import REASONS
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import COURSES
 from ms_pfl.registry.ingest.tables import RegistryTables
 
 #: Columns of an episodes table before its features.
 ID_COLUMNS: tuple[str, ...] = ("episode_id", "patient_id", "country", "t0", "label")
+NO_VISIT = "No visit"
+_CIS = COURSES.index("CIS")
 
 
 class Cohort(NamedTuple):
@@ -67,10 +79,7 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
     """
-    person = tables.patients.set_index("PATIENT_ID").sort_index()
-    patients = person.index
-    days = visit_days(tables.visits, patients)
-    onsets = event_keys(tables.relapses["PATIENT_ID"], tables.relapses["DATE_OF_ONSET"], patients)
+    person, days, onsets = _records(tables)
     results = every_outcome(days, onsets, parameters)
     mine = (parameters.outcome, parameters.rule)
     flow, eligible = _pass_stages(tables, person, days, results[mine]["reason"], parameters)
@@ -79,13 +88,13 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
         worst = attrition.iloc[int(attrition["episodes_dropped"].to_numpy().argmax())]
         raise InputError(
             "no labelled episode remains of "
-            f"{attrition['episodes'].iloc[0]} visits of {len(patients)} patients; "
+            f"{attrition['episodes'].iloc[0]} visits of {len(person)} patients; "
             f"most were dropped for: {worst['reason']} ({worst['episodes_dropped']} visits); "
             "more follow-up, or wider windows in the cohort parameters, are needed"
         )
     chosen = np.flatnonzero(flow.kept[days.scored])
     kept = days.key[flow.kept]
-    patient_id = pd.Series(patients.to_numpy()[code_of(kept)], dtype="str")
+    patient_id = pd.Series(person.index.to_numpy()[code_of(kept)], dtype="str")
     day = np.datetime_as_string(date_of(kept), unit="D")
     episodes = pd.DataFrame(
         {
@@ -124,7 +133,69 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     )
 
 
-_CIS = COURSES.index("CIS")
+def _records(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndarray]:
+    """The patients table by id, sorted; the visit days; and the sorted keys of relapse onsets."""
+    person = tables.patients.set_index("PATIENT_ID").sort_index()
+    days, relapses = visit_days(tables.visits, person.index), tables.relapses
+    onsets = event_keys(relapses["PATIENT_ID"], relapses["DATE_OF_ONSET"], person.index)
+    return person, days, onsets
+
+
+def latest_visits(
+    tables: RegistryTables,
+    parameters: CohortParameters,
+    recorded_since: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """The latest visit of each patient.
+
+    Args:
+        tables: canonical tables, as :func:`ms_pfl.registry.ingest.tables.ingest` gives them.
+        parameters: eligibility, observation window (days), treatment classes.
+        recorded_since: as for :func:`ms_pfl.cohort.features.build_features`.
+
+    Returns:
+        One row a patient, sorted by country and patient_id: patient_id, country, visit_date
+        (missing without a visit), not_scored_because (the first stage of the attrition that the
+        visit does not pass, in its words; ``""`` where it passes all), then the features
+        (float32; NaN = missing, and all NaN where the visit does not pass).
+    """
+    person, days, onsets = _records(tables)
+    # position of each patient's last day with a visit; of one without any, somebody else's or -1
+    last = np.searchsorted(days.key, slot_start(np.arange(1, len(person) + 1))) - 1
+    visited = np.append(days.code, -1)[last] == np.arange(len(person))
+    reason = np.where(visited, "", NO_VISIT).astype(object)
+    stages = known_at_visit(tables, person, days, parameters)
+    if parameters.baseline_away_from_relapse:
+        away = away_from_relapse(days.key, onsets, parameters.relapse_exclusion_days)
+        stages.append(("Baseline", REASONS["baseline_at_relapse"], away))
+    for _, text, passed in stages:
+        reason[(reason == "") & ~np.append(passed, True)[last]] = text
+    table = pd.DataFrame(
+        {
+            "patient_id": pd.Series(person.index.to_numpy(), dtype="str"),
+            "country": pd.Series(person["country"].to_numpy(), dtype="str"),
+            "visit_date": date_where(visited, np.append(days.key, 0)[last]),
+            "not_scored_because": pd.Series(reason, dtype="str"),
+        }
+    )
+    passed_all = table[table["not_scored_because"] == ""]
+    anchors = passed_all[["patient_id"]].assign(t0=passed_all["visit_date"])
+    features = build_features(tables, anchors, parameters, recorded_since)
+    return table.join(features).sort_values(["country", "patient_id"], ignore_index=True)
+
+
+def treatment_recorded_since(episodes: pd.DataFrame) -> dict[str, int]:
+    """By country the year of its first episode with a known treatment.
+
+    With it :func:`latest_visits` tells a country that records no treatment from a few new patients
+    who have had none, without a date of anybody.
+
+    Args:
+        episodes: the episodes of a registry: country, t0 and the features.
+    """
+    known = episodes[episodes["YEARS_ON_DMT_AT_0"].notna()]
+    years = known.groupby("country")["t0"].min().dt.year
+    return {str(country): int(year) for country, year in years.items()}
 
 
 def _pass_stages(

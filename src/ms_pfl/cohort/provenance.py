@@ -15,10 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.episodes import Cohort
-from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.parameters import CohortParameters, OwnEpisodesParameters
 from ms_pfl.errors import InputError
 from ms_pfl.provenance import data_digest
 

@@ -9,8 +9,7 @@ from itertools import accumulate
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.drug_names import closed_up, normalize
-from ms_pfl.cohort.parameters import TreatmentClasses
+from ms_pfl.cohort.parameters import TreatmentClasses, closed_up, normalize
 from ms_pfl.names import near
 
 _log = logging.getLogger(__name__)

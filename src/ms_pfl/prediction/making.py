@@ -10,8 +10,8 @@ import pandas as pd
 
 import ms_pfl
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
+from ms_pfl.cohort.episodes import treatment_recorded_since
 from ms_pfl.cohort.features import FEATURES
-from ms_pfl.cohort.latest_visits import treatment_recorded_since
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import federation_data

@@ -1,4 +1,4 @@
-"""Risks of new patients from the tables of a registry."""
+"""Risks of new patients from the tables of a registry, and the table that holds them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
 
-from ms_pfl.cohort.latest_visits import latest_visits
+from ms_pfl.cohort.episodes import latest_visits
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.errors import InputError
@@ -18,12 +20,45 @@ from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import paradigm_name
 from ms_pfl.prediction.predictor import Predictor, read_predictor
 from ms_pfl.prediction.risks import risks
-from ms_pfl.prediction.schemas import NewPatients
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 
 #: Where a run leaves its predictor.
 FOLDER = "data/06_models/predictor"
+_RISKS = ["risk", "risk_low", "risk_high"]
+
+
+class NewPatients(pa.DataFrameModel):
+    """One row is a patient: a risk and what it stands on, or the reason why there is none."""
+
+    patient_id: Series[str] = pa.Field(unique=True)
+    country: Series[str]
+    visit_date: Series[pa.DateTime] = pa.Field(nullable=True)
+    model: Series[str]
+    risk: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    risk_low: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    risk_high: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    n_seeds: Series[np.int64] = pa.Field(ge=0)
+    drivers: Series[str]
+    not_scored_because: Series[str]
+
+    class Config:  # noqa: D106 - pandera's options
+        strict = True
+        ordered = True
+
+    @pa.dataframe_check(error="a patient has both a risk and a reason for none, or neither")
+    def a_risk_or_a_reason(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        """Who is scored has all of a risk, and who is not has nothing of it."""
+        scored = table["not_scored_because"] == ""
+        whole = table[_RISKS].notna().all(axis=1) & (table["n_seeds"] > 0) & (table["model"] != "")
+        none = table[_RISKS].isna().all(axis=1) & (table["n_seeds"] == 0) & (table["model"] == "")
+        return scored.where(~scored, whole) | (~scored & none)
+
+    @pa.dataframe_check(error="the risk is outside its range over seeds")
+    def risk_in_its_range(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        """The mean of the seeds lies between the lowest and the highest."""
+        low, high = table["risk_low"] <= table["risk"], table["risk"] <= table["risk_high"]
+        return (low & high) | table["risk"].isna()
 
 
 def read_new_patients(
@@ -64,7 +99,7 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
         predictor: as read.
 
     Returns:
-        As :class:`ms_pfl.prediction.schemas.NewPatients` has it, one row a patient, sorted by
+        As :class:`NewPatients` has it, one row a patient, sorted by
         country and patient_id: patient_id, country, visit_date (missing without a visit), model,
         risk, risk_low, risk_high (probabilities), n_seeds, drivers, not_scored_because (``""``
         where there is a risk); see :func:`ms_pfl.prediction.risks.risks`.

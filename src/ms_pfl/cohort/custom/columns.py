@@ -19,8 +19,8 @@ from ms_pfl.cohort.custom.cells import (
     read_numbers,
     text_cells,
 )
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 from ms_pfl.names import groups_of_near
 from ms_pfl.registry.ingest.columns import refuse_spreadsheet_errors

@@ -16,9 +16,9 @@ from ms_pfl.cohort.custom.columns import (
     read_label,
     warn_of_spellings,
 )
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.cohort.episodes import ID_COLUMNS
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column

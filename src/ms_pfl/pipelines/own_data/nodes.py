@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 
 _log = logging.getLogger(__name__)
