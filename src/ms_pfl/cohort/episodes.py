@@ -260,28 +260,31 @@ def known_at_visit(
         Of each stage its name, the reason for which it drops, and which days pass it (bool); the
         last is ``History``, the number of EDSS in the observation window.
     """
-    row = person.iloc[days.code]
-    stages = [("Visits", "Visit without an EDSS score", days.scored)]
+    row, day = person.iloc[days.code], date_of(days.key)
+    course = []
     if not parameters.include_cis:
-        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
-        stages.append(("Course", "Clinically isolated syndrome at the visit", course != _CIS))
-    minor = _age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years
-    stages.append(
-        ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor)
-    )
-    first, _ = span_of(days.key)
+        known = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
+        course = [("Course", "Clinically isolated syndrome at the visit", known != _CIS)]
+    minor = _age(row["BIRTH_DATE"].to_numpy(), day) < parameters.minimum_age_years
+    earliest = np.datetime64(f"{parameters.earliest_year}", "us")
     # A missing onset compares as no.
-    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
-    early |= date_of(first) < np.datetime64(f"{parameters.earliest_year}", "us")
-    stages.append(("Era", f"Onset or first visit before {parameters.earliest_year}", ~early))
-    scores = days.key[days.scored]
-    n_edss = count_between(scores, days.key - parameters.observation_window_days, days.key)
-    text = (
-        f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
-        f"{parameters.observation_window_days} days up to the visit"
+    early = (row["MS_ONSET_DATE"].to_numpy() < earliest) | (
+        date_of(span_of(days.key)[0]) < earliest
     )
-    stages.append(("History", text, n_edss >= parameters.minimum_edss))
-    return stages
+    scores, window = days.key[days.scored], parameters.observation_window_days
+    n_edss = count_between(scores, days.key - window, days.key)
+    return [
+        ("Visits", "Visit without an EDSS score", days.scored),
+        *course,
+        ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor),
+        ("Era", f"Onset or first visit before {parameters.earliest_year}", ~early),
+        (
+            "History",
+            f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
+            f"{window} days up to the visit",
+            n_edss >= parameters.minimum_edss,
+        ),
+    ]
 
 
 def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -103,8 +103,8 @@ def build_features(
     days = visit_days(tables.visits, patients)
     anchor_key = keys(patient_codes(anchors["patient_id"], patients), day_number(anchors["t0"]))
     position = np.searchsorted(days.key, anchor_key)
-    found = position < len(days.key)
-    found[found] = (days.key[position[found]] == anchor_key[found]) & days.scored[position[found]]
+    at_a_visit = np.append(days.key, -1)[position] == anchor_key
+    found = at_a_visit & np.append(days.scored, False)[position]
     if not found.all():
         wrong = anchors.iloc[int(np.argmin(found))]
         raise InputError(
@@ -134,11 +134,8 @@ def course_at(days: VisitDays, course: pd.Series) -> np.ndarray:
     CIS, RR, SP, PP, PR counts.
     """
     code = course.map({name: float(i) for i, name in enumerate(COURSES)}).astype("float64")
-    known = days.lowest(code)
-    n = len(known)
-    latest = np.maximum.accumulate(np.where(np.isnan(known), -1, np.arange(n)))
-    carried = (latest >= 0) & (days.code[np.maximum(latest, 0)] == days.code)
-    return np.where(carried, np.nan_to_num(known)[np.maximum(latest, 0)], -1).astype(np.int64)
+    latest = pd.Series(days.lowest(code)).groupby(days.code).ffill()
+    return latest.fillna(-1).to_numpy(dtype=np.int64)
 
 
 def _person(person: pd.DataFrame, anchor_key: np.ndarray) -> dict[str, np.ndarray]:
@@ -176,7 +173,6 @@ def _course(days: VisitDays, course: pd.Series, position: np.ndarray) -> dict[st
 def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.ndarray]:
     # Of the days with an EDSS; `position` counts all days with a visit.
     key, edss = days.key[days.scored], days.edss[days.scored]
-    code = code_of(key)
     position = (np.cumsum(days.scored) - 1)[position]
     index = np.arange(len(key))
     first = np.searchsorted(key, key - window, "left")
@@ -196,11 +192,11 @@ def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.nd
         "EDSS_CHANGE_IN_WINDOW": edss - edss[first],
         "VISITS_IN_WINDOW": visits.astype(np.float64),
     }
+    by_patient = pd.DataFrame({"key": key, "edss": edss}).groupby(code_of(key))
     for back in (1, 2):
-        earlier = np.maximum(index - back, 0)
-        same = (index >= back) & (code[earlier] == code)
-        values[f"EDSS_PREVIOUS_{back}"] = np.where(same, edss[earlier], np.nan)
-        values[f"DAYS_SINCE_PREVIOUS_{back}"] = np.where(same, key - key[earlier], np.nan)
+        earlier = by_patient.shift(back)
+        values[f"EDSS_PREVIOUS_{back}"] = earlier["edss"].to_numpy()
+        values[f"DAYS_SINCE_PREVIOUS_{back}"] = key - earlier["key"].to_numpy()
     return {name: value[position] for name, value in values.items()}
 
 

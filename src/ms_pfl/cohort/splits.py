@@ -122,8 +122,7 @@ def split_sizes(n: int, fractions: SplitFractions) -> tuple[int, int, int]:
     sizes = np.floor(exact).astype(int)
     # Equal remainders go to training, then test: a country without a test is not scored.
     order = sorted(range(3), key=lambda i: (-round(exact[i] - sizes[i], 9), (0, 2, 1)[i]))
-    for i in order[: n - int(sizes.sum())]:
-        sizes[i] += 1
+    sizes[order[: n - int(sizes.sum())]] += 1
     while (empty := np.flatnonzero(sizes == 0)).size:
         sizes[int(sizes.argmax())] -= 1
         sizes[empty[0]] += 1

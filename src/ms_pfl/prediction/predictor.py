@@ -70,17 +70,19 @@ class Description(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len(set(self.features)) < len(self.features):
-            raise ValueError("a feature is named twice")
-        if set(self.intercepts) != set(self.seeds):
-            raise ValueError("the intercepts are not those of the seeds")
-        names = {ALL, *self.countries}
-        if any(set(of_seed) != names for of_seed in self.intercepts.values()):
-            raise ValueError("the intercepts are not those of the countries")
-        if not all(
-            np.isfinite(value) for own in self.intercepts.values() for value in own.values()
-        ):
-            raise ValueError("an intercept is not finite")
+        of_seeds, names = self.intercepts.values(), {ALL, *self.countries}
+        finite = all(np.isfinite(list(of_seed.values())).all() for of_seed in of_seeds)
+        wrong = {
+            "a feature is named twice": len(set(self.features)) < len(self.features),
+            "the intercepts are not those of the seeds": set(self.intercepts) != set(self.seeds),
+            "the intercepts are not those of the countries": any(
+                set(of_seed) != names for of_seed in of_seeds
+            ),
+            "an intercept is not finite": not finite,
+        }
+        for problem, found in wrong.items():
+            if found:
+                raise ValueError(problem)
         return self
 
     @property
