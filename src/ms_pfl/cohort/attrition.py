@@ -86,8 +86,6 @@ def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) ->
         country: by patient id.
     """
     days = pd.Series(by_patient, dtype="int64")
-    known = days[days.index.isin(country.index)]
-    counted = known.groupby(country.reindex(known.index).to_numpy(dtype=object)).sum()
-    return {str(name): int(n) for name, n in counted.items()} | {
-        UNKNOWN_COUNTRY: int(days.sum() - known.sum())
-    }
+    lives = country.reindex(days.index).fillna(UNKNOWN_COUNTRY)
+    counted = days.groupby(lives.to_numpy(dtype=object)).sum()
+    return {UNKNOWN_COUNTRY: 0} | {str(name): int(n) for name, n in counted.items()}

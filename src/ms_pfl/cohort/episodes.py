@@ -230,8 +230,7 @@ def _pass_stages(
         last - first >= parameters.minimum_registry_days,
     )
     flow.keep(*history)
-    reason = np.full(len(days.key), "", dtype=object)
-    reason[days.scored] = why.fillna("").to_numpy(dtype=object)
+    reason = pd.Series(why.array, np.flatnonzero(days.scored)).reindex(range(len(days.key)))
     if parameters.minimum_gap_days > 0:
         flow.keep(
             "Distance of episodes",
@@ -241,7 +240,7 @@ def _pass_stages(
     eligible = flow.kept[days.scored]
     for name, (stage, text) in OUTCOME_STAGES[parameters.outcome].items():
         if name != "baseline_at_relapse" or parameters.baseline_away_from_relapse:
-            flow.keep(stage, text, reason != name)
+            flow.keep(stage, text, (reason != name).to_numpy())
     return flow, eligible
 
 

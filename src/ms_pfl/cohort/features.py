@@ -265,7 +265,7 @@ def _treatments(
         np.searchsorted(start, anchor_key, "right"),
     )
     ongoing = end[row] >= anchor_key[anchor]
-    values = {
+    values: dict[str, np.ndarray] = {
         _DMT_FLAGS[name]: np.bincount(anchor[ongoing & (efficacy[row] == i)], minlength=n) > 0
         for i, name in enumerate(CLASSES)
     }

@@ -88,5 +88,9 @@ def check_provenance(episodes: pd.DataFrame, provenance: Mapping[str, Any]) -> N
 def _provenance(
     episodes: pd.DataFrame, source: Mapping[str, str], vocabulary: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    known = {"data": data_digest(episodes), "source": dict(source), "vocabulary": vocabulary}
-    return known | dict.fromkeys(_FLOW)
+    return {
+        "data": data_digest(episodes),
+        "source": dict(source),
+        "vocabulary": vocabulary,
+        **dict.fromkeys(_FLOW),
+    }

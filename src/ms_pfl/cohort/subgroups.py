@@ -61,5 +61,5 @@ def assign_subgroups(episodes: pd.DataFrame) -> pd.DataFrame:
     for name, (levels, masks) in flags.items():
         # np.select takes the first mask that holds, and the last one counts
         code = np.select(masks[::-1], list(range(len(levels)))[::-1], -1)
-        found[name] = pd.Categorical.from_codes(code, list(levels), ordered=True)
+        found[name] = pd.Categorical.from_codes(code, pd.Index(levels), ordered=True)
     return found

@@ -161,8 +161,6 @@ def reduce_ranges(
         stop: end of each range (exclusive), non-decreasing.
         empty: result of an empty range.
     """
-    if len(first) == 0:
-        return np.empty(0)
     bounds = np.column_stack([first, stop]).ravel()
     # The sentinel makes stop == len(values) a legal index; reduceat never includes it in a range.
     reduced = ufunc.reduceat(np.r_[values, empty], bounds)[::2]

@@ -173,7 +173,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     if reasons:
         each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
         lines.append(f"{reasons.total():,} not scored: {'; '.join(each)}.")
-    if told.synthetic:
+    if told.source.get("kind") == "synthetic":
         lines.append(
             "The models were trained on a SYNTHETIC registry: these risks say nothing of real "
             "patients."

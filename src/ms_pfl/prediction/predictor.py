@@ -29,12 +29,13 @@ from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_folder
 from ms_pfl.paradigms import Training
-from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.training.bundle import FORMAT_NAME, STAMP, ModelBundle, SavedModel
 from ms_pfl.training.settings import TrainingSettings
 
 FORMAT: Literal[2] = 2
+#: Stands for all countries together, as in the tables of the evaluation.
+ALL = ""
 JSON_FILE = "predictor.json"
 ARRAYS_FILE = "predictor.safetensors"
 _PARTS = ("personal", "global")
@@ -84,11 +85,6 @@ class Description(Section):
             if found:
                 raise ValueError(problem)
         return self
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the models were trained on a synthetic registry."""
-        return self.source.get("kind") == "synthetic"
 
 
 @dataclass(frozen=True)

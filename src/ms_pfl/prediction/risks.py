@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.names import near_names
-from ms_pfl.prediction.calibration import ALL
-from ms_pfl.prediction.predictor import Predictor
+from ms_pfl.prediction.predictor import ALL, Predictor
 from ms_pfl.training.bundle import SavedModel
 
 _DRIVERS = 3
@@ -23,8 +22,8 @@ def risks(
     """Risks of the outcome, each row by the model of its country.
 
     A seed's risk is the sigmoid of its model's log-odds plus the intercept of
-    :mod:`ms_pfl.prediction.calibration`. A group of features drives a row by what the log-odds
-    lose when its columns are set to their training means, on average over the seeds.
+    :func:`ms_pfl.prediction.making.fit_intercepts`. A group of features drives a row by what the
+    log-odds lose when its columns are set to their training means, on average over the seeds.
 
     Args:
         predictor: as read.

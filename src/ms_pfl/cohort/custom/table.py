@@ -131,7 +131,7 @@ def own_episodes(
         encoded = encode(features, vocabulary)
     except InputError as error:
         raise InputError(f"{origin.label}: {error}") from None
-    for name in encoded.columns.intersection(ID_COLUMNS, sort=False):
+    for name in encoded.columns.intersection(list(ID_COLUMNS), sort=False):
         raise InputError(
             f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
             "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
@@ -162,11 +162,14 @@ def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
 
 def _note_other_forms(table: pd.DataFrame, origin: Origin) -> None:
     """Tell how many cells of text were not in the normal form of names, in which they are read."""
-    counts = {}
-    for name in table.columns:
-        if pd.api.types.is_string_dtype(table[name]):
-            text = table[name].astype("str").str.strip()
-            counts[name] = int((text != normal_cells(text)).sum() - text.isna().sum())
+    texts = {
+        name: cells.astype("str").str.strip()
+        for name, cells in table.items()
+        if pd.api.types.is_string_dtype(cells)
+    }
+    counts = {
+        name: (text.notna() & (text != normal_cells(text))).sum() for name, text in texts.items()
+    }
     told = listed(f"{name} ({n})" for name, n in counts.items() if n)
     if told:
         _log.info("%s: cells read in the normal form of their text, by column: %s", origin.label,
