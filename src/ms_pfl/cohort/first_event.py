@@ -63,8 +63,8 @@ class Scores:
         """Runs of scores that are all worse; a score that is not, or the record's end, ends one."""
         index = np.arange(len(self.key))
         opens = np.diff(self.code, prepend=-1) != 0
-        ends = np.append(np.flatnonzero(~worse | opens), len(index))
-        stop = ends[np.searchsorted(ends, index, "right")]
+        breaks = ~worse | opens
+        stop = np.append(np.flatnonzero(breaks), len(index))[np.cumsum(breaks)]
         begins = worse & (opens | ~np.r_[False, worse[:-1]])
         first = np.maximum.accumulate(np.where(begins, index, -1))
         return Runs(self, worse, np.where(worse, first, -1), stop)

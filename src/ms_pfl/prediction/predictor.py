@@ -189,10 +189,8 @@ def write_predictor(predictor: Predictor, folder: Path) -> None:
         (part / ARRAYS_FILE).write_bytes(arrays)
         told = json.loads(predictor.description.model_dump_json())
         told |= {"arrays_sha256": hashlib.sha256(arrays).hexdigest()}
-        told |= {"digest": _digest(told)}
-        (part / JSON_FILE).write_text(
-            json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(told | {"digest": _digest(told)}, ensure_ascii=False, indent=1)
+        (part / JSON_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_predictor(folder: str | Path) -> Predictor:
