@@ -30,10 +30,9 @@ from ms_pfl.cohort.timeline import (
     count_between,
     date_of,
     date_where,
-    event_keys,
+    records_of,
     slot_start,
     span_of,
-    visit_days,
 )
 from ms_pfl.cohort.worsening import REASONS
 from ms_pfl.errors import InputError
@@ -79,7 +78,7 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
     """
-    person, days, onsets = _records(tables)
+    person, days, onsets = records_of(tables)
     results = every_outcome(days, onsets, parameters)
     mine = (parameters.outcome, parameters.rule)
     flow, eligible = _pass_stages(tables, person, days, results[mine]["reason"], parameters)
@@ -133,14 +132,6 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     )
 
 
-def _records(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndarray]:
-    """The patients table by id, sorted; the visit days; and the sorted keys of relapse onsets."""
-    person = tables.patients.set_index("PATIENT_ID").sort_index()
-    days, relapses = visit_days(tables.visits, person.index), tables.relapses
-    onsets = event_keys(relapses["PATIENT_ID"], relapses["DATE_OF_ONSET"], person.index)
-    return person, days, onsets
-
-
 def latest_visits(
     tables: RegistryTables,
     parameters: CohortParameters,
@@ -159,7 +150,7 @@ def latest_visits(
         visit does not pass, in its words; ``""`` where it passes all), then the features
         (float32; NaN = missing, and all NaN where the visit does not pass).
     """
-    person, days, onsets = _records(tables)
+    person, days, onsets = records_of(tables)
     # position of each patient's last day with a visit; of one without any, somebody else's or -1
     last = np.searchsorted(days.key, slot_start(np.arange(1, len(person) + 1))) - 1
     visited = np.append(days.code, -1)[last] == np.arange(len(person))

@@ -19,13 +19,12 @@ from ms_pfl.cohort.timeline import (
     date_of,
     day_number,
     day_of,
-    event_keys,
     keys,
     patient_codes,
+    records_of,
     reduce_ranges,
     slot_start,
     spread_ranges,
-    visit_days,
 )
 from ms_pfl.cohort.treatments import CLASSES, classify
 from ms_pfl.errors import InputError
@@ -98,10 +97,8 @@ def build_features(
     Raises:
         InputError: an anchor is no visit with an EDSS of its patient.
     """
-    person = tables.patients.set_index("PATIENT_ID").sort_index()
-    patients = person.index
-    days = visit_days(tables.visits, patients)
-    anchor_key = keys(patient_codes(anchors["patient_id"], patients), day_number(anchors["t0"]))
+    person, days, onsets = records_of(tables)
+    anchor_key = keys(patient_codes(anchors["patient_id"], person.index), day_number(anchors["t0"]))
     position = np.searchsorted(days.key, anchor_key)
     at_a_visit = np.append(days.key, -1)[position] == anchor_key
     found = at_a_visit & np.append(days.scored, False)[position]
@@ -119,7 +116,7 @@ def build_features(
             f"{system}_AT_0": days.lowest(tables.visits[system])[position]
             for system in FUNCTIONAL_SYSTEMS
         },
-        **_relapses(tables.relapses, patients, anchor_key, parameters.observation_window_days),
+        **_relapses(onsets, anchor_key, parameters.observation_window_days),
         **_treatments(tables.treatments, person, anchor_key, parameters, recorded_since or {}),
     }
     return pd.DataFrame(
@@ -200,10 +197,7 @@ def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.nd
     return {name: value[position] for name, value in values.items()}
 
 
-def _relapses(
-    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray, window: int
-) -> dict[str, np.ndarray]:
-    onsets = event_keys(table["PATIENT_ID"], table["DATE_OF_ONSET"], patients)
+def _relapses(onsets: np.ndarray, anchor_key: np.ndarray, window: int) -> dict[str, np.ndarray]:
     # Far before any day of any patient, so that the time since it is capped by the window.
     latest = np.r_[-(2**60), onsets][np.searchsorted(onsets, anchor_key, "right")]
     since = np.where(code_of(latest) == code_of(anchor_key), anchor_key - latest, window)

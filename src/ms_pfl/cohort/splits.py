@@ -27,11 +27,10 @@ def split_episodes(
         As :func:`split_patients`, with a row an episode and seed, and a column episode_id.
     """
     units = episodes.assign(patient_id=episodes["episode_id"])
-    splits = split_patients(units, seeds, fractions)
-    owners = episodes.set_index(["country", "episode_id"])["patient_id"]
-    keys = pd.MultiIndex.from_frame(splits[["country", "patient_id"]])
-    splits.insert(1, "episode_id", splits["patient_id"])
-    return splits.assign(patient_id=owners.loc[keys].to_numpy()).astype({"patient_id": "str"})
+    splits = split_patients(units, seeds, fractions).rename(columns={"patient_id": "episode_id"})
+    owners = episodes[["patient_id", "episode_id", "country"]].astype("str")
+    table = splits.merge(owners, on=["country", "episode_id"], how="left", validate="many_to_one")
+    return table[["patient_id", "episode_id", "country", "seed", "split"]]
 
 
 def split_patients(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.registry.ingest.tables import RegistryTables
 
 # A patient's days live in a slot of this width, days counted from 1 January 1970 shifted by half
 # of it. Dates since 1900 with windows of up to a century on either side stay inside the slot, so
@@ -125,6 +126,18 @@ def visit_days(visits: pd.DataFrame, patients: pd.Index) -> VisitDays:
 def event_keys(ids: pd.Series, dates: pd.Series, patients: pd.Index) -> np.ndarray:
     """Sorted distinct keys of dated events such as relapse onsets."""
     return np.unique(keys(patient_codes(ids, patients), day_number(dates)))
+
+
+def records_of(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndarray]:
+    """What is known of all patients, whose codes are positions in the first table.
+
+    Returns:
+        The patients table by id, sorted; the visit days; and the sorted keys of relapse onsets.
+    """
+    person = tables.patients.set_index("PATIENT_ID").sort_index()
+    days, relapses = visit_days(tables.visits, person.index), tables.relapses
+    onsets = event_keys(relapses["PATIENT_ID"], relapses["DATE_OF_ONSET"], person.index)
+    return person, days, onsets
 
 
 def count_between(events: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
