@@ -26,7 +26,8 @@ from measure import machine, table
 
 from ms_pfl.evaluation.calibration import fit_recalibration, logit
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.prediction.calibration import ALL, fit_intercepts
+from ms_pfl.prediction.making import fit_intercepts
+from ms_pfl.prediction.predictor import ALL
 
 BOUND = 10
 _PARADIGMS = ("adaptive", "fine_tuned", "federated")
