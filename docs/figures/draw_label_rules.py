@@ -24,8 +24,7 @@ from matplotlib.figure import Figure
 from ms_pfl.cohort.first_event import EVENT_REASONS, event_days, first_events
 from ms_pfl.cohort.outcomes import relapse_association
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.runs import away_from_relapse
-from ms_pfl.cohort.timeline import event_keys, visit_days
+from ms_pfl.cohort.timeline import away_from_relapse, event_keys, visit_days
 from ms_pfl.cohort.worsening import REASONS, label_anchors, minimum_increase
 
 FOLDER = Path(__file__).parent

@@ -8,9 +8,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
-from ms_pfl.cohort.drug_names import closed_up
-from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.cohort.parameters import (
+    CohortParameters,
+    OwnEpisodesParameters,
+    SplitFractions,
+    closed_up,
+)
 from ms_pfl.config import Section
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters

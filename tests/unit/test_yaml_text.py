@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from kedro_project import KedroProject, make_project
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from parameter_examples import complaint, load

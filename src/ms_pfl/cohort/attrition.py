@@ -9,7 +9,6 @@ import pandas as pd
 
 #: Where future visit days are counted that belong to nobody in the patients table.
 UNKNOWN_COUNTRY = "(unknown)"
-_COUNTS = ["patients", "episodes", "patients_dropped", "episodes_dropped"]
 
 
 class Flow:
@@ -29,64 +28,54 @@ class Flow:
             country: of each patient.
             future: days with a visit in the future, by country: handed in and left out at ingest.
         """
-        future = {name: days for name, days in (future or {}).items() if days}
-        self.kept = np.ones(len(code), dtype=bool)
+        future_days = pd.Series(future or {}, dtype="int64")
+        future_days = future_days[future_days > 0]
+        self._countries = pd.Index(sorted({*country, *future_days.index}), dtype=object)
+        self._country = self._countries.get_indexer(country)
         self._code = code
-        self._countries, self._country = np.unique(
-            np.r_[country.astype(object), np.array(list(future), dtype=object)],
-            return_inverse=True,
-        )
-        late = np.bincount(
-            self._country[len(country) :], list(future.values()), len(self._countries)
-        ).astype(np.int64)
-        self._country = self._country[: len(country)]
-        people = np.bincount(self._country, minlength=len(self._countries))
-        days = self._days()
-        none = np.zeros_like(people)
-        self._stages = [("Registry", "People in the registry", people, days + late, none, none)]
+        self.kept = np.ones(len(code), dtype=bool)
+        late = future_days.reindex(self._countries, fill_value=0).to_numpy()
+        people, days = self._by_country(np.arange(len(country))), self._by_country(code)
+        self._stages = [("Registry", "People in the registry", people, days + late)]
         if late.any():
             # Who has no other visit goes with the next stage, as everybody without one does.
-            self._stages.append(("Dates", "Visit dated in the future", people, days, none, late))
+            self._stages.append(("Dates", "Visit dated in the future", people, days))
+
+    def _by_country(self, patients: np.ndarray) -> np.ndarray:
+        """Count codes of patients by country."""
+        return np.bincount(self._country[patients], minlength=len(self._countries))
 
     def keep(self, stage: str, reason: str, condition: np.ndarray) -> None:
         """Drop what does not meet a condition (bool, a visit day each), and count it."""
-        _, _, patients, episodes, _, _ = self._stages[-1]
         self.kept = self.kept & condition
-        left = np.bincount(
-            self._country[np.unique(self._code[self.kept])], minlength=len(self._countries)
-        )
-        remaining = self._days()
-        self._stages.append((stage, reason, left, remaining, patients - left, episodes - remaining))
+        remaining = self._code[self.kept]
+        patients, days = self._by_country(np.unique(remaining)), self._by_country(remaining)
+        self._stages.append((stage, reason, patients, days))
 
     def table(self) -> pd.DataFrame:
         """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row a stage.
 
         The last row is what remains.
         """
-        rows = [
-            (stage, reason, *(int(count.sum()) for count in counts))
-            for stage, reason, *counts in self._closed()
-        ]
-        return _text(pd.DataFrame(rows, columns=["stage", "reason", *_COUNTS]))
+        return self._counted({"": np.ones(len(self._countries), dtype=bool)}).iloc[:, 1:]
 
     def by_country(self) -> pd.DataFrame:
         """The same for each country, which comes first; the countries add up to :meth:`table`."""
+        return self._counted({name: self._countries == name for name in self._countries})
+
+    def _counted(self, groups: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """What each stage leaves and drops of each group of countries (bool, a country each)."""
+        stages = [*self._stages, ("Episodes", "Labelled episodes", *self._stages[-1][2:])]
         rows = [
-            (country, stage, reason, *(int(count[i]) for count in counts))
-            for i, country in enumerate(self._countries)
-            for stage, reason, *counts in self._closed()
+            (name, stage, reason, patients[own].sum(), episodes[own].sum())
+            for name, own in groups.items()
+            for stage, reason, patients, episodes in stages
         ]
-        return _text(pd.DataFrame(rows, columns=["country", "stage", "reason", *_COUNTS]))
-
-    def _closed(self) -> list[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        _, _, patients, episodes, _, _ = self._stages[-1]
-        none = np.zeros_like(patients)
-        return [*self._stages, ("Episodes", "Labelled episodes", patients, episodes, none, none)]
-
-    def _days(self) -> np.ndarray:
-        return np.bincount(
-            self._country[self._code[self.kept]], minlength=len(self._countries)
-        ).astype(np.int64)
+        text = ["country", "stage", "reason"]
+        table = pd.DataFrame(rows, columns=[*text, "patients", "episodes"])
+        counts = table.groupby("country", sort=False)[["patients", "episodes"]]
+        dropped = -counts.diff().fillna(0).astype("int64")
+        return table.join(dropped.add_suffix("_dropped")).astype(dict.fromkeys(text, "str"))
 
 
 def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) -> dict[str, int]:
@@ -97,12 +86,6 @@ def future_days_by_country(by_patient: Mapping[str, int], country: pd.Series) ->
         country: by patient id.
     """
     days = pd.Series(by_patient, dtype="int64")
-    known = days[days.index.isin(country.index)]
-    counted = known.groupby(country.reindex(known.index).to_numpy(dtype=object)).sum()
-    return {str(name): int(n) for name, n in counted.items()} | {
-        UNKNOWN_COUNTRY: int(days.sum() - known.sum())
-    }
-
-
-def _text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(set(table.columns) - set(_COUNTS), "str"))
+    lives = country.reindex(days.index).fillna(UNKNOWN_COUNTRY)
+    counted = days.groupby(lives.to_numpy(dtype=object)).sum()
+    return {UNKNOWN_COUNTRY: 0} | {str(name): int(n) for name, n in counted.items()}

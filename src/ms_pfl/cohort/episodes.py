@@ -1,7 +1,13 @@
-"""Labelled episodes with features, and the attrition on the way from the registry to them."""
+"""Labelled episodes with features, and the attrition on the way from the registry to them.
+
+Beside them the latest visit of each patient, as far as a model may be asked about it: by the same
+rules and the same code, up to the visit. What needs the future (time in the registry, follow-up,
+confirmation) and what only thins the visits out (their distance) is not asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,18 +25,24 @@ from ms_pfl.cohort.outcomes import (
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.timeline import (
     VisitDays,
+    away_from_relapse,
     code_of,
     count_between,
     date_of,
-    event_keys,
-    visit_days,
+    date_where,
+    records_of,
+    slot_start,
+    span_of,
 )
+from ms_pfl.cohort.worsening import REASONS
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import COURSES
 from ms_pfl.registry.ingest.tables import RegistryTables
 
 #: Columns of an episodes table before its features.
 ID_COLUMNS: tuple[str, ...] = ("episode_id", "patient_id", "country", "t0", "label")
+NO_VISIT = "No visit"
+_CIS = COURSES.index("CIS")
 
 
 class Cohort(NamedTuple):
@@ -66,25 +78,22 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     Raises:
         InputError: no labelled episode remains; the message names the stage that took the most.
     """
-    patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
-    days = visit_days(tables.visits, patients)
-    onsets = event_keys(tables.relapses["PATIENT_ID"], tables.relapses["DATE_OF_ONSET"], patients)
+    person, days, onsets = records_of(tables)
     results = every_outcome(days, onsets, parameters)
     mine = (parameters.outcome, parameters.rule)
-    person = tables.patients.set_index("PATIENT_ID").reindex(patients)
     flow, eligible = _pass_stages(tables, person, days, results[mine]["reason"], parameters)
     attrition = flow.table()
     if not flow.kept.any():
         worst = attrition.iloc[int(attrition["episodes_dropped"].to_numpy().argmax())]
         raise InputError(
             "no labelled episode remains of "
-            f"{attrition['episodes'].iloc[0]} visits of {len(patients)} patients; "
+            f"{attrition['episodes'].iloc[0]} visits of {len(person)} patients; "
             f"most were dropped for: {worst['reason']} ({worst['episodes_dropped']} visits); "
             "more follow-up, or wider windows in the cohort parameters, are needed"
         )
     chosen = np.flatnonzero(flow.kept[days.scored])
     kept = days.key[flow.kept]
-    patient_id = pd.Series(patients.to_numpy()[code_of(kept)], dtype="str")
+    patient_id = pd.Series(person.index.to_numpy()[code_of(kept)], dtype="str")
     day = np.datetime_as_string(date_of(kept), unit="D")
     episodes = pd.DataFrame(
         {
@@ -123,7 +132,61 @@ def build_episodes(tables: RegistryTables, parameters: CohortParameters) -> Coho
     )
 
 
-_CIS = COURSES.index("CIS")
+def latest_visits(
+    tables: RegistryTables,
+    parameters: CohortParameters,
+    recorded_since: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """The latest visit of each patient.
+
+    Args:
+        tables: canonical tables, as :func:`ms_pfl.registry.ingest.tables.ingest` gives them.
+        parameters: eligibility, observation window (days), treatment classes.
+        recorded_since: as for :func:`ms_pfl.cohort.features.build_features`.
+
+    Returns:
+        One row a patient, sorted by country and patient_id: patient_id, country, visit_date
+        (missing without a visit), not_scored_because (the first stage of the attrition that the
+        visit does not pass, in its words; ``""`` where it passes all), then the features
+        (float32; NaN = missing, and all NaN where the visit does not pass).
+    """
+    person, days, onsets = records_of(tables)
+    # position of each patient's last day with a visit; of one without any, somebody else's or -1
+    last = np.searchsorted(days.key, slot_start(np.arange(1, len(person) + 1))) - 1
+    visited = np.append(days.code, -1)[last] == np.arange(len(person))
+    reason = np.where(visited, "", NO_VISIT).astype(object)
+    stages = known_at_visit(tables, person, days, parameters)
+    if parameters.baseline_away_from_relapse:
+        away = away_from_relapse(days.key, onsets, parameters.relapse_exclusion_days)
+        stages.append(("Baseline", REASONS["baseline_at_relapse"], away))
+    for _, text, passed in stages:
+        reason[(reason == "") & ~np.append(passed, True)[last]] = text
+    table = pd.DataFrame(
+        {
+            "patient_id": pd.Series(person.index.to_numpy(), dtype="str"),
+            "country": pd.Series(person["country"].to_numpy(), dtype="str"),
+            "visit_date": date_where(visited, np.append(days.key, 0)[last]),
+            "not_scored_because": pd.Series(reason, dtype="str"),
+        }
+    )
+    passed_all = table[table["not_scored_because"] == ""]
+    anchors = passed_all[["patient_id"]].assign(t0=passed_all["visit_date"])
+    features = build_features(tables, anchors, parameters, recorded_since)
+    return table.join(features).sort_values(["country", "patient_id"], ignore_index=True)
+
+
+def treatment_recorded_since(episodes: pd.DataFrame) -> dict[str, int]:
+    """By country the year of its first episode with a known treatment.
+
+    With it :func:`latest_visits` tells a country that records no treatment from a few new patients
+    who have had none, without a date of anybody.
+
+    Args:
+        episodes: the episodes of a registry: country, t0 and the features.
+    """
+    known = episodes[episodes["YEARS_ON_DMT_AT_0"].notna()]
+    years = known.groupby("country")["t0"].min().dt.year
+    return {str(country): int(year) for country, year in years.items()}
 
 
 def _pass_stages(
@@ -151,15 +214,14 @@ def _pass_stages(
     *at_visit, history = known_at_visit(tables, person, days, parameters)
     for stage, text, passed in at_visit:
         flow.keep(stage, text, passed)
-    first, last = _record(days.key, days.code, len(person))
+    first, last = span_of(days.key)
     flow.keep(
         "Time in the registry",
         f"Less than {parameters.minimum_registry_days} days from the first to the last visit",
-        (last - first)[days.code] >= parameters.minimum_registry_days,
+        last - first >= parameters.minimum_registry_days,
     )
     flow.keep(*history)
-    reason = np.full(len(days.key), "", dtype=object)
-    reason[days.scored] = why.fillna("").to_numpy(dtype=object)
+    reason = pd.Series(why.array, np.flatnonzero(days.scored)).reindex(range(len(days.key)))
     if parameters.minimum_gap_days > 0:
         flow.keep(
             "Distance of episodes",
@@ -169,7 +231,7 @@ def _pass_stages(
     eligible = flow.kept[days.scored]
     for name, (stage, text) in OUTCOME_STAGES[parameters.outcome].items():
         if name != "baseline_at_relapse" or parameters.baseline_away_from_relapse:
-            flow.keep(stage, text, reason != name)
+            flow.keep(stage, text, (reason != name).to_numpy())
     return flow, eligible
 
 
@@ -188,28 +250,31 @@ def known_at_visit(
         Of each stage its name, the reason for which it drops, and which days pass it (bool); the
         last is ``History``, the number of EDSS in the observation window.
     """
-    row = person.iloc[days.code]
-    stages = [("Visits", "Visit without an EDSS score", days.scored)]
+    row, day = person.iloc[days.code], date_of(days.key)
+    course = []
     if not parameters.include_cis:
-        course = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
-        stages.append(("Course", "Clinically isolated syndrome at the visit", course != _CIS))
-    minor = _age(row["BIRTH_DATE"].to_numpy(), date_of(days.key)) < parameters.minimum_age_years
-    stages.append(
-        ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor)
-    )
-    first, _ = _record(days.key, days.code, len(person))
+        known = course_at(days, tables.visits["MSCOURSE_AT_VISIT"])
+        course = [("Course", "Clinically isolated syndrome at the visit", known != _CIS)]
+    minor = _age(row["BIRTH_DATE"].to_numpy(), day) < parameters.minimum_age_years
+    earliest = np.datetime64(f"{parameters.earliest_year}", "us")
     # A missing onset compares as no.
-    early = row["MS_ONSET_DATE"].to_numpy() < np.datetime64(f"{parameters.earliest_year}", "us")
-    early |= date_of(first[days.code]) < np.datetime64(f"{parameters.earliest_year}", "us")
-    stages.append(("Era", f"Onset or first visit before {parameters.earliest_year}", ~early))
-    scores = days.key[days.scored]
-    n_edss = count_between(scores, days.key - parameters.observation_window_days, days.key)
-    text = (
-        f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
-        f"{parameters.observation_window_days} days up to the visit"
+    early = (row["MS_ONSET_DATE"].to_numpy() < earliest) | (
+        date_of(span_of(days.key)[0]) < earliest
     )
-    stages.append(("History", text, n_edss >= parameters.minimum_edss))
-    return stages
+    scores, window = days.key[days.scored], parameters.observation_window_days
+    n_edss = count_between(scores, days.key - window, days.key)
+    return [
+        ("Visits", "Visit without an EDSS score", days.scored),
+        *course,
+        ("Age", f"Younger than {parameters.minimum_age_years} years at the visit", ~minor),
+        ("Era", f"Onset or first visit before {parameters.earliest_year}", ~early),
+        (
+            "History",
+            f"Fewer than {parameters.minimum_edss} days with an EDSS score in the "
+            f"{window} days up to the visit",
+            n_edss >= parameters.minimum_edss,
+        ),
+    ]
 
 
 def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -217,25 +282,9 @@ def _age(birth: np.ndarray, at: np.ndarray) -> np.ndarray:
 
     Whoever was born on 29 February comes of age on 1 March of a common year.
     """
-    years = at.astype("datetime64[Y]").astype(np.int64) - birth.astype("datetime64[Y]").astype(
-        np.int64
-    )
-    birthday = _day_of_year(birth) > _day_of_year(at)
-    return np.where(np.isnat(birth), np.nan, years - birthday)
-
-
-def _day_of_year(date: np.ndarray) -> np.ndarray:
-    month = date.astype("datetime64[M]")
-    day = (date.astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
-    return month.astype(np.int64) % 12 * 31 + day
-
-
-def _record(key: np.ndarray, code: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keys of the first and the last visit of each patient (0 where there is none)."""
-    first, last = np.zeros(n_patients, dtype=np.int64), np.zeros(n_patients, dtype=np.int64)
-    first[code[::-1]] = key[::-1]
-    last[code] = key
-    return first, last
+    born, now = pd.DatetimeIndex(birth), pd.DatetimeIndex(at)
+    birthday_ahead = born.month * 31 + born.day > now.month * 31 + now.day
+    return (now.year - born.year - birthday_ahead).to_numpy()
 
 
 def _spaced(key: np.ndarray, eligible: np.ndarray, gap: int) -> np.ndarray:
@@ -246,12 +295,11 @@ def _spaced(key: np.ndarray, eligible: np.ndarray, gap: int) -> np.ndarray:
     index = np.flatnonzero(eligible)
     chosen = np.zeros(len(key), dtype=bool)
     candidates = key[index]
-    code = code_of(candidates)
-    current = np.flatnonzero(np.r_[True, code[1:] != code[:-1]]) if len(index) else index
+    _, current = np.unique(code_of(candidates), return_index=True)
     while len(current):
         chosen[index[current]] = True
         following = np.searchsorted(candidates, candidates[current] + gap, "left")
         inside = following < len(candidates)
         current, following = current[inside], following[inside]
-        current = following[code[following] == code[current]]
+        current = following[code_of(candidates[following]) == code_of(candidates[current])]
     return chosen

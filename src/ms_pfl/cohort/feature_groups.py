@@ -43,14 +43,14 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def feature_groups(
-    features: Sequence[str], vocabulary: Mapping[str, object] | None
+    features: Sequence[str], vocabulary: Vocabulary | Mapping[str, object] | None
 ) -> dict[str, tuple[str, ...]]:
     """Groups of the features of an episodes table; each feature is in one of them.
 
     Args:
         features: the feature columns.
-        vocabulary: of a custom table: each column of that table is a group, of its levels and its
-            indicator. None: the groups of the registry cohort.
+        vocabulary: of a custom table, also as plain JSON: each column of that table is a group, of
+            its levels and its indicator. None: the groups of the registry cohort.
 
     Returns:
         Columns by the group's name. A feature that neither the vocabulary nor the registry cohort
@@ -71,7 +71,7 @@ def feature_groups(
     return groups | {name: (name,) for name in features if name not in grouped}
 
 
-def _of_columns(vocabulary: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+def _of_columns(vocabulary: Vocabulary | Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     """The features of each column of a table of one's own."""
     whole = Vocabulary.model_validate(vocabulary)
     return {

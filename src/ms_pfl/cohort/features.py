@@ -16,14 +16,15 @@ from ms_pfl.cohort.timeline import (
     VisitDays,
     code_of,
     count_between,
+    date_of,
     day_number,
     day_of,
-    event_keys,
     keys,
     patient_codes,
+    records_of,
     reduce_ranges,
     slot_start,
-    visit_days,
+    spread_ranges,
 )
 from ms_pfl.cohort.treatments import CLASSES, classify
 from ms_pfl.errors import InputError
@@ -96,12 +97,11 @@ def build_features(
     Raises:
         InputError: an anchor is no visit with an EDSS of its patient.
     """
-    patients = pd.Index(tables.patients["PATIENT_ID"]).sort_values()
-    days = visit_days(tables.visits, patients)
-    anchor_key = keys(patient_codes(anchors["patient_id"], patients), day_number(anchors["t0"]))
+    person, days, onsets = records_of(tables)
+    anchor_key = keys(patient_codes(anchors["patient_id"], person.index), day_number(anchors["t0"]))
     position = np.searchsorted(days.key, anchor_key)
-    found = position < len(days.key)
-    found[found] = (days.key[position[found]] == anchor_key[found]) & days.scored[position[found]]
+    at_a_visit = np.append(days.key, -1)[position] == anchor_key
+    found = at_a_visit & np.append(days.scored, False)[position]
     if not found.all():
         wrong = anchors.iloc[int(np.argmin(found))]
         raise InputError(
@@ -109,18 +109,15 @@ def build_features(
             f"{wrong['t0']:%Y-%m-%d}; an episode starts at a visit"
         )
     values = {
-        **_person(tables.patients, patients, anchor_key),
+        **_person(person, anchor_key),
         **_course(days, tables.visits["MSCOURSE_AT_VISIT"], position),
         **_edss(days, position, parameters.observation_window_days),
         **{
             f"{system}_AT_0": days.lowest(tables.visits[system])[position]
             for system in FUNCTIONAL_SYSTEMS
         },
-        **_relapses(tables.relapses, patients, anchor_key, parameters.observation_window_days),
-        **_where_recorded(
-            _treatments(tables.treatments, patients, anchor_key, parameters),
-            _treatment_recorded(tables, patients, anchor_key, recorded_since or {}),
-        ),
+        **_relapses(onsets, anchor_key, parameters.observation_window_days),
+        **_treatments(tables.treatments, person, anchor_key, parameters, recorded_since or {}),
     }
     return pd.DataFrame(
         {name: values[name].astype(np.float32) for name in FEATURES}, index=anchors.index
@@ -134,38 +131,28 @@ def course_at(days: VisitDays, course: pd.Series) -> np.ndarray:
     CIS, RR, SP, PP, PR counts.
     """
     code = course.map({name: float(i) for i, name in enumerate(COURSES)}).astype("float64")
-    known = days.lowest(code)
-    n = len(known)
-    latest = np.maximum.accumulate(np.where(np.isnan(known), -1, np.arange(n)))
-    carried = (latest >= 0) & (days.code[np.maximum(latest, 0)] == days.code)
-    return np.where(carried, np.nan_to_num(known)[np.maximum(latest, 0)], -1).astype(np.int64)
+    latest = pd.Series(days.lowest(code)).groupby(days.code).ffill()
+    return latest.fillna(-1).to_numpy(dtype=np.int64)
 
 
-def _person(
-    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray
-) -> dict[str, np.ndarray]:
-    row = table.set_index("PATIENT_ID").reindex(patients)
-    code = code_of(anchor_key)
-
-    def days_since(column: str) -> np.ndarray:
-        date = row[column].to_numpy()
-        known = ~np.isnat(date)
-        start = keys(np.arange(len(date)), date.astype("datetime64[D]").astype(np.int64))
-        return np.where(known[code], anchor_key - np.where(known, start, 0)[code], np.nan)
-
-    age, duration = days_since("BIRTH_DATE"), days_since("MS_ONSET_DATE")
+def _person(person: pd.DataFrame, anchor_key: np.ndarray) -> dict[str, np.ndarray]:
+    row = person.iloc[code_of(anchor_key)]
+    age, duration = (
+        (date_of(anchor_key) - row[name].to_numpy().astype("datetime64[D]"))
+        / np.timedelta64(1, "D")
+        for name in ("BIRTH_DATE", "MS_ONSET_DATE")
+    )
     # A record whose onset lies after t0 was not known to be so at t0: neither date nor symptoms.
     after = duration < 0
     duration = np.where(after, np.nan, duration)
-    sex = row["gender"].map({"F": 1.0, "M": 0.0}).to_numpy(dtype=np.float64)
-    education = row["EDUCATION"].to_numpy(dtype=np.float64)[code]
+    education = row["EDUCATION"].to_numpy(dtype=np.float64)
     return {
-        "SEX_FEMALE": sex[code],
+        "SEX_FEMALE": row["gender"].map({"F": 1.0, "M": 0.0}).to_numpy(dtype=np.float64),
         "AGE_AT_0": age / DAYS_A_YEAR,
         "AGE_AT_ONSET": (age - duration) / DAYS_A_YEAR,
         "DISEASE_DURATION_AT_0": duration / DAYS_A_YEAR,
         **{
-            site: np.where(after, np.nan, row[site].to_numpy(dtype=np.float64)[code])
+            site: np.where(after, np.nan, row[site].to_numpy(dtype=np.float64))
             for site in ONSET_SITES
         },
         "EDUCATION": education,
@@ -182,12 +169,9 @@ def _course(days: VisitDays, course: pd.Series, position: np.ndarray) -> dict[st
 
 def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.ndarray]:
     # Of the days with an EDSS; `position` counts all days with a visit.
-    scored = days.scored
-    key, edss = days.key[scored], days.edss[scored]
-    code = code_of(key)
-    position = (np.cumsum(scored) - 1)[position]
-    n = len(key)
-    index = np.arange(n)
+    key, edss = days.key[days.scored], days.edss[days.scored]
+    position = (np.cumsum(days.scored) - 1)[position]
+    index = np.arange(len(key))
     first = np.searchsorted(key, key - window, "left")
     visits = index - first + 1
     # Sums of halves and quarters are exact in float64, so differences of running sums are too.
@@ -205,18 +189,15 @@ def _edss(days: VisitDays, position: np.ndarray, window: int) -> dict[str, np.nd
         "EDSS_CHANGE_IN_WINDOW": edss - edss[first],
         "VISITS_IN_WINDOW": visits.astype(np.float64),
     }
+    by_patient = pd.DataFrame({"key": key, "edss": edss}).groupby(code_of(key))
     for back in (1, 2):
-        earlier = np.maximum(index - back, 0)
-        same = (index >= back) & (code[earlier] == code)
-        values[f"EDSS_PREVIOUS_{back}"] = np.where(same, edss[earlier], np.nan)
-        values[f"DAYS_SINCE_PREVIOUS_{back}"] = np.where(same, key - key[earlier], np.nan)
+        earlier = by_patient.shift(back)
+        values[f"EDSS_PREVIOUS_{back}"] = earlier["edss"].to_numpy()
+        values[f"DAYS_SINCE_PREVIOUS_{back}"] = key - earlier["key"].to_numpy()
     return {name: value[position] for name, value in values.items()}
 
 
-def _relapses(
-    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray, window: int
-) -> dict[str, np.ndarray]:
-    onsets = event_keys(table["PATIENT_ID"], table["DATE_OF_ONSET"], patients)
+def _relapses(onsets: np.ndarray, anchor_key: np.ndarray, window: int) -> dict[str, np.ndarray]:
     # Far before any day of any patient, so that the time since it is capped by the window.
     latest = np.r_[-(2**60), onsets][np.searchsorted(onsets, anchor_key, "right")]
     since = np.where(code_of(latest) == code_of(anchor_key), anchor_key - latest, window)
@@ -228,76 +209,68 @@ def _relapses(
 
 
 def _treatment_recorded(
-    tables: RegistryTables,
-    patients: pd.Index,
+    table: pd.DataFrame,
+    person: pd.DataFrame,
     anchor_key: np.ndarray,
     recorded_since: Mapping[str, int],
 ) -> np.ndarray:
     """Whether the anchor's country had recorded any treatment of anybody by t0."""
-    named = pd.Categorical(tables.patients.set_index("PATIENT_ID")["country"].reindex(patients))
-    country = named.codes.astype(np.int64)
-    first = np.full(int(country.max(initial=0)) + 1, np.iinfo(np.int64).max)
-    for code, name in enumerate(named.categories):
-        if name in recorded_since:
-            first[code] = np.datetime64(f"{recorded_since[name] + 1}", "D").astype(np.int64)
-    rows = patient_codes(tables.treatments["PATIENT_ID"], patients)
-    np.minimum.at(first, country[rows], day_number(tables.treatments["START_DATE"]))
-    return first[country[code_of(anchor_key)]] <= day_of(anchor_key)
-
-
-def _where_recorded(values: dict[str, np.ndarray], recorded: np.ndarray) -> dict[str, np.ndarray]:
-    """Treatment features, missing where the country does not record treatment (yet)."""
-    return {name: np.where(recorded, value, np.nan) for name, value in values.items()}
+    country, names = pd.factorize(person["country"])
+    rows = patient_codes(table["PATIENT_ID"], person.index)
+    started = pd.Series(day_number(table["START_DATE"])).groupby(country[rows]).min()
+    known = {
+        code: np.datetime64(f"{recorded_since[name] + 1}", "D").astype(np.int64)
+        for code, name in enumerate(names)
+        if name in recorded_since
+    }
+    first = pd.concat([started, pd.Series(known, dtype=np.int64)]).groupby(level=0).min()
+    return (first.reindex(country[code_of(anchor_key)]) <= day_of(anchor_key)).to_numpy()
 
 
 def _treatments(
-    table: pd.DataFrame, patients: pd.Index, anchor_key: np.ndarray, parameters: CohortParameters
+    table: pd.DataFrame,
+    person: pd.DataFrame,
+    anchor_key: np.ndarray,
+    parameters: CohortParameters,
+    recorded_since: Mapping[str, int],
 ) -> dict[str, np.ndarray]:
+    """Treatment features, missing where the country does not record treatment (yet)."""
     n = len(anchor_key)
+    recorded = _treatment_recorded(table, person, anchor_key, recorded_since)
     drug, efficacy = classify(table["dmt"], parameters.treatments)
-    disease_modifying = drug >= 0
-    table, drug, efficacy = (
-        table[disease_modifying],
-        drug[disease_modifying],
-        efficacy[disease_modifying],
+    table = table.assign(drug=drug, efficacy=efficacy)[drug >= 0]
+    code = patient_codes(table["PATIENT_ID"], person.index)
+    ended = keys(code, day_number(table["END_DATE"].fillna(table["START_DATE"])))
+    table = table.assign(
+        start=keys(code, day_number(table["START_DATE"])),
+        end=np.where(table["END_DATE"].isna(), np.iinfo(np.int64).max, ended),
+    ).sort_values("start", kind="stable")
+    start, end, drug, efficacy = (
+        table[name].to_numpy() for name in ("start", "end", "drug", "efficacy")
     )
-    code = patient_codes(table["PATIENT_ID"], patients)
-    start = keys(code, day_number(table["START_DATE"]))
-    open_end = table["END_DATE"].isna().to_numpy()
-    end = np.where(
-        open_end,
-        np.iinfo(np.int64).max,
-        keys(code, day_number(table["END_DATE"].fillna(table["START_DATE"]))),
-    )
-    order = np.argsort(start, kind="stable")
-    start, end, drug, efficacy = start[order], end[order], drug[order], efficacy[order]
     # A course of induction takes days and works for years: it counts until the next drug starts.
     # A start of another patient ends nothing, as it lies above every anchor of this one.
     following = np.r_[start, np.iinfo(np.int64).max][np.searchsorted(start, start, "right")]
     end = np.where(efficacy == CLASSES.index("high_induction"), following - 1, end)
 
     # Every pair of an anchor and a treatment of the patient that began on or before t0.
-    lowest = np.searchsorted(start, slot_start(code_of(anchor_key)), "left")
-    begun = np.searchsorted(start, anchor_key, "right") - lowest
-    anchor = np.repeat(np.arange(n), begun)
-    row = np.arange(len(anchor)) - np.repeat(np.cumsum(begun) - begun - lowest, begun)
+    anchor, row = spread_ranges(
+        np.searchsorted(start, slot_start(code_of(anchor_key)), "left"),
+        np.searchsorted(start, anchor_key, "right"),
+    )
     ongoing = end[row] >= anchor_key[anchor]
-
-    values = {
-        flag: (np.bincount(anchor[ongoing & (efficacy[row] == i)], minlength=n) > 0)
-        for i, flag in enumerate(_DMT_FLAGS[name] for name in CLASSES)
+    values: dict[str, np.ndarray] = {
+        _DMT_FLAGS[name]: np.bincount(anchor[ongoing & (efficacy[row] == i)], minlength=n) > 0
+        for i, name in enumerate(CLASSES)
     }
     current = np.full(n, np.iinfo(np.int64).min)
     np.maximum.at(current, anchor[ongoing], start[row[ongoing]])
     treated = current > np.iinfo(np.int64).min
-    years = np.zeros(n)
-    years[treated] = (anchor_key[treated] - current[treated]) / DAYS_A_YEAR
+    values["YEARS_ON_DMT_AT_0"] = np.zeros(n)
+    values["YEARS_ON_DMT_AT_0"][treated] = (anchor_key - current)[treated] / DAYS_A_YEAR
     n_drugs = int(drug.max(initial=0)) + 1
     taken = np.unique(anchor * n_drugs + drug[row])
     taken_now = np.unique(anchor[ongoing] * n_drugs + drug[row[ongoing]])
     earlier = np.setdiff1d(taken, taken_now, assume_unique=True) // n_drugs
-    return {
-        **{flag: value.astype(np.float64) for flag, value in values.items()},
-        "YEARS_ON_DMT_AT_0": years,
-        "EARLIER_DMTS": np.bincount(earlier, minlength=n),
-    }
+    values["EARLIER_DMTS"] = np.bincount(earlier, minlength=n)
+    return {name: np.where(recorded, value, np.nan) for name, value in values.items()}

@@ -3,27 +3,33 @@
 Two readings of one definition. :func:`first_events` gives each patient's first event after the
 first EDSS, as those packages do. :func:`event_days` gives each visit day, as a baseline of its
 own, whether the first event after it begins within the horizon: the second outcome of the cohort.
-docs/labels.md gives the reading of every open point.
+Both ask unbroken runs of worse scores, of all patients at once. docs/labels.md gives the reading of
+every open point.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.runs import Scores, away_from_relapse
 from ms_pfl.cohort.timeline import (
     VisitDays,
+    away_from_relapse,
+    code_of,
     count_between,
     date_of,
+    date_where,
     day_number,
     event_keys,
     keys,
     patient_codes,
-    reduce_ranges,
+    span_of,
+    spread_ranges,
 )
-from ms_pfl.cohort.worsening import REASONS, minimum_increase
+from ms_pfl.cohort.worsening import REASONS, first_reason, minimum_increase
 
 #: Why an anchor has no event label, in the order in which the reasons are looked at.
 EVENT_REASONS: dict[str, str] = {
@@ -31,8 +37,85 @@ EVENT_REASONS: dict[str, str] = {
     "unconfirmed_at_end": "Worse within the horizon up to the last visit, and not confirmed yet",
     "no_edss_after_horizon": "Last EDSS before the horizon, and no confirmed worsening until then",
 }
-_CODE = {reason: code for code, reason in enumerate(EVENT_REASONS)}
 _NONE = -1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """EDSS scores of all patients, sorted by patient and day.
+
+    Attributes:
+        key: int64, see :func:`ms_pfl.cohort.timeline.keys`; non-decreasing.
+        edss: float64, points.
+        clean: bool, false for a score at relapse time.
+    """
+
+    key: np.ndarray
+    edss: np.ndarray
+    clean: np.ndarray
+
+    @property
+    def code(self) -> np.ndarray:
+        """Patient code of each score."""
+        return code_of(self.key)
+
+    def runs(self, worse: np.ndarray) -> Runs:
+        """Runs of scores that are all worse; a score that is not, or the record's end, ends one."""
+        index = np.arange(len(self.key))
+        opens = np.diff(self.code, prepend=-1) != 0
+        breaks = ~worse | opens
+        stop = np.append(np.flatnonzero(breaks), len(index))[np.cumsum(breaks)]
+        begins = worse & (opens | ~np.r_[False, worse[:-1]])
+        first = np.maximum.accumulate(np.where(begins, index, -1))
+        return Runs(self, worse, np.where(worse, first, -1), stop)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Of each score the run it belongs to (arrays of one entry a score).
+
+    Attributes:
+        scores: the scores.
+        worse: bool, which are worse than the baseline.
+        first: index of the first score of the run; -1 where the score is not worse.
+        stop: index behind the last worse score that follows without a break.
+    """
+
+    scores: Scores
+    worse: np.ndarray
+    first: np.ndarray
+    stop: np.ndarray
+
+    def last_clean(self) -> np.ndarray:
+        """Index of the last score of the rest of the run away from a relapse; -1: none later."""
+        index = np.arange(len(self.worse))
+        latest = np.maximum.accumulate(np.where(self.scores.clean, index, -1))
+        last = latest[self.stop - 1]
+        return np.where(self.worse & (last > index), last, -1)
+
+    def confirmed(self, last_clean: np.ndarray, days: int, sustained: bool) -> np.ndarray:
+        """Whether the score is the onset of a confirmed worsening (bool).
+
+        Args:
+            last_clean: of :meth:`last_clean`.
+            days: the run must reach a later score away from a relapse at least so many days on.
+            sustained: and the last visit of the record must be such a score.
+        """
+        key = self.scores.key
+        held = (last_clean >= 0) & (key[last_clean] - key >= days)
+        return held & (key[last_clean] == span_of(key)[1]) if sustained else held
+
+    def confirming(self, onset: np.ndarray, days: int) -> np.ndarray:
+        """Index of the first score away from a relapse at least `days` after confirmed onsets."""
+        key = self.scores.key
+        clean = np.flatnonzero(self.scores.clean)
+        earliest = np.maximum(np.searchsorted(key, key[onset] + days, "left"), onset + 1)
+        return clean[np.searchsorted(clean, earliest, "left")]
+
+    def to_the_end(self) -> np.ndarray:
+        """Whether nothing ends the run before the record does (bool); false where not worse."""
+        code = self.scores.code
+        return self.worse & (np.append(code, -1)[self.stop] != code)
 
 
 def first_events(
@@ -66,81 +149,64 @@ def first_events(
     key, edss = key[order], visits["EDSS"].to_numpy(dtype=np.float64)[order]
     scores = Scores(key, edss, away_from_relapse(key, onsets, parameters.relapse_exclusion_days))
 
-    n = len(patients)
-    baseline = np.full(n, _NONE)
-    clean = np.flatnonzero(scores.clean)
-    found, where = np.unique(scores.code[clean], return_index=True)
-    baseline[found] = clean[where]
-    first = {name: np.full(n, _NONE) for name in ("onset", "confirmation", "last")}
-    events = np.zeros(n, dtype=np.int64)
-    current = baseline
-    while (current >= 0).any():
-        onset, confirmation, last = _next_event(scores, current, parameters)
-        happened = onset >= 0
-        for name, rows in (("onset", onset), ("confirmation", confirmation), ("last", last)):
-            first[name] = np.where((events == 0) & happened, rows, first[name])
-        events += happened
-        current = _moved_baseline(scores, onset, parameters.confirmation_days)
-
-    def dates(rows: np.ndarray) -> np.ndarray:
-        return np.where(rows >= 0, date_of(key[rows]), np.datetime64("NaT", "us"))
-
-    onset, last = first["onset"], first["last"]
+    baseline = _first_of_patients(scores, np.flatnonzero(scores.clean))
+    found = [_next_events(scores, baseline, parameters)]
+    while len(found[-1]):
+        moved = _moved_baseline(scores, found[-1]["onset"], parameters.confirmation_days)
+        found.append(_next_events(scores, moved, parameters))
+    events = pd.concat(found).groupby(level=0)
+    everybody = range(len(patients))
+    first = events.first().reindex(everybody).assign(baseline=baseline)
+    row = first.fillna(_NONE).astype(np.int64)
+    # Row -1, which is none, reads what is appended.
+    date = np.append(date_of(key), np.datetime64("NaT", "us"))
+    score = np.append(edss, np.nan)
+    onset, last = date[row["onset"]], date[row["last"]]
     return pd.DataFrame(
         {
             "PATIENT_ID": pd.Series(patients.to_numpy(), dtype="str"),
-            "EVENT": (onset >= 0).astype(np.int64),
-            "BASELINE_EDSS": np.where(baseline >= 0, edss[baseline], np.nan),
-            "BASELINE_DATE": dates(baseline),
-            "ONSET_DATE": dates(onset),
-            "ONSET_EDSS": np.where(onset >= 0, edss[onset], np.nan),
-            "CONFIRMATION_DATE": dates(first["confirmation"]),
-            "LAST_CONFIRMING_DATE": dates(last),
-            "DAYS_SUSTAINED": np.where(onset >= 0, key[last] - key[onset], np.nan),
-            "N_EVENTS": events,
+            "EVENT": (row["onset"] >= 0).astype(np.int64),
+            "BASELINE_EDSS": score[row["baseline"]],
+            "BASELINE_DATE": date[row["baseline"]],
+            "ONSET_DATE": onset,
+            "ONSET_EDSS": score[row["onset"]],
+            "CONFIRMATION_DATE": date[row["confirmation"]],
+            "LAST_CONFIRMING_DATE": last,
+            "DAYS_SUSTAINED": (last - onset) / np.timedelta64(1, "D"),
+            "N_EVENTS": events.size().reindex(everybody, fill_value=0),
         }
     )
 
 
-def _next_event(
-    scores: Scores, baseline: np.ndarray, parameters: CohortParameters
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each patient the rows of onset, confirmation and last confirmation; -1: no event.
+def _first_of_patients(scores: Scores, rows: np.ndarray) -> pd.Series:
+    """The first of some rows of each patient that has any, by patient code."""
+    by_patient = pd.Series(rows, scores.code[rows])
+    return by_patient[~by_patient.index.duplicated()]
 
-    `baseline` holds the row of each patient's baseline, -1 where there is none.
+
+def _next_events(scores: Scores, baseline: pd.Series, parameters: CohortParameters) -> pd.DataFrame:
+    """Rows of the onset, the confirmation and the last confirmation of each patient's next event.
+
+    `baseline` holds the row of each patient's baseline, by patient code, which is the index of the
+    result too; patients without a baseline or an event are not in it.
     """
-    code = scores.code
-    edss = np.where(baseline >= 0, scores.edss[baseline], np.inf)
-    threshold = edss + minimum_increase(edss, parameters.rule)
-    after = scores.key > np.where(baseline >= 0, scores.key[baseline], 0)[code]
-    runs = scores.runs(after & (scores.edss >= threshold[code]))
+    row = baseline.reindex(scores.code, fill_value=_NONE).to_numpy()
+    edss = scores.edss[row]
+    later = (row >= 0) & (scores.key > scores.key[row])
+    runs = scores.runs(later & (scores.edss >= edss + minimum_increase(edss, parameters.rule)))
     last_clean = runs.last_clean()
-    confirmed = np.flatnonzero(
-        runs.confirmed(last_clean, parameters.confirmation_days, parameters.sustained)
-    )
-    who, where = np.unique(code[confirmed], return_index=True)
-    row = confirmed[where]
-    onset, confirmation, last = (np.full(len(baseline), _NONE) for _ in range(3))
-    onset[who], last[who] = row, last_clean[row]
-    confirmation[who] = runs.confirming(row, parameters.confirmation_days)
-    return onset, confirmation, last
+    days = parameters.confirmation_days
+    confirmed = runs.confirmed(last_clean, days, parameters.sustained)
+    onset = _first_of_patients(scores, np.flatnonzero(confirmed))
+    confirmation = runs.confirming(onset.to_numpy(), days)
+    return pd.DataFrame({"onset": onset, "confirmation": confirmation, "last": last_clean[onset]})
 
 
-def _moved_baseline(scores: Scores, onset: np.ndarray, confirmation_days: int) -> np.ndarray:
+def _moved_baseline(scores: Scores, onset: pd.Series, confirmation_days: int) -> pd.Series:
     """Row of the lowest EDSS of each patient from the onset through the confirmation period."""
-    moved = np.full(len(onset), _NONE)
-    rows = onset[onset >= 0]
-    stop = np.searchsorted(scores.key, scores.key[rows] + confirmation_days, "right")
-    lowest = reduce_ranges(np.minimum, scores.edss, rows, stop, np.nan)
-    # The ranges of two patients never overlap, so each row is in at most one.
-    index = np.arange(len(scores.key))
-    of = np.searchsorted(rows, index, "right") - 1
-    inside = (of >= 0) & (index < np.r_[stop, 0][of]) if len(rows) else np.zeros(0, dtype=bool)
-    candidates = np.flatnonzero(inside)
-    candidates = candidates[scores.edss[candidates] == lowest[of[candidates]]]
-    who, where = np.unique(scores.code[candidates], return_index=True)
-    moved[who] = candidates[where]
-    return moved
+    stop = np.searchsorted(scores.key, scores.key[onset] + confirmation_days, "right")
+    _, row = spread_ranges(onset.to_numpy(), stop)
+    return pd.Series(scores.edss[row], row).groupby(scores.code[row]).idxmin()
 
 
 def event_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
@@ -159,48 +225,41 @@ def event_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
         else a key of :data:`EVENT_REASONS`).
     """
     key, edss = days.key[days.scored], days.edss[days.scored]
-    n = len(key)
     scores = Scores(key, edss, away_from_relapse(key, onsets, parameters.relapse_exclusion_days))
     threshold = edss + minimum_increase(edss, parameters.rule)
     horizon = key + parameters.horizon_days
-    index = np.arange(n)
-    onset, confirmation = np.full(n, _NONE), np.full(n, _NONE)
-    pending = np.zeros(n, dtype=bool)
+    days_held = parameters.confirmation_days
+    onset, confirmation = np.full(len(key), _NONE), np.full(len(key), _NONE)
+    pending = np.zeros(len(key), dtype=bool)
     # There are as many thresholds as baselines on the scale; all rows are read once for each.
     for level in np.unique(threshold):
-        anchor = index[threshold == level]
+        anchor = np.flatnonzero(threshold == level)
         runs = scores.runs(edss >= level)
-        last_clean = runs.last_clean()
-        confirmed = runs.confirmed(last_clean, parameters.confirmation_days, parameters.sustained)
+        confirmed = runs.confirmed(runs.last_clean(), days_held, parameters.sustained)
         event = _first_within(key, np.flatnonzero(confirmed), anchor, horizon)
         happened = event >= 0
         onset[anchor] = event
-        confirmation[anchor[happened]] = runs.confirming(
-            event[happened], parameters.confirmation_days
-        )
+        confirmation[anchor[happened]] = runs.confirming(event[happened], days_held)
         open_end = np.flatnonzero(runs.to_the_end() & ~confirmed)
         pending[anchor] = _first_within(key, open_end, anchor, horizon) >= 0
 
     worse = onset >= 0
-    last_key = key[np.searchsorted(scores.code, scores.code, "right") - 1] if n else key
     history = count_between(key, key - parameters.observation_window_days, key)
-    conditions = {
-        "history": history < parameters.minimum_edss,
-        "baseline_at_relapse": ~scores.clean & parameters.baseline_away_from_relapse,
-        "unconfirmed_at_end": ~worse & pending,
-        "no_edss_after_horizon": ~worse & (last_key < horizon),
-    }
-    reason = np.select(list(conditions.values()), [_CODE[name] for name in conditions], _NONE)
-    labelled = reason < 0
-    known = labelled & worse
-    names = np.array([*EVENT_REASONS, None], dtype=object)
-    never = np.datetime64("NaT", "us")
+    reason = first_reason(
+        {
+            "history": history < parameters.minimum_edss,
+            "baseline_at_relapse": ~scores.clean & parameters.baseline_away_from_relapse,
+            "unconfirmed_at_end": ~worse & pending,
+            "no_edss_after_horizon": ~worse & (span_of(key)[1] < horizon),
+        }
+    )
+    labelled = reason.isna().to_numpy()
     return pd.DataFrame(
         {
             "label": np.where(labelled, worse.astype(np.float64), np.nan),
-            "worsening_date": np.where(known, date_of(key[onset]), never),
-            "confirmation_date": np.where(known, date_of(key[confirmation]), never),
-            "reason": pd.Series(names[reason], dtype="str"),
+            "worsening_date": date_where(labelled & worse, key[onset]),
+            "confirmation_date": date_where(labelled & worse, key[confirmation]),
+            "reason": reason,
         }
     )
 
@@ -209,8 +268,5 @@ def _first_within(
     key: np.ndarray, rows: np.ndarray, anchor: np.ndarray, horizon: np.ndarray
 ) -> np.ndarray:
     """First of the sorted `rows` after each anchor and not beyond its horizon; -1: none."""
-    if len(rows) == 0:
-        return np.full(len(anchor), _NONE)
-    following = np.searchsorted(rows, anchor, "right")
-    row = rows[np.minimum(following, len(rows) - 1)]
-    return np.where((following < len(rows)) & (key[row] <= horizon[anchor]), row, _NONE)
+    row = np.append(rows, _NONE)[np.searchsorted(rows, anchor, "right")]
+    return np.where(key[row] <= horizon[anchor], row, _NONE)

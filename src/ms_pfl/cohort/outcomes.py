@@ -12,10 +12,17 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.first_event import EVENT_REASONS, event_days
+from ms_pfl.cohort.first_event import EVENT_REASONS, Scores, event_days
 from ms_pfl.cohort.parameters import CohortParameters, Outcome, Rule
-from ms_pfl.cohort.runs import Scores
-from ms_pfl.cohort.timeline import VisitDays, code_of, count_between, day_number, day_of, keys
+from ms_pfl.cohort.timeline import (
+    VisitDays,
+    code_of,
+    count_between,
+    date_of,
+    day_number,
+    day_of,
+    keys,
+)
 from ms_pfl.cohort.worsening import REASONS, label_days, minimum_increase
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
@@ -55,15 +62,10 @@ def outcome_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParamete
     if parameters.outcome == "first_confirmed_event":
         return event_days(days, onsets, parameters)
     state = label_days(days, onsets, parameters)
-    worse = (state["label"] == 1).to_numpy()
-    never = np.datetime64("NaT", "us")
-    return pd.DataFrame(
-        {
-            "label": state["label"],
-            "worsening_date": np.where(worse, _run_begins(days, state, parameters.rule), never),
-            "confirmation_date": np.where(worse, state["closing_date"].to_numpy(), never),
-            "reason": state["reason"],
-        }
+    begins = pd.Series(_run_begins(days, state, parameters.rule))
+    worse = state["label"] == 1
+    return state[["label", "reason"]].assign(
+        worsening_date=begins.where(worse), confirmation_date=state["closing_date"].where(worse)
     )
 
 
@@ -82,7 +84,7 @@ def _run_begins(days: VisitDays, state: pd.DataFrame, rule: str) -> np.ndarray:
         anchor = np.flatnonzero(high & (threshold == level))
         star = keys(code_of(key[anchor]), day_number(state["e_star_date"].iloc[anchor]))
         first = scores.runs(edss >= level).first[np.searchsorted(key, star)]
-        begin[anchor] = day_of(key[first]).astype("datetime64[D]").astype("datetime64[us]")
+        begin[anchor] = date_of(key[first])
     return begin
 
 
@@ -113,12 +115,13 @@ def relapse_association(
     there = ~np.isnat(worsening)
     day = worsening[there].astype("datetime64[D]").astype(np.int64)
     who = patient[there]
-    start = keys(who, day) - parameters.relapse_days_before_worsening
-    stop = keys(who, day) + parameters.relapse_days_after_worsening
-    near = count_between(onsets, start, stop) > 0
-    recorded = np.full(int(country.max(initial=0)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(recorded, country[code_of(onsets)], day_of(onsets))
-    known = recorded[country[who]] <= day - parameters.relapse_days_before_worsening
+    before, after = (
+        parameters.relapse_days_before_worsening,
+        parameters.relapse_days_after_worsening,
+    )
+    near = count_between(onsets, keys(who, day) - before, keys(who, day) + after) > 0
+    recorded = pd.Series(day_of(onsets)).groupby(country[code_of(onsets)]).min()
+    known = (recorded.reindex(country[who]) <= day - before).to_numpy()
     names = np.array([*ASSOCIATIONS, None], dtype=object)
     result[there] = names[np.select([near, known], [1, 0], 2)]
     return result

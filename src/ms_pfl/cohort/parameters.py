@@ -1,20 +1,46 @@
-"""Typed parameters of the cohort: outcome rule, eligibility, treatment classes, splits."""
+"""Typed parameters of the cohort: how registry tables, or a table of one's own, become episodes.
+
+Outcome rule, eligibility, treatment classes, splits; the columns, outcome and features of a table
+of one's own.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ms_pfl.cohort.drug_names import closed_up
 from ms_pfl.config import Section
-from ms_pfl.yaml_text import YamlText
+from ms_pfl.names import normal
+from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
 #: Of each drug the generic name, then the further names under which registries carry it.
 DrugNames = tuple[Annotated[tuple[YamlText, ...], Field(min_length=1)], ...]
 
 Outcome = Literal["state_near_two_years", "first_confirmed_event"]
 Rule = Literal["three_strata", "two_strata"]
+
+# ß stands for beta where a keyboard has no Greek letters; neither it nor β survives casefold well.
+_BETA = str.maketrans({"β": " beta ", "ϐ": " beta ", "Β": " beta ", "ß": " beta ", "ẞ": " beta "})
+
+
+def normalize(text: str) -> str:
+    """Lower case, words of letters or of digits, one space between them; beta in Latin letters.
+
+    >>> normalize("  IFN-β-1a (REBIF44) ")
+    'ifn beta 1 a rebif 44'
+    """
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", normal(text).translate(_BETA).casefold()))
+
+
+def closed_up(name: str) -> str:
+    """A name as it is compared, without the spaces that registries set and leave out.
+
+    >>> closed_up("Dimethyl fumarate")
+    'dimethylfumarate'
+    """
+    return normalize(name).replace(" ", "")
 
 
 class TreatmentClasses(Section):
@@ -146,3 +172,46 @@ class SplitFractions(Section):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train, validation and test must add up to 1, not {total:g}")
         return self
+
+
+class OwnColumns(Section):
+    """What the columns of the contract are called in the table."""
+
+    site: YamlText = Field(min_length=1, description="hospital, center or country of the row")
+    label: YamlText = Field(min_length=1, description="the outcome, one of two values")
+    patient_id: YamlText | None = Field(
+        description="rows of one patient stay in one split; null: the column patient_id where "
+        "there is one, else each row is a patient of its own"
+    )
+    episode_id: YamlText | None = Field(
+        description="null: the column episode_id where there is one, else made from the row's "
+        "number within its site"
+    )
+    t0: YamlText | None = Field(
+        description="date of the row, which is no feature; null: the column t0 where there is one"
+    )
+
+
+class OwnEpisodesParameters(Section):
+    """How a table of one's own is read: its columns, its outcome, its features."""
+
+    columns: OwnColumns
+    positive: YamlLabel | None = Field(
+        description="the label that counts as 1, where labels are two texts; null: they are 0 and "
+        "1, or true and false"
+    )
+    leave_out: tuple[YamlText, ...] = Field(description="columns that are no features")
+    categorical: tuple[YamlText, ...] = Field(
+        description="columns of numbers that are categories; text is categorical by itself"
+    )
+    numbers: Annotated[dict[Name, Literal["point", "comma"]], NAMED_KEYS] = Field(
+        default={},
+        description="columns of numbers and their decimal mark, where the cells do not show it",
+    )
+    missing_indicators: bool = Field(
+        description="a feature '<column> missing' for each column that lacks a value at some site"
+    )
+    outcome: YamlText | None = Field(
+        description="the outcome in words, for the report; null: the label's column"
+    )
+    site_name: YamlText = Field(min_length=1, description="what a site is called in the report")

@@ -15,10 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.episodes import Cohort
-from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.cohort.parameters import CohortParameters, OwnEpisodesParameters
 from ms_pfl.errors import InputError
 from ms_pfl.provenance import data_digest
 
@@ -89,5 +88,9 @@ def check_provenance(episodes: pd.DataFrame, provenance: Mapping[str, Any]) -> N
 def _provenance(
     episodes: pd.DataFrame, source: Mapping[str, str], vocabulary: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    known = {"data": data_digest(episodes), "source": dict(source), "vocabulary": vocabulary}
-    return known | dict.fromkeys(_FLOW)
+    return {
+        "data": data_digest(episodes),
+        "source": dict(source),
+        "vocabulary": vocabulary,
+        **dict.fromkeys(_FLOW),
+    }

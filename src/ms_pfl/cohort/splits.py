@@ -27,11 +27,10 @@ def split_episodes(
         As :func:`split_patients`, with a row an episode and seed, and a column episode_id.
     """
     units = episodes.assign(patient_id=episodes["episode_id"])
-    splits = split_patients(units, seeds, fractions)
-    owners = episodes.set_index(["country", "episode_id"])["patient_id"]
-    keys = pd.MultiIndex.from_frame(splits[["country", "patient_id"]])
-    splits.insert(1, "episode_id", splits["patient_id"])
-    return splits.assign(patient_id=owners.loc[keys].to_numpy()).astype({"patient_id": "str"})
+    splits = split_patients(units, seeds, fractions).rename(columns={"patient_id": "episode_id"})
+    owners = episodes[["patient_id", "episode_id", "country"]].astype("str")
+    table = splits.merge(owners, on=["country", "episode_id"], how="left", validate="many_to_one")
+    return table[["patient_id", "episode_id", "country", "seed", "split"]]
 
 
 def split_patients(
@@ -54,24 +53,12 @@ def split_patients(
     """
     worsened = episodes.groupby(["country", "patient_id"], sort=True)["label"].max()
     parts = []
-    for seed in seeds:
-        for country, labels in worsened.groupby(level="country", sort=True):
-            ids = labels.index.get_level_values("patient_id").to_numpy(dtype=object)
-            split = _split_country(labels.to_numpy() > 0, _generator(seed, str(country)), fractions)
-            parts.append((ids, country, seed, split))
-    return pd.DataFrame(
-        {
-            "patient_id": pd.Series(np.concatenate([p[0] for p in parts]), dtype="str"),
-            "country": pd.Series(
-                np.concatenate([np.full(len(p[0]), p[1], dtype=object) for p in parts]),
-                dtype="str",
-            ),
-            "seed": np.concatenate([np.full(len(p[0]), p[2], dtype=np.int64) for p in parts]),
-            "split": pd.Series(
-                np.array(SPLITS, dtype=object)[np.concatenate([p[3] for p in parts])], dtype="str"
-            ),
-        }
-    )
+    for seed, (country, labels) in product(seeds, worsened.groupby(level="country", sort=True)):
+        split = _split_country(labels.to_numpy() > 0, _generator(seed, str(country)), fractions)
+        patients = labels.index.to_frame(index=False)
+        parts.append(patients.assign(seed=seed, split=np.array(SPLITS)[split]))
+    columns = {"patient_id": "str", "country": "str", "seed": "int64", "split": "str"}
+    return pd.concat(parts, ignore_index=True)[list(columns)].astype(columns)
 
 
 def count_splits(episodes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
@@ -110,12 +97,11 @@ def _split_country(
     """Index into SPLITS of each patient of a country, patients in sorted order."""
     strata = [np.flatnonzero(worsened), np.flatnonzero(~worsened)]
     total = split_sizes(len(worsened), fractions)
-    sizes: list[tuple[int, ...]]
     if min(map(len, strata)) < _MINIMUM_TO_SPLIT:
-        strata, sizes = [np.arange(len(worsened))], [total]
+        sizes, strata = np.array([total]), [np.arange(len(worsened))]
     else:
         first = stratum_sizes(len(strata[0]), total)
-        sizes = [first, tuple(t - s for t, s in zip(total, first, strict=True))]
+        sizes = np.array([first, np.subtract(total, first)])
     split = np.empty(len(worsened), dtype=np.int64)
     for members, counts in zip(strata, sizes, strict=True):
         split[rng.permutation(members)] = np.repeat(np.arange(len(SPLITS)), counts)
@@ -135,8 +121,7 @@ def split_sizes(n: int, fractions: SplitFractions) -> tuple[int, int, int]:
     sizes = np.floor(exact).astype(int)
     # Equal remainders go to training, then test: a country without a test is not scored.
     order = sorted(range(3), key=lambda i: (-round(exact[i] - sizes[i], 9), (0, 2, 1)[i]))
-    for i in order[: n - int(sizes.sum())]:
-        sizes[i] += 1
+    sizes[order[: n - int(sizes.sum())]] += 1
     while (empty := np.flatnonzero(sizes == 0)).size:
         sizes[int(sizes.argmax())] -= 1
         sizes[empty[0]] += 1

@@ -59,9 +59,7 @@ def assign_subgroups(episodes: pd.DataFrame) -> pd.DataFrame:
         ),
     }
     for name, (levels, masks) in flags.items():
-        code = np.full(len(episodes), -1)
-        for i, mask in enumerate(masks):
-            code[mask.to_numpy()] = i
-        text = np.array([*levels, None], dtype=object)[code]
-        found[name] = pd.Categorical(text, categories=list(levels), ordered=True)
+        # np.select takes the first mask that holds, and the last one counts
+        code = np.select(masks[::-1], list(range(len(levels)))[::-1], -1)
+        found[name] = pd.Categorical.from_codes(code, pd.Index(levels), ordered=True)
     return found

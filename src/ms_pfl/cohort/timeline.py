@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.registry.ingest.tables import RegistryTables
 
 # A patient's days live in a slot of this width, days counted from 1 January 1970 shifted by half
 # of it. Dates since 1900 with windows of up to a century on either side stay inside the slot, so
@@ -60,6 +61,17 @@ def date_of(key: np.ndarray) -> np.ndarray:
     return day_of(key).astype("datetime64[D]").astype("datetime64[us]")
 
 
+def date_where(keep: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """:func:`date_of` where `keep` is true, NaT elsewhere."""
+    return np.where(keep, date_of(key), np.datetime64("NaT", "us"))
+
+
+def span_of(key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sorted key the first and the last key of its patient."""
+    code = code_of(key)
+    return key[np.searchsorted(code, code)], key[np.searchsorted(code, code, "right") - 1]
+
+
 @dataclass(frozen=True)
 class VisitDays:
     """One entry a patient and day with a visit, sorted by patient and day.
@@ -106,10 +118,9 @@ def visit_days(visits: pd.DataFrame, patients: pd.Index) -> VisitDays:
     """
     key = keys(patient_codes(visits["PATIENT_ID"], patients), day_number(visits["DATE_OF_VISIT"]))
     order = np.argsort(key, kind="stable")
-    ordered = key[order]
-    start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(key) else order
-    days = VisitDays(patients, ordered[start], np.empty(0), order, start)
-    return VisitDays(patients, days.key, days.lowest(visits["EDSS"]), order, start)
+    distinct, start = np.unique(key[order], return_index=True)
+    days = VisitDays(patients, distinct, np.empty(0), order, start)
+    return replace(days, edss=days.lowest(visits["EDSS"]))
 
 
 def event_keys(ids: pd.Series, dates: pd.Series, patients: pd.Index) -> np.ndarray:
@@ -117,9 +128,38 @@ def event_keys(ids: pd.Series, dates: pd.Series, patients: pd.Index) -> np.ndarr
     return np.unique(keys(patient_codes(ids, patients), day_number(dates)))
 
 
+def records_of(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndarray]:
+    """What is known of all patients, whose codes are positions in the first table.
+
+    Returns:
+        The patients table by id, sorted; the visit days; and the sorted keys of relapse onsets.
+    """
+    person = tables.patients.set_index("PATIENT_ID").sort_index()
+    days, relapses = visit_days(tables.visits, person.index), tables.relapses
+    onsets = event_keys(relapses["PATIENT_ID"], relapses["DATE_OF_ONSET"], person.index)
+    return person, days, onsets
+
+
 def count_between(events: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Number of sorted `events` in [first, last], elementwise over the bounds."""
     return np.searchsorted(events, last, "right") - np.searchsorted(events, first, "left")
+
+
+def away_from_relapse(key: np.ndarray, onsets: np.ndarray, exclusion_days: int) -> np.ndarray:
+    """Whether no relapse began from `exclusion_days` before a day up to it (bool); -1: always."""
+    return count_between(onsets, key - exclusion_days, key) == 0
+
+
+def spread_ranges(first: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every row of the ranges [first, stop): the number of its range, and the row.
+
+    >>> number, row = spread_ranges(np.array([0, 5]), np.array([2, 8]))
+    >>> number.tolist(), row.tolist()
+    ([0, 0, 1, 1, 1], [0, 1, 5, 6, 7])
+    """
+    size = stop - first
+    number = np.repeat(np.arange(len(first)), size)
+    return number, np.arange(len(number)) - np.repeat(np.cumsum(size) - size - first, size)
 
 
 def reduce_ranges(
@@ -134,8 +174,6 @@ def reduce_ranges(
         stop: end of each range (exclusive), non-decreasing.
         empty: result of an empty range.
     """
-    if len(first) == 0:
-        return np.empty(0)
     bounds = np.column_stack([first, stop]).ravel()
     # The sentinel makes stop == len(values) a legal index; reduceat never includes it in a range.
     reduced = ufunc.reduceat(np.r_[values, empty], bounds)[::2]

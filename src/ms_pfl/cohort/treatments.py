@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from itertools import accumulate
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.drug_names import closed_up, normalize
-from ms_pfl.cohort.parameters import TreatmentClasses
+from ms_pfl.cohort.parameters import TreatmentClasses, closed_up, normalize
 from ms_pfl.names import near
 
 _log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.
         efficacy: int array, index into :data:`CLASSES`; -1 likewise.
     """
     texts, inverse, codes, why = _read(dmt, classes)
-    _warn(texts[why == UNKNOWN], "are in no class", _names(classes))
+    _warn(texts[why == UNKNOWN], "are in no class", _names(classes, *type(classes).model_fields))
     _warn(texts[why == BLINDED], "name a drug beside a word of the class trial")
     return codes[inverse, 0], codes[inverse, 1]
 
@@ -67,23 +66,20 @@ def _read(
     dmt: pd.Series, classes: TreatmentClasses
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Distinct texts, the text of each entry, and of each text its codes and why it has none."""
+    trial = {closed_up(name) for name in _names(classes, "trial")}
+    known = {closed_up(name): _NO_DMT for name in _names(classes, "none", "trial")}
     drugs = [(efficacy, names) for efficacy in CLASSES for names in getattr(classes, efficacy)]
-    trial = {closed_up(name) for names in classes.trial for name in names}
-    known = {closed_up(name): _NO_DMT for names in classes.none for name in names}
-    known |= dict.fromkeys(trial, _NO_DMT)
     for code, (efficacy, names) in enumerate(drugs):
-        known.update({closed_up(name): (code, CLASSES.index(efficacy)) for name in names})
+        known |= {closed_up(name): (code, CLASSES.index(efficacy)) for name in names}
 
     def look_up(text: str) -> tuple[tuple[int, int], str | None]:
         found = _names_in(normalize(text), known)
         drug_names = [name for name in found if known[name] != _NO_DMT]
-        if not found:
-            return _NO_DMT, UNKNOWN
-        if drug_names and not trial.isdisjoint(found):
+        if not drug_names:
+            return _NO_DMT, None if found else UNKNOWN
+        if not trial.isdisjoint(found):
             return _NO_DMT, BLINDED
-        if drug_names:
-            return known[max(drug_names, key=lambda name: (len(name), name))], None
-        return _NO_DMT, None
+        return known[max(drug_names, key=lambda name: (len(name), name))], None
 
     texts, inverse = np.unique(dmt.astype("str").to_numpy(dtype=object), return_inverse=True)
     found = [look_up(text) for text in texts]
@@ -91,36 +87,21 @@ def _read(
     return texts, inverse, codes, np.array([why for _, why in found], dtype=object)
 
 
-def _names_in(text: str, known: Collection[str]) -> list[str]:
+def _names_in(text: str, known: Collection[str]) -> set[str]:
     """Known names of which the text consists or which it holds, from one word edge to another."""
     words = text.split(" ")
     whole = "".join(words)
     if whole in known:
-        return [whole]
-    ends = list(accumulate(map(len, words)))
-    edges = {0, *ends}
-    return [
-        name
-        for name in known
-        if any(start in edges and start + len(name) in edges for start in _places(name, whole))
-    ]
+        return {whole}
+    edges = {0, *accumulate(map(len, words))}
+    lengths = {len(name) for name in known}
+    held = {whole[i : i + n] for i in edges for n in lengths if i + n in edges}
+    return held.intersection(known)
 
 
-def _places(name: str, whole: str) -> Iterator[int]:
-    """Where a name begins in a text, overlaps included."""
-    start = whole.find(name)
-    while start >= 0:
-        yield start
-        start = whole.find(name, start + 1)
-
-
-def _names(classes: TreatmentClasses) -> list[str]:
-    return [
-        name
-        for own in type(classes).model_fields
-        for drug in getattr(classes, own)
-        for name in drug
-    ]
+def _names(classes: TreatmentClasses, *own: str) -> list[str]:
+    """The names in some of the classes."""
+    return [name for field in own for drug in getattr(classes, field) for name in drug]
 
 
 def _warn(texts: np.ndarray, what: str, names: Collection[str] = ()) -> None:

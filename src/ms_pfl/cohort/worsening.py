@@ -7,16 +7,19 @@ the reading of every open point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.cohort.runs import away_from_relapse
 from ms_pfl.cohort.timeline import (
     VisitDays,
+    away_from_relapse,
     code_of,
     count_between,
     date_of,
+    date_where,
     event_keys,
     reduce_ranges,
     visit_days,
@@ -31,7 +34,16 @@ REASONS: dict[str, str] = {
     "no_closing_estar_low": "No later EDSS that settles the outcome; EDSS near two years not worse",
     "no_closing_estar_high": "No later EDSS that confirms the worse EDSS near two years",
 }
-_CODE = {reason: code for code, reason in enumerate(REASONS)}
+
+
+def first_reason(conditions: Mapping[str, np.ndarray]) -> pd.Series:
+    """Name of the first condition that holds for each entry (dtype str), missing where none does.
+
+    >>> first_reason({"a": np.array([True, False]), "b": np.array([True, False])}).tolist()
+    ['a', nan]
+    """
+    code = np.select(list(conditions.values()), list(range(len(conditions))), -1)
+    return pd.Series(np.array([*conditions, None], dtype=object)[code], dtype="str")
 
 
 def minimum_increase(baseline: np.ndarray, rule: str) -> np.ndarray:
@@ -78,7 +90,6 @@ def label_anchors(
 def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
     """As :func:`label_anchors`, from visit days and sorted keys of relapse onsets."""
     key, edss = days.key[days.scored], days.edss[days.scored]
-    n = len(key)
     threshold = edss + minimum_increase(edss, parameters.rule)
     history = count_between(key, key - parameters.observation_window_days, key)
     at_relapse = ~away_from_relapse(key, onsets, parameters.relapse_exclusion_days)
@@ -87,35 +98,30 @@ def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
     first = key + parameters.horizon_days - parameters.horizon_tolerance_days
     last = key + parameters.horizon_days + parameters.horizon_tolerance_days
     star = _nearest(clean_key, clean_edss, key + parameters.horizon_days, first, last)
-    has_star = star >= 0
     any_near = count_between(key, first, last) > 0
 
     closing, lowest_after = _confirmation(clean_key, clean_edss, parameters.confirmation_days)
-    # Index -1 (no E*) reads the last entry, which the masks below throw away.
-    closing_of, e_star, e_star_key, lowest = (
-        (closing[star], clean_edss[star], clean_key[star], lowest_after[star])
-        if len(clean_key)
-        else (np.full(n, -1), np.full(n, np.nan), key, np.full(n, np.nan))
-    )
+    # Where there is no E*, and no closing EDSS, index -1 reads what is appended.
+    closing_of = np.append(closing, -1)[star]
+    e_star = np.append(clean_edss, np.nan)[star]
+    lowest = np.append(lowest_after, np.nan)[star]
+    e_star_key, closing_key = (np.append(clean_key, 0)[row] for row in (star, closing_of))
     high = e_star >= threshold
-    settled = closing_of >= 0
-    if not parameters.closing_required_below_threshold:
-        settled = settled | ~high
-
-    conditions = {
-        "history": history < parameters.minimum_edss,
-        "baseline_at_relapse": at_relapse & parameters.baseline_away_from_relapse,
-        "no_estar": ~has_star & ~any_near,
-        "no_estar_only_relapse_time": ~has_star,
-        "no_closing_estar_low": ~settled & ~high,
-        "no_closing_estar_high": ~settled,
-    }
-    reason = np.select(list(conditions.values()), [_CODE[name] for name in conditions], default=-1)
-    labelled = reason < 0
-    followed = labelled | (reason >= _CODE["no_closing_estar_low"])
-    closed = followed & (closing_of >= 0)
+    needs_closing = high | parameters.closing_required_below_threshold
+    settled = (closing_of >= 0) | ~needs_closing
+    reason = first_reason(
+        {
+            "history": history < parameters.minimum_edss,
+            "baseline_at_relapse": at_relapse & parameters.baseline_away_from_relapse,
+            "no_estar": (star < 0) & ~any_near,
+            "no_estar_only_relapse_time": star < 0,
+            "no_closing_estar_low": ~settled & ~high,
+            "no_closing_estar_high": ~settled,
+        }
+    )
+    labelled = reason.isna().to_numpy()
+    followed = labelled | reason.isin(("no_closing_estar_low", "no_closing_estar_high")).to_numpy()
     worse = high & (lowest >= threshold)
-    names = np.array([*REASONS, None], dtype=object)
     return pd.DataFrame(
         {
             "patient_id": pd.Series(days.patients.to_numpy()[code_of(key)], dtype="str"),
@@ -123,9 +129,9 @@ def label_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
             "label": np.where(labelled, worse.astype(np.float64), np.nan),
             "baseline": edss,
             "e_star": np.where(followed, e_star, np.nan),
-            "e_star_date": _masked_date(e_star_key, followed),
-            "closing_date": _masked_date(clean_key[closing_of] if len(clean_key) else key, closed),
-            "reason": pd.Series(names[reason], dtype="str"),
+            "e_star_date": date_where(followed, e_star_key),
+            "closing_date": date_where(followed & (closing_of >= 0), closing_key),
+            "reason": reason,
         }
     )
 
@@ -137,18 +143,15 @@ def _nearest(
 
     At equal distance the lower EDSS counts, then the earlier day.
     """
-    if len(key) == 0:
-        return np.full(len(target), -1)
     after = np.searchsorted(key, target, "right")
-    before = after - 1
-    # Clipped indices stand for entries outside the window, which the masks rule out.
-    key_before, key_after = key[np.maximum(before, 0)], key[np.minimum(after, len(key) - 1)]
-    has_before = (before >= 0) & (key_before >= first)
-    has_after = (after < len(key)) & (key_after <= last)
+    # Before the first entry and after the last one stands one that is infinitely far away.
+    padded, scores = np.r_[-np.inf, key, np.inf], np.r_[np.nan, edss, np.nan]
+    key_before, key_after = padded[after], padded[after + 1]
+    has_before, has_after = key_before >= first, key_after <= last
     to_before, to_after = target - key_before, key_after - target
-    lower = edss[np.minimum(after, len(key) - 1)] < edss[np.maximum(before, 0)]
+    lower = scores[after + 1] < scores[after]
     prefer_after = (to_after < to_before) | ((to_after == to_before) & lower)
-    chosen = np.where(has_before & ~(has_after & prefer_after), before, after)
+    chosen = np.where(has_before & ~(has_after & prefer_after), after - 1, after)
     return np.where(has_before | has_after, chosen, -1)
 
 
@@ -159,17 +162,10 @@ def _confirmation(
 
     Without a closing entry the lowest EDSS is not used: there is no worsening to confirm.
     """
-    position = np.arange(len(key))
+    code = code_of(key)
     closing = np.searchsorted(key, key + confirmation_days, "right")
-    same = (closing < len(key)) & (
-        code_of(key[np.minimum(closing, len(key) - 1)]) == code_of(key)
-        if len(key)
-        else np.zeros(0, dtype=bool)
-    )
+    same = np.append(code, -1)[closing] == code
     stop = np.minimum(closing + 1, len(key))
-    lowest = reduce_ranges(np.minimum, edss, np.minimum(position + 1, stop), stop, np.inf)
+    first = np.minimum(np.arange(1, len(key) + 1), stop)
+    lowest = reduce_ranges(np.minimum, edss, first, stop, np.inf)
     return np.where(same, closing, -1), lowest
-
-
-def _masked_date(key: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    return np.where(keep, date_of(key), np.datetime64("NaT", "us"))

@@ -1,4 +1,4 @@
-"""Risks of new patients from the tables of a registry."""
+"""Risks of new patients from the tables of a registry, and the table that holds them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
 
-from ms_pfl.cohort.latest_visits import latest_visits
+from ms_pfl.cohort.episodes import latest_visits
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.errors import InputError
@@ -18,12 +20,45 @@ from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import paradigm_name
 from ms_pfl.prediction.predictor import Predictor, read_predictor
 from ms_pfl.prediction.risks import risks
-from ms_pfl.prediction.schemas import NewPatients
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 
 #: Where a run leaves its predictor.
 FOLDER = "data/06_models/predictor"
+_RISKS = ["risk", "risk_low", "risk_high"]
+
+
+class NewPatients(pa.DataFrameModel):
+    """One row is a patient: a risk and what it stands on, or the reason why there is none."""
+
+    patient_id: Series[str] = pa.Field(unique=True)
+    country: Series[str]
+    visit_date: Series[pa.DateTime] = pa.Field(nullable=True)
+    model: Series[str]
+    risk: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    risk_low: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    risk_high: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    n_seeds: Series[np.int64] = pa.Field(ge=0)
+    drivers: Series[str]
+    not_scored_because: Series[str]
+
+    class Config:  # noqa: D106 - pandera's options
+        strict = True
+        ordered = True
+
+    @pa.dataframe_check(error="a patient has both a risk and a reason for none, or neither")
+    def a_risk_or_a_reason(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        """Who is scored has all of a risk, and who is not has nothing of it."""
+        scored = table["not_scored_because"] == ""
+        whole = table[_RISKS].notna().all(axis=1) & (table["n_seeds"] > 0) & (table["model"] != "")
+        none = table[_RISKS].isna().all(axis=1) & (table["n_seeds"] == 0) & (table["model"] == "")
+        return scored.where(~scored, whole) | (~scored & none)
+
+    @pa.dataframe_check(error="the risk is outside its range over seeds")
+    def risk_in_its_range(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        """The mean of the seeds lies between the lowest and the highest."""
+        low, high = table["risk_low"] <= table["risk"], table["risk"] <= table["risk_high"]
+        return (low & high) | table["risk"].isna()
 
 
 def read_new_patients(
@@ -64,7 +99,7 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
         predictor: as read.
 
     Returns:
-        As :class:`ms_pfl.prediction.schemas.NewPatients` has it, one row a patient, sorted by
+        As :class:`NewPatients` has it, one row a patient, sorted by
         country and patient_id: patient_id, country, visit_date (missing without a visit), model,
         risk, risk_low, risk_high (probabilities), n_seeds, drivers, not_scored_because (``""``
         where there is a risk); see :func:`ms_pfl.prediction.risks.risks`.
@@ -77,21 +112,12 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
     scored = (visits["not_scored_because"] == "").to_numpy()
     x = visits.loc[scored, list(told.features)].to_numpy(dtype=np.float32)
     found = risks(predictor, visits.loc[scored, "country"], x, drivers=True)
-    found.index = visits.index[scored]
-    found = found.reindex(visits.index)
-    for name in ("model", "drivers"):
-        found[name] = found[name].fillna("").astype("str")
-    table = pd.concat(
-        [
-            visits[["patient_id", "country", "visit_date"]],
-            found[["model", "risk", "risk_low", "risk_high"]],
-            pd.Series(np.where(scored, len(told.seeds), 0), visits.index, name="n_seeds"),
-            found["drivers"],
-            visits["not_scored_because"],
-        ],
-        axis=1,
+    table = visits.join(found.set_index(visits.index[scored]))
+    table = table.assign(
+        n_seeds=np.where(scored, len(told.seeds), 0),
+        **{name: table[name].fillna("").astype("str") for name in ("model", "drivers")},
     )
-    return NewPatients.validate(table)
+    return NewPatients.validate(table[list(NewPatients.to_schema().columns)])
 
 
 def predict(
@@ -147,7 +173,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     if reasons:
         each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
         lines.append(f"{reasons.total():,} not scored: {'; '.join(each)}.")
-    if told.synthetic:
+    if told.source.get("kind") == "synthetic":
         lines.append(
             "The models were trained on a SYNTHETIC registry: these risks say nothing of real "
             "patients."

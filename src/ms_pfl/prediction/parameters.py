@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
-from ms_pfl.paradigms import PARADIGMS, Training, paradigms_with, trainings
+from ms_pfl.paradigms import PARADIGMS, Training, paradigms_with
 
 
 class PredictionParameters(Section):
@@ -20,36 +20,38 @@ class PredictionParameters(Section):
 
     @model_validator(mode="after")
     def _is_trained(self) -> Self:
-        own = [row.name for row in PARADIGMS.values() if row.role in ("local", "personalized")]
-        if self.paradigm not in own:
+        personal = _with_own_models()
+        if self.paradigm not in personal:
             raise ValueError(
                 f"Parameter 'prediction.paradigm' = {self.paradigm!r}: no paradigm of that name "
-                f"has models of the countries' own; there are: {', '.join(own)}"
+                f"has models of the countries' own; there are: {', '.join(personal)}"
             )
-        known = [training.strategy for training in trainings(paradigm=self.shared.paradigm)]
+        known = PARADIGMS[_GLOBAL_MODEL].strategies
         if self.strategy not in known:
             raise ValueError(
                 f"Parameter 'prediction.strategy' = {self.strategy!r}: there is no such strategy; "
                 f"there are: {', '.join(known)}"
             )
-        strategies, is_local = self._strategies(), PARADIGMS[self.paradigm].role == "local"
-        if self.strategy not in strategies and not is_local:
+        own = PARADIGMS[self.paradigm]
+        if self.strategy not in own.strategies and own.role != "local":
             raise ValueError(
                 f"Parameter 'prediction.strategy' = {self.strategy!r}: {self.paradigm} is not "
-                f"trained with it; there are: {', '.join(strategies)}"
+                f"trained with it; there are: {', '.join(own.strategies)}"
             )
         return self
-
-    def _strategies(self) -> tuple[str, ...]:
-        return PARADIGMS[self.paradigm].strategies
 
     @property
     def personal(self) -> Training:
         """The training of the countries' own models."""
-        own = self._strategies()
+        own = PARADIGMS[self.paradigm].strategies
         return Training(self.paradigm, self.strategy if self.strategy in own else own[0])
 
     @property
     def shared(self) -> Training:
         """The training of the global model."""
         return Training(paradigms_with("global")[0].name, self.strategy)
+
+
+def _with_own_models() -> list[str]:
+    """Paradigms that leave each country a model of its own."""
+    return [row.name for row in PARADIGMS.values() if row.role in ("local", "personalized")]

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+import ms_pfl
 from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
 from ms_pfl.cohort.feature_groups import feature_groups
 from ms_pfl.cohort.features import FEATURES
@@ -26,15 +29,16 @@ from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_folder
 from ms_pfl.paradigms import Training
-from ms_pfl.prediction.calibration import ALL
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.training.bundle import FORMAT_NAME, STAMP, ModelBundle, SavedModel
 from ms_pfl.training.settings import TrainingSettings
 
 FORMAT: Literal[2] = 2
+#: Stands for all countries together, as in the tables of the evaluation.
+ALL = ""
 JSON_FILE = "predictor.json"
 ARRAYS_FILE = "predictor.safetensors"
-_SCALER = ("mean", "sd")
+_PARTS = ("personal", "global")
 _AGAIN = "make it anew with `kedro run --pipeline=pfl`"
 
 
@@ -67,23 +71,20 @@ class Description(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len(set(self.features)) < len(self.features):
-            raise ValueError("a feature is named twice")
-        if set(self.intercepts) != set(self.seeds):
-            raise ValueError("the intercepts are not those of the seeds")
-        names = {ALL, *self.countries}
-        if any(set(of_seed) != names for of_seed in self.intercepts.values()):
-            raise ValueError("the intercepts are not those of the countries")
-        if not all(
-            np.isfinite(value) for own in self.intercepts.values() for value in own.values()
-        ):
-            raise ValueError("an intercept is not finite")
+        of_seeds, names = self.intercepts.values(), {ALL, *self.countries}
+        finite = all(np.isfinite(list(of_seed.values())).all() for of_seed in of_seeds)
+        wrong = {
+            "a feature is named twice": len(set(self.features)) < len(self.features),
+            "the intercepts are not those of the seeds": set(self.intercepts) != set(self.seeds),
+            "the intercepts are not those of the countries": any(
+                set(of_seed) != names for of_seed in of_seeds
+            ),
+            "an intercept is not finite": not finite,
+        }
+        for problem, found in wrong.items():
+            if found:
+                raise ValueError(problem)
         return self
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the models were trained on a synthetic registry."""
-        return self.source.get("kind") == "synthetic"
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,7 @@ class Predictor:
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Feature columns by the group's name."""
-        vocabulary = self.description.vocabulary
-        told = None if vocabulary is None else vocabulary.model_dump(mode="json")
-        return feature_groups(self.description.features, told)
+        return feature_groups(self.description.features, self.description.vocabulary)
 
     @cached_property
     def personal(self) -> dict[str, dict[int, SavedModel]]:
@@ -135,53 +134,45 @@ class Predictor:
             InputError: they do not.
         """
         told = self.description
-        known: tuple[str, ...] | list[str] = FEATURES
         if told.vocabulary is not None:
-            known = feature_names(told.vocabulary)
-        if told.cohort is None and told.vocabulary is None:
-            known = told.features  # named by the episodes that it was trained on, and free
-        if tuple(known) != told.features:
+            known = tuple(feature_names(told.vocabulary))
+        else:  # without a cohort they are named by the episodes that it was trained on, and free
+            known = FEATURES if told.cohort is not None else told.features
+        if known != told.features:
             differ = sorted(set(known) ^ set(told.features)) or ["their order"]
             raise InputError(
-                f"its features are not those that ms_pfl {_version()} builds: {differ[0]} "
+                f"its features are not those that ms_pfl {ms_pfl.__version__} builds: {differ[0]} "
                 f"({len(differ)} differ); it was made with ms_pfl {told.package_version}"
             )
         for name, array in self.arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"its array {name!r} holds a value that is no finite number")
-        for part in ("personal", "global"):
-            for name in (f"{part}/seed={seed}/scaler/{a}" for seed in told.seeds for a in _SCALER):
-                if name not in self.arrays:
-                    raise InputError(f"its array {name!r} is missing")
-        shapes = {model.scaler.mean.shape for model in self._models()}
+        scalers = product(_PARTS, told.seeds, ("mean", "sd"))
+        for name in (f"{part}/seed={seed}/scaler/{array}" for part, seed, array in scalers):
+            if name not in self.arrays:
+                raise InputError(f"its array {name!r} is missing")
+        by_seed = (*self.personal.values(), self.shared)
+        models = [model for of_seed in by_seed for model in of_seed.values()]
+        shapes = {model.scaler.mean.shape for model in models}
         if shapes != {(len(told.features),)}:
             raise InputError(
                 f"its scalers are of {sorted(shapes)}, and there are {len(told.features)} features"
             )
-        if any((model.scaler.sd <= 0).any() for model in self._models()):
+        if any((model.scaler.sd <= 0).any() for model in models):
             raise InputError("a standard deviation of its scaler is not above 0")
-        expected = self._array_names()
-        if stray := sorted(set(self.arrays) - expected):
+        own = self._own_arrays()
+        if stray := sorted(name for name in self.arrays if not own.fullmatch(name)):
             raise InputError(f"its array {stray[0]!r} belongs to no seed and country of its own")
 
-    def _models(self) -> list[SavedModel]:
-        own = [model for of_country in self.personal.values() for model in of_country.values()]
-        return [*own, *self.shared.values()]
-
-    def _array_names(self) -> set[str]:
-        """Names of arrays that belong to its seeds and countries."""
-        told = self.description
-        heads = {f"{part}/seed={seed}/" for part in ("personal", "global") for seed in told.seeds}
-        wanted = {f"{part}/{n}" for part in ("personal", "global") for n in (STAMP, FORMAT_NAME)}
-        for name in self.arrays:
-            head = next((head for head in heads if name.startswith(head)), None)
-            if head is None:
-                continue
-            part, _, rest = name.removeprefix(head).partition("/")
-            own = part == "personal" and rest.rpartition("/")[0] in told.countries
-            if own or part in ("shared", "scaler"):
-                wanted.add(name)
-        return wanted
+    def _own_arrays(self) -> re.Pattern[str]:
+        """What the names are like of arrays that belong to its seeds and countries."""
+        seeds = "|".join(map(str, self.description.seeds))
+        countries = "|".join(map(re.escape, self.description.countries))
+        return re.compile(
+            rf"({'|'.join(_PARTS)})/({STAMP}|{FORMAT_NAME}"
+            rf"|seed=({seeds})/((shared|scaler)(/.*)?|personal/({countries})/[^/]*))",
+            flags=re.DOTALL,
+        )
 
 
 def write_predictor(predictor: Predictor, folder: Path) -> None:
@@ -198,10 +189,8 @@ def write_predictor(predictor: Predictor, folder: Path) -> None:
         (part / ARRAYS_FILE).write_bytes(arrays)
         told = json.loads(predictor.description.model_dump_json())
         told |= {"arrays_sha256": hashlib.sha256(arrays).hexdigest()}
-        told |= {"digest": _digest(told)}
-        (part / JSON_FILE).write_text(
-            json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(told | {"digest": _digest(told)}, ensure_ascii=False, indent=1)
+        (part / JSON_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_predictor(folder: str | Path) -> Predictor:
@@ -256,8 +245,8 @@ def _read_description(path: Path, text: bytes) -> tuple[Description, str]:
         raise InputError(f"{path} is no JSON object: it was cut off or damaged; {_AGAIN}")
     if told.get("format") != FORMAT:
         raise InputError(
-            f"{path} has format {told.get('format')!r}, and ms_pfl {_version()} reads format "
-            f"{FORMAT}; {_AGAIN}"
+            f"{path} has format {told.get('format')!r}, and ms_pfl {ms_pfl.__version__} reads "
+            f"format {FORMAT}; {_AGAIN}"
         )
     if told.pop("digest", None) != _digest(told):
         raise InputError(f"{path} was changed after it was written (its digest differs); {_AGAIN}")
@@ -274,9 +263,3 @@ def _digest(told: Mapping[str, Any]) -> str:
     """SHA-256 of all that the JSON file says besides."""
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _version() -> str:
-    import ms_pfl
-
-    return ms_pfl.__version__

@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.names import near_names
-from ms_pfl.prediction.calibration import ALL
-from ms_pfl.prediction.predictor import Predictor
+from ms_pfl.prediction.predictor import ALL, Predictor
 from ms_pfl.training.bundle import SavedModel
 
 _DRIVERS = 3
@@ -23,8 +22,8 @@ def risks(
     """Risks of the outcome, each row by the model of its country.
 
     A seed's risk is the sigmoid of its model's log-odds plus the intercept of
-    :mod:`ms_pfl.prediction.calibration`. A group of features drives a row by what the log-odds
-    lose when its columns are set to their training means, on average over the seeds.
+    :func:`ms_pfl.prediction.making.fit_intercepts`. A group of features drives a row by what the
+    log-odds lose when its columns are set to their training means, on average over the seeds.
 
     Args:
         predictor: as read.
@@ -43,19 +42,17 @@ def risks(
     model = np.full(n, "", dtype=object)
     found = np.full((3, n), np.nan)
     named = np.full(n, "", dtype=object)
-    position = {name: i for i, name in enumerate(told.features)}
-    columns = {
-        group: np.array([position[name] for name in names], dtype=np.intp)
-        for group, names in predictor.groups.items()
-    }
+    columns = {group: np.isin(told.features, names) for group, names in predictor.groups.items()}
     for key, rows in sorted(pd.Series(range(n)).groupby(countries.to_numpy()).indices.items()):
         country = str(key)
         trained = country in predictor.personal
         model[rows] = f"personal of {country}" if trained else _not_trained(predictor, country)
         models = predictor.personal[country] if trained else predictor.shared
+        corrected = country if trained else ALL
         logits = {seed: own.logits(x[rows]) for seed, own in models.items()}
-        added = {seed: told.intercepts[seed][country if trained else ALL] for seed in models}
-        p = np.array([1 / (1 + np.exp(-(added[seed] + logits[seed]))) for seed in models])
+        p = np.array(
+            [1 / (1 + np.exp(-(told.intercepts[s][corrected] + logits[s]))) for s in models]
+        )
         low, high = p.min(axis=0), p.max(axis=0)
         found[:, rows] = np.clip(p.mean(axis=0), low, high), low, high
         if drivers:
@@ -77,7 +74,7 @@ def _effects(
     models: Mapping[int, SavedModel],
     logits: Mapping[int, NDArray[np.float64]],
     x: NDArray[np.float32],
-    columns: Mapping[str, NDArray[np.intp]],
+    columns: Mapping[str, NDArray[np.bool_]],
 ) -> NDArray[np.float64]:
     """What each group adds to the log-odds; shape ``(groups, rows)``."""
     effects = np.empty((len(columns), len(x)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ms_pfl.cohort.drug_names import normalize
+from ms_pfl.cohort.parameters import normalize
 
 
 def test_normalize():

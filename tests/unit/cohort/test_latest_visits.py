@@ -17,9 +17,8 @@ from cohort_examples import (
     visits,
 )
 from hypothesis_profiles import examples
-from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.episodes import build_episodes, latest_visits, treatment_recorded_since
 from ms_pfl.cohort.features import FEATURES
-from ms_pfl.cohort.latest_visits import latest_visits, treatment_recorded_since
 from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.tables import RegistryTables
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohort_examples import parameters, random_registry
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.table import own_episodes
 from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.provenance import (
     check_provenance,
     custom_table_provenance,

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.prediction.calibration import ALL, fit_intercepts
+from ms_pfl.prediction.making import fit_intercepts
+from ms_pfl.prediction.predictor import ALL
 
 
 def rows(shifts: dict[str, float], n: int, episodes: int = 1, seed: int = 0) -> pd.DataFrame:

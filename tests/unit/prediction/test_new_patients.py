@@ -16,15 +16,14 @@ from mlflow.tracking import MlflowClient
 import ms_pfl
 from cohort_examples import random_registry
 from kedro_project import make_project
+from ms_pfl.cohort.episodes import latest_visits
 from ms_pfl.cohort.features import FEATURES
-from ms_pfl.cohort.latest_visits import latest_visits
 from ms_pfl.datasets import PredictorFolder
 from ms_pfl.errors import InputError
 from ms_pfl.pipelines.prediction.nodes import predict_new_patients
 from ms_pfl.prediction.making import Made
-from ms_pfl.prediction.new_patients import notes
+from ms_pfl.prediction.new_patients import NewPatients, notes
 from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
-from ms_pfl.prediction.schemas import NewPatients
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.registry.ingest.tables import read_folder

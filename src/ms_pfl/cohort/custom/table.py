@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from ms_pfl.cohort.custom.cells import MAX_NAME, MISSING, text_cells
-from ms_pfl.cohort.custom.features import check_vocabulary, read_feature, warn_of_spellings
-from ms_pfl.cohort.custom.labels import read_label
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
+from ms_pfl.cohort.custom.cells import MAX_NAME, MISSING, first_of, numbers_or_text, text_cells
+from ms_pfl.cohort.custom.columns import (
+    check_vocabulary,
+    read_feature,
+    read_label,
+    warn_of_spellings,
+)
 from ms_pfl.cohort.custom.vocabulary import Vocabulary, encode, merge, site_vocabulary
 from ms_pfl.cohort.episodes import ID_COLUMNS
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
@@ -30,8 +34,17 @@ _log = logging.getLogger(__name__)
 #: Names that are believed of a site, but not without a word.
 _NO_SITE = {*MISSING, "NONE", "UNKNOWN"}
 _ROW_DIGITS = 6
+#: Columns that are read as the contract has them.
+_COLUMNS = {
+    "country": Column("country", "text", required=True, longest=MAX_NAME),
+    "episode_id": Column("episode_id", "text", required=True, is_id=True),
+    "patient_id": Column("patient_id", "text", required=True, is_id=True),
+    "t0": Column("t0", "date", earliest_year=EARLIEST_PERSON_YEAR),
+}
 #: Settings of own_episodes that say of a feature column what becomes of it.
 _LISTS = ("leave_out", "categorical", "numbers")
+#: What own_episodes.columns calls a column of the contract, where that is another name.
+_SETTING = {"country": "site"}
 
 
 def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
@@ -45,22 +58,19 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        folder = path.parent
         near = [
             other.name
-            for other in (sorted(folder.iterdir()) if folder.is_dir() else [])
+            for other in sorted(path.parent.glob("*"))
             if other.stem.casefold() == path.stem.casefold()
         ]
-        hint = f"; the folder holds {near[0]}: name that" if near else ""
-        raise InputError(
-            f"the episodes file {path} does not exist or is no file"
-            + (hint or "; name a .csv or .parquet file")
-        )
+        hint = f"the folder holds {near[0]}: name that" if near else "name a .csv or .parquet file"
+        raise InputError(f"the episodes file {path} does not exist or is no file; {hint}")
     if path.suffix.lower() == ".csv":
         read = read_csv(path)
         comma = read.separator != ","
-        origin = Origin(str(path), "line", read.first, lines=read.lines, decimal_comma=comma)
-        return read.frame, origin
+        return read.frame, Origin(
+            str(path), "line", read.first, lines=read.lines, decimal_comma=comma
+        )
     if path.suffix.lower() == ".parquet":
         return read_parquet(path), Origin(str(path), "row", 1)
     raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
@@ -83,56 +93,58 @@ def own_episodes(
     Raises:
         InputError: a column or a value cannot be used; file, row, column, value and remedy.
     """
-    table = _without_blank_rows(_named_columns(table, origin), origin)
+    table = _named_columns(table, origin)
+    blank = numbers_or_text(table).isna().all(axis=1)
+    if blank.all():
+        raise InputError(f"{origin.label} holds no row; at least one episode is needed")
+    table = table[~blank]
     _note_other_forms(table, origin)
     mapped = _map_columns(list(table.columns), origin, parameters)
-    site = _read_site(table[mapped["country"]], origin)
-    episodes = pd.DataFrame(index=table.index)
-    episodes["episode_id"] = _episode_ids(table, mapped, site, origin)
-    if "patient_id" in mapped:
-        column = Column("patient_id", "text", required=True, is_id=True)
-        episodes["patient_id"] = read_column(
-            table[mapped["patient_id"]], column, table.index, origin
-        )
+    given = {name: table[own] for name, own in mapped.items()}
+
+    def read(name: str) -> pd.Series:
+        return read_column(given[name], _COLUMNS[name], table.index, origin)
+
+    site = read("country")
+    _warn_of_sites(site, origin, mapped["country"])
+    if "episode_id" in mapped:
+        ids = read("episode_id")
+        _refuse_repeated(ids, table, origin, mapped["episode_id"])
     else:
-        episodes["patient_id"] = episodes["episode_id"]
-    episodes["country"] = site
+        number = site.groupby(site).cumcount() + 1
+        ids = site + " " + number.astype("str").str.zfill(_ROW_DIGITS)
+    known = {
+        "episode_id": ids,
+        "patient_id": read("patient_id") if "patient_id" in mapped else ids,
+        "country": site,
+    }
     if "t0" in mapped:
-        column = Column("t0", "date", earliest_year=EARLIEST_PERSON_YEAR)
-        episodes["t0"] = read_column(table[mapped["t0"]], column, table.index, origin)
-    episodes["label"] = read_label(table[mapped["label"]], origin, parameters)
+        known["t0"] = read("t0")
+    known["label"] = read_label(given["label"], origin, parameters)
     features = _read_features(table, mapped, origin, parameters)
     vocabulary = merge(
         site_vocabulary(features.loc[rows], missing_indicators=parameters.missing_indicators)
         for rows in features.groupby(site).groups.values()
     )
     check_vocabulary(features, vocabulary, origin, parameters.categorical)
-    encoded = _encode(features, vocabulary, origin)
-    return pd.concat([episodes, encoded], axis=1).reset_index(drop=True), vocabulary
-
-
-def _encode(features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin) -> pd.DataFrame:
     try:
         encoded = encode(features, vocabulary)
     except InputError as error:
         raise InputError(f"{origin.label}: {error}") from None
-    for name in encoded.columns:
-        if name in ID_COLUMNS:
-            raise InputError(
-                f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
-                "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
-            )
-    return encoded
+    for name in encoded.columns.intersection(list(ID_COLUMNS), sort=False):
+        raise InputError(
+            f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
+            "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
+        )
+    episodes = pd.concat([pd.DataFrame(known), encoded], axis=1)
+    return episodes.reset_index(drop=True), vocabulary
 
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     """The columns under names that can be shown; rows numbered from 0."""
     names = [normal(str(name)) for name in table.columns]
-    kept = []
     for position, name in enumerate(names):
-        if name:
-            kept.append(position)
-        elif text_cells(table.iloc[:, position]).notna().any():
+        if not name and text_cells(table.iloc[:, position]).notna().any():
             raise InputError(
                 f"{origin.label}, column {position + 1} has values and no name; name it in the "
                 "header, and if it numbers the rows, also in own_episodes.leave_out"
@@ -144,31 +156,24 @@ def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
             )
         if name and names.count(name) > 1:
             raise InputError(f"{origin.label} has two columns named {name}; keep one of them")
-    table = table.set_axis(names, axis=1).iloc[:, kept]
-    return table.reset_index(drop=True)
+    named = [name != "" for name in names]
+    return table.set_axis(names, axis=1).loc[:, named].reset_index(drop=True)
 
 
 def _note_other_forms(table: pd.DataFrame, origin: Origin) -> None:
     """Tell how many cells of text were not in the normal form of names, in which they are read."""
-    counts = {}
-    for name in table.columns:
-        if pd.api.types.is_string_dtype(table[name]):
-            text = table[name].astype("str").str.strip()
-            counts[name] = int((text != normal_cells(text)).sum() - text.isna().sum())
+    texts = {
+        name: cells.astype("str").str.strip()
+        for name, cells in table.items()
+        if pd.api.types.is_string_dtype(cells)
+    }
+    counts = {
+        name: (text.notna() & (text != normal_cells(text))).sum() for name, text in texts.items()
+    }
     told = listed(f"{name} ({n})" for name, n in counts.items() if n)
     if told:
         _log.info("%s: cells read in the normal form of their text, by column: %s", origin.label,
                   told)  # fmt: skip
-
-
-def _without_blank_rows(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
-    blank = pd.Series(True, index=table.index)
-    for name in table.columns:
-        numeric = pd.api.types.is_numeric_dtype(table[name])
-        blank &= (table[name] if numeric else text_cells(table[name])).isna()
-    if blank.all():
-        raise InputError(f"{origin.label} holds no row; at least one episode is needed")
-    return table[~blank]
 
 
 def _map_columns(
@@ -176,85 +181,77 @@ def _map_columns(
 ) -> dict[str, str]:
     """Contract's name -> the table's, for what the table has; all names are checked."""
     given = parameters.columns
-    wanted = {"country": ("site", given.site), "label": ("label", given.label)}
+    mapped = {"country": given.site, "label": given.label}
     for name in ("patient_id", "episode_id", "t0"):
         own = getattr(given, name)
         if own is not None or (name in columns and name not in parameters.leave_out):
-            wanted[name] = (name, name if own is None else own)
-    named = [(f"columns.{key}", own) for key, own in wanted.values()]
-    named += [("leave_out", own) for own in parameters.leave_out]
-    named += [("categorical", own) for own in parameters.categorical]
-    named += [("numbers", own) for own in parameters.numbers]
-    for key, own in named:
+            mapped[name] = name if own is None else own
+    settings = [(f"columns.{_SETTING.get(name, name)}", own) for name, own in mapped.items()]
+    settings += [(name, own) for name in _LISTS for own in getattr(parameters, name)]
+    for setting, own in settings:
+        if own not in columns and (values := values_for_names(columns)):
+            raise InputError(
+                f"{origin.label} has no column {own}, and begins with values such as "
+                f"{values[0][:40]!r}; if it has no header, put a line with the names of the "
+                f"columns above them, else set own_episodes.{setting} to one of: "
+                f"{first_of(columns)}"
+            )
         if own not in columns:
             close = difflib.get_close_matches(own, columns, n=1)
-            shown = close or [*columns[:12], *(["..."] if len(columns) > 12 else [])]
-            if values := values_for_names(columns):
-                raise InputError(
-                    f"{origin.label} has no column {own}, and begins with values such as "
-                    f"{values[0][:40]!r}; if it has no header, put a line with the names of the "
-                    f"columns above them, else set own_episodes.{key} to one of: "
-                    f"{', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}"
-                )
             raise InputError(
-                f"{origin.label} has no column {own}, but {', '.join(shown)}; set "
-                f"own_episodes.{key} to a column of the table"
+                f"{origin.label} has no column {own}, but {first_of(close or columns)}; set "
+                f"own_episodes.{setting} to a column of the table"
             )
-    mapped = {name: own for name, (_, own) in wanted.items()}
     lists = {name: set(getattr(parameters, name)) for name in _LISTS}
-    for own in set.union(*lists.values()) & set(mapped.values()):
+    for own in sorted(set.union(*lists.values()) & set(mapped.values())):
         raise InputError(
             f"{origin.label}, column {own}: it is mapped in own_episodes.columns and cannot be in "
             f"{', '.join(_LISTS[:-1])} or {_LISTS[-1]} too; take it out of one of them"
         )
     for one, other in itertools.combinations(_LISTS, 2):
-        for own in lists[one] & lists[other]:
+        for own in sorted(lists[one] & lists[other]):
             raise InputError(
                 f"{origin.label}, column {own}: it is both in own_episodes.{one} and in "
                 f"own_episodes.{other}; take it out of one of them"
             )
-    for one, other in (("label", "country"), ("label", "patient_id"), ("label", "episode_id")):
-        if mapped[one] == mapped.get(other):
+    for name in ("country", "patient_id", "episode_id"):
+        if mapped["label"] == mapped.get(name):
             raise InputError(
-                f"{origin.label}, column {mapped[one]}: it cannot be the label and "
-                f"{other.replace('country', 'site')} at once; correct own_episodes.columns"
+                f"{origin.label}, column {mapped[name]}: it cannot be the label and "
+                f"{_SETTING.get(name, name)} at once; correct own_episodes.columns"
             )
     return mapped
 
 
-def _read_site(raw: pd.Series, origin: Origin) -> pd.Series:
-    column = Column("country", "text", required=True, longest=MAX_NAME)
-    site = read_column(raw, column, raw.index, origin)
+def _warn_of_sites(site: pd.Series, origin: Origin, column: str) -> None:
     counts = site.value_counts()
-    warn_of_spellings(counts.index, origin, str(raw.name), "sites")
+    warn_of_spellings(counts.index, origin, column, "sites")
     for name in sorted(counts.index):
         if name.upper() in _NO_SITE:
             _log.warning(
                 "%s, column %s: %r in %d rows is taken for a site; name the site, or remove the "
-                "rows if it is not known", origin.label, raw.name, name, counts[name],
+                "rows if it is not known", origin.label, column, name, counts[name],
             )  # fmt: skip
-    return site
 
 
-def _episode_ids(
-    table: pd.DataFrame, mapped: dict[str, str], site: pd.Series, origin: Origin
-) -> pd.Series:
-    if "episode_id" not in mapped:
-        number = site.groupby(site).cumcount() + 1
-        return site + " " + number.astype("str").str.zfill(_ROW_DIGITS)
-    raw = table[mapped["episode_id"]]
-    column_of_ids = Column("episode_id", "text", required=True, is_id=True)
-    ids = read_column(raw, column_of_ids, table.index, origin)
-    same = ids.duplicated() & table.duplicated()
+def _refuse_repeated(ids: pd.Series, table: pd.DataFrame, origin: Origin, column: str) -> None:
     problem = "stands in an earlier row already"
-    refuse(same, raw, origin, f"{problem}, with the same cells", "remove the row that repeats it")
-    column = mapped["episode_id"]
-    remedy = (
-        "two rows are two episodes: give each an id of its own, or have them numbered "
-        f"(own_episodes.columns.episode_id: null and own_episodes.leave_out: [{column}])"
+    repeated = ids.duplicated()
+    refuse(
+        repeated & table.duplicated(),
+        table[column],
+        origin,
+        f"{problem}, with the same cells",
+        "remove the row that repeats it",
     )
-    refuse(ids.duplicated(), raw, origin, problem, remedy)
-    return ids
+    refuse(
+        repeated,
+        table[column],
+        origin,
+        problem,
+        "two rows are two episodes: give each an id of its own, or have them numbered "
+        f"(own_episodes.columns.episode_id: null and own_episodes.leave_out: [{column}])",
+    )
 
 
 def _read_features(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.cohort.custom.cells import text_cells
+from ms_pfl.cohort.custom.cells import numbers_or_text, text_cells
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.names import near_names
@@ -51,18 +51,18 @@ def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabula
     {'columns': ('sex', 'age'), 'levels': {'sex': ('f', 'm')}, 'numbers': ('age',), \
 'missing': ('sex',)}
     """
-    numeric = {name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}
-    rows = rows.apply(lambda cells: cells if cells.name in numeric else text_cells(cells))
-    known = [name for name in rows.columns if rows[name].notna().any()]
-    lacking = (str(name) for name in rows.columns if rows[name].isna().any())
+    cells = numbers_or_text(rows).rename(columns=str)
+    known = [name for name in cells.columns if cells[name].notna().any()]
+    numbers = [name for name in known if pd.api.types.is_numeric_dtype(cells[name])]
+    lacking = [name for name in cells.columns if cells[name].isna().any()]
     return Vocabulary(
-        columns=tuple(map(str, rows.columns)),
+        columns=tuple(cells.columns),
         levels={
-            str(name): tuple(sorted(map(str, rows[name].dropna().unique())))
+            name: tuple(sorted(cells[name].dropna().unique()))
             for name in known
-            if name not in numeric
+            if name not in numbers
         },
-        numbers=tuple(sorted(str(name) for name in known if name in numeric)),
+        numbers=tuple(sorted(numbers)),
         missing=tuple(sorted(lacking)) if missing_indicators else (),
     )
 
@@ -83,23 +83,23 @@ def merge(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
                 f"{': ' + ', '.join(differing) + ' is not at all of them' if differing else ''}; "
                 "give all sites the same columns"
             )
-    levels: dict[str, set[str]] = {}
-    for one in stated:
-        for name, own in one.levels.items():
-            levels.setdefault(name, set()).update(own)
-    numbers = {name for one in stated for name in one.numbers}
-    for name in sorted(numbers & set(levels)):
+    levels = {
+        name: _union(one.levels.get(name, ()) for one in stated)
+        for name in _union(one.levels for one in stated)
+    }
+    numbers = _union(one.numbers for one in stated)
+    for name in sorted(levels.keys() & numbers):
         raise InputError(
             f"column {name} holds numbers at one site and text at another "
-            f"({', '.join(map(repr, sorted(levels[name])[:3]))}); write it in one way, or name it "
+            f"({', '.join(map(repr, levels[name][:3]))}); write it in one way, or name it "
             "in own_episodes.categorical"
         )
-    return Vocabulary(
-        columns=stated[0].columns,
-        levels={name: tuple(sorted(levels[name])) for name in sorted(levels)},
-        numbers=tuple(sorted(numbers)),
-        missing=tuple(sorted({name for one in stated for name in one.missing})),
-    )
+    missing = _union(one.missing for one in stated)
+    return Vocabulary(columns=stated[0].columns, levels=levels, numbers=numbers, missing=missing)
+
+
+def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(sorted(set().union(*parts)))
 
 
 def feature_names(vocabulary: Vocabulary) -> list[str]:
@@ -158,10 +158,12 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         values = text_cells(rows[name]) if name in vocabulary.levels else rows[name]
         unknown = values.isna().to_numpy()
         if name in vocabulary.levels:
-            _warn_of_near_levels(name, values, vocabulary.levels[name])
-            for level in vocabulary.levels[name]:
-                cells = values.eq(level).to_numpy(dtype=np.float32, na_value=np.nan)
-                encoded.append(np.where(unknown, np.float32(np.nan), cells))
+            levels = vocabulary.levels[name]
+            _warn_of_near_levels(name, values, levels)
+            encoded += [
+                np.where(unknown, np.float32(np.nan), values.eq(level).to_numpy(dtype=np.float32))
+                for level in levels
+            ]
         elif pd.api.types.is_numeric_dtype(values) or unknown.all():
             encoded.append(values.to_numpy(dtype=np.float32, na_value=np.nan))
         else:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ def read_own_episodes(
 def _resume(
     earlier_episodes: Path, recorded: Path
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
-    from ms_pfl.cohort.custom.episodes import read_episodes
     from ms_pfl.cohort.custom.vocabulary import Vocabulary
     from ms_pfl.cohort.provenance import earlier_provenance
+    from ms_pfl.cohort.schemas import read_episodes
     from ms_pfl.federation.partitions import feature_columns
 
     if not earlier_episodes.is_file():

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.table import own_episodes, read_file
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
 
 Settings = dict[str, Any]

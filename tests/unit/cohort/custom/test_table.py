@@ -15,9 +15,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.custom.table import own_episodes, read_file
 from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
+from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.refusals import Origin
