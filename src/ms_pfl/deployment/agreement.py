@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from pydantic import BaseModel
 
 import ms_pfl
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
@@ -45,17 +46,13 @@ class Software:
         versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         return cls(ms_pfl.__version__, source_digest(), versions)
 
-    @classmethod
-    def from_json(cls, text: str) -> Software:
-        """The software that another process told."""
-        return cls(**json.loads(text))
-
     def to_json(self) -> str:
-        """The same as text."""
+        """The same as text, for another process."""
         return json.dumps(asdict(self), sort_keys=True)
 
-    def differs_from(self, other: Software) -> str | None:
-        """What is not the same, in words; None: nothing."""
+    def differs_from(self, told: str) -> str | None:
+        """What is not the same in the software that another process told, in words; None: nothing."""
+        other = Software(**json.loads(told))
         if self.ms_pfl != other.ms_pfl:
             return f"ms_pfl {self.ms_pfl} here, {other.ms_pfl} there"
         if self.source != other.source:
@@ -69,8 +66,7 @@ class Software:
         return None
 
 
-@dataclass(frozen=True)
-class Introduction:
+class Introduction(BaseModel, frozen=True):
     """What a site tells of itself: no patient, and no more than sizes.
 
     Attributes:
@@ -87,27 +83,6 @@ class Introduction:
     data: str = ""
     patients: tuple[int, ...] = ()
 
-    def to_config(self) -> dict[str, Any]:
-        """As the values of a ConfigRecord."""
-        return {
-            "country": self.country,
-            "software": self.software,
-            "features": list(self.features),
-            "data": self.data,
-            "patients": list(self.patients),
-        }
-
-    @classmethod
-    def from_config(cls, config: Any) -> Introduction:
-        """From a ConfigRecord."""
-        return cls(
-            str(config["country"]),
-            str(config["software"]),
-            tuple(config["features"]),
-            str(config["data"]),
-            tuple(config["patients"]),
-        )
-
     def check(self, features: tuple[str, ...]) -> None:
         """See that the site can take part in what the server trains.
 
@@ -117,7 +92,7 @@ class Introduction:
         Raises:
             RefusalError: other software, or other features.
         """
-        different = Software.here().differs_from(Software.from_json(self.software))
+        different = Software.here().differs_from(self.software)
         if different is not None:
             raise RefusalError(
                 f"{self.country} cannot take part: it computes with other software than the "

@@ -70,7 +70,7 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
             node = asked.pop(reply.metadata.reply_to_message_id)
             if reply.has_error():
                 raise RefusalError(f"a site does not take part: {_reason(reply)}")
-            told = Introduction.from_config(reply.content["config"])
+            told = Introduction(**reply.content["config"])
             if told.country not in expected:
                 others.append(told.country)
                 alike = near_names(told.country, expected)
@@ -81,18 +81,18 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
                     f'; the run waits for "{alike[0]}": name both in one way, in the run\'s sites '
                     "or in the site's country" if alike else "",
                 )  # fmt: skip
-                continue
-            if told.country in sites:
+            elif told.country in sites:
                 raise RefusalError(
                     f'two sites call themselves "{told.country}"; each needs its own name'
                 )
-            told.check(FEATURES)
-            sites[told.country] = Site(node, told)
-            _log.info(
-                "%s takes part: %d patients to train on, %d to validate, %d to test",
-                told.country,
-                *told.patients,
-            )
+            else:
+                told.check(FEATURES)
+                sites[told.country] = Site(node, told)
+                _log.info(
+                    "%s takes part: %d patients to train on, %d to validate, %d to test",
+                    told.country,
+                    *told.patients,
+                )
         if time.monotonic() > until and len(sites) < len(expected):
             absent = [name for name in expected if name not in sites]
             besides = f" (connected but not named: {in_quotes(others)})" if others else ""

@@ -147,7 +147,7 @@ def _train(
         "settings": asdict(replace(settings, project="", output="")),
         "software": asdict(Software.here()),
         "agreement": agreement.model_dump(mode="json"),
-        "sites": {name: asdict(site.introduction) for name, site in sites.items()},
+        "sites": {name: site.introduction.model_dump() for name, site in sites.items()},
     }
     folder = output / training.name
     _write(folder, training, results, told)

@@ -45,9 +45,8 @@ def make_site_app() -> ClientApp:
 
     @app.query("introduce")
     def introduce(message: Message, context: Context) -> Message:
-        told = message.content["config"]
-        introduction = _introduce(context, told)
-        content = RecordDict({"config": ConfigRecord(introduction.to_config())})
+        introduction = _introduce(context, message.content["config"])
+        content = RecordDict({"config": ConfigRecord(introduction.model_dump(mode="json"))})
         return Message(content, reply_to=message)
 
     return app
@@ -56,8 +55,9 @@ def make_site_app() -> ClientApp:
 def _introduce(context: Context, told: ConfigRecord) -> Introduction:
     settings = _settings(context)
     here = Software.here()
-    if here.differs_from(Software.from_json(str(told["software"]))) is not None:
-        return Introduction(settings.country, here.to_json())  # the server says what differs
+    if here.differs_from(str(told["software"])) is not None:
+        # the server says what differs
+        return Introduction(country=settings.country, software=here.to_json())
     agreement = CohortAgreement.model_validate_json(str(told["agreement"]))
     ingest = (
         read_parameters(settings.project, settings.env).ingest
@@ -76,7 +76,13 @@ def _introduce(context: Context, told: ConfigRecord) -> Introduction:
     if SITE not in context.state:
         folder.restore_state(context, of_run=False)
     context.state[SITE] = ConfigRecord({"snapshot": snapshot})
-    return Introduction(settings.country, here.to_json(), data.features, data.identity, patients)
+    return Introduction(
+        country=settings.country,
+        software=here.to_json(),
+        features=data.features,
+        data=data.identity,
+        patients=patients,
+    )
 
 
 def _patients(data: FederationData, country: str, seed: int) -> tuple[int, ...]:
@@ -86,8 +92,7 @@ def _patients(data: FederationData, country: str, seed: int) -> tuple[int, ...]:
 
 
 def _settings(context: Context) -> SiteSettings:
-    settings: SiteSettings = read_settings(SiteSettings, context.node_config, "--node-config")
-    return settings
+    return read_settings(SiteSettings, context.node_config, "--node-config")
 
 
 def _load(context: Context, seed: int) -> ClientData:
