@@ -20,7 +20,7 @@ class RunLock:
     def __init__(self) -> None:
         """Start without a lock."""
         self._project = Path.cwd()
-        self._lock: FolderLock | None = None
+        self._lock = FolderLock()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -34,7 +34,7 @@ class RunLock:
         Raises:
             InputError: another run has it; the message names its process and when it started.
         """
-        self.release()  # of a run of this process of which nobody said that it has ended
+        self._lock.release()  # of a run of this process of which nobody said that it has ended
         self._lock = hold(
             self._project / "data",
             "A kedro run",
@@ -43,21 +43,15 @@ class RunLock:
         try:
             yield
         except BaseException:
-            self.release()
+            self._lock.release()
             raise
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
         """Give the lock back."""
-        self.release()
+        self._lock.release()
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self) -> None:
         """Give the lock back before the error is reworded."""
-        self.release()
-
-    def release(self) -> None:
-        """Give the lock back, if it is held."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._lock.release()
