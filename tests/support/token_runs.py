@@ -66,10 +66,9 @@ class TokenProject:
         manager = _create_hook_manager()
         manager.register(self._lineage)
         loader = {"parameters": settings}
-        manager.hook.after_context_created(
-            context=SimpleNamespace(project_path=self.folder, config_loader=loader)
-        )
+        manager.hook.after_context_created(context=SimpleNamespace(config_loader=loader))
         told = {
+            "project_path": str(self.folder),
             "env": None,
             "runner": "SequentialRunner",
             "runtime_params": given,

@@ -51,7 +51,7 @@ class Software:
         return json.dumps(asdict(self), sort_keys=True)
 
     def differs_from(self, told: str) -> str | None:
-        """What is not the same in the software that another process told, in words; None: nothing."""
+        """In words, what differs in the software that another process told; None: nothing."""
         other = Software(**json.loads(told))
         if self.ms_pfl != other.ms_pfl:
             return f"ms_pfl {self.ms_pfl} here, {other.ms_pfl} there"

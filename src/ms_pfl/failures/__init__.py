@@ -29,8 +29,7 @@ _GENERAL: tuple[_Explanation, ...] = (other.explain_system, other.explain_mlflow
 
 def explain(error: BaseException) -> str | None:
     """Return one line with cause and remedy, or None where the program itself is at fault."""
-    causes = chain(error)
-    for one in causes:
+    for one in chain(error):
         if isinstance(one, InputError) or named(one, "kedro.DataValidationError"):
             return one_line(str(one))
     failure = failure_of(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,14 +34,15 @@ def path_of(error: BaseException, causes: list[BaseException]) -> str:
 
 def explain(error: BaseException, causes: list[BaseException]) -> Failure | None:
     """Explain an error that the system reports of a file."""
-    number = getattr(error, "errno", None) if isinstance(error, OSError) else _number_in(error)
+    number = error.errno if isinstance(error, OSError) else _number_in(error)
     if number is None or number not in _DISK or is_network(error):
         return None
     path = path_of(error, causes)
     cause, remedy = _DISK[number]
     file = path or "the file"
+    limit = f"the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
     return Failure(
-        cause.format(file=file, disk=_disk_of(path), limit=_open_files()),
+        cause.format(file=file, disk=_disk_of(path), limit=limit),
         remedy.format(file=file, again=AGAIN),
     )
 
@@ -117,20 +118,7 @@ def _number_in(error: BaseException) -> int | None:
 
 
 def _disk_of(path: str) -> str:
-    with suppress(OSError, ValueError):
-        for folder in _existing(Path(path or ".")):
-            free = shutil.disk_usage(folder).free
-            return f"The disk of {folder} ({free / 2**20:,.0f} MB free)"
+    with suppress(OSError, ValueError, StopIteration):
+        folder = next(one for one in Path(path or ".").absolute().parents if one.is_dir())
+        return f"The disk of {folder} ({shutil.disk_usage(folder).free / 2**20:,.0f} MB free)"
     return "The disk"
-
-
-def _existing(path: Path) -> Iterator[Path]:
-    yield from (folder for folder in path.absolute().parents if folder.is_dir())
-
-
-def _open_files() -> str:
-    with suppress(ImportError):
-        import resource
-
-        return f"the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
-    return "a limit of the system"

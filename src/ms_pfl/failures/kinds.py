@@ -23,6 +23,11 @@ class Failure:
         return f"{self.cause}; {self.remedy}"
 
 
+def first_that_applies(*rows: tuple[bool, str, str]) -> Failure | None:
+    """Return the first failure that applies; each row is whether it does, its cause and remedy."""
+    return next((Failure(cause, remedy) for applies, cause, remedy in rows if applies), None)
+
+
 def chain(error: BaseException) -> list[BaseException]:
     """Return an error and what lies behind it, the last one raised first.
 

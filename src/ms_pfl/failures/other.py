@@ -7,52 +7,66 @@ import re
 from pathlib import Path
 
 from ms_pfl.failures.disk import NO_PROCESS, path_of
-from ms_pfl.failures.kinds import AGAIN, LONGEST, Failure, named, one_line
+from ms_pfl.failures.kinds import AGAIN, LONGEST, Failure, first_that_applies, named, one_line
 
 
 def explain_memory(error: BaseException, causes: list[BaseException]) -> Failure | None:
     """Explain a lack of memory, of this machine, a worker process or a GPU."""
     text = str(error)
-    if named(error, "ray.RayActorError", "ray.OutOfMemoryError", "ray.WorkerCrashedError"):
-        return Failure(
+    runtime_text = text if isinstance(error, RuntimeError) else ""
+    return first_that_applies(
+        (
+            named(error, "ray.RayActorError", "ray.OutOfMemoryError", "ray.WorkerCrashedError"),
             "A worker process died again and again, as happens where memory is short",
             "lower ray.num_workers (0: no workers, which needs the least), " + AGAIN,
-        )
-    of_gpu = named(error, "torch.OutOfMemoryError", "torch.AcceleratorError") or "CUDA" in text
-    if isinstance(error, RuntimeError) and of_gpu:
-        return Failure(
+        ),
+        (
+            "CUDA" in runtime_text
+            or named(error, "torch.OutOfMemoryError", "torch.AcceleratorError"),
             f"The GPU failed: {one_line(text, 120)}",
             "end other programs on it, lower ray.num_workers, or compute on the CPU "
             "(--params=device=cpu)",
-        )
-    no_room = isinstance(error, RuntimeError) and re.search(r"allocate memory|not enough mem", text)
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or no_room:
-        return Failure(
+        ),
+        (
+            isinstance(error, MemoryError)
+            or getattr(error, "errno", None) == errno.ENOMEM
+            or re.search(r"allocate memory|not enough mem", runtime_text) is not None,
             "This machine has not enough free memory",
             "end other programs, lower ray.num_workers, or take a machine with more, " + AGAIN,
-        )
-    if isinstance(error, RuntimeError) and "can't start new thread" in text:
-        return NO_PROCESS
-    return None
+        ),
+        (
+            "can't start new thread" in runtime_text,
+            NO_PROCESS.cause,
+            NO_PROCESS.remedy,
+        ),
+    )
 
 
 def explain_database(error: BaseException, causes: list[BaseException]) -> Failure | None:
     """Explain what SQLite reports."""
-    if not named(error, "sqlite3.Error"):
-        return None
     text = str(error)
-    for words, cause, remedy in (
-        ("locked", "another program is writing to it", "end it or wait"),
-        ("readonly", "it may not be written", "make the file and its folder writable"),
-        ("full", "the disk is full", "free some space"),
-        ("unable to open", "it cannot be opened", "check that its folder exists and is writable"),
-        ("malformed", "it is damaged", "move it away"),
-        ("not a database", "it is no database", "move it away"),
-        ("disk I/O", "the disk reports an error", "check for free space and a sound disk"),
-    ):
-        if words in text:
-            return Failure(f"The database cannot be used: {cause}", f"{remedy}, {AGAIN}")
-    return None
+    return first_that_applies(
+        *(
+            (
+                named(error, "sqlite3.Error") and words in text,
+                f"The database cannot be used: {cause}",
+                f"{remedy}, {AGAIN}",
+            )
+            for words, cause, remedy in _DATABASE
+        )
+    )
+
+
+_DATABASE = (
+    ("locked", "another program is writing to it", "end it or wait"),
+    ("readonly", "it may not be written", "make the file and its folder writable"),
+    ("full", "the disk is full", "free some space"),
+    ("unable to open", "it cannot be opened", "check that its folder exists and is writable"),
+    ("malformed", "it is damaged", "move it away"),
+    ("not a database", "it is no database", "move it away"),
+    ("disk I/O", "the disk reports an error", "check for free space and a sound disk"),
+)
+"""What stands in an error of SQLite -> cause and remedy."""
 
 
 def explain_configuration(error: BaseException, causes: list[BaseException]) -> Failure | None:

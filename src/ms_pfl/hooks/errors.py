@@ -8,7 +8,7 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 
-from ms_pfl.failures import chain, explain, named, one_line
+from ms_pfl.failures import chain, explain, one_line
 from ms_pfl.hooks.steps import steps_that_make
 
 
@@ -71,9 +71,10 @@ def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
     reasons = [one for one in causes[1:] if not isinstance(one, DatasetError)]
     if not Path(path).exists():
         return f"{path} does not exist; {remedy}"
-    if any(isinstance(one, OSError) and one.errno for one in reasons):
+    if any(
+        isinstance(one, MemoryError | ImportError) or (isinstance(one, OSError) and one.errno)
+        for one in reasons
+    ):
         return None  # the file may be sound: it cannot be reached
-    if any(isinstance(one, MemoryError) or named(one, "builtins.ImportError") for one in reasons):
-        return None
     reason = one_line(str(reasons[0]), 120) if reasons else "it cannot be read"
     return f"{path} is damaged or incomplete ({reason}); {remedy}"

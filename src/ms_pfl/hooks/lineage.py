@@ -30,16 +30,14 @@ class Lineage:
 
     def __init__(self) -> None:
         """Start outside a run."""
-        self._project = Path.cwd()
         self._settings: dict[str, Any] = {}
-        self._run: _Checks | None = None
+        self._run: _Checks
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Keep the project's folder and the settings."""
+        """Keep the settings."""
         from ms_pfl.parameters import Parameters
 
-        self._project = Path(context.project_path)
         given = Parameters.model_validate(context.config_loader["parameters"])
         self._settings = given.model_dump(mode="json")
 
@@ -51,35 +49,27 @@ class Lineage:
             InputError: they were made from different data or settings, or with other settings
                 than those of this run.
         """
-        ledger = Ledger(self._project / "data" / LEDGER)
+        project = Path(run_params["project_path"])
+        ledger = Ledger(project / "data" / LEDGER)
         explicit = run_params.get("runtime_params") or {}
-        files = RunFiles(ledger, self._project, self._settings, explicit, pipeline, catalog)
+        files = RunFiles(ledger, project, self._settings, explicit, pipeline, catalog)
         self._run = _Checks(files, run_params, pipeline, catalog)
         self._run.check_start()
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
         """Check that the inputs of a node were made from the same."""
-        if self._run is not None:
-            self._run.check_node(node)
+        self._run.check_node(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
         """Record what the file is made from."""
-        if self._run is not None:
-            self._run.files.record(dataset_name, data, node)
+        self._run.files.record(dataset_name, data, node)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Tidy up the ledger."""
-        if self._run is not None:
-            self._run.files.ledger.compact()
-        self._run = None
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Leave the ledger as it is: its lines are of the files that were saved."""
-        self._run = None
+        """Tidy up the ledger; after an error it stays: its lines are of the files saved."""
+        self._run.files.ledger.compact()
 
 
 class _Checks:
@@ -109,8 +99,10 @@ class _Checks:
         if "parameters" in self.files.used and self.files.goes_on:
             # what is reported of the source is what the files were made from
             of_source = combine(origins.values()).settings
-            value = self.files.ledger.value
-            told = {name: value(of_source[name]) for name in sorted(SOURCE & set(of_source))}
+            told = {
+                name: self.files.ledger.value(of_source[name])
+                for name in sorted(SOURCE & set(of_source))
+            }
             parameters = self._catalog.get("parameters")
             parameters.save({**parameters.load(), **told})
 
@@ -129,11 +121,13 @@ class _Checks:
             ) from None
 
     def _check_there(self) -> None:
-        absent = []
-        for name in self.files.begins_with:
-            path, dataset = self.files.path(name), self._catalog.get(name)
-            if path is not None and isinstance(dataset, AbstractVersionedDataset):
-                absent += [] if path.exists() else [name]
+        datasets = {name: self._catalog.get(name) for name in self.files.begins_with}
+        absent = [
+            name
+            for name, dataset in datasets.items()
+            if isinstance(dataset, AbstractVersionedDataset)
+            and not Path(dataset._filepath).exists()
+        ]
         if absent:
             raise InputError(
                 f"{self.files.shown(absent[0])} does not exist; {self._run_first(absent)}"
@@ -196,33 +190,29 @@ class _Checks:
         for node in self._pipeline.nodes:
             expected = files.digests(files.settings_among(files.inputs(node)))
             for name in node.outputs:
-                path, record = files.path(name), files.ledger[name]
+                path = files.path(name)
                 if path is None or not path.exists():
                     continue
-                if record is None or not files.is_as_recorded(name):
-                    self._refuse_existing(name, "origin")
-                else:
-                    of_now = record.origin.settings
-                    other = [key for key, d in expected.items() if of_now.get(key, d) != d]
-                    changed = files.changed_since(record.origin)
-                    for what in [*other, *map(files.shown, changed)]:
-                        self._refuse_existing(name, what)
-
-    def _refuse_existing(self, name: str, what: str) -> None:
-        raise InputError(
-            f"{self.files.shown(name)} is there, but was made with another {what} than this run "
-            "has; run the same command without --only-missing-outputs"
-        )
+                record = files.record_of(name)
+                other = ["origin"]
+                if record is not None:
+                    made_with = record.origin.settings
+                    other = [key for key, d in expected.items() if made_with.get(key, d) != d]
+                    other += map(files.shown, files.changed_since(record.origin))
+                if other:
+                    raise InputError(
+                        f"{files.shown(name)} is there, but was made with another {other[0]} than "
+                        "this run has; run the same command without --only-missing-outputs"
+                    )
 
     def _note_other_code(self, origins: Mapping[str, Origin]) -> None:
-        for name in origins:
-            record = self.files.ledger[name]
-            if record is not None and record.code != source_digest():
-                _log.warning(
-                    "%s was made by another version of ms_pfl than the one that runs now; a new "
-                    "run of everything gives results of one version", self.files.shown(name),
-                )  # fmt: skip
-                return
+        records = {name: self.files.ledger[name] for name in origins}
+        others = [name for name, own in records.items() if own and own.code != source_digest()]
+        if others:
+            _log.warning(
+                "%s was made by another version of ms_pfl than the one that runs now; a new run of "
+                "everything gives results of one version", self.files.shown(others[0]),
+            )  # fmt: skip
 
     def _run_first(self, names: Iterable[str]) -> str:
         """Say which pipeline makes the files again that are not as this run needs them."""

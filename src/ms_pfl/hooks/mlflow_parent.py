@@ -21,16 +21,12 @@ class MlflowParent:
 
     def __init__(self) -> None:
         """Start without an open run."""
-        self._project = Path.cwd()
         self._parameters: dict[str, Any] = {}
-        self._env = "base"
         self._recorder: Recorder | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Remember where the project is and what the run is configured with."""
-        self._project = Path(context.project_path)
-        self._env = context.env or "base"
+        """Remember what the run is configured with."""
         self._parameters = dict(context.config_loader["parameters"])
 
     @hook_impl
@@ -39,14 +35,17 @@ class MlflowParent:
         self._recorder = None
         if "mlflow_run" not in pipeline.outputs():
             return
+        from ms_pfl.parameters import plain
         from ms_pfl.tracking.recorder import Recorder
 
+        used = plain(catalog.load("parameters"))
         self._recorder = catalog.get("mlflow_run").recorder = Recorder(
-            self._project,
+            Path(run_params["project_path"]),
             self._parameters["tracking"],
             ",".join(run_params["pipeline_names"] or ["__default__"]),
-            self._env,
-            _as_reported(self._parameters, catalog),
+            run_params["env"] or "base",
+            # with the source of the episodes that the run goes on from
+            self._parameters | {name: used[name] for name in sorted(SOURCE)},
             # what the run is for is more than its record, unless it is nothing else
             needed="table1" not in pipeline.all_outputs(),
         )
@@ -62,11 +61,3 @@ class MlflowParent:
         """The run has failed; what it logged before stays."""
         if self._recorder is not None:
             self._recorder.fail()
-
-
-def _as_reported(parameters: dict[str, Any], catalog: Any) -> dict[str, Any]:
-    """Return the parameters with the source of the episodes that the run goes on from."""
-    from ms_pfl.parameters import plain
-
-    used = plain(catalog.load("parameters"))
-    return {**parameters, **{name: used[name] for name in sorted(SOURCE)}}

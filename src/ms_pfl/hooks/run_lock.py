@@ -19,16 +19,10 @@ class RunLock:
 
     def __init__(self) -> None:
         """Start without a lock."""
-        self._project = Path.cwd()
         self._lock = FolderLock()
 
-    @hook_impl
-    def after_context_created(self, context: Any) -> None:
-        """Keep the project's folder."""
-        self._project = Path(context.project_path)
-
     @hook_impl(wrapper=True)
-    def before_pipeline_run(self) -> Iterator[None]:
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> Iterator[None]:
         """Take the lock before any other hook, and give it back where one stops the run.
 
         Raises:
@@ -36,7 +30,7 @@ class RunLock:
         """
         self._lock.release()  # of a run of this process of which nobody said that it has ended
         self._lock = hold(
-            self._project / "data",
+            Path(run_params["project_path"]) / "data",
             "A kedro run",
             "end that process, or run in a copy of the project",
         )
