@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,16 +172,22 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
         _print(line, style="bold")
 
 
-def show_audit(table: pd.DataFrame, project: Path) -> None:
-    """Print what each published choice is worth, and where table and figure are."""
+def _print_table(title: str, rows: Sequence[Mapping[str, str]], text: Sequence[str]) -> None:
+    """Print a table; its columns are of numbers, on the right, but for those of ``text``."""
     from rich.table import Table
 
-    shown = Table(title="Protocol audit: ROC-AUC, and what each published choice adds to it")
-    for column in table.columns:
-        shown.add_column(column)
-    for row in table.itertuples(index=False):
-        shown.add_row(*row)
-    get_console().print(shown)
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name in text else "right")
+    for row in rows:
+        table.add_row(*row.values())
+    get_console().print(table)
+
+
+def show_audit(table: pd.DataFrame, project: Path) -> None:
+    """Print what each published choice is worth, and where table and figure are."""
+    title = "Protocol audit: ROC-AUC, and what each published choice adds to it"
+    _print_table(title, table.to_dict(orient="records"), text=list(table))
     place = project / "data/08_reporting"
     _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
 
@@ -196,38 +202,35 @@ def show_predictions(notes: list[str], project: Path) -> None:
 
 def show_attrition(attrition: pd.DataFrame) -> None:
     """Print how many patients and episodes each stage of the cohort kept."""
-    from rich.table import Table
-
-    table = Table(title="Attrition: from people in the registry to labelled episodes")
-    for column in ("Stage", "Patients", "Episodes", "Episodes dropped"):
-        table.add_column(column, justify="left" if column == "Stage" else "right")
-    for row in attrition.itertuples():
-        table.add_row(
-            str(row.reason), f"{row.patients:,}", f"{row.episodes:,}", f"{row.episodes_dropped:,}"
-        )
-    get_console().print(table)
+    rows = [
+        {
+            "Stage": str(row.reason),
+            "Patients": f"{row.patients:,}",
+            "Episodes": f"{row.episodes:,}",
+            "Episodes dropped": f"{row.episodes_dropped:,}",
+        }
+        for row in attrition.itertuples()
+    ]
+    _print_table("Attrition: from people in the registry to labelled episodes", rows, ["Stage"])
 
 
 def show_prevalence(prevalence: pd.DataFrame) -> None:
     """Print how often each outcome is seen under each rule; the chosen pair comes first."""
-    from rich.table import Table
-
-    table = Table(title="Prevalence of confirmed worsening by outcome and rule (the first is used)")
-    names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
-    for row in prevalence.to_dict(orient="records"):
-        table.add_row(
-            str(row["outcome"]).replace("_", " "),
-            str(row["rule"]).replace("_", " "),
-            f"{row['episodes']:,}",
-            f"{row['worsened']:,}",
-            _percent(row["prevalence"]),
-            _percent(row["agreement"]),
-            "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
-            _percent(row["share_pira"]),
-        )
-    get_console().print(table)
+    title = "Prevalence of confirmed worsening by outcome and rule (the first is used)"
+    rows = [
+        {
+            "Outcome": str(row["outcome"]).replace("_", " "),
+            "Rule": str(row["rule"]).replace("_", " "),
+            "Episodes": f"{row['episodes']:,}",
+            "Worsened": f"{row['worsened']:,}",
+            "Prevalence": _percent(row["prevalence"]),
+            "Agreement": _percent(row["agreement"]),
+            "Kappa": "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
+            "PIRA": _percent(row["share_pira"]),
+        }
+        for row in prevalence.to_dict(orient="records")
+    ]
+    _print_table(title, rows, ["Outcome", "Rule"])
 
 
 def _percent(share: float) -> str:
