@@ -13,9 +13,8 @@ def main(*args: Any, **kwargs: Any) -> Any:
     package_name = Path(__file__).parent.name
     configure_project(package_name)
     interactive = hasattr(sys, "ps1")
-    kwargs["standalone_mode"] = not interactive
     run = find_run_command(package_name)
-    return run(*args, **kwargs)
+    return run(*args, **{**kwargs, "standalone_mode": not interactive})
 
 
 if __name__ == "__main__":

@@ -5,25 +5,18 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from ms_pfl.paradigms import Family, trainings
-from ms_pfl.pipelines.attribution.pipeline import create_pipeline as create_attribution
-from ms_pfl.pipelines.audit.pipeline import create_pipeline as create_audit
-from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
-from ms_pfl.pipelines.new_country.pipeline import create_pipeline as create_new_country
-from ms_pfl.pipelines.own_data.pipeline import create_pipeline as create_own_data
-from ms_pfl.pipelines.prediction.pipeline import create_pipeline as create_prediction
-from ms_pfl.pipelines.prediction.pipeline import create_predictor_pipeline
-from ms_pfl.pipelines.preprocessing.pipeline import (
-    create_partition_pipeline,
+from ms_pfl.pipelines import (
+    attribution,
+    audit,
+    evaluation,
+    new_country,
+    own_data,
+    prediction,
+    preprocessing,
+    reporting,
+    synthetic_registry,
+    training,
 )
-from ms_pfl.pipelines.preprocessing.pipeline import (
-    create_pipeline as create_preprocessing,
-)
-from ms_pfl.pipelines.reporting.pipeline import create_pipeline as create_reporting
-from ms_pfl.pipelines.reporting.pipeline import create_recording_pipeline
-from ms_pfl.pipelines.synthetic_registry.pipeline import (
-    create_pipeline as create_synthetic_registry,
-)
-from ms_pfl.pipelines.training.pipeline import create_pipeline as create_training
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -32,44 +25,47 @@ def register_pipelines() -> dict[str, Pipeline]:
     Explicit, because Kedro's ``find_pipelines`` imports only the sub-package that was asked for,
     which breaks pipelines composed of others.
     """
-    synthetic_registry = create_synthetic_registry()
-    preprocessing = create_preprocessing()
-    registry = synthetic_registry + preprocessing
+    registry = synthetic_registry.create_pipeline() + preprocessing.create_pipeline()
+    own_episodes = own_data.create_pipeline() + preprocessing.create_partition_pipeline()
     pfl = registry + _after_cohort("study")
-    study = trainings("study")
     return {
         "__default__": pfl,
         "pfl": pfl,
         "further_methods": registry + _after_cohort("study", "further"),
-        "modelling": create_own_data() + create_partition_pipeline() + _after_cohort("study"),
-        "synthetic_registry": synthetic_registry,
-        "preprocessing": preprocessing,
-        "own_data": create_own_data() + create_partition_pipeline(),
-        "audit": registry + create_audit(),
-        "new_country": create_new_country(),
-        "training": _training("study"),
-        **{training.paradigm: create_training(training.paradigm, "study") for training in study},
-        "predictor": create_predictor_pipeline("study"),
-        "prediction": create_prediction(),
-        "evaluation": create_evaluation("study"),
-        "attribution": create_attribution(),
-        "reporting": create_reporting("study"),
-        "recording": create_recording_pipeline(),
+        "modelling": own_episodes + _after_cohort("study"),
+        "synthetic_registry": synthetic_registry.create_pipeline(),
+        "preprocessing": preprocessing.create_pipeline(),
+        "own_data": own_episodes,
+        "audit": registry + audit.create_pipeline(),
+        "new_country": new_country.create_pipeline(),
+        "training": _trainings("study"),
+        **{name: training.create_pipeline(name, "study") for name in _paradigms("study")},
+        "predictor": prediction.create_predictor_pipeline("study"),
+        "prediction": prediction.create_pipeline(),
+        "evaluation": evaluation.create_pipeline("study"),
+        "attribution": attribution.create_pipeline(),
+        "reporting": reporting.create_pipeline("study"),
+        "recording": reporting.create_recording_pipeline(),
     }
 
 
-def _training(*families: Family) -> Pipeline:
+def _paradigms(*families: Family) -> list[str]:
+    """The paradigms that are trained in some families."""
+    return list(dict.fromkeys(one.paradigm for one in trainings(*families)))
+
+
+def _trainings(*families: Family) -> Pipeline:
     """All trainings of some families."""
-    paradigms = dict.fromkeys(training.paradigm for training in trainings(*families))
-    return sum((create_training(name, *families) for name in paradigms), Pipeline([]))
+    own = (training.create_pipeline(name, *families) for name in _paradigms(*families))
+    return sum(own, Pipeline([]))
 
 
 def _after_cohort(*families: Family) -> Pipeline:
     """From episodes and splits to the report."""
     return (
-        _training(*families)
-        + create_predictor_pipeline(*families)
-        + create_evaluation(*families)
-        + create_attribution()
-        + create_reporting(*families)
+        _trainings(*families)
+        + prediction.create_predictor_pipeline(*families)
+        + evaluation.create_pipeline(*families)
+        + attribution.create_pipeline()
+        + reporting.create_pipeline(*families)
     )

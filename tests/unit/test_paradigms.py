@@ -30,7 +30,7 @@ from ms_pfl.paradigms import (
     trainings,
 )
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.evaluation.pipeline import create_pipeline as create_evaluation
+from ms_pfl.pipelines.evaluation import create_pipeline as create_evaluation
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from paradigm_examples import Study

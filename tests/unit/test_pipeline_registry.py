@@ -6,7 +6,7 @@ import pytest
 
 from ms_pfl.paradigms import trainings
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.training.pipeline import outputs_of
+from ms_pfl.pipelines.training import outputs_of
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from ms_pfl.errors import InputError
+from ms_pfl.failures import chain
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECONDS = 10.0
@@ -191,63 +192,69 @@ class _Way:
 
     def cause(self, error: httpx.HTTPError) -> str:
         """What failed, and what to do."""
-        root: BaseException | None = error
-        while root is not None and not isinstance(root, OSError):
-            root = root.__cause__ or root.__context__
+        root = next((one for one in chain(error) if isinstance(one, OSError)), None)
         if self._proxy is not None and not self._reached:
             return self._cause_at_proxy(self._proxy, error, root)
         if isinstance(root, ssl.SSLError):
             return self._cause_in_tls(root)
         where = str(self._address)
-        if isinstance(root, socket.gaierror):
-            return (
-                f"the host name {self._address.host!r} is unknown here ({root.strerror}); correct "
-                "the address, or ask the server's administrator"
-            )
-        if isinstance(error, httpx.TimeoutException):
-            if self._connected:
-                return (
-                    f"{where} takes the connection and then says nothing for {_SECONDS:.0f} "
-                    "seconds: another program listens there, or the SuperLink hangs; correct the "
-                    "address, or tell the server's administrator"
-                )
-            return (
-                f"{where} does not answer within {_SECONDS:.0f} seconds: a firewall here or at the "
-                "server drops the connection; ask both sides to admit it"
-            )
-        if isinstance(root, ConnectionRefusedError):
-            return (
-                f"nobody listens at {where} (connection refused); start the SuperLink there, or "
-                "correct the address"
-            )
+        reason = root and root.strerror
         said = str(error).rstrip(".") or type(error).__name__
-        return (
-            f"{where} cannot be reached {self.taken()} ({said}); correct the address, or ask the "
-            "server's administrator what is in the way"
+        late = isinstance(error, httpx.TimeoutException)
+        return _first_that_applies(
+            (
+                isinstance(root, socket.gaierror),
+                f"the host name {self._address.host!r} is unknown here ({reason}); correct "
+                "the address, or ask the server's administrator",
+            ),
+            (
+                late and self._connected,
+                f"{where} takes the connection and then says nothing for {_SECONDS:.0f} "
+                "seconds: another program listens there, or the SuperLink hangs; correct the "
+                "address, or tell the server's administrator",
+            ),
+            (
+                late,
+                f"{where} does not answer within {_SECONDS:.0f} seconds: a firewall here or at the "
+                "server drops the connection; ask both sides to admit it",
+            ),
+            (
+                isinstance(root, ConnectionRefusedError),
+                f"nobody listens at {where} (connection refused); start the SuperLink there, or "
+                "correct the address",
+            ),
+            (
+                True,
+                f"{where} cannot be reached {self.taken()} ({said}); correct the address, or ask "
+                "the server's administrator what is in the way",
+            ),
         )
 
     def _cause_at_proxy(self, proxy: Proxy, error: httpx.HTTPError, root: OSError | None) -> str:
         bypass = f'bypass it: export no_proxy="$no_proxy,{self._address.host}"'
-        if isinstance(error, httpx.ProxyError):
-            said = str(error)
-            if said.startswith("407"):
-                return (
-                    f"{proxy} wants a user name and a password ({said}): give them as "
-                    f"http://USER:PASSWORD@{proxy.address} in {proxy.variable}, or {bypass}"
-                )
-            if said.startswith(tuple(map(str, _SERVER_ERRORS))):
-                return (
-                    f"{proxy} does not reach {self._address} ({said}): see with its administrator "
-                    f"and the server's whether the SuperLink runs, or {bypass}"
-                )
-            return (
-                f"{proxy} refuses the connection to {self._address} ({said}): ask its "
-                f"administrator to allow CONNECT to {self._address}, or {bypass}"
-            )
-        said = (root and root.strerror) or str(error).rstrip(".")
+        said = str(error)
+        reason = (root and root.strerror) or said.rstrip(".")
         if isinstance(error, httpx.TimeoutException):
-            said = f"no answer within {_SECONDS:.0f} seconds"
-        return f"{proxy} cannot be used ({said}): correct {proxy.variable}, or {bypass}"
+            reason = f"no answer within {_SECONDS:.0f} seconds"
+        answered = isinstance(error, httpx.ProxyError)
+        return _first_that_applies(
+            (
+                answered and said.startswith("407"),
+                f"{proxy} wants a user name and a password ({said}): give them as "
+                f"http://USER:PASSWORD@{proxy.address} in {proxy.variable}, or {bypass}",
+            ),
+            (
+                answered and said.startswith(tuple(map(str, _SERVER_ERRORS))),
+                f"{proxy} does not reach {self._address} ({said}): see with its administrator "
+                f"and the server's whether the SuperLink runs, or {bypass}",
+            ),
+            (
+                answered,
+                f"{proxy} refuses the connection to {self._address} ({said}): ask its "
+                f"administrator to allow CONNECT to {self._address}, or {bypass}",
+            ),
+            (True, f"{proxy} cannot be used ({reason}): correct {proxy.variable}, or {bypass}"),
+        )
 
     def _cause_in_tls(self, error: ssl.SSLError) -> str:
         host, where = self._address.host, str(self._address)
@@ -269,6 +276,10 @@ class _Way:
             f"({reason}): ask the server's administrator for ca.crt, and for the name it is made "
             f"for{behind}"
         )
+
+
+def _first_that_applies(*told: tuple[bool, str]) -> str:
+    return next(text for applies, text in told if applies)
 
 
 def check_port(host: str, port: int, what: str, remedy: str) -> None:

@@ -16,8 +16,7 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import CohortAgreement, Software
-from ms_pfl.deployment.gathering import Site, gather
+from ms_pfl.deployment.agreement import CohortAgreement, Site, Software, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays

@@ -18,6 +18,7 @@ from ms_pfl.deployment import log_to_stdout
 from ms_pfl.deployment.agreement import CohortAgreement, Introduction, RefusalError, Software
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
 from ms_pfl.deployment.site_folder import SITE, SiteFolder
+from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.client import NotKeptError, may_travel
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import (
@@ -159,21 +160,18 @@ def _keep(
     country, data = settings.country, folder.data(str(context.state[SITE]["snapshot"]))
     probabilities = to_arrays(reply.content["arrays"])
     shared = message.content.get("arrays")
-    own = context.state["own" if shared is None else "selected"]
-    models = {f"seed={seed}/personal/{country}/{k}": a for k, a in to_arrays(own).items()}
-    models[FORMAT_NAME] = np.array([FORMAT])
+    own = to_arrays(context.state["own" if shared is None else "selected"])
+    models = joined({f"seed={seed}/personal/{country}": own}) | {FORMAT_NAME: np.array([FORMAT])}
     if shared is not None:
-        models |= {f"seed={seed}/shared/{k}": a for k, a in to_arrays(shared).items()}
-    scaler = to_arrays(context.state["scaler"])
-    models |= {f"seed={seed}/scaler/{k}": a for k, a in scaler.items()}
+        models |= joined({f"seed={seed}/shared": to_arrays(shared)})
+    models |= joined({f"seed={seed}/scaler": to_arrays(context.state["scaler"])})
     codes, ids = data.countries[country].splits[seed], data.ids[country]
     parts: list[pd.DataFrame] = []
     metrics: dict[str, int | float] = {}
     for split, predicted in probabilities.items():
         rows = ids.loc[codes == SPLITS.index(split)]
         parts.append(rows.assign(country=country, split=split, seed=seed, probability=predicted))
-        scores = _scores(rows["label"].to_numpy(), predicted)
-        metrics |= {f"{split}/{name}": value for name, value in scores.items()}
+        metrics |= _scores(split, rows["label"].to_numpy(), predicted)
     told = {
         "settings": str(context.state["settings"]["settings"]),
         "features": list(data.features),
@@ -183,15 +181,15 @@ def _keep(
     return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
 
 
-def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
+def _scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
     """What the server learns of a split: sizes and three metrics, NaN where one is not defined."""
     from ms_pfl.evaluation.metrics import METRICS
 
     shown = ("roc_auc", "log_loss", "brier")
     return {
-        "n_episodes": len(labels),
-        "n_positive": int(labels.sum()),
-        **{name: METRICS[name].plain(labels, probabilities) for name in shown},
+        f"{split}/n_episodes": len(labels),
+        f"{split}/n_positive": int(labels.sum()),
+        **{f"{split}/{name}": METRICS[name].plain(labels, probabilities) for name in shown},
     }
 
 

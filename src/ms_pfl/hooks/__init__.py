@@ -2,10 +2,8 @@
 
 from ms_pfl.hooks.errors import OneLineErrors
 from ms_pfl.hooks.lineage import Lineage
-from ms_pfl.hooks.mlflow_parent import MlflowParent
 from ms_pfl.hooks.parameters import ParameterCheck
-from ms_pfl.hooks.run_lock import RunLock
-from ms_pfl.hooks.summary import FinishedRun, RunSummary
+from ms_pfl.hooks.run import FinishedRun, MlflowParent, RunLock, RunSummary
 
 __all__ = [
     "FinishedRun",

@@ -20,7 +20,7 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.latest_visits import latest_visits
 from ms_pfl.datasets import PredictorFolder
 from ms_pfl.errors import InputError
-from ms_pfl.pipelines.prediction.nodes import predict_new_patients
+from ms_pfl.pipelines.prediction import predict_new_patients
 from ms_pfl.prediction.making import Made
 from ms_pfl.prediction.new_patients import notes
 from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor

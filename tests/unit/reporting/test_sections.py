@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from ms_pfl.datasets import FigureFile
 from ms_pfl.paradigms import trainings
-from ms_pfl.pipelines.new_country.pipeline import create_pipeline as create_new_country
-from ms_pfl.pipelines.reporting.nodes import write_report
-from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
+from ms_pfl.pipelines.new_country import create_pipeline as create_new_country
+from ms_pfl.pipelines.reporting import create_report_pipeline, write_report
 from ms_pfl.reporting import sections
 from ms_pfl.reporting.content import About, Content, Picture, Table, Text
 from ms_pfl.reporting.sections import Section

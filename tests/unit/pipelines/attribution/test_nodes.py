@@ -7,11 +7,8 @@ import pytest
 
 from federation_examples import tables
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.attribution.nodes import (
-    compare_countries,
-    measure_importance,
-)
-from ms_pfl.pipelines.attribution.pipeline import create_pipeline
+from ms_pfl.pipelines.attribution import create_pipeline, measure_importance
+from ms_pfl.studies.attribution.compare import compare_by_country
 from ms_pfl.studies.attribution.models import asked
 from ms_pfl.studies.attribution.parameters import AttributionParameters
 from paradigm_examples import Study
@@ -41,7 +38,7 @@ def test_from_models_to_the_comparison_of_countries(study: Study) -> None:
     models = importance[["paradigm", "strategy"]].drop_duplicates().to_numpy().tolist()
     assert models == [["federated", "fedavg"], ["fine_tuned", "fedavg"], ["adaptive", "fedavg"]]
     assert importance["group"].unique().tolist() == ["age", "edss", "relapses"]
-    by_country = compare_countries(importance)
+    by_country = compare_by_country(importance)
     assert len(by_country) == 2 * 3
 
 

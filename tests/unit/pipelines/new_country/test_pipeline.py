@@ -14,7 +14,7 @@ from federation_examples import tables
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.paradigms import trainings
-from ms_pfl.pipelines.new_country.pipeline import create_pipeline
+from ms_pfl.pipelines.new_country import create_pipeline
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.training.resume import UnfinishedTrainings
 from paradigm_examples import Study, parameters

@@ -1,4 +1,4 @@
-"""The node that reads a multi-site table of one's own."""
+"""A multi-site table of one's own -> episodes and the vocabulary they are encoded with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
@@ -80,3 +81,24 @@ def _resume(
     names = tuple(feature_columns(episodes))
     numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
     return provenance, episodes, provenance["vocabulary"] or numbers.model_dump(mode="json")
+
+
+def create_pipeline() -> Pipeline:
+    """``params:episodes_file`` (or what there is instead) -> ``episodes``, ``vocabulary``."""
+    return Pipeline(
+        [
+            Node(
+                func=read_own_episodes,
+                inputs=[
+                    "params:episodes_file",
+                    "params:own_episodes",
+                    "params:heart_folder",
+                    "params:heart_rows",
+                    "earlier_episodes",
+                    "earlier_provenance",
+                ],
+                outputs=["episodes_provenance", "episodes", "vocabulary"],
+                name="read_own_episodes",
+            )
+        ]
+    )

@@ -12,12 +12,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.paradigms import PARADIGMS, Family, Training, trainings
-from ms_pfl.pipelines.training.nodes import trainer
+from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import PARADIGMS, Family, Training, model_name, trainings
+from ms_pfl.training.settings import TrainingSettings
+
+
+def trainer(training: Training) -> Callable[..., tuple[Any, ...]]:
+    """The node function that trains a paradigm with a strategy over all seeds."""
+
+    def train_paradigm(
+        episodes: pd.DataFrame,
+        splits: pd.DataFrame,
+        unfinished: Any,
+        settings: TrainingSettings,
+        device: Device,
+        ray: RayParameters,
+        checkpoints: CheckpointParameters,
+        start_models: dict[str, Any] | None = None,
+    ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        """Train, with progress on the console; returns predictions, history, models."""
+        from ms_pfl.console import TrainingProgress
+        from ms_pfl.training.simulation import Compute, train_tables
+
+        compute = Compute(ray, device, unfinished, checkpoints.every_rounds)
+        with TrainingProgress(model_name(*training)) as progress:
+            done = train_tables(
+                training, episodes, splits, settings, compute, progress, start_models
+            )
+        return done.predictions, done.history, done.models
+
+    train_paradigm.__name__ = f"train_{training.argument}"
+    return train_paradigm
+
 
 _INPUTS = ("episodes", "splits", "unfinished")
 COMPUTE = {name: f"params:{name}" for name in ("device", "ray", "checkpoints")}

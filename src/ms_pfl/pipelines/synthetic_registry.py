@@ -1,9 +1,11 @@
-"""Nodes of the synthetic registry."""
+"""Parameters in, a folder of four tables out."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
+
+from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
@@ -35,3 +37,17 @@ def simulate_registry(
         f"{len(tables.visits):,}",
     )
     return vars(tables)
+
+
+def create_pipeline() -> Pipeline:
+    """``params:synthetic_registry`` -> ``synthetic_registry`` (below ``data/01_raw``)."""
+    return Pipeline(
+        [
+            Node(
+                func=simulate_registry,
+                inputs=["params:synthetic_registry", "params:registry_folder"],
+                outputs="synthetic_registry",
+                name="simulate_registry",
+            )
+        ]
+    )

@@ -1,4 +1,13 @@
-"""Nodes of the prediction: make a predictor, and ask it about new patients."""
+"""Two pipelines: one leaves a predictor after the training, the other asks it.
+
+::
+
+    episodes, splits, *.models, *.predictions ──► make_predictor ──► predictor
+    predictor, params:registry_folder ──► predict_new_patients ──► new_patients
+
+Which models become the predictor is a parameter, and Kedro's inputs are known before: so all that
+may are inputs.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.errors import InputError
+from ms_pfl.paradigms import Family
+from ms_pfl.pipelines.training import outputs_of
+from ms_pfl.prediction.parameters import PredictionParameters, may_be_asked
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.training.settings import TrainingSettings
 
@@ -44,7 +57,6 @@ def make_predictor(
     Raises:
         InputError: the training that ``prediction`` names is not among those of this run.
     """
-    from ms_pfl.errors import InputError
     from ms_pfl.prediction import making
 
     if settings.protocol.scaling == "country":
@@ -92,10 +104,48 @@ def predict_new_patients(
     Raises:
         InputError: no folder is named; predictor or tables cannot be used.
     """
-    from ms_pfl.prediction.new_patients import notes, read_new_patients, score_patients
-    from ms_pfl.prediction.predictor import read_predictor
+    from ms_pfl.prediction import new_patients, predictor
 
-    predictor = read_predictor(predictor_folder)
-    tables, report = read_new_patients(registry_folder, predictor, ingest)
-    table = score_patients(tables, predictor)
-    return table, notes(table, predictor), report
+    known = predictor.read_predictor(predictor_folder)
+    tables, report = new_patients.read_new_patients(registry_folder, known, ingest)
+    table = new_patients.score_patients(tables, known)
+    return table, new_patients.notes(table, known), report
+
+
+def create_predictor_pipeline(*families: Family) -> Pipeline:
+    """The trained models -> ``predictor``.
+
+    Args:
+        families: of the trainings that it may be made of.
+    """
+    return Pipeline(
+        [
+            Node(
+                func=make_predictor,
+                inputs={"episodes": "episodes", "splits": "splits"}
+                | {name: f"params:{name}" for name in ("prediction", "cohort")}
+                | {"settings": "params:training", "description": "cohort_description"}
+                | {
+                    f"{name}_{kind}": dataset
+                    for kind in ("models", "predictions")
+                    for name, dataset in outputs_of(kind, may_be_asked(*families)).items()
+                },
+                outputs="predictor",
+                name="make_predictor",
+            )
+        ]
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """``predictor`` and the tables of new patients -> ``new_patients``."""
+    return Pipeline(
+        [
+            Node(
+                func=predict_new_patients,
+                inputs=["params:registry_folder", "predictor", "params:ingest"],
+                outputs=["new_patients", "new_patients_notes", "ingest_report"],
+                name="predict_new_patients",
+            )
+        ]
+    )

@@ -1,4 +1,12 @@
-"""Nodes of the new country."""
+"""How well is a country served that never took part, and what do its own patients add?
+
+::
+
+    episodes, splits ──► leave_countries_out ──► new_country_predictions ──► measure_new_countries
+    test_predictions (of a pfl run) ──────────────────────────────────────────────┘
+      ┌───────────────────────────────────────────────────────────────────────────┘
+      └► new_country_estimates, new_country_differences ──► figure, table, and the report anew
+"""
 
 from __future__ import annotations
 
@@ -6,10 +14,14 @@ import logging
 from typing import Any
 
 import pandas as pd
+from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import trainings
+from ms_pfl.pipelines.reporting import create_report_pipeline
+from ms_pfl.pipelines.training import COMPUTE, outputs_of
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.training.settings import TrainingSettings
 
@@ -67,3 +79,33 @@ def show_new_countries(
     for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
         _log.info("%s", line)
     return new_country_table(estimates, differences)
+
+
+def create_pipeline() -> Pipeline:
+    """From what a run of ``pfl`` left to a report with the section on countries left out."""
+    tables = ["new_country_estimates", "new_country_differences"]
+    return create_report_pipeline(trainings("study"), "unseen_site") + Pipeline(
+        [
+            Node(
+                func=leave_countries_out,
+                inputs={name: name for name in ("episodes", "splits", "unfinished")}
+                | {"new_country": "params:new_country", "settings": "params:training"}
+                | COMPUTE
+                | outputs_of("models", trainings("study", paradigm="federated")),
+                outputs="new_country_predictions",
+                name="leave_countries_out",
+            ),
+            Node(
+                func=measure_new_countries,
+                inputs=["new_country_predictions", "test_predictions", "params:comparison"],
+                outputs=tables,
+                name="measure_new_countries",
+            ),
+            Node(
+                func=show_new_countries,
+                inputs=[*tables, "cohort_description"],
+                outputs="new_country_table",
+                name="show_new_countries",
+            ),
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Nodes of the cohort: read, build, split, describe."""
+"""Registry tables -> episodes -> splits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.errors import InputError
@@ -74,13 +75,12 @@ def build_cohort(
         The provenance of the episodes, ``episodes``, ``attrition``, ``attrition_by_country``,
         ``outcomes``, ``prevalence``.
     """
-    from ms_pfl.cohort.episodes import build_episodes
-    from ms_pfl.cohort.provenance import registry_provenance
+    from ms_pfl.cohort import episodes, provenance
     from ms_pfl.registry.ingest.tables import RegistryTables
 
     tables = RegistryTables(patients, visits, relapses, treatments, source, future_visit_days)
-    cohort = build_episodes(tables, parameters)
-    return (registry_provenance(cohort, source, parameters), *cohort)
+    cohort = episodes.build_episodes(tables, parameters)
+    return (provenance.registry_provenance(cohort, source, parameters), *cohort)
 
 
 def split(
@@ -114,15 +114,14 @@ def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[
         InputError: the provenance is that of other episodes.
     """
     from ms_pfl.cohort.provenance import check_provenance
-    from ms_pfl.reporting.sites import country_table
-    from ms_pfl.reporting.words import site_words
+    from ms_pfl.reporting import sites, words
 
     check_provenance(episodes, provenance)
-    countries = country_table(episodes)
+    countries = sites.country_table(episodes)
     _log.info(
         "Cohort: %s episodes of %s patients in %d %s, %.1f %% with the outcome",
         f"{len(episodes):,}", f"{countries['n_patients'].sum():,}", len(countries),
-        site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
+        words.site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
     return provenance | {"countries": countries.to_dict(orient="records")}
 
@@ -134,9 +133,71 @@ def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
         ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not
         known), and ``flow_figures``: both as SVG, by name.
     """
-    from ms_pfl.reporting.attrition import draw_flow
-    from ms_pfl.reporting.figures import to_svg
+    from ms_pfl.reporting import attrition, figures
 
-    drawn = draw_flow(cohort)
+    drawn = attrition.draw_flow(cohort)
     whole, by_country = (drawn.get(name, "") for name in ("attrition", "attrition_by_country"))
-    return whole, by_country, {name: to_svg(figure, name) for name, figure in drawn.items()}
+    return whole, by_country, {name: figures.to_svg(figure, name) for name, figure in drawn.items()}
+
+
+TABLES = ["patients", "visits", "relapses", "treatments"]
+_READ = ["registry_source", "future_visit_days"]
+
+
+def create_pipeline() -> Pipeline:
+    """A registry -> ``episodes``, how they came about, and what follows from them alone."""
+    cohort = Pipeline(
+        [
+            Node(
+                func=read_registry,
+                inputs=[
+                    "params:registry_folder",
+                    "synthetic_registry",
+                    "params:ingest",
+                    "params:cohort",
+                ],
+                outputs=[*TABLES, *_READ, "ingest_report"],
+                name="read_registry",
+            ),
+            Node(
+                func=build_cohort,
+                inputs=[*TABLES, *_READ, "params:cohort"],
+                outputs=[
+                    "episodes_provenance",  # saved first: no episodes without it
+                    "episodes",
+                    "attrition",
+                    "attrition_by_country",
+                    "outcomes",
+                    "prevalence",
+                ],
+                name="build_cohort",
+            ),
+        ]
+    )
+    return cohort + create_partition_pipeline()
+
+
+def create_partition_pipeline() -> Pipeline:
+    """``episodes`` -> ``splits`` and what is counted of them: also where ``modelling`` begins."""
+    return Pipeline(
+        [
+            Node(
+                func=split,
+                inputs=["episodes", "params:seeds", "params:splits", "params:training.protocol"],
+                outputs=["splits", "split_counts"],
+                name="split_patients",
+            ),
+            Node(
+                func=describe_cohort,
+                inputs=["episodes", "episodes_provenance"],
+                outputs="cohort_description",
+                name="describe_cohort",
+            ),
+            Node(
+                func=draw_flow,
+                inputs="cohort_description",
+                outputs=["figure_attrition", "figure_attrition_by_country", "flow_figures"],
+                name="draw_flow",
+            ),
+        ]
+    )

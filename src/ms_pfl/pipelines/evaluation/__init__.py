@@ -1,1 +1,0 @@
-"""From predictions to metrics: nothing here knows a model."""

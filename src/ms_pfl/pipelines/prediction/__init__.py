@@ -1,1 +1,0 @@
-"""A predictor of the trained models, and predictions for new patients with it."""

@@ -1,1 +1,0 @@
-"""Table 1, figures, the HTML report and the record in MLflow."""

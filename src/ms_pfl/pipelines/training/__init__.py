@@ -1,1 +1,0 @@
-"""Five paradigms from one template."""
