@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
@@ -133,9 +133,9 @@ class TrainingProgress:
                 unit=report.unit,
             )
         task = self._tasks[report.seed]
-        self._progress.update(task, completed=report.round, score=score)
-        if report.finished:  # early stopping ends a fit before its last round
-            self._progress.update(task, total=max(report.round, 1), completed=max(report.round, 1))
+        # early stopping ends a fit before its last round
+        last = max(report.round, 1) if report.finished else None
+        self._progress.update(task, total=last, completed=last or report.round, score=score)
 
 
 def _score(roc_auc: float) -> str:
@@ -172,7 +172,7 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
         _print(line, style="bold")
 
 
-def _print_table(title: str, rows: Sequence[Mapping[str, str]], text: Sequence[str]) -> None:
+def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[str]) -> None:
     """Print a table; its columns are of numbers, on the right, but for those of ``text``."""
     from rich.table import Table
 
@@ -187,7 +187,7 @@ def _print_table(title: str, rows: Sequence[Mapping[str, str]], text: Sequence[s
 def show_audit(table: pd.DataFrame, project: Path) -> None:
     """Print what each published choice is worth, and where table and figure are."""
     title = "Protocol audit: ROC-AUC, and what each published choice adds to it"
-    _print_table(title, table.to_dict(orient="records"), text=list(table))
+    _print_table(title, table.to_dict(orient="records"), text=list(table.columns))
     place = project / "data/08_reporting"
     _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
 

@@ -2,7 +2,7 @@
 
 import warnings
 
-from ms_pfl.configuration import CONFIG_LOADER_ARGS
+from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.console import widen_pipes
 from ms_pfl.hooks import (
     FinishedRun,

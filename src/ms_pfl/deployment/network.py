@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 
 from ms_pfl.errors import InputError
-from ms_pfl.failures import chain
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECONDS = 10.0
@@ -192,7 +191,9 @@ class _Way:
 
     def cause(self, error: httpx.HTTPError) -> str:
         """What failed, and what to do."""
-        root = next((one for one in chain(error) if isinstance(one, OSError)), None)
+        root: BaseException | None = error
+        while root is not None and not isinstance(root, OSError):
+            root = root.__cause__ or root.__context__  # httpcore suppresses what lies behind
         if self._proxy is not None and not self._reached:
             return self._cause_at_proxy(self._proxy, error, root)
         if isinstance(root, ssl.SSLError):

@@ -13,10 +13,10 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ms_pfl.configuration import CONFIG_LOADER_ARGS, describe
+from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal
-from ms_pfl.parameters import MOVED, Parameters
+from ms_pfl.parameters import Parameters, describe
 from ms_pfl.yaml_text import Name
 
 _NO_LIST = (
@@ -177,5 +177,5 @@ def read_parameters(project: str, env: str) -> Parameters:
     try:
         return Parameters.model_validate(loader["parameters"])
     except (MissingConfigException, ValueError) as error:
-        told = describe(error, Parameters, MOVED) if isinstance(error, ValidationError) else error
+        told = describe(error) if isinstance(error, ValidationError) else error
         raise InputError(f"the parameters in {folder} cannot be used: {told}") from error

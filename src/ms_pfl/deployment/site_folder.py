@@ -147,11 +147,12 @@ class SiteFolder:
 
     def note(self, message: Message, reply: Message) -> None:
         """Add a line to ``sent.jsonl``: when, what was asked, and what left the site."""
+        server_round = message.content.config_records.get("config", {}).get("server-round")
         line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "run": message.metadata.run_id,
             "asked": message.metadata.message_type,
-            "round": _round(message),
+            "round": None if server_round is None else int(server_round),
             "arrays": {
                 key: list(array.shape)
                 for record in reply.content.array_records.values()
@@ -184,11 +185,6 @@ def _hint(country: str, countries: list[str]) -> str:
     if countries == (alike := near_names(country, countries)) and len(alike) == 1:
         return f": start it with country={alike[0]!r}, as the run's sites have to name it too"
     return ""
-
-
-def _round(message: Message) -> int | None:
-    config = message.content.config_records.get("config", {})
-    return int(config["server-round"]) if "server-round" in config else None
 
 
 def _snapshot_name(registry: Path, ingest: IngestParameters, agreement: CohortAgreement) -> str:

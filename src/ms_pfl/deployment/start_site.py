@@ -67,7 +67,7 @@ class SiteStart:
             )
         given = {
             "country": country.strip(),
-            "registry-folder": str(_folder(registry, "registry folder")),
+            "registry-folder": str(_readable(registry)),
             "site-folder": str(_path(folder)),
             **_further(rest[1:]),
         }
@@ -95,14 +95,14 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
-def _folder(text: str, what: str) -> Path:
+def _readable(text: str) -> Path:
     path = _path(text)
     try:
         next(path.iterdir(), None)
     except OSError as error:
         raise InputError(
-            f"the {what} {path} cannot be read ({error.strerror}); name the folder of the site's "
-            "tables, and let this account read it"
+            f"the registry folder {path} cannot be read ({error.strerror}); name the folder of the "
+            "site's tables, and let this account read it"
         ) from None
     return path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ms_pfl.errors import InputError
-from ms_pfl.failures import disk, network, other
+from ms_pfl.failures import machine, network
 from ms_pfl.failures.kinds import Failure, chain, named, one_line
 
 __all__ = ["Failure", "chain", "explain", "failure_of", "named", "one_line"]
@@ -18,13 +18,13 @@ _Explanation = Callable[[BaseException, list[BaseException]], Failure | None]
 _SPECIFIC: tuple[_Explanation, ...] = (
     network.explain_port,
     network.explain,
-    other.explain_memory,
-    other.explain_database,
-    other.explain_configuration,
-    other.explain_packages,
-    disk.explain,
+    machine.explain_memory,
+    machine.explain_database,
+    machine.explain_configuration,
+    machine.explain_packages,
+    machine.explain_file,
 )
-_GENERAL: tuple[_Explanation, ...] = (other.explain_system, other.explain_mlflow)
+_GENERAL: tuple[_Explanation, ...] = (machine.explain_system, machine.explain_mlflow)
 
 
 def explain(error: BaseException) -> str | None:

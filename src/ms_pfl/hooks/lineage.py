@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io.core import AbstractVersionedDataset
 
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.run_files import (
-    CONTENT,
-    NEUTRAL,
-    SOURCE,
-    RunFiles,
-    UnknownOriginError,
-)
-from ms_pfl.hooks.steps import step_to_run
-from ms_pfl.lineage import LEDGER, Conflict, Ledger, Origin, combine, conflicts, first_difference
+from ms_pfl.hooks.run_files import CONTENT, NEUTRAL, SOURCE, RunFiles
+from ms_pfl.lineage import Conflict, Origin, combine, conflicts, first_difference
 from ms_pfl.provenance import source_digest
 
 _log = logging.getLogger(__name__)
@@ -27,11 +20,6 @@ _log = logging.getLogger(__name__)
 
 class Lineage:
     """Check what a run goes on from, and record what it makes."""
-
-    def __init__(self) -> None:
-        """Start outside a run."""
-        self._settings: dict[str, Any] = {}
-        self._run: _Checks
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -49,10 +37,7 @@ class Lineage:
             InputError: they were made from different data or settings, or with other settings
                 than those of this run.
         """
-        project = Path(run_params["project_path"])
-        ledger = Ledger(project / "data" / LEDGER)
-        explicit = run_params.get("runtime_params") or {}
-        files = RunFiles(ledger, project, self._settings, explicit, pipeline, catalog)
+        files = RunFiles(run_params, self._settings, pipeline, catalog)
         self._run = _Checks(files, run_params, pipeline, catalog)
         self._run.check_start()
 
@@ -89,7 +74,7 @@ class _Checks:
                 "--runner: the clients of a federation train side by side anyway"
             )
         self._check_there()
-        origins = self._origins(self.files.begins_with)
+        origins = self.files.origins(self.files.begins_with)
         self._check(origins)
         self._check_settings(origins)
         self._check_effect(origins)
@@ -108,17 +93,7 @@ class _Checks:
 
     def check_node(self, node: Any) -> None:
         """Check that the inputs of a node fit together, whichever of them this run has made."""
-        self._check(self._origins(self.files.inputs(node)))
-
-    def _origins(self, names: Iterable[str]) -> dict[str, Origin]:
-        try:
-            return self.files.origins(names)
-        except UnknownOriginError as error:
-            name = str(error.args[0])
-            raise InputError(
-                f"{self.files.shown(name)} has no record of what it was made from (it was "
-                f"changed, copied here, or made by an earlier version); {self._run_first([name])}"
-            ) from None
+        self._check(self.files.origins(self.files.inputs(node)))
 
     def _check_there(self) -> None:
         datasets = {name: self._catalog.get(name) for name in self.files.begins_with}
@@ -130,7 +105,7 @@ class _Checks:
         ]
         if absent:
             raise InputError(
-                f"{self.files.shown(absent[0])} does not exist; {self._run_first(absent)}"
+                f"{self.files.shown(absent[0])} does not exist; {self.files.run_first(absent)}"
             )
 
     def _check(self, origins: Mapping[str, Origin]) -> None:
@@ -139,7 +114,7 @@ class _Checks:
             # the first cause is told by what the run reads itself, or else by the episodes
             known = [*origins, "episodes"]
             first = min(found, key=lambda conflict: conflict.name not in known)
-            raise InputError(f"{self._describe(first)}; {self._run_first(origins)}")
+            raise InputError(f"{self._describe(first)}; {self.files.run_first(origins)}")
 
     def _describe(self, conflict: Conflict) -> str:
         value, shown = self.files.ledger.value, self.files.shown
@@ -170,7 +145,7 @@ class _Checks:
                     place, was, is_ = first_difference(before, files.settings[name], name)
                     raise InputError(
                         f"{files.shown(dataset)} was made with {place} = {was!r}, and this run "
-                        f"has {is_!r}; set it so here too, or {self._run_first(origins)}"
+                        f"has {is_!r}; set it so here too, or {self.files.run_first(origins)}"
                     )
 
     def _check_effect(self, origins: Mapping[str, Origin]) -> None:
@@ -213,12 +188,3 @@ class _Checks:
                 "%s was made by another version of ms_pfl than the one that runs now; a new run of "
                 "everything gives results of one version", self.files.shown(others[0]),
             )  # fmt: skip
-
-    def _run_first(self, names: Iterable[str]) -> str:
-        """Say which pipeline makes the files again that are not as this run needs them."""
-        files = self.files
-        step = step_to_run(names, files.is_stale, from_custom_table=files.from_custom_table())
-        env = self._run_params.get("env")
-        where = f" --env={env}" if env and env != "local" else ""
-        same = " and the same --params" if files.explicit else ""
-        return f"run `kedro run --pipeline={step}{where}`{same} first"

@@ -10,27 +10,21 @@ import click
 from kedro.framework.hooks import hook_impl
 from pydantic import ValidationError
 
-from ms_pfl.configuration import describe
-
 
 class ParameterCheck:
     """Compare every parameter with the typed models before anything is read or made."""
 
-    def __init__(self) -> None:
-        """Start without parameters."""
-        self._parameters: dict[str, Any] = {}
-
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Stop with one line where a parameter is unknown or has a value it cannot have."""
-        from ms_pfl.parameters import MOVED, Parameters
+        from ms_pfl.parameters import Parameters, describe
 
         given = context.config_loader["parameters"]
         try:
             Parameters.model_validate(given)
         except ValidationError as error:
-            raise click.ClickException(describe(error, Parameters, MOVED)) from None
-        self._parameters = given
+            raise click.ClickException(describe(error)) from None
+        self._parameters: dict[str, Any] = given
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:

@@ -62,20 +62,15 @@ class MlflowParent:
     Only where the pipeline logs to MLflow at all: other pipelines never import it.
     """
 
-    def __init__(self) -> None:
-        """Start without an open run."""
-        self._parameters: dict[str, Any] = {}
-        self._recorder: Recorder | None = None
-
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Remember what the run is configured with."""
-        self._parameters = dict(context.config_loader["parameters"])
+        self._parameters: dict[str, Any] = dict(context.config_loader["parameters"])
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Open the parent run, and hand it to the dataset that logs below it."""
-        self._recorder = None
+        self._recorder: Recorder | None = None
         if "mlflow_run" not in pipeline.outputs():
             return
         from ms_pfl.parameters import plain

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ms_pfl.lineage import Ledger, Origin, Record, combine, content_digest, stamp
+from ms_pfl.errors import InputError
+from ms_pfl.hooks.steps import step_to_run
+from ms_pfl.lineage import LEDGER, Ledger, Origin, Record, combine, content_digest, stamp
 from ms_pfl.provenance import source_digest
 
 #: Settings that decide how a run computes, not what comes out.
@@ -27,35 +29,29 @@ _ALIASES = {"earlier_episodes": "episodes", "earlier_provenance": "episodes_prov
 _MAY_BE_FOREIGN = frozenset({"episodes"})
 
 
-class UnknownOriginError(LookupError):
-    """A file of which nothing is recorded, or something else than is there."""
-
-
 class RunFiles:
     """What the files of a run are made from: those it begins with and those it has made so far."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        project: Path,
+        run_params: Mapping[str, Any],
         settings: Mapping[str, Any],
-        explicit: Mapping[str, Any],
         pipeline: Any,
         catalog: Any,
     ) -> None:
         """Look at a run before its first node.
 
         Args:
-            ledger: of the data folder.
-            project: its folder.
+            run_params: what Kedro tells of the run: project, environment, parameters given.
             settings: all parameters, as JSON has them.
-            explicit: those that were given for this run.
             pipeline: that is to run.
             catalog: of its datasets.
         """
-        self.ledger, self.settings = ledger, by_section(settings)
-        self.explicit = frozenset(by_section(explicit))
-        self._project, self._catalog = project, catalog
+        self._project, self._env = Path(run_params["project_path"]), run_params.get("env")
+        self._catalog = catalog
+        self.ledger = Ledger(self._project / "data" / LEDGER)
+        self.settings = by_section(settings)
+        self.explicit = frozenset(by_section(run_params.get("runtime_params") or {}))
         self.used = {name for node in pipeline.nodes for name in self.inputs(node)}
         self.begins_with = sorted(self.used & set(pipeline.inputs()))
         # from the episodes of an earlier run, and so from its tables
@@ -81,7 +77,7 @@ class RunFiles:
         """Return what some datasets are made from, each among its own files.
 
         Raises:
-            UnknownOriginError: nothing is known of one, which it names.
+            InputError: nothing is recorded of one, or of something else than is there.
         """
         return {_ALIASES.get(name, name): self._origin(name) for name in names}
 
@@ -98,7 +94,10 @@ class RunFiles:
             return Origin({**record.origin.files, name: record.digest}, record.origin.settings)
         if name in _MAY_BE_FOREIGN:
             return Origin({name: self._digest(name)})
-        raise UnknownOriginError(name)
+        raise InputError(
+            f"{self.shown(name)} has no record of what it was made from (it was changed, copied "
+            f"here, or made by an earlier version); {self.run_first([name])}"
+        )
 
     def record(self, dataset: str, data: Any, node: Any) -> None:
         """Take down what a dataset that was just saved is made from."""
@@ -189,14 +188,14 @@ class RunFiles:
             if setting in compared
         )
 
-    def from_custom_table(self) -> bool:
+    def _from_custom_table(self) -> bool:
         """Return whether the episodes come, or came, from a custom table."""
-        if self._custom_table_given:
-            return True
         episodes = self.ledger["episodes"]
-        if self.settings["registry_folder"] is not None or episodes is None:
-            return False
-        return any(self.ledger.value(episodes.origin.settings.get(name, "")) for name in _CUSTOM)
+        return self._custom_table_given or (
+            episodes is not None
+            and self.settings["registry_folder"] is None
+            and any(self.ledger.value(episodes.origin.settings.get(name, "")) for name in _CUSTOM)
+        )
 
     @property
     def _custom_table_given(self) -> bool:
@@ -217,6 +216,13 @@ class RunFiles:
         path = self.path(name)
         assert path is not None
         return content_digest(path)
+
+    def run_first(self, names: Iterable[str]) -> str:
+        """Say which pipeline makes the files again that are not as this run needs them."""
+        step = step_to_run(names, self.is_stale, from_custom_table=self._from_custom_table())
+        where = f" --env={self._env}" if self._env and self._env != "local" else ""
+        same = " and the same --params" if self.explicit else ""
+        return f"run `kedro run --pipeline={step}{where}`{same} first"
 
     def shown(self, name: str) -> str:
         """Return a dataset's file as a user knows it."""
