@@ -25,7 +25,7 @@ from kedro.runner import SequentialRunner
 from kedro_project import PROJECT
 from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
-from ms_pfl.hooks import Lineage
+from ms_pfl.hooks.lineage import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
 
 _IN_MEMORY = {"mlflow_run", "unfinished"}

@@ -16,7 +16,6 @@ __all__ = ["Failure", "chain", "explain", "failure_of", "named", "one_line"]
 
 _Explanation = Callable[[BaseException, list[BaseException]], Failure | None]
 _SPECIFIC: tuple[_Explanation, ...] = (
-    network.explain_port,
     network.explain,
     machine.explain_memory,
     machine.explain_database,
@@ -39,9 +38,10 @@ def explain(error: BaseException) -> str | None:
 def failure_of(error: BaseException) -> Failure | None:
     """Return the failure outside the program that lies behind an error, or None."""
     causes = chain(error)
-    for explanations in (_SPECIFIC, _GENERAL):
-        for one in causes:
-            for explanation in explanations:
-                if (failure := explanation(one, causes)) is not None:
-                    return failure
-    return None
+    found = (
+        explanation(one, causes)
+        for explanations in (_SPECIFIC, _GENERAL)
+        for one in causes
+        for explanation in explanations
+    )
+    return next(filter(None, found), None)

@@ -27,22 +27,16 @@ def is_network(error: BaseException) -> bool:
     return named(error, *_NETWORK) or getattr(error, "errno", None) in _NETWORK_NUMBERS
 
 
-def explain_port(error: BaseException, causes: list[BaseException]) -> Failure | None:
-    """Explain a port that is taken."""
-    if getattr(error, "errno", None) != errno.EADDRINUSE:
-        return None
-    place = _address(causes) or "an address"
-    return Failure(
-        f"Another program listens at {place} already (address already in use)",
-        "end it or choose another port",
-    )
-
-
 def explain(error: BaseException, causes: list[BaseException]) -> Failure | None:
-    """Explain a connection that cannot be made or was lost."""
+    """Explain a port that is taken, or a connection that cannot be made or was lost."""
+    place = _address(causes)
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return Failure(
+            f"Another program listens at {place or 'an address'} already (address already in use)",
+            "end it or choose another port",
+        )
     if not is_network(error):
         return None
-    place = _address(causes)
     end = f" to {place}" if place else ""
     text = " ".join(str(one) for one in causes)
     kinds = [type(one).__name__ for one in causes]

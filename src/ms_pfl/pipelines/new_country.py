@@ -19,7 +19,7 @@ from kedro.pipeline import Node, Pipeline
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
-from ms_pfl.paradigms import trainings
+from ms_pfl.paradigms import model_name, trainings
 from ms_pfl.pipelines.reporting import create_report_pipeline
 from ms_pfl.pipelines.training import COMPUTE, outputs_of
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
@@ -44,7 +44,6 @@ def leave_countries_out(
     ``federated_models``: those of the run in which all took part, by ``federated_<strategy>``.
     """
     from ms_pfl.console import TrainingProgress
-    from ms_pfl.paradigms import model_name
     from ms_pfl.studies.unseen_site.train import leave_one_out
     from ms_pfl.training.simulation import Compute
 

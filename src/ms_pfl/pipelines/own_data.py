@@ -11,6 +11,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.cohort.custom.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
+from ms_pfl.federation.partitions import feature_columns
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ def read_own_episodes(
     """
     from ms_pfl.cohort.custom.table import own_episodes, read_file
     from ms_pfl.cohort.provenance import custom_table_provenance
-    from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.registry.importers import heart_disease
 
     if episodes_file is not None:
@@ -68,7 +68,6 @@ def _resume(
     from ms_pfl.cohort.custom.episodes import read_episodes
     from ms_pfl.cohort.custom.vocabulary import Vocabulary
     from ms_pfl.cohort.provenance import earlier_provenance
-    from ms_pfl.federation.partitions import feature_columns
 
     if not earlier_episodes.is_file():
         raise InputError(

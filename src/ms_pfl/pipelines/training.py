@@ -64,27 +64,23 @@ def create_pipeline(paradigm: str, *families: Family) -> Pipeline:
         paradigm: its name.
         families: whose trainings are wanted; all if none is named.
     """
-    starts_from = {}
-    nodes = []
-    for training in trainings(*families, paradigm=paradigm):
-        strategy = training.strategy
-        inputs = {name: name for name in _INPUTS} | {"settings": "params:training"} | COMPUTE
-        if (before := PARADIGMS[paradigm].starts_from) is not None:
-            models = f"{Training(before, strategy).name}.models"
-            inputs["start_models"] = starts_from[models] = models
-        nodes.append(
-            Node(
-                func=trainer(training),
-                inputs=inputs,
-                outputs=[f"{strategy}.{kind}" for kind in ("predictions", "history", "models")],
-                name=f"train_{strategy}",
-                tags=[strategy],
-            )
-        )
+    wanted = trainings(*families, paradigm=paradigm)
+    before = PARADIGMS[paradigm].starts_from
+    start = {one: f"{Training(before, one.strategy).name}.models" for one in wanted if before}
+    inputs = {name: name for name in _INPUTS} | {"settings": "params:training"} | COMPUTE
     return Pipeline(
-        nodes,
+        [
+            Node(
+                func=trainer(one),
+                inputs=inputs | ({"start_models": start[one]} if before else {}),
+                outputs=[f"{one.strategy}.{kind}" for kind in ("predictions", "history", "models")],
+                name=f"train_{one.strategy}",
+                tags=[one.strategy],
+            )
+            for one in wanted
+        ],
         namespace=paradigm,
-        inputs={name: name for name in _INPUTS} | starts_from,
+        inputs={name: name for name in (*_INPUTS, *start.values())},
         parameters={name: name for name in ("params:training", *COMPUTE.values())},
     )
 

@@ -13,7 +13,7 @@ from pluggy import PluginManager
 from kedro_project import make_project
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import hold
-from ms_pfl.hooks import RunLock
+from ms_pfl.hooks.run import RunLock
 
 
 @pytest.mark.integration
