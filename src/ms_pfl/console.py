@@ -186,18 +186,19 @@ def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[s
 
 def show_audit(table: pd.DataFrame, project: Path) -> None:
     """Print what each published choice is worth, and where table and figure are."""
-    title = "Protocol audit: ROC-AUC, and what each published choice adds to it"
-    _print_table(title, table.to_dict(orient="records"), text=list(table.columns))
-    place = project / "data/08_reporting"
-    _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
+    _print_table(
+        "Protocol audit: ROC-AUC, and what each published choice adds to it",
+        table.to_dict(orient="records"),
+        text=list(table.columns),
+    )
+    _print(f"Audit     {project / 'data/08_reporting/audit.md'}, audit.png", soft_wrap=True)
 
 
 def show_predictions(notes: list[str], project: Path) -> None:
     """Print what was predicted for new patients, and where the table is."""
     for line in notes:
         _print(line)
-    place = project / "data/07_model_output/new_patients.csv"
-    _print(f"Risks     {place}", soft_wrap=True)
+    _print(f"Risks     {project / 'data/07_model_output/new_patients.csv'}", soft_wrap=True)
 
 
 def show_attrition(attrition: pd.DataFrame) -> None:
@@ -216,7 +217,6 @@ def show_attrition(attrition: pd.DataFrame) -> None:
 
 def show_prevalence(prevalence: pd.DataFrame) -> None:
     """Print how often each outcome is seen under each rule; the chosen pair comes first."""
-    title = "Prevalence of confirmed worsening by outcome and rule (the first is used)"
     rows = [
         {
             "Outcome": str(row["outcome"]).replace("_", " "),
@@ -230,7 +230,11 @@ def show_prevalence(prevalence: pd.DataFrame) -> None:
         }
         for row in prevalence.to_dict(orient="records")
     ]
-    _print_table(title, rows, ["Outcome", "Rule"])
+    _print_table(
+        "Prevalence of confirmed worsening by outcome and rule (the first is used)",
+        rows,
+        ["Outcome", "Rule"],
+    )
 
 
 def _percent(share: float) -> str:
@@ -247,17 +251,15 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     """
     from ms_pfl.tracking.store import runs_page, tracking_uri
 
-    lines = []
     if report:
-        lines.append(f"Report    {project / 'data/08_reporting/report.html'} (open in a browser)")
+        page = project / "data/08_reporting/report.html"
+        _print(f"Report    {page} (open in a browser)", soft_wrap=True)
     if experiment is not None:
         uri = tracking_uri(project)
         if not uri.startswith("http"):
-            lines.append(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}")
-        lines.append(f"          then open {runs_page(project, experiment)}")
-    lines.append("Pipeline  kedro viz run")
-    for line in lines:
-        _print(line, soft_wrap=True)
+            _print(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)
+        _print(f"          then open {runs_page(project, experiment)}", soft_wrap=True)
+    _print("Pipeline  kedro viz run", soft_wrap=True)
 
 
 def show_lost_record(reason: str, command: str) -> None:

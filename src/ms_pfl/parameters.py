@@ -123,8 +123,7 @@ def describe(error: ValidationError) -> str:
         text = f"Parameter '{name}' = {value}: {first['msg'].removeprefix('Value error, ')}"
     more = error.error_count() - 1
     rest = f" ({more} more parameter{'s' if more > 1 else ''} to correct)" if more else ""
-    place = "set parameters in conf/<env>/parameters*.yml or by --params"
-    return f"{text}{rest}; {place}"
+    return f"{text}{rest}; set parameters in conf/<env>/parameters*.yml or by --params"
 
 
 def _fields_at(path: tuple[int | str, ...]) -> list[str]:

@@ -56,8 +56,9 @@ def _paradigms(*families: Family) -> list[str]:
 
 def _trainings(*families: Family) -> Pipeline:
     """All trainings of some families."""
-    own = (training.create_pipeline(name, *families) for name in _paradigms(*families))
-    return sum(own, Pipeline([]))
+    return sum(
+        (training.create_pipeline(name, *families) for name in _paradigms(*families)), Pipeline([])
+    )
 
 
 def _after_cohort(*families: Family) -> Pipeline:

@@ -121,8 +121,9 @@ def probe(address: Address, certificate: Path) -> str:
         raise InputError(_unusable_proxies(error)) from None
     with client:
         try:
-            url = f"https://{address}/v1/fleet/activate-node"
-            response = client.get(url, extensions={"trace": way.trace})
+            response = client.get(
+                f"https://{address}/v1/fleet/activate-node", extensions={"trace": way.trace}
+            )
         except httpx.HTTPError as error:
             raise InputError(way.cause(error)) from None
     if response.status_code in _SERVER_ERRORS:
@@ -140,11 +141,10 @@ def _unusable_proxies(error: Exception) -> str:
         url = given.get(scheme, "")
         if "://" in url and not url.startswith(("http://", "https://")):
             kind = url.partition("://")[0]
-            names = f"{scheme}_proxy {scheme.upper()}_PROXY"
             return (
                 f"{scheme}_proxy names a {kind} proxy, and Flower takes http:// and https:// "
-                f"proxies alone; unset {names}, and name an HTTP proxy in https_proxy if the "
-                "SuperLink is reached through one"
+                f"proxies alone; unset {scheme}_proxy {scheme.upper()}_PROXY, and name an HTTP "
+                "proxy in https_proxy if the SuperLink is reached through one"
             )
     return (
         f"the proxy settings of this shell cannot be read ({error}); correct no_proxy, https_proxy,"
@@ -290,8 +290,9 @@ def check_port(host: str, port: int, what: str, remedy: str) -> None:
         InputError: it cannot; the program that listens there is named where the system tells it.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
             with socket.socket(family, kind, protocol) as listener:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(address)

@@ -162,8 +162,7 @@ def _key(parameters: Parameters, sites: Mapping[str, Site]) -> str:
         "software": Software.here().to_json(),
         "sites": {name: site.introduction.data for name, site in sites.items()},
     }
-    text = json.dumps(told, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from ms_pfl.deployment.agreement import CohortAgreement, RefusalError
 from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
-from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, Context, Message
+from ms_pfl.federation.flower import ConfigRecord, Context, Message
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.files import whole_file
@@ -92,14 +92,17 @@ class SiteFolder:
 
     def save_state(self, context: Context) -> None:
         """Write down what the client keeps from message to message."""
-        arrays: dict[str, np.ndarray] = {}
-        told: dict[str, Any] = {"run_id": context.run_id, "configs": {}, "records": []}
-        for name, record in context.state.items():
-            if isinstance(record, ArrayRecord):
-                told["records"].append(name)
-                arrays |= {f"{name}:{key}": array for key, array in to_arrays(record).items()}
-            else:
-                told["configs"][name] = dict(record)
+        records, configs = context.state.array_records, context.state.config_records
+        arrays = {
+            f"{name}:{key}": array
+            for name, record in records.items()
+            for key, array in to_arrays(record).items()
+        }
+        told = {
+            "run_id": context.run_id,
+            "configs": {name: dict(config) for name, config in configs.items()},
+            "records": list(records),
+        }
         write_arrays(self._state, arrays, told)
 
     def restore_state(self, context: Context, *, of_run: bool) -> None:

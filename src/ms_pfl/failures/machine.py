@@ -158,11 +158,10 @@ def explain_memory(error: BaseException, causes: list[BaseException]) -> Failure
 
 def explain_database(error: BaseException, causes: list[BaseException]) -> Failure | None:
     """Explain what SQLite reports."""
-    text = str(error)
     return first_that_applies(
         *(
             (
-                named(error, "sqlite3.Error") and words in text,
+                named(error, "sqlite3.Error") and words in str(error),
                 f"The database cannot be used: {cause}",
                 f"{remedy}, {AGAIN}",
             )
@@ -200,8 +199,9 @@ def explain_configuration(error: BaseException, causes: list[BaseException]) -> 
         place = f" at {key!r}" if key else ""
         return Failure(f"A setting{place} cannot be read: {first}", "correct it in conf/")
     if named(error, "kedro.MissingConfigException"):
-        text = one_line(str(error), LONGEST).rstrip(".")
-        return Failure(text, "check --env and the files in conf/")
+        return Failure(
+            one_line(str(error), LONGEST).rstrip("."), "check --env and the files in conf/"
+        )
     return None
 
 

@@ -133,8 +133,7 @@ class RunSummary:
             console.show_places(project, recorded, report="report" in outputs)
             if lost is not None:
                 given = run_params["runtime_params"] or {}
-                again = run_command("recording", run_params["env"], given)
-                console.show_lost_record(lost, again)
+                console.show_lost_record(lost, run_command("recording", run_params["env"], given))
         elif experiment is not None:
             console.show_places(project, experiment, report=False)
         elif "audit_table" in outputs:

@@ -47,8 +47,8 @@ class RunFiles:
             pipeline: that is to run.
             catalog: of its datasets.
         """
-        self._project, self._env = Path(run_params["project_path"]), run_params.get("env")
-        self._catalog = catalog
+        self._run_params, self._pipeline, self._catalog = run_params, pipeline, catalog
+        self._project = Path(run_params["project_path"])
         self.ledger = Ledger(self._project / "data" / LEDGER)
         self.settings = by_section(settings)
         self.explicit = frozenset(by_section(run_params.get("runtime_params") or {}))
@@ -220,7 +220,8 @@ class RunFiles:
     def run_first(self, names: Iterable[str]) -> str:
         """Say which pipeline makes the files again that are not as this run needs them."""
         step = step_to_run(names, self.is_stale, from_custom_table=self._from_custom_table())
-        where = f" --env={self._env}" if self._env and self._env != "local" else ""
+        env = self._run_params.get("env")
+        where = f" --env={env}" if env and env != "local" else ""
         same = " and the same --params" if self.explicit else ""
         return f"run `kedro run --pipeline={step}{where}`{same} first"
 
