@@ -16,7 +16,7 @@ import pandas as pd
 from configuration import read_parameters
 from measure import machine, table
 
-from ms_pfl.pipelines.evaluation import nodes
+from ms_pfl.pipelines import evaluation
 
 BOUND = 60
 
@@ -47,15 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
         return result
 
     federated = {name: own for name, own in predictions.items() if name.startswith("federated")}
-    recalibrated = timed("recalibrate_federated", nodes.recalibrate_federated, **federated)
+    recalibrated = timed("recalibrate_federated", evaluation.recalibrate_federated, **federated)
     metrics, _, test = timed(
-        "score_predictions", nodes.score_predictions, protocol, recalibrated=recalibrated,
+        "score_predictions", evaluation.score_predictions, protocol, recalibrated=recalibrated,
         **predictions,
     )  # fmt: skip
-    summary, _ = timed("summarize_metrics", nodes.summarize_metrics, metrics)
-    timed("compare_models", nodes.compare_models, test, summary, comparison)
-    timed("compare_subgroups", nodes.compare_subgroups, test, episodes, comparison)
-    timed("trace_curves", nodes.trace_curves, test)
+    summary, _ = timed("summarize_metrics", evaluation.summarize_metrics, metrics)
+    timed("compare_models", evaluation.compare_models, test, summary, comparison)
+    timed("compare_subgroups", evaluation.compare_subgroups, test, episodes, comparison)
+    timed("trace_curves", evaluation.trace_curves, test)
     rows.append(["all", *(sum(float(str(row[i])) for row in rows) for i in (1, 2))])
     fits = test[["paradigm", "strategy", "seed"]].drop_duplicates()
     per_fit = len(test) / len(fits)

@@ -5,18 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Pipeline
 
 from ms_pfl.paradigms import Family, trainings
-from ms_pfl.pipelines import (
-    attribution,
-    audit,
-    evaluation,
-    new_country,
-    own_data,
-    prediction,
-    preprocessing,
-    reporting,
-    synthetic_registry,
-    training,
-)
+from ms_pfl.pipelines import cohort, evaluation, prediction, reporting, studies, training
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -25,25 +14,27 @@ def register_pipelines() -> dict[str, Pipeline]:
     Explicit, because Kedro's ``find_pipelines`` imports only the sub-package that was asked for,
     which breaks pipelines composed of others.
     """
-    registry = synthetic_registry.create_pipeline() + preprocessing.create_pipeline()
-    own_episodes = own_data.create_pipeline() + preprocessing.create_partition_pipeline()
+    synthetic_registry = cohort.create_synthetic_registry_pipeline()
+    preprocessing = cohort.create_preprocessing_pipeline()
+    registry = synthetic_registry + preprocessing
+    own_episodes = cohort.create_own_data_pipeline() + cohort.create_partition_pipeline()
     pfl = registry + _after_cohort("study")
     return {
         "__default__": pfl,
         "pfl": pfl,
         "further_methods": registry + _after_cohort("study", "further"),
         "modelling": own_episodes + _after_cohort("study"),
-        "synthetic_registry": synthetic_registry.create_pipeline(),
-        "preprocessing": preprocessing.create_pipeline(),
+        "synthetic_registry": synthetic_registry,
+        "preprocessing": preprocessing,
         "own_data": own_episodes,
-        "audit": registry + audit.create_pipeline(),
-        "new_country": new_country.create_pipeline(),
+        "audit": registry + studies.create_audit_pipeline(),
+        "new_country": studies.create_new_country_pipeline(),
         "training": _trainings("study"),
         **{name: training.create_pipeline(name, "study") for name in _paradigms("study")},
         "predictor": prediction.create_predictor_pipeline("study"),
         "prediction": prediction.create_pipeline(),
         "evaluation": evaluation.create_pipeline("study"),
-        "attribution": attribution.create_pipeline(),
+        "attribution": studies.create_attribution_pipeline(),
         "reporting": reporting.create_pipeline("study"),
         "recording": reporting.create_recording_pipeline(),
     }
@@ -67,6 +58,6 @@ def _after_cohort(*families: Family) -> Pipeline:
         _trainings(*families)
         + prediction.create_predictor_pipeline(*families)
         + evaluation.create_pipeline(*families)
-        + attribution.create_pipeline()
+        + studies.create_attribution_pipeline()
         + reporting.create_pipeline(*families)
     )

@@ -66,13 +66,12 @@ def without_local_proxy(environment: Mapping[str, str], *hosts: str) -> dict[str
     values = {"no_proxy": given, "NO_PROXY": given}
     if own := environment.get("no_grpc_proxy"):  # gRPC prefers it to no_proxy
         values["no_grpc_proxy"] = own
-    extended = {
+    return dict(environment) | {
         name: ",".join(
             dict.fromkeys([*filter(None, map(str.strip, value.split(","))), *LOOPBACK, *hosts])
         )
         for name, value in values.items()
     }
-    return {**environment, **extended}
 
 
 @dataclass(frozen=True)

@@ -204,5 +204,6 @@ def _snapshot_name(registry: Path, ingest: IngestParameters, agreement: CohortAg
 
 @lru_cache(maxsize=1)
 def _read_snapshot(folder: Path) -> FederationData:
-    episodes = pd.read_parquet(folder / "episodes.parquet")
-    return federation_data(episodes, pd.read_parquet(folder / "splits.parquet"))
+    return federation_data(
+        pd.read_parquet(folder / "episodes.parquet"), pd.read_parquet(folder / "splits.parquet")
+    )

@@ -41,9 +41,8 @@ def chain(error: BaseException) -> list[BaseException]:
         if not isinstance(one, BaseException) or any(one is other for other in found):
             continue
         found.append(one)
-        waiting.append(one.__cause__)
         # Ray, SQLAlchemy and urllib3 keep what they stand for
-        waiting += [getattr(one, name, None) for name in ("cause", "orig", "reason")]
+        waiting += [getattr(one, name, None) for name in ("__cause__", "cause", "orig", "reason")]
         if type(one).__module__ != "builtins" and not one.__suppress_context__:
             waiting.append(one.__context__)
     return found

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from ms_pfl.datasets import FigureFile
 from ms_pfl.paradigms import trainings
-from ms_pfl.pipelines.new_country import create_pipeline as create_new_country
 from ms_pfl.pipelines.reporting import create_report_pipeline, write_report
+from ms_pfl.pipelines.studies import create_new_country_pipeline
 from ms_pfl.reporting import sections
 from ms_pfl.reporting.content import About, Content, Picture, Table, Text
 from ms_pfl.reporting.sections import Section
@@ -94,7 +94,7 @@ def test_an_extra_section_is_shown_where_its_pipeline_asks_for_it() -> None:
     tables = {"new_country_estimates", "new_country_differences"}
     (usual,) = create_report_pipeline(trainings("study")).nodes
     assert tables.isdisjoint(usual.inputs)
-    (node,) = create_new_country().only_nodes("write_report").nodes
+    (node,) = create_new_country_pipeline().only_nodes("write_report").nodes
     assert set(node.inputs) == set(usual.inputs) | tables
     assert set(node.outputs) == set(usual.outputs) | {"figure_new_country"}
 

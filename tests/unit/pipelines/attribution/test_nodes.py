@@ -7,7 +7,7 @@ import pytest
 
 from federation_examples import tables
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.attribution import create_pipeline, measure_importance
+from ms_pfl.pipelines.studies import create_attribution_pipeline, measure_importance
 from ms_pfl.studies.attribution.compare import compare_by_country
 from ms_pfl.studies.attribution.models import asked
 from ms_pfl.studies.attribution.parameters import AttributionParameters
@@ -57,7 +57,7 @@ def test_the_columns_of_ones_own_table_are_the_groups() -> None:
 
 
 def test_it_runs_after_the_trainings_and_needs_fedavg_alone() -> None:
-    needed = create_pipeline().inputs()
+    needed = create_attribution_pipeline().inputs()
     assert {n for n in needed if not n.startswith("params:")} == {
         "episodes", "splits", "cohort_description",
         "federated.fedavg.models", "fine_tuned.fedavg.models", "adaptive.fedavg.models",

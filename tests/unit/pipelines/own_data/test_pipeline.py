@@ -20,7 +20,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.hooks.parameters import ParameterCheck
 from ms_pfl.parameters import Parameters
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.own_data import read_own_episodes
+from ms_pfl.pipelines.cohort import read_own_episodes
 from parameter_examples import load
 
 OWN = "country,label,age,sex\nA,0,50,f\nA,1,60,\nB,1,70,m\n"
