@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ms_pfl.training.outcome import ProgressReport
 
+_BETWEEN_LINES = 60.0  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -39,10 +40,9 @@ class TrainingProgress:
     while a seed trains, one a minute.
     """
 
-    def __init__(self, title: str, seconds_between_lines: float = 60.0) -> None:
+    def __init__(self, title: str) -> None:
         """Start a display called ``title`` (full words: "Fine-tuned FedAvg")."""
         self._title = title
-        self._between = seconds_between_lines
         self._progress: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._started: dict[int, float] = {}
@@ -81,7 +81,7 @@ class TrainingProgress:
         """Show that a seed began, that a round (or epoch) is done, or that the seed is."""
         score = _score(report.validation_roc_auc)
         if self._progress is not None:
-            self._show_bar(report, score)
+            self._show_bar(self._progress, report, score)
         else:
             self._write_line(report, score)
 
@@ -92,9 +92,9 @@ class TrainingProgress:
             _log.info("%s, seed %d: %s", self._title, report.seed, report.note)
         elif report.finished:
             self._held.append((report, now - started))
-            if now - self._began >= self._between:
+            if now - self._began >= _BETWEEN_LINES:
                 self._write_held()
-        elif report.round and now - self._last_line.get(report.seed, started) >= self._between:
+        elif report.round and now - self._last_line.get(report.seed, started) >= _BETWEEN_LINES:
             self._last_line[report.seed] = now
             left = (now - started) * (report.rounds / report.round - 1)
             _log.info(
@@ -121,12 +121,10 @@ class TrainingProgress:
             _span("", [report.round for report in reports], "d"), reports[0].rounds,
             len(reports), time.monotonic() - self._began,
         )  # fmt: skip
-        self._held.clear()
 
-    def _show_bar(self, report: ProgressReport, score: str) -> None:
-        assert self._progress is not None
+    def _show_bar(self, progress: Progress, report: ProgressReport, score: str) -> None:
         if report.seed not in self._tasks:
-            self._tasks[report.seed] = self._progress.add_task(
+            self._tasks[report.seed] = progress.add_task(
                 f"{self._title}, seed {report.seed}",
                 total=report.rounds,
                 score=score,
@@ -135,7 +133,7 @@ class TrainingProgress:
         task = self._tasks[report.seed]
         # early stopping ends a fit before its last round
         last = max(report.round, 1) if report.finished else None
-        self._progress.update(task, total=last, completed=last or report.round, score=score)
+        progress.update(task, total=last, completed=last or report.round, score=score)
 
 
 def _score(roc_auc: float) -> str:

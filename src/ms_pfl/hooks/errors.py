@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
+from kedro.io.core import DatasetError
 
 from ms_pfl.failures import chain, explain, one_line
-from ms_pfl.hooks.steps import steps_that_make
 
 
 class OneLineErrors:
@@ -54,7 +54,7 @@ def _ingest_report(error: Exception, catalog: Any) -> str:
 
 def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
     """One line on a file of an earlier step that is missing or damaged."""
-    from kedro.io.core import DatasetError
+    from ms_pfl.pipeline_registry import steps_that_make
 
     causes = chain(error)
     if name is None or not any(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.steps import step_to_run
 from ms_pfl.lineage import LEDGER, Ledger, Origin, Record, combine, content_digest, stamp
 from ms_pfl.provenance import source_digest
 
@@ -219,6 +218,8 @@ class RunFiles:
 
     def run_first(self, names: Iterable[str]) -> str:
         """Say which pipeline makes the files again that are not as this run needs them."""
+        from ms_pfl.pipeline_registry import step_to_run
+
         step = step_to_run(names, self.is_stale, from_custom_table=self._from_custom_table())
         env = self._run_params.get("env")
         where = f" --env={env}" if env and env != "local" else ""
