@@ -10,6 +10,7 @@ import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.cohort.parameters import SplitFractions
+from ms_pfl.console import TrainingProgress
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
@@ -24,6 +25,7 @@ from ms_pfl.studies.protocol_audit.parameters import AuditParameters
 from ms_pfl.studies.protocol_audit.variants import VARIANTS, protocol_of
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Compute
 
 _log = logging.getLogger(__name__)
 
@@ -108,10 +110,8 @@ def variant_trainer(variant: str) -> Callable[..., pd.DataFrame]:
         checkpoints: CheckpointParameters,
     ) -> pd.DataFrame:
         """Train, with a line a model on the console; returns predictions, named by variant."""
-        from ms_pfl.console import TrainingProgress
         from ms_pfl.reporting.protocol import variant_name
         from ms_pfl.studies.protocol_audit.train import train_variant
-        from ms_pfl.training.simulation import Compute
 
         def follow(training: Training) -> TrainingProgress:
             return TrainingProgress(f"{variant_name(variant)}: {model_name(*training)}")
@@ -202,9 +202,7 @@ def leave_countries_out(
 
     ``federated_models``: those of the run in which all took part, by ``federated_<strategy>``.
     """
-    from ms_pfl.console import TrainingProgress
     from ms_pfl.studies.unseen_site.train import leave_one_out
-    from ms_pfl.training.simulation import Compute
 
     title = model_name("federated", new_country.strategy)
     return leave_one_out(
