@@ -1,7 +1,6 @@
 """``python -m ms_pfl``: the same as ``kedro run`` inside the project."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from kedro.framework.cli.utils import find_run_command
@@ -10,12 +9,10 @@ from kedro.framework.project import configure_project
 
 def main(*args: Any, **kwargs: Any) -> Any:
     """Run a pipeline of the project; takes the options of ``kedro run``."""
-    package_name = Path(__file__).parent.name
-    configure_project(package_name)
+    configure_project("ms_pfl")
     interactive = hasattr(sys, "ps1")
-    kwargs["standalone_mode"] = not interactive
-    run = find_run_command(package_name)
-    return run(*args, **kwargs)
+    run = find_run_command("ms_pfl")
+    return run(*args, **{**kwargs, "standalone_mode": not interactive})
 
 
 if __name__ == "__main__":

@@ -44,17 +44,12 @@ def at_most_three_lines() -> Iterator[None]:
         yield
     except (click.UsageError, click.exceptions.Exit, click.Abort):
         raise
-    except click.ClickException as error:  # in words already, of one of our hooks
-        keep_traceback(error, _project())
-        raise
     except Exception as error:
-        log = keep_traceback(error, _project())
-        message = explain(error) or _refused(error)
-        raise click.ClickException(message or defect(error, log)) from error
-
-
-def _project() -> Path:
-    return find_kedro_project(Path.cwd()) or Path.cwd()
+        log = keep_traceback(error, find_kedro_project(Path.cwd()) or Path.cwd())
+        if isinstance(error, click.ClickException):  # in words already, of one of our hooks
+            raise
+        message = explain(error) or _refused(error) or defect(error, log)
+        raise click.ClickException(message) from error
 
 
 def defect(error: BaseException, log: Path | None) -> str:
@@ -95,26 +90,24 @@ def _read_parameters(context: click.Context, option: click.Parameter, value: Any
     return OmegaConf.to_container(OmegaConf.from_dotlist(items))
 
 
-def _run_command() -> RunCommand:
-    kedro_run = kedro_commands.run
-    parameters = []
-    for option in kedro_run.params:
-        if option.name == "params":
-            option = click.Option(
-                ["--params"],
-                type=click.UNPROCESSED,
-                default="",
-                help=f"{option.help} Values may be lists: seeds=[0,1].",
-                callback=_read_parameters,
-            )
-        parameters.append(option)
-    return RunCommand("run", callback=kedro_run.callback, params=parameters, help=kedro_run.help)
-
-
 @click.group(name="ms_pfl")
 def cli() -> None:
     """Commands of this project."""
 
 
-run = _run_command()
+_kedro_run = kedro_commands.run
+_params = next(option for option in _kedro_run.params if option.name == "params")
+_own_params = click.Option(
+    ["--params"],
+    type=click.UNPROCESSED,
+    default="",
+    help=f"{getattr(_params, 'help', '')} Values may be lists: seeds=[0,1].",
+    callback=_read_parameters,
+)
+run = RunCommand(
+    "run",
+    callback=_kedro_run.callback,
+    params=[_own_params if option is _params else option for option in _kedro_run.params],
+    help=_kedro_run.help,
+)
 cli.add_command(run)

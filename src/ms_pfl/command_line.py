@@ -41,16 +41,14 @@ def split_parameters(text: str) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
-def run_command(
-    pipeline: str, env: str | None, parameters: Mapping[str, Any], local: str = "local"
-) -> str:
+def run_command(pipeline: str, env: str | None, parameters: Mapping[str, Any]) -> str:
     """Return the `kedro run` of a pipeline with the environment and parameters of another run.
 
     >>> run_command("recording", "smoke", {"seeds": [0, 1], "ray": {"num_workers": 0}})
     "kedro run --pipeline=recording --env=smoke '--params=seeds=[0, 1],ray.num_workers=0'"
     """
     words = ["kedro", "run", f"--pipeline={pipeline}"]
-    if env is not None and env != local:
+    if env not in (None, "local"):
         words.append(f"--env={env}")
     if items := list(_items(parameters)):
         words.append(f"--params={','.join(items)}")

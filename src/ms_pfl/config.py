@@ -1,8 +1,18 @@
-"""The base of all typed settings."""
+"""The base of all typed settings, and how the folder conf/ is read."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
+
+#: Arguments of Kedro's configuration loader: an environment's parameter files name only what
+#: differs from base.
+CONFIG_LOADER_ARGS: dict[str, Any] = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft"},
+}
 
 
 class Section(BaseModel):

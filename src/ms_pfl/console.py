@@ -7,9 +7,9 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ms_pfl.training.outcome import ProgressReport
 
+_BETWEEN_LINES = 60.0  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -39,10 +40,9 @@ class TrainingProgress:
     while a seed trains, one a minute.
     """
 
-    def __init__(self, title: str, seconds_between_lines: float = 60.0) -> None:
+    def __init__(self, title: str) -> None:
         """Start a display called ``title`` (full words: "Fine-tuned FedAvg")."""
         self._title = title
-        self._between = seconds_between_lines
         self._progress: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._started: dict[int, float] = {}
@@ -81,7 +81,7 @@ class TrainingProgress:
         """Show that a seed began, that a round (or epoch) is done, or that the seed is."""
         score = _score(report.validation_roc_auc)
         if self._progress is not None:
-            self._show_bar(report, score)
+            self._show_bar(self._progress, report, score)
         else:
             self._write_line(report, score)
 
@@ -92,9 +92,9 @@ class TrainingProgress:
             _log.info("%s, seed %d: %s", self._title, report.seed, report.note)
         elif report.finished:
             self._held.append((report, now - started))
-            if now - self._began >= self._between:
+            if now - self._began >= _BETWEEN_LINES:
                 self._write_held()
-        elif report.round and now - self._last_line.get(report.seed, started) >= self._between:
+        elif report.round and now - self._last_line.get(report.seed, started) >= _BETWEEN_LINES:
             self._last_line[report.seed] = now
             left = (now - started) * (report.rounds / report.round - 1)
             _log.info(
@@ -121,21 +121,19 @@ class TrainingProgress:
             _span("", [report.round for report in reports], "d"), reports[0].rounds,
             len(reports), time.monotonic() - self._began,
         )  # fmt: skip
-        self._held.clear()
 
-    def _show_bar(self, report: ProgressReport, score: str) -> None:
-        assert self._progress is not None
+    def _show_bar(self, progress: Progress, report: ProgressReport, score: str) -> None:
         if report.seed not in self._tasks:
-            self._tasks[report.seed] = self._progress.add_task(
+            self._tasks[report.seed] = progress.add_task(
                 f"{self._title}, seed {report.seed}",
                 total=report.rounds,
                 score=score,
                 unit=report.unit,
             )
         task = self._tasks[report.seed]
-        self._progress.update(task, completed=report.round, score=score)
-        if report.finished:  # early stopping ends a fit before its last round
-            self._progress.update(task, total=max(report.round, 1), completed=max(report.round, 1))
+        # early stopping ends a fit before its last round
+        last = max(report.round, 1) if report.finished else None
+        progress.update(task, total=last, completed=last or report.round, score=score)
 
 
 def _score(roc_auc: float) -> str:
@@ -172,62 +170,69 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
         _print(line, style="bold")
 
 
-def show_audit(table: pd.DataFrame, project: Path) -> None:
-    """Print what each published choice is worth, and where table and figure are."""
+def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[str]) -> None:
+    """Print a table; its columns are of numbers, on the right, but for those of ``text``."""
     from rich.table import Table
 
-    shown = Table(title="Protocol audit: ROC-AUC, and what each published choice adds to it")
-    for column in table.columns:
-        shown.add_column(column)
-    for row in table.itertuples(index=False):
-        shown.add_row(*row)
-    get_console().print(shown)
-    place = project / "data/08_reporting"
-    _print(f"Audit     {place / 'audit.md'}, audit.png", soft_wrap=True)
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name in text else "right")
+    for row in rows:
+        table.add_row(*row.values())
+    get_console().print(table)
+
+
+def show_audit(table: pd.DataFrame, project: Path) -> None:
+    """Print what each published choice is worth, and where table and figure are."""
+    _print_table(
+        "Protocol audit: ROC-AUC, and what each published choice adds to it",
+        table.to_dict(orient="records"),
+        text=list(table.columns),
+    )
+    _print(f"Audit     {project / 'data/08_reporting/audit.md'}, audit.png", soft_wrap=True)
 
 
 def show_predictions(notes: list[str], project: Path) -> None:
     """Print what was predicted for new patients, and where the table is."""
     for line in notes:
         _print(line)
-    place = project / "data/07_model_output/new_patients.csv"
-    _print(f"Risks     {place}", soft_wrap=True)
+    _print(f"Risks     {project / 'data/07_model_output/new_patients.csv'}", soft_wrap=True)
 
 
 def show_attrition(attrition: pd.DataFrame) -> None:
     """Print how many patients and episodes each stage of the cohort kept."""
-    from rich.table import Table
-
-    table = Table(title="Attrition: from people in the registry to labelled episodes")
-    for column in ("Stage", "Patients", "Episodes", "Episodes dropped"):
-        table.add_column(column, justify="left" if column == "Stage" else "right")
-    for row in attrition.itertuples():
-        table.add_row(
-            str(row.reason), f"{row.patients:,}", f"{row.episodes:,}", f"{row.episodes_dropped:,}"
-        )
-    get_console().print(table)
+    rows = [
+        {
+            "Stage": str(row.reason),
+            "Patients": f"{row.patients:,}",
+            "Episodes": f"{row.episodes:,}",
+            "Episodes dropped": f"{row.episodes_dropped:,}",
+        }
+        for row in attrition.itertuples()
+    ]
+    _print_table("Attrition: from people in the registry to labelled episodes", rows, ["Stage"])
 
 
 def show_prevalence(prevalence: pd.DataFrame) -> None:
     """Print how often each outcome is seen under each rule; the chosen pair comes first."""
-    from rich.table import Table
-
-    table = Table(title="Prevalence of confirmed worsening by outcome and rule (the first is used)")
-    names = ("Outcome", "Rule", "Episodes", "Worsened", "Prevalence", "Agreement", "Kappa", "PIRA")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("Outcome", "Rule") else "right")
-    for row in prevalence.to_dict(orient="records"):
-        table.add_row(
-            str(row["outcome"]).replace("_", " "),
-            str(row["rule"]).replace("_", " "),
-            f"{row['episodes']:,}",
-            f"{row['worsened']:,}",
-            _percent(row["prevalence"]),
-            _percent(row["agreement"]),
-            "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
-            _percent(row["share_pira"]),
-        )
-    get_console().print(table)
+    rows = [
+        {
+            "Outcome": str(row["outcome"]).replace("_", " "),
+            "Rule": str(row["rule"]).replace("_", " "),
+            "Episodes": f"{row['episodes']:,}",
+            "Worsened": f"{row['worsened']:,}",
+            "Prevalence": _percent(row["prevalence"]),
+            "Agreement": _percent(row["agreement"]),
+            "Kappa": "–" if math.isnan(row["kappa"]) else f"{row['kappa']:.2f}",
+            "PIRA": _percent(row["share_pira"]),
+        }
+        for row in prevalence.to_dict(orient="records")
+    ]
+    _print_table(
+        "Prevalence of confirmed worsening by outcome and rule (the first is used)",
+        rows,
+        ["Outcome", "Rule"],
+    )
 
 
 def _percent(share: float) -> str:
@@ -244,17 +249,15 @@ def show_places(project: Path, experiment: str | None, *, report: bool) -> None:
     """
     from ms_pfl.tracking.store import runs_page, tracking_uri
 
-    lines = []
     if report:
-        lines.append(f"Report    {project / 'data/08_reporting/report.html'} (open in a browser)")
+        page = project / "data/08_reporting/report.html"
+        _print(f"Report    {page} (open in a browser)", soft_wrap=True)
     if experiment is not None:
         uri = tracking_uri(project)
         if not uri.startswith("http"):
-            lines.append(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}")
-        lines.append(f"          then open {runs_page(project, experiment)}")
-    lines.append("Pipeline  kedro viz run")
-    for line in lines:
-        _print(line, soft_wrap=True)
+            _print(f"MLflow    mlflow ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)
+        _print(f"          then open {runs_page(project, experiment)}", soft_wrap=True)
+    _print("Pipeline  kedro viz run", soft_wrap=True)
 
 
 def show_lost_record(reason: str, command: str) -> None:

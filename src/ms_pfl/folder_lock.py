@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,11 @@ class FolderLock:
     """The lock of a folder, held by this process until ``release`` or until the process ends.
 
     Attributes:
-        path: the file that is locked.
-        descriptor: of the file; a child that is to hold the lock too gets it passed on. None: there
-            is nothing to hold.
+        descriptor: of the file that is locked; a child that is to hold the lock too gets it passed
+            on. None: there is nothing to hold.
     """
 
-    path: Path
-    descriptor: int | None
+    descriptor: int | None = None
 
     def release(self) -> None:
         """Let others work in the folder; a second call does nothing."""
@@ -61,40 +60,44 @@ def hold(folder: Path, what: str, remedy: str = "name another folder") -> Folder
         InputError: another process holds the lock, or the folder cannot be written.
     """
     path = folder.resolve() / NAME
-    descriptor = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _description(what), 0)
-    except BlockingIOError:
-        assert descriptor is not None
-        holder = _holder(descriptor)
-        os.close(descriptor)
-        who = "another process"
-        if holder:
-            who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
-        raise InputError(
-            f"{holder.get('what', what)} runs already in {path.parent}: {who}; wait for its end, "
-            f"or {remedy}"
-        ) from None
-    except OSError as error:
-        if descriptor is not None:
-            os.close(descriptor)
-        if error.errno in _UNSUPPORTED:
-            _log.warning("%s: the file system has no locks; run one process at a time", path)
-            return FolderLock(path, None)
-        raise InputError(
-            f"{path.parent} cannot be written ({error.strerror}); name a folder that this account "
-            "can write, on a disk with free space"
-        ) from error
-    return FolderLock(path, descriptor)
+    with ExitStack() as failed:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            failed.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, _description(what), 0)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            who = (
+                f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+                if holder
+                else "another process"
+            )
+            raise InputError(
+                f"{holder.get('what', what)} runs already in {path.parent}: {who}; wait for its "
+                f"end, or {remedy}"
+            ) from None
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                _log.warning("%s: the file system has no locks; run one process at a time", path)
+                return FolderLock()
+            raise InputError(
+                f"{path.parent} cannot be written ({error.strerror}); name a folder that this "
+                "account can write, on a disk with free space"
+            ) from error
+        failed.pop_all()  # the lock stays open
+        return FolderLock(descriptor)
 
 
 def _description(what: str) -> bytes:
-    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    told = {"pid": os.getpid(), "host": socket.gethostname(), "started": now, "what": what}
+    told = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "what": what,
+    }
     return json.dumps(told).encode()
 
 
@@ -117,12 +120,9 @@ def _holder(descriptor: int) -> dict[str, Any]:
 
 def _may_live(told: dict[str, Any]) -> bool:
     """Whether the process is on another machine, or lives on this one."""
-    if told["host"] != socket.gethostname():
-        return True
-    try:
-        os.kill(told["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another account
-        pass
+    if told["host"] == socket.gethostname():
+        try:
+            os.kill(told["pid"], 0)
+        except OSError as error:  # a process of another account does not permit it, and lives
+            return not isinstance(error, ProcessLookupError)
     return True

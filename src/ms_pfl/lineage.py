@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -98,10 +98,6 @@ class Ledger:
         """Return the record of a dataset; None: nothing is known of how it was made."""
         return self._records.get(dataset)
 
-    def __iter__(self) -> Iterable[str]:
-        """Iterate over the datasets that have a record."""
-        return iter(self._records)
-
     def value(self, digest: str) -> Any:
         """Return the value of a setting by its digest."""
         return self._values.get(digest)
@@ -138,15 +134,7 @@ class Ledger:
 
 def stamp(path: Path) -> str | None:
     """Return sizes and times of change of a file, or of all files of a folder; None: absent."""
-    if path.is_file():
-        told = path.stat()
-        return f"{told.st_size} {told.st_mtime_ns}"
-    files = _files(path)
-    if not files:
-        return None
-    parts = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
-    text = "\x1f".join(f"{name} {told.st_size} {told.st_mtime_ns}" for name, told in parts)
-    return _digest(text.encode())
+    return _told_of(path, _size_and_time) or None
 
 
 def content_digest(path: Path) -> str:
@@ -156,14 +144,21 @@ def content_digest(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _content_digest(path: Path, _stamp: str) -> str:
+    return _told_of(path, _file_digest)
+
+
+def _told_of(path: Path, told: Callable[[Path], str]) -> str:
+    """What is told of a file, or a digest of what is told of all files of a folder; "": absent."""
     if path.is_file():
-        return _file_digest(path)
-    parts = [f"{file.relative_to(path).as_posix()} {_file_digest(file)}" for file in _files(path)]
-    return _digest("\x1f".join(parts).encode())
+        return told(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    parts = [f"{file.relative_to(path).as_posix()} {told(file)}" for file in files]
+    return _digest("\x1f".join(parts).encode()) if files else ""
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+def _size_and_time(path: Path) -> str:
+    told = path.stat()
+    return f"{told.st_size} {told.st_mtime_ns}"
 
 
 def _file_digest(path: Path) -> str:
@@ -179,12 +174,11 @@ def _digest(content: bytes) -> str:
 
 def combine(origins: Iterable[Origin]) -> Origin:
     """Return what a step's outputs are made from: all that its inputs are made from."""
-    files: dict[str, str] = {}
-    settings: dict[str, str] = {}
-    for origin in origins:
-        files |= origin.files
-        settings |= origin.settings
-    return Origin(files, settings)
+    known = list(origins)
+    return Origin(
+        {name: digest for origin in known for name, digest in origin.files.items()},
+        {name: digest for origin in known for name, digest in origin.settings.items()},
+    )
 
 
 def conflicts(origins: Mapping[str, Origin]) -> list[Conflict]:

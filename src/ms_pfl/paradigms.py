@@ -149,6 +149,17 @@ PARADIGMS: dict[str, Paradigm] = {
 _UNKNOWN_COLOR = "#808080"
 
 
+def paradigm_row(name: str) -> Paradigm:
+    """Return the row of a paradigm; one without a row is taken for a personalized one, in gray."""
+    label = name.replace("_", " ").capitalize()
+    return PARADIGMS.get(name) or Paradigm(name, label, _UNKNOWN_COLOR, "personalized", ())
+
+
+def strategy_row(name: str) -> Strategy:
+    """Return the row of a strategy; one without a row keeps its name, and fits a network."""
+    return STRATEGIES.get(name) or Strategy(name, name)
+
+
 def paradigms_with(role: Role) -> list[Paradigm]:
     """Return the paradigms of a role, in the order of the tables."""
     return [row for row in PARADIGMS.values() if row.role == role]
@@ -156,10 +167,8 @@ def paradigms_with(role: Role) -> list[Paradigm]:
 
 def family_of(paradigm: str, strategy: str) -> Family:
     """Return the family of a training: ``further`` if its paradigm or its strategy is."""
-    rows: list[Paradigm | Strategy] = [
-        row for row in (PARADIGMS.get(paradigm), STRATEGIES.get(strategy)) if row is not None
-    ]
-    return "further" if any(row.family == "further" for row in rows) else "study"
+    families = (paradigm_row(paradigm).family, strategy_row(strategy).family)
+    return "further" if "further" in families else "study"
 
 
 def trainings(*families: Family, paradigm: str | None = None) -> list[Training]:
@@ -181,8 +190,7 @@ def trainings(*families: Family, paradigm: str | None = None) -> list[Training]:
 
 def learner_of(strategy: str) -> LearnerName:
     """Return what a strategy fits; a network where the strategy has no row."""
-    row = STRATEGIES.get(strategy)
-    return "network" if row is None else row.learner
+    return strategy_row(strategy).learner
 
 
 def references_of(paradigm: str) -> list[str]:
@@ -193,7 +201,6 @@ def references_of(paradigm: str) -> list[str]:
     further global or a recalibrated model with the global one. The first row of a role stands for
     it. A paradigm without a row is taken for a personalized one.
     """
-    row = PARADIGMS.get(paradigm)
     wanted: dict[Role, tuple[Role, ...]] = {
         "pooled": (),
         "local": ("pooled",),
@@ -201,12 +208,8 @@ def references_of(paradigm: str) -> list[str]:
         "personalized": ("pooled", "local", "global", "recalibrated"),
         "recalibrated": ("global",),
     }
-    found = [
-        paradigms_with(role)[0].name
-        for role in wanted["personalized" if row is None else row.role]
-        if paradigms_with(role)
-    ]
-    return [name for name in found if name != paradigm]
+    firsts = [paradigms_with(role)[:1] for role in wanted[paradigm_row(paradigm).role]]
+    return [row.name for first in firsts for row in first if row.name != paradigm]
 
 
 def planned_pairs(models: Sequence[tuple[str, str]]) -> list[tuple[Training, Training]]:
@@ -223,12 +226,15 @@ def planned_pairs(models: Sequence[tuple[str, str]]) -> list[tuple[Training, Tra
     known = [Training(*model) for model in models]
     pairs = []
     for reference in PARADIGMS:
-        others = [model for model in known if model.paradigm == reference]
         for model in known:
             if reference not in references_of(model.paradigm):
                 continue
-            learner = learner_of(model.strategy)
-            alike = [other for other in others if learner_of(other.strategy) == learner]
+            alike = [
+                other
+                for other in known
+                if other.paradigm == reference
+                and learner_of(other.strategy) == learner_of(model.strategy)
+            ]
             pairs += [
                 (model, other)
                 for other in alike
@@ -239,32 +245,27 @@ def planned_pairs(models: Sequence[tuple[str, str]]) -> list[tuple[Training, Tra
 
 def color_of(paradigm: str) -> str:
     """Return the color of a paradigm; gray where it has no row."""
-    row = PARADIGMS.get(paradigm)
-    return _UNKNOWN_COLOR if row is None else row.color
+    return paradigm_row(paradigm).color
 
 
 def trains_in_rounds(paradigm: str) -> bool:
     """Return whether a paradigm's history counts rounds."""
-    row = PARADIGMS.get(paradigm)
-    return row is not None and row.rounds
+    return paradigm_row(paradigm).rounds
 
 
 def is_recalibrated(paradigm: str) -> bool:
     """Return whether a paradigm is made of another one's predictions."""
-    row = PARADIGMS.get(paradigm)
-    return row is not None and row.role == "recalibrated"
+    return paradigm_row(paradigm).role == "recalibrated"
 
 
 def paradigm_name(paradigm: str) -> str:
     """Return the paradigm in full words; one without a row keeps its own name."""
-    row = PARADIGMS.get(paradigm)
-    return paradigm.replace("_", " ").capitalize() if row is None else row.label
+    return paradigm_row(paradigm).label
 
 
 def strategy_name(strategy: str) -> str:
     """Return the strategy in full words, empty where a paradigm has none to choose."""
-    row = STRATEGIES.get(strategy)
-    return strategy if row is None else row.label
+    return strategy_row(strategy).label
 
 
 def model_name(paradigm: str, strategy: str) -> str:
@@ -275,9 +276,8 @@ def model_name(paradigm: str, strategy: str) -> str:
     >>> model_name("centralized", "pooled")
     'Centralized'
     """
-    row = PARADIGMS.get(paradigm)
-    if row is not None and row.strategies == (strategy,):
-        return row.label
+    if paradigm_row(paradigm).strategies == (strategy,):
+        return paradigm_name(paradigm)
     return f"{paradigm_name(paradigm)} {strategy_name(strategy)}".strip()
 
 

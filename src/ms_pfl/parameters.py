@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ms_pfl.cohort.parameters import (
     CohortParameters,
@@ -96,3 +96,46 @@ def plain(parameters: Any) -> Any:
     if isinstance(parameters, Mapping):
         return {name: plain(value) for name, value in parameters.items()}
     return parameters
+
+
+def describe(error: ValidationError) -> str:
+    """One line of a pydantic error: parameter, value and remedy; the rest are counted.
+
+    Args:
+        error: of :class:`Parameters`.
+    """
+    # a key that is no more there explains why others are missing
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and name in MOVED:
+        text = f"Parameter '{name}' is now '{MOVED[name]}'; set it there"
+    elif first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'" if close else f"known are: {', '.join(known)}"
+        text = f"Parameter '{name}' is unknown; {hint}"
+    elif not first["loc"]:  # of several parameters together, which the message names
+        text = first["msg"].removeprefix("Value error, ")
+    elif first["type"] == "missing":
+        text = f"Parameter '{name}' is missing from the configuration"
+    else:
+        value = repr(first["input"])
+        value = value if len(value) <= 80 else value[:77] + "..."
+        text = f"Parameter '{name}' = {value}: {first['msg'].removeprefix('Value error, ')}"
+    more = error.error_count() - 1
+    rest = f" ({more} more parameter{'s' if more > 1 else ''} to correct)" if more else ""
+    return f"{text}{rest}; set parameters in conf/<env>/parameters*.yml or by --params"
+
+
+def _fields_at(path: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that stands at ``path`` below :class:`Parameters`."""
+    model: type[BaseModel] = Parameters
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)

@@ -2,17 +2,12 @@
 
 import warnings
 
-from ms_pfl.configuration import CONFIG_LOADER_ARGS
+from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.console import widen_pipes
-from ms_pfl.hooks import (
-    FinishedRun,
-    Lineage,
-    MlflowParent,
-    OneLineErrors,
-    ParameterCheck,
-    RunLock,
-    RunSummary,
-)
+from ms_pfl.hooks.errors import OneLineErrors
+from ms_pfl.hooks.lineage import Lineage
+from ms_pfl.hooks.parameters import ParameterCheck
+from ms_pfl.hooks.run import FinishedRun, MlflowParent, RunLock, RunSummary
 
 widen_pipes()
 

@@ -78,7 +78,7 @@ YamlText = Annotated[str, BeforeValidator(written_text), AfterValidator(normal)]
 YamlLabel = Annotated[str, BeforeValidator(_label), AfterValidator(normal)]
 #: A file or folder, from Python also as a :class:`pathlib.Path`.
 YamlPath = Annotated[str, BeforeValidator(_path_text)]
-#: A key of a mapping that is checked by ``NAMED_KEYS``.
+#: A name that is text for certain: a key that ``NAMED_KEYS`` has checked, or what Flower has read.
 Name = Annotated[str, AfterValidator(normal)]
 #: Put behind a mapping whose keys are names: ``Annotated[dict[Name, YamlText], NAMED_KEYS]``.
 NAMED_KEYS = BeforeValidator(_with_written_keys)

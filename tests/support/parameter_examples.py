@@ -9,7 +9,7 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from kedro_project import PROJECT
-from ms_pfl.hooks import ParameterCheck
+from ms_pfl.hooks.parameters import ParameterCheck
 from ms_pfl.settings import CONFIG_LOADER_ARGS
 
 

@@ -25,7 +25,7 @@ from kedro.runner import SequentialRunner
 from kedro_project import PROJECT
 from ms_pfl.datasets import EarlierFile, JsonFile
 from ms_pfl.errors import InputError
-from ms_pfl.hooks import Lineage
+from ms_pfl.hooks.lineage import Lineage
 from ms_pfl.pipeline_registry import register_pipelines
 from ms_pfl.pipelines.training.pipeline import KINDS
 
@@ -68,10 +68,9 @@ class TokenProject:
         manager = _create_hook_manager()
         manager.register(self._lineage)
         loader = {"parameters": settings}
-        manager.hook.after_context_created(
-            context=SimpleNamespace(project_path=self.folder, config_loader=loader)
-        )
+        manager.hook.after_context_created(context=SimpleNamespace(config_loader=loader))
         told = {
+            "project_path": str(self.folder),
             "env": None,
             "runner": "SequentialRunner",
             "runtime_params": given,

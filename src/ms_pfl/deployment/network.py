@@ -66,13 +66,12 @@ def without_local_proxy(environment: Mapping[str, str], *hosts: str) -> dict[str
     values = {"no_proxy": given, "NO_PROXY": given}
     if own := environment.get("no_grpc_proxy"):  # gRPC prefers it to no_proxy
         values["no_grpc_proxy"] = own
-    extended = {
+    return dict(environment) | {
         name: ",".join(
             dict.fromkeys([*filter(None, map(str.strip, value.split(","))), *LOOPBACK, *hosts])
         )
         for name, value in values.items()
     }
-    return {**environment, **extended}
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,9 @@ def probe(address: Address, certificate: Path) -> str:
         raise InputError(_unusable_proxies(error)) from None
     with client:
         try:
-            url = f"https://{address}/v1/fleet/activate-node"
-            response = client.get(url, extensions={"trace": way.trace})
+            response = client.get(
+                f"https://{address}/v1/fleet/activate-node", extensions={"trace": way.trace}
+            )
         except httpx.HTTPError as error:
             raise InputError(way.cause(error)) from None
     if response.status_code in _SERVER_ERRORS:
@@ -140,11 +140,10 @@ def _unusable_proxies(error: Exception) -> str:
         url = given.get(scheme, "")
         if "://" in url and not url.startswith(("http://", "https://")):
             kind = url.partition("://")[0]
-            names = f"{scheme}_proxy {scheme.upper()}_PROXY"
             return (
                 f"{scheme}_proxy names a {kind} proxy, and Flower takes http:// and https:// "
-                f"proxies alone; unset {names}, and name an HTTP proxy in https_proxy if the "
-                "SuperLink is reached through one"
+                f"proxies alone; unset {scheme}_proxy {scheme.upper()}_PROXY, and name an HTTP "
+                "proxy in https_proxy if the SuperLink is reached through one"
             )
     return (
         f"the proxy settings of this shell cannot be read ({error}); correct no_proxy, https_proxy,"
@@ -193,61 +192,69 @@ class _Way:
         """What failed, and what to do."""
         root: BaseException | None = error
         while root is not None and not isinstance(root, OSError):
-            root = root.__cause__ or root.__context__
+            root = root.__cause__ or root.__context__  # httpcore suppresses what lies behind
         if self._proxy is not None and not self._reached:
             return self._cause_at_proxy(self._proxy, error, root)
         if isinstance(root, ssl.SSLError):
             return self._cause_in_tls(root)
         where = str(self._address)
-        if isinstance(root, socket.gaierror):
-            return (
-                f"the host name {self._address.host!r} is unknown here ({root.strerror}); correct "
-                "the address, or ask the server's administrator"
-            )
-        if isinstance(error, httpx.TimeoutException):
-            if self._connected:
-                return (
-                    f"{where} takes the connection and then says nothing for {_SECONDS:.0f} "
-                    "seconds: another program listens there, or the SuperLink hangs; correct the "
-                    "address, or tell the server's administrator"
-                )
-            return (
-                f"{where} does not answer within {_SECONDS:.0f} seconds: a firewall here or at the "
-                "server drops the connection; ask both sides to admit it"
-            )
-        if isinstance(root, ConnectionRefusedError):
-            return (
-                f"nobody listens at {where} (connection refused); start the SuperLink there, or "
-                "correct the address"
-            )
+        reason = root and root.strerror
         said = str(error).rstrip(".") or type(error).__name__
-        return (
-            f"{where} cannot be reached {self.taken()} ({said}); correct the address, or ask the "
-            "server's administrator what is in the way"
+        late = isinstance(error, httpx.TimeoutException)
+        return _first_that_applies(
+            (
+                isinstance(root, socket.gaierror),
+                f"the host name {self._address.host!r} is unknown here ({reason}); correct "
+                "the address, or ask the server's administrator",
+            ),
+            (
+                late and self._connected,
+                f"{where} takes the connection and then says nothing for {_SECONDS:.0f} "
+                "seconds: another program listens there, or the SuperLink hangs; correct the "
+                "address, or tell the server's administrator",
+            ),
+            (
+                late,
+                f"{where} does not answer within {_SECONDS:.0f} seconds: a firewall here or at the "
+                "server drops the connection; ask both sides to admit it",
+            ),
+            (
+                isinstance(root, ConnectionRefusedError),
+                f"nobody listens at {where} (connection refused); start the SuperLink there, or "
+                "correct the address",
+            ),
+            (
+                True,
+                f"{where} cannot be reached {self.taken()} ({said}); correct the address, or ask "
+                "the server's administrator what is in the way",
+            ),
         )
 
     def _cause_at_proxy(self, proxy: Proxy, error: httpx.HTTPError, root: OSError | None) -> str:
         bypass = f'bypass it: export no_proxy="$no_proxy,{self._address.host}"'
-        if isinstance(error, httpx.ProxyError):
-            said = str(error)
-            if said.startswith("407"):
-                return (
-                    f"{proxy} wants a user name and a password ({said}): give them as "
-                    f"http://USER:PASSWORD@{proxy.address} in {proxy.variable}, or {bypass}"
-                )
-            if said.startswith(tuple(map(str, _SERVER_ERRORS))):
-                return (
-                    f"{proxy} does not reach {self._address} ({said}): see with its administrator "
-                    f"and the server's whether the SuperLink runs, or {bypass}"
-                )
-            return (
-                f"{proxy} refuses the connection to {self._address} ({said}): ask its "
-                f"administrator to allow CONNECT to {self._address}, or {bypass}"
-            )
-        said = (root and root.strerror) or str(error).rstrip(".")
+        said = str(error)
+        reason = (root and root.strerror) or said.rstrip(".")
         if isinstance(error, httpx.TimeoutException):
-            said = f"no answer within {_SECONDS:.0f} seconds"
-        return f"{proxy} cannot be used ({said}): correct {proxy.variable}, or {bypass}"
+            reason = f"no answer within {_SECONDS:.0f} seconds"
+        answered = isinstance(error, httpx.ProxyError)
+        return _first_that_applies(
+            (
+                answered and said.startswith("407"),
+                f"{proxy} wants a user name and a password ({said}): give them as "
+                f"http://USER:PASSWORD@{proxy.address} in {proxy.variable}, or {bypass}",
+            ),
+            (
+                answered and said.startswith(tuple(map(str, _SERVER_ERRORS))),
+                f"{proxy} does not reach {self._address} ({said}): see with its administrator "
+                f"and the server's whether the SuperLink runs, or {bypass}",
+            ),
+            (
+                answered,
+                f"{proxy} refuses the connection to {self._address} ({said}): ask its "
+                f"administrator to allow CONNECT to {self._address}, or {bypass}",
+            ),
+            (True, f"{proxy} cannot be used ({reason}): correct {proxy.variable}, or {bypass}"),
+        )
 
     def _cause_in_tls(self, error: ssl.SSLError) -> str:
         host, where = self._address.host, str(self._address)
@@ -271,6 +278,10 @@ class _Way:
         )
 
 
+def _first_that_applies(*told: tuple[bool, str]) -> str:
+    return next(text for applies, text in told if applies)
+
+
 def check_port(host: str, port: int, what: str, remedy: str) -> None:
     """See that a port of this machine can be listened at.
 
@@ -278,8 +289,9 @@ def check_port(host: str, port: int, what: str, remedy: str) -> None:
         InputError: it cannot; the program that listens there is named where the system tells it.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
             with socket.socket(family, kind, protocol) as listener:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(address)

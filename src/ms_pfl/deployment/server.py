@@ -16,8 +16,7 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import CohortAgreement, Software
-from ms_pfl.deployment.gathering import Site, gather
+from ms_pfl.deployment.agreement import CohortAgreement, Site, Software, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
@@ -147,7 +146,7 @@ def _train(
         "settings": asdict(replace(settings, project="", output="")),
         "software": asdict(Software.here()),
         "agreement": agreement.model_dump(mode="json"),
-        "sites": {name: asdict(site.introduction) for name, site in sites.items()},
+        "sites": {name: site.introduction.model_dump() for name, site in sites.items()},
     }
     folder = output / training.name
     _write(folder, training, results, told)
@@ -163,8 +162,7 @@ def _key(parameters: Parameters, sites: Mapping[str, Site]) -> str:
         "software": Software.here().to_json(),
         "sites": {name: site.introduction.data for name, site in sites.items()},
     }
-    text = json.dumps(told, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
-from ms_pfl.configuration import CONFIG_LOADER_ARGS, describe
+from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal
-from ms_pfl.parameters import MOVED, Parameters
+from ms_pfl.parameters import Parameters, describe
+from ms_pfl.yaml_text import Name
 
 _NO_LIST = (
     "sites = {} is no JSON list of names ({}); write names without commas as AU,CZ,TR, and others "
@@ -23,7 +25,7 @@ _NO_LIST = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class ServerSettings:
     """The keys of `--run-config`.
 
@@ -80,7 +82,7 @@ class ServerSettings:
         return named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class SiteSettings:
     """The keys of `--node-config`.
 
@@ -94,16 +96,12 @@ class SiteSettings:
         minimum_patients: with fewer training patients the site takes no part.
     """
 
-    country: str
+    country: Name
     registry_folder: str
     site_folder: str
     project: str = ""
     env: str = ""
     minimum_patients: int = 20
-
-    def __post_init__(self) -> None:
-        """Bring the country's name to its normal form."""
-        object.__setattr__(self, "country", normal(self.country))
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
@@ -117,26 +115,23 @@ def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
     Raises:
         InputError: a key is unknown, missing or of another type.
     """
-    known = {field.name.replace("_", "-"): field for field in fields(kind)}
+    known = {field.name.replace("_", "-"): field.name for field in fields(kind)}
     # Flower puts keys of its own beside them, such as partition-id
     for name in given:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if name not in known and close:
             raise InputError(f"{where}: {name!r} is unknown; did you mean {close[0]!r}?")
-    values: dict[str, Any] = {}
-    for name, field in known.items():
-        if name not in given or given[name] == "":
-            if field.default is MISSING:
-                raise InputError(f"{where}: {name!r} is missing")
-            continue
-        value = given[name]
-        wanted = {"str": str, "float": float, "int": int, "bool": bool}[str(field.type)]
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise InputError(f"{where}: {name} = {value!r} must be a {wanted.__name__}")
-        values[field.name] = value
-    return kind(**values)
+    values = {known[name]: given[name] for name in known if given.get(name, "") != ""}
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        name = field.replace("_", "-")
+        if first["type"] == "missing":
+            raise InputError(f"{where}: {name!r} is missing") from None
+        wanted = get_type_hints(kind)[field].__name__
+        raise InputError(f"{where}: {name} = {values[field]!r} must be a {wanted}") from None
 
 
 def in_quotes(names: Iterable[str]) -> str:
@@ -178,10 +173,9 @@ def read_parameters(project: str, env: str) -> Parameters:
         InputError: there are none, or one cannot be used.
     """
     folder = Path(project).expanduser().resolve() / "conf"
-    how: Any = CONFIG_LOADER_ARGS
-    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **how)
+    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **CONFIG_LOADER_ARGS)
     try:
         return Parameters.model_validate(loader["parameters"])
     except (MissingConfigException, ValueError) as error:
-        told = describe(error, Parameters, MOVED) if isinstance(error, ValidationError) else error
+        told = describe(error) if isinstance(error, ValidationError) else error
         raise InputError(f"the parameters in {folder} cannot be used: {told}") from error

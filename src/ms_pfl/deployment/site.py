@@ -18,6 +18,7 @@ from ms_pfl.deployment import log_to_stdout
 from ms_pfl.deployment.agreement import CohortAgreement, Introduction, RefusalError, Software
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
 from ms_pfl.deployment.site_folder import SITE, SiteFolder
+from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.client import NotKeptError, may_travel
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import (
@@ -45,9 +46,8 @@ def make_site_app() -> ClientApp:
 
     @app.query("introduce")
     def introduce(message: Message, context: Context) -> Message:
-        told = message.content["config"]
-        introduction = _introduce(context, told)
-        content = RecordDict({"config": ConfigRecord(introduction.to_config())})
+        introduction = _introduce(context, message.content["config"])
+        content = RecordDict({"config": ConfigRecord(introduction.model_dump(mode="json"))})
         return Message(content, reply_to=message)
 
     return app
@@ -56,8 +56,9 @@ def make_site_app() -> ClientApp:
 def _introduce(context: Context, told: ConfigRecord) -> Introduction:
     settings = _settings(context)
     here = Software.here()
-    if here.differs_from(Software.from_json(str(told["software"]))) is not None:
-        return Introduction(settings.country, here.to_json())  # the server says what differs
+    if here.differs_from(str(told["software"])) is not None:
+        # the server says what differs
+        return Introduction(country=settings.country, software=here.to_json())
     agreement = CohortAgreement.model_validate_json(str(told["agreement"]))
     ingest = (
         read_parameters(settings.project, settings.env).ingest
@@ -76,7 +77,13 @@ def _introduce(context: Context, told: ConfigRecord) -> Introduction:
     if SITE not in context.state:
         folder.restore_state(context, of_run=False)
     context.state[SITE] = ConfigRecord({"snapshot": snapshot})
-    return Introduction(settings.country, here.to_json(), data.features, data.identity, patients)
+    return Introduction(
+        country=settings.country,
+        software=here.to_json(),
+        features=data.features,
+        data=data.identity,
+        patients=patients,
+    )
 
 
 def _patients(data: FederationData, country: str, seed: int) -> tuple[int, ...]:
@@ -86,8 +93,7 @@ def _patients(data: FederationData, country: str, seed: int) -> tuple[int, ...]:
 
 
 def _settings(context: Context) -> SiteSettings:
-    settings: SiteSettings = read_settings(SiteSettings, context.node_config, "--node-config")
-    return settings
+    return read_settings(SiteSettings, context.node_config, "--node-config")
 
 
 def _load(context: Context, seed: int) -> ClientData:
@@ -154,21 +160,18 @@ def _keep(
     country, data = settings.country, folder.data(str(context.state[SITE]["snapshot"]))
     probabilities = to_arrays(reply.content["arrays"])
     shared = message.content.get("arrays")
-    own = context.state["own" if shared is None else "selected"]
-    models = {f"seed={seed}/personal/{country}/{k}": a for k, a in to_arrays(own).items()}
-    models[FORMAT_NAME] = np.array([FORMAT])
+    own = to_arrays(context.state["own" if shared is None else "selected"])
+    models = joined({f"seed={seed}/personal/{country}": own}) | {FORMAT_NAME: np.array([FORMAT])}
     if shared is not None:
-        models |= {f"seed={seed}/shared/{k}": a for k, a in to_arrays(shared).items()}
-    scaler = to_arrays(context.state["scaler"])
-    models |= {f"seed={seed}/scaler/{k}": a for k, a in scaler.items()}
+        models |= joined({f"seed={seed}/shared": to_arrays(shared)})
+    models |= joined({f"seed={seed}/scaler": to_arrays(context.state["scaler"])})
     codes, ids = data.countries[country].splits[seed], data.ids[country]
     parts: list[pd.DataFrame] = []
     metrics: dict[str, int | float] = {}
     for split, predicted in probabilities.items():
         rows = ids.loc[codes == SPLITS.index(split)]
         parts.append(rows.assign(country=country, split=split, seed=seed, probability=predicted))
-        scores = _scores(rows["label"].to_numpy(), predicted)
-        metrics |= {f"{split}/{name}": value for name, value in scores.items()}
+        metrics |= _scores(split, rows["label"].to_numpy(), predicted)
     told = {
         "settings": str(context.state["settings"]["settings"]),
         "features": list(data.features),
@@ -178,15 +181,15 @@ def _keep(
     return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
 
 
-def _scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
+def _scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
     """What the server learns of a split: sizes and three metrics, NaN where one is not defined."""
     from ms_pfl.evaluation.metrics import METRICS
 
     shown = ("roc_auc", "log_loss", "brier")
     return {
-        "n_episodes": len(labels),
-        "n_positive": int(labels.sum()),
-        **{name: METRICS[name].plain(labels, probabilities) for name in shown},
+        f"{split}/n_episodes": len(labels),
+        f"{split}/n_positive": int(labels.sum()),
+        **{f"{split}/{name}": METRICS[name].plain(labels, probabilities) for name in shown},
     }
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from ms_pfl.deployment.agreement import CohortAgreement, RefusalError
 from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
-from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, Context, Message
+from ms_pfl.federation.flower import ConfigRecord, Context, Message
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.files import whole_file
@@ -92,14 +92,17 @@ class SiteFolder:
 
     def save_state(self, context: Context) -> None:
         """Write down what the client keeps from message to message."""
-        arrays: dict[str, np.ndarray] = {}
-        told: dict[str, Any] = {"run_id": context.run_id, "configs": {}, "records": []}
-        for name, record in context.state.items():
-            if isinstance(record, ArrayRecord):
-                told["records"].append(name)
-                arrays |= {f"{name}:{key}": array for key, array in to_arrays(record).items()}
-            else:
-                told["configs"][name] = dict(record)
+        records, configs = context.state.array_records, context.state.config_records
+        arrays = {
+            f"{name}:{key}": array
+            for name, record in records.items()
+            for key, array in to_arrays(record).items()
+        }
+        told = {
+            "run_id": context.run_id,
+            "configs": {name: dict(config) for name, config in configs.items()},
+            "records": list(records),
+        }
         write_arrays(self._state, arrays, told)
 
     def restore_state(self, context: Context, *, of_run: bool) -> None:
@@ -147,11 +150,12 @@ class SiteFolder:
 
     def note(self, message: Message, reply: Message) -> None:
         """Add a line to ``sent.jsonl``: when, what was asked, and what left the site."""
+        server_round = message.content.config_records.get("config", {}).get("server-round")
         line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "run": message.metadata.run_id,
             "asked": message.metadata.message_type,
-            "round": _round(message),
+            "round": None if server_round is None else int(server_round),
             "arrays": {
                 key: list(array.shape)
                 for record in reply.content.array_records.values()
@@ -186,11 +190,6 @@ def _hint(country: str, countries: list[str]) -> str:
     return ""
 
 
-def _round(message: Message) -> int | None:
-    config = message.content.config_records.get("config", {})
-    return int(config["server-round"]) if "server-round" in config else None
-
-
 def _snapshot_name(registry: Path, ingest: IngestParameters, agreement: CohortAgreement) -> str:
     digest = hashlib.blake2b(source_digest().encode(), digest_size=8)
     for told in (ingest.model_dump_json(), agreement.model_dump_json()):
@@ -205,5 +204,6 @@ def _snapshot_name(registry: Path, ingest: IngestParameters, agreement: CohortAg
 
 @lru_cache(maxsize=1)
 def _read_snapshot(folder: Path) -> FederationData:
-    episodes = pd.read_parquet(folder / "episodes.parquet")
-    return federation_data(episodes, pd.read_parquet(folder / "splits.parquet"))
+    return federation_data(
+        pd.read_parquet(folder / "episodes.parquet"), pd.read_parquet(folder / "splits.parquet")
+    )

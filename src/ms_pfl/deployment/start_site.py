@@ -17,7 +17,7 @@ import tomllib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -67,11 +67,11 @@ class SiteStart:
             )
         given = {
             "country": country.strip(),
-            "registry-folder": str(_folder(registry, "registry folder")),
+            "registry-folder": str(_readable(registry)),
             "site-folder": str(_path(folder)),
             **_further(rest[1:]),
         }
-        settings: SiteSettings = read_settings(SiteSettings, given, _WHERE)
+        settings = read_settings(SiteSettings, given, _WHERE)
         if settings.project:
             read_parameters(settings.project, settings.env)
         _check_key(_path(key))
@@ -79,13 +79,9 @@ class SiteStart:
 
     def command(self) -> list[str]:
         """The command that starts the SuperNode."""
-        values = {
-            field.name.replace("_", "-"): getattr(self.settings, field.name)
-            for field in fields(SiteSettings)
-        }
         config = " ".join(
-            f"{name}={toml_text(value) if isinstance(value, str) else value}"
-            for name, value in values.items()
+            f"{name.replace('_', '-')}={toml_text(value) if isinstance(value, str) else value}"
+            for name, value in asdict(self.settings).items()
             if value != ""
         )
         return [
@@ -99,14 +95,14 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
-def _folder(text: str, what: str) -> Path:
+def _readable(text: str) -> Path:
     path = _path(text)
     try:
         next(path.iterdir(), None)
     except OSError as error:
         raise InputError(
-            f"the {what} {path} cannot be read ({error.strerror}); name the folder of the site's "
-            "tables, and let this account read it"
+            f"the registry folder {path} cannot be read ({error.strerror}); name the folder of the "
+            "site's tables, and let this account read it"
         ) from None
     return path
 
@@ -125,18 +121,17 @@ def _further(arguments: Sequence[str]) -> dict[str, str | int]:
             raise InputError(
                 f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
             )
-        if known[name] == "str" and value[:1] in ("'", '"') and value[1:].endswith(value[0]):
-            try:
-                value = str(tomllib.loads(f"value = {value}")["value"])
-            except tomllib.TOMLDecodeError:
-                value = value[1:-1]
-        elif known[name] == "int":
+        found[name] = value
+        if known[name] == "int":
             try:
                 found[name] = int(value)
             except ValueError:
                 raise InputError(f"{_WHERE}: {argument!r} must be a whole number") from None
-            continue
-        found[name] = value
+        elif value[:1] in ("'", '"') and value[1:].endswith(value[0]):
+            try:
+                found[name] = str(tomllib.loads(f"value = {value}")["value"])
+            except tomllib.TOMLDecodeError:
+                found[name] = value[1:-1]
     if found.get("project"):
         found["project"] = str(_path(str(found["project"])))
     return found

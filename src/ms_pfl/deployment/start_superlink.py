@@ -21,8 +21,7 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(
                 f"start_superlink.sh: PORT must be a number such as 9443, not {port!r}"
             )
-        folder = Path(certificates).expanduser().resolve()
-        files = _check_certificates(folder)
+        files = _check_certificates(Path(certificates).expanduser().resolve())
         database = Path(state).expanduser().resolve()
         lock = hold(database, "a SuperLink", "give each SuperLink a STATE of its own")
         # Fleet, Control and Runtime API are all served there; Flower opens no further port

@@ -9,28 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ms_pfl.errors import InputError
-from ms_pfl.failures import disk, network, other
+from ms_pfl.failures import machine, network
 from ms_pfl.failures.kinds import Failure, chain, named, one_line
 
 __all__ = ["Failure", "chain", "explain", "failure_of", "named", "one_line"]
 
 _Explanation = Callable[[BaseException, list[BaseException]], Failure | None]
 _SPECIFIC: tuple[_Explanation, ...] = (
-    network.explain_port,
     network.explain,
-    other.explain_memory,
-    other.explain_database,
-    other.explain_configuration,
-    other.explain_packages,
-    disk.explain,
+    machine.explain_memory,
+    machine.explain_database,
+    machine.explain_configuration,
+    machine.explain_packages,
+    machine.explain_file,
 )
-_GENERAL: tuple[_Explanation, ...] = (other.explain_system, other.explain_mlflow)
+_GENERAL: tuple[_Explanation, ...] = (machine.explain_system, machine.explain_mlflow)
 
 
 def explain(error: BaseException) -> str | None:
     """Return one line with cause and remedy, or None where the program itself is at fault."""
-    causes = chain(error)
-    for one in causes:
+    for one in chain(error):
         if isinstance(one, InputError) or named(one, "kedro.DataValidationError"):
             return one_line(str(one))
     failure = failure_of(error)
@@ -40,9 +38,10 @@ def explain(error: BaseException) -> str | None:
 def failure_of(error: BaseException) -> Failure | None:
     """Return the failure outside the program that lies behind an error, or None."""
     causes = chain(error)
-    for explanations in (_SPECIFIC, _GENERAL):
-        for one in causes:
-            for explanation in explanations:
-                if (failure := explanation(one, causes)) is not None:
-                    return failure
-    return None
+    found = (
+        explanation(one, causes)
+        for explanations in (_SPECIFIC, _GENERAL)
+        for one in causes
+        for explanation in explanations
+    )
+    return next(filter(None, found), None)

@@ -23,6 +23,11 @@ class Failure:
         return f"{self.cause}; {self.remedy}"
 
 
+def first_that_applies(*rows: tuple[bool, str, str]) -> Failure | None:
+    """Return the first failure that applies; each row is whether it does, its cause and remedy."""
+    return next((Failure(cause, remedy) for applies, cause, remedy in rows if applies), None)
+
+
 def chain(error: BaseException) -> list[BaseException]:
     """Return an error and what lies behind it, the last one raised first.
 
@@ -36,9 +41,8 @@ def chain(error: BaseException) -> list[BaseException]:
         if not isinstance(one, BaseException) or any(one is other for other in found):
             continue
         found.append(one)
-        waiting.append(one.__cause__)
         # Ray, SQLAlchemy and urllib3 keep what they stand for
-        waiting += [getattr(one, name, None) for name in ("cause", "orig", "reason")]
+        waiting += [getattr(one, name, None) for name in ("__cause__", "cause", "orig", "reason")]
         if type(one).__module__ != "builtins" and not one.__suppress_context__:
             waiting.append(one.__context__)
     return found

@@ -1,18 +1,1 @@
 """What happens around a `kedro run`: checks, records, readable errors, MLflow, a summary."""
-
-from ms_pfl.hooks.errors import OneLineErrors
-from ms_pfl.hooks.lineage import Lineage
-from ms_pfl.hooks.mlflow_parent import MlflowParent
-from ms_pfl.hooks.parameters import ParameterCheck
-from ms_pfl.hooks.run_lock import RunLock
-from ms_pfl.hooks.summary import FinishedRun, RunSummary
-
-__all__ = [
-    "FinishedRun",
-    "Lineage",
-    "MlflowParent",
-    "OneLineErrors",
-    "ParameterCheck",
-    "RunLock",
-    "RunSummary",
-]

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
+from kedro.io.core import DatasetError
 
-from ms_pfl.failures import chain, explain, named, one_line
-from ms_pfl.hooks.steps import steps_that_make
+from ms_pfl.failures import chain, explain, one_line
 
 
 class OneLineErrors:
@@ -54,7 +54,7 @@ def _ingest_report(error: Exception, catalog: Any) -> str:
 
 def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
     """One line on a file of an earlier step that is missing or damaged."""
-    from kedro.io.core import DatasetError
+    from ms_pfl.pipeline_registry import steps_that_make
 
     causes = chain(error)
     if name is None or not any(
@@ -71,9 +71,10 @@ def _damaged(name: str | None, error: Exception, catalog: Any) -> str | None:
     reasons = [one for one in causes[1:] if not isinstance(one, DatasetError)]
     if not Path(path).exists():
         return f"{path} does not exist; {remedy}"
-    if any(isinstance(one, OSError) and one.errno for one in reasons):
+    if any(
+        isinstance(one, MemoryError | ImportError) or (isinstance(one, OSError) and one.errno)
+        for one in reasons
+    ):
         return None  # the file may be sound: it cannot be reached
-    if any(isinstance(one, MemoryError) or named(one, "builtins.ImportError") for one in reasons):
-        return None
     reason = one_line(str(reasons[0]), 120) if reasons else "it cannot be read"
     return f"{path} is damaged or incomplete ({reason}); {remedy}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io.core import AbstractVersionedDataset
 
 from ms_pfl.errors import InputError
-from ms_pfl.hooks.run_files import (
-    CONTENT,
-    NEUTRAL,
-    SOURCE,
-    RunFiles,
-    UnknownOriginError,
-)
-from ms_pfl.hooks.steps import step_to_run
-from ms_pfl.lineage import LEDGER, Conflict, Ledger, Origin, combine, conflicts, first_difference
+from ms_pfl.hooks.run_files import CONTENT, NEUTRAL, SOURCE, RunFiles
+from ms_pfl.lineage import Conflict, Origin, combine, conflicts, first_difference
 from ms_pfl.provenance import source_digest
 
 _log = logging.getLogger(__name__)
@@ -28,18 +21,11 @@ _log = logging.getLogger(__name__)
 class Lineage:
     """Check what a run goes on from, and record what it makes."""
 
-    def __init__(self) -> None:
-        """Start outside a run."""
-        self._project = Path.cwd()
-        self._settings: dict[str, Any] = {}
-        self._run: _Checks | None = None
-
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Keep the project's folder and the settings."""
+        """Keep the settings."""
         from ms_pfl.parameters import Parameters
 
-        self._project = Path(context.project_path)
         given = Parameters.model_validate(context.config_loader["parameters"])
         self._settings = given.model_dump(mode="json")
 
@@ -51,45 +37,27 @@ class Lineage:
             InputError: they were made from different data or settings, or with other settings
                 than those of this run.
         """
-        ledger = Ledger(self._project / "data" / LEDGER)
-        explicit = run_params.get("runtime_params") or {}
-        files = RunFiles(ledger, self._project, self._settings, explicit, pipeline, catalog)
-        self._run = _Checks(files, run_params, pipeline, catalog)
+        self._run = _CheckedRun(run_params, self._settings, pipeline, catalog)
         self._run.check_start()
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
         """Check that the inputs of a node were made from the same."""
-        if self._run is not None:
-            self._run.check_node(node)
+        self._run.check_node(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
         """Record what the file is made from."""
-        if self._run is not None:
-            self._run.files.record(dataset_name, data, node)
+        self._run.record(dataset_name, data, node)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Tidy up the ledger."""
-        if self._run is not None:
-            self._run.files.ledger.compact()
-        self._run = None
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Leave the ledger as it is: its lines are of the files that were saved."""
-        self._run = None
+        """Tidy up the ledger; after an error it stays: its lines are of the files saved."""
+        self._run.ledger.compact()
 
 
-class _Checks:
-    """The checks of one run; what is wrong is an InputError that names the step to run."""
-
-    def __init__(
-        self, files: RunFiles, run_params: Mapping[str, Any], pipeline: Any, catalog: Any
-    ) -> None:
-        self.files = files
-        self._run_params, self._pipeline, self._catalog = run_params, pipeline, catalog
+class _CheckedRun(RunFiles):
+    """A run and its checks; what is wrong is an InputError that names the step to run."""
 
     def check_start(self) -> None:
         """Check the files that the run begins with."""
@@ -99,45 +67,36 @@ class _Checks:
                 "--runner: the clients of a federation train side by side anyway"
             )
         self._check_there()
-        origins = self._origins(self.files.begins_with)
+        origins = self.origins(self.begins_with)
         self._check(origins)
         self._check_settings(origins)
         self._check_effect(origins)
         if self._run_params.get("only_missing_outputs"):
             self._check_existing()
         self._note_other_code(origins)
-        if "parameters" in self.files.used and self.files.goes_on:
+        if "parameters" in self.used and self.goes_on:
             # what is reported of the source is what the files were made from
             of_source = combine(origins.values()).settings
-            value = self.files.ledger.value
-            told = {name: value(of_source[name]) for name in sorted(SOURCE & set(of_source))}
+            told = {
+                name: self.ledger.value(of_source[name]) for name in sorted(SOURCE & set(of_source))
+            }
             parameters = self._catalog.get("parameters")
             parameters.save({**parameters.load(), **told})
 
     def check_node(self, node: Any) -> None:
         """Check that the inputs of a node fit together, whichever of them this run has made."""
-        self._check(self._origins(self.files.inputs(node)))
-
-    def _origins(self, names: Iterable[str]) -> dict[str, Origin]:
-        try:
-            return self.files.origins(names)
-        except UnknownOriginError as error:
-            name = str(error.args[0])
-            raise InputError(
-                f"{self.files.shown(name)} has no record of what it was made from (it was "
-                f"changed, copied here, or made by an earlier version); {self._run_first([name])}"
-            ) from None
+        self._check(self.origins(self.inputs(node)))
 
     def _check_there(self) -> None:
-        absent = []
-        for name in self.files.begins_with:
-            path, dataset = self.files.path(name), self._catalog.get(name)
-            if path is not None and isinstance(dataset, AbstractVersionedDataset):
-                absent += [] if path.exists() else [name]
+        datasets = {name: self._catalog.get(name) for name in self.begins_with}
+        absent = [
+            name
+            for name, dataset in datasets.items()
+            if isinstance(dataset, AbstractVersionedDataset)
+            and not Path(dataset._filepath).exists()
+        ]
         if absent:
-            raise InputError(
-                f"{self.files.shown(absent[0])} does not exist; {self._run_first(absent)}"
-            )
+            raise InputError(f"{self.shown(absent[0])} does not exist; {self.run_first(absent)}")
 
     def _check(self, origins: Mapping[str, Origin]) -> None:
         found = conflicts(origins)
@@ -145,46 +104,47 @@ class _Checks:
             # the first cause is told by what the run reads itself, or else by the episodes
             known = [*origins, "episodes"]
             first = min(found, key=lambda conflict: conflict.name not in known)
-            raise InputError(f"{self._describe(first)}; {self._run_first(origins)}")
+            raise InputError(f"{self._describe(first)}; {self.run_first(origins)}")
 
     def _describe(self, conflict: Conflict) -> str:
-        value, shown = self.files.ledger.value, self.files.shown
         (one, first), (other, second) = list(conflict.values.items())[:2]
-        a, b = shown(first[0]), shown(second[0])
+        a, b = self.shown(first[0]), self.shown(second[0])
         if conflict.kind == "setting" and not conflict.name.startswith(CONTENT):
-            place, was, is_ = first_difference(value(one), value(other), conflict.name)
+            before, now = self.ledger.value(one), self.ledger.value(other)
+            place, was, is_ = first_difference(before, now, conflict.name)
             return f"{a} was made with {place} = {was!r} and {b} with {is_!r}"
         if conflict.name in (first[0], second[0]):
             whole, part = (a, b) if conflict.name == first[0] else (b, a)
             return f"{part} was made from another version of {whole} than the one that is there"
-        what = shown(conflict.name).removeprefix(CONTENT)
-        return f"{a} and {b} were made from different versions of {what}"
+        return (
+            f"{a} and {b} were made from different versions of "
+            f"{self.shown(conflict.name).removeprefix(CONTENT)}"
+        )
 
     def _check_settings(self, origins: Mapping[str, Origin]) -> None:
         """Check that files were made with the settings that this run reads or was given."""
-        files = self.files
-        read = files.settings_among(files.used)
-        names = read | (set(files.settings) if "parameters" in files.used else set())
+        read = self.settings_among(self.used)
+        names = read | (set(self.settings) if "parameters" in self.used else set())
         # of its tables a run that goes on from episodes reads nothing, unless it was told so
-        names = (names - SOURCE) | (files.explicit - (read & SOURCE))
+        names = (names - SOURCE) | (self.explicit - (read & SOURCE))
         names |= {"synthetic_registry"} & set(origins)
-        for name in sorted((names & set(files.settings)) - NEUTRAL):
-            now = files.ledger.digest_of(files.settings[name])
+        for name in sorted((names & set(self.settings)) - NEUTRAL):
+            now = self.ledger.digest_of(self.settings[name])
             for dataset, origin in origins.items():
                 if origin.settings.get(name, now) != now:
-                    before = files.ledger.value(origin.settings[name])
-                    place, was, is_ = first_difference(before, files.settings[name], name)
+                    before = self.ledger.value(origin.settings[name])
+                    place, was, is_ = first_difference(before, self.settings[name], name)
                     raise InputError(
-                        f"{files.shown(dataset)} was made with {place} = {was!r}, and this run "
-                        f"has {is_!r}; set it so here too, or {self._run_first(origins)}"
+                        f"{self.shown(dataset)} was made with {place} = {was!r}, and this run "
+                        f"has {is_!r}; set it so here too, or {self.run_first(origins)}"
                     )
 
     def _check_effect(self, origins: Mapping[str, Origin]) -> None:
         """Check that what was given is read by this run, or was by those that it goes on from."""
-        files = self.files
-        known = files.settings_among(files.used) | NEUTRAL
-        known |= {name for origin in origins.values() for name in origin.settings}
-        for name in sorted(files.explicit - known):
+        known = self.settings_among(self.used).union(
+            NEUTRAL, *(origin.settings for origin in origins.values())
+        )
+        for name in sorted(self.explicit - known):
             raise InputError(
                 f"Parameter '{name}' has no effect in this run: no step of it reads it; leave it "
                 "out, or run a pipeline that reads it"
@@ -192,43 +152,29 @@ class _Checks:
 
     def _check_existing(self) -> None:
         """Check that outputs which --only-missing-outputs passes over are those of this run."""
-        files = self.files
         for node in self._pipeline.nodes:
-            expected = files.digests(files.settings_among(files.inputs(node)))
+            expected = self.digests(self.settings_among(self.inputs(node)))
             for name in node.outputs:
-                path, record = files.path(name), files.ledger[name]
+                path = self.path(name)
                 if path is None or not path.exists():
                     continue
-                if record is None or not files.is_as_recorded(name):
-                    self._refuse_existing(name, "origin")
-                else:
-                    of_now = record.origin.settings
-                    other = [key for key, d in expected.items() if of_now.get(key, d) != d]
-                    changed = files.changed_since(record.origin)
-                    for what in [*other, *map(files.shown, changed)]:
-                        self._refuse_existing(name, what)
-
-    def _refuse_existing(self, name: str, what: str) -> None:
-        raise InputError(
-            f"{self.files.shown(name)} is there, but was made with another {what} than this run "
-            "has; run the same command without --only-missing-outputs"
-        )
+                record = self.record_of(name)
+                other = ["origin"]
+                if record is not None:
+                    made_with = record.origin.settings
+                    other = [key for key, d in expected.items() if made_with.get(key, d) != d]
+                    other += map(self.shown, self.changed_since(record.origin))
+                if other:
+                    raise InputError(
+                        f"{self.shown(name)} is there, but was made with another {other[0]} than "
+                        "this run has; run the same command without --only-missing-outputs"
+                    )
 
     def _note_other_code(self, origins: Mapping[str, Origin]) -> None:
-        for name in origins:
-            record = self.files.ledger[name]
-            if record is not None and record.code != source_digest():
-                _log.warning(
-                    "%s was made by another version of ms_pfl than the one that runs now; a new "
-                    "run of everything gives results of one version", self.files.shown(name),
-                )  # fmt: skip
-                return
-
-    def _run_first(self, names: Iterable[str]) -> str:
-        """Say which pipeline makes the files again that are not as this run needs them."""
-        files = self.files
-        step = step_to_run(names, files.is_stale, from_custom_table=files.from_custom_table())
-        env = self._run_params.get("env")
-        where = f" --env={env}" if env and env != "local" else ""
-        same = " and the same --params" if files.explicit else ""
-        return f"run `kedro run --pipeline={step}{where}`{same} first"
+        records = {name: self.ledger[name] for name in origins}
+        others = [name for name, own in records.items() if own and own.code != source_digest()]
+        if others:
+            _log.warning(
+                "%s was made by another version of ms_pfl than the one that runs now; a new run of "
+                "everything gives results of one version", self.shown(others[0]),
+            )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +10,21 @@ import click
 from kedro.framework.hooks import hook_impl
 from pydantic import ValidationError
 
-from ms_pfl.configuration import describe
-
 
 class ParameterCheck:
     """Compare every parameter with the typed models before anything is read or made."""
 
-    def __init__(self) -> None:
-        """Start without parameters."""
-        self._parameters: dict[str, Any] = {}
-
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Stop with one line where a parameter is unknown or has a value it cannot have."""
-        from ms_pfl.parameters import MOVED, Parameters
+        from ms_pfl.parameters import Parameters, describe
 
         given = context.config_loader["parameters"]
         try:
             Parameters.model_validate(given)
         except ValidationError as error:
-            raise click.ClickException(describe(error, Parameters, MOVED)) from None
-        self._parameters = given
+            raise click.ClickException(describe(error)) from None
+        self._parameters: dict[str, Any] = given
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
@@ -47,11 +42,7 @@ class ParameterCheck:
         # their tables may be links to files elsewhere
         own = {file.resolve() for file in folder.glob("*")}
         # where tables are given nothing is simulated, so nothing goes to the generator's folder
-        for name in sorted(pipeline.all_outputs() - {"synthetic_registry"}):
-            written = getattr(catalog.get(name), "_filepath", None)
-            if written is None:
-                continue
-            path = Path(written).resolve()
+        for path in _written(pipeline.all_outputs() - {"synthetic_registry"}, catalog):
             if folder in path.parents or path in own:
                 raise click.ClickException(
                     f"Parameter 'registry_folder' = {folder}: this run writes {path} there; copy "
@@ -60,45 +51,54 @@ class ParameterCheck:
 
     def _check_own_episodes(self, given: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Stop where a table of episodes would be passed over, or written to."""
-        if "episodes_file" in given and given["episodes_file"] is None:
-            raise click.ClickException(
-                "Parameter 'episodes_file' is empty; name the file of your own episodes, or leave "
-                "the parameter out to go on from those of an earlier run"
-            )
+        own = self._parameters
+        inputs = pipeline.inputs()
+        reads = "params:episodes_file" in inputs
         from_registry = "episodes" in pipeline.all_outputs()
-        for name in ("episodes_file", "heart_folder"):
-            value = self._parameters.get(name)
-            passed_over = value is not None and f"params:{name}" not in pipeline.inputs()
-            if passed_over and (name in given or from_registry):
-                raise click.ClickException(
-                    f"Parameter '{name}' = {value}: this run does not read it; an episodes table "
-                    "of your own is read by `kedro run --pipeline=modelling`"
+        file_given = own["episodes_file"] is not None
+        hospitals_given = own["heart_folder"] is not None
+        for refused, message in [
+            (
+                "episodes_file" in given and given["episodes_file"] is None,
+                "Parameter 'episodes_file' is empty; name the file of your own episodes, or leave "
+                "the parameter out to go on from those of an earlier run",
+            ),
+            *(
+                (
+                    own[name] is not None
+                    and f"params:{name}" not in inputs
+                    and (name in given or from_registry),
+                    f"Parameter '{name}' = {own[name]}: this run does not read it; an episodes "
+                    "table of your own is read by `kedro run --pipeline=modelling`",
                 )
-        reads = "params:episodes_file" in pipeline.inputs()
-        file_given, hospitals_given = (
-            self._parameters[name] is not None for name in ("episodes_file", "heart_folder")
-        )
-        if "own_episodes" in given and not (reads and (file_given or hospitals_given)):
-            raise click.ClickException(
+                for name in ("episodes_file", "heart_folder")
+            ),
+            (
+                "own_episodes" in given and not (reads and (file_given or hospitals_given)),
                 "Parameter 'own_episodes' has no effect in this run, which reads no table of your "
-                "own; name one with --params=episodes_file=FILE and --pipeline=modelling"
-            )
-        if "heart_rows" in given and not (reads and hospitals_given and not file_given):
-            raise click.ClickException(
+                "own; name one with --params=episodes_file=FILE and --pipeline=modelling",
+            ),
+            (
+                "heart_rows" in given and not (reads and hospitals_given and not file_given),
                 "Parameter 'heart_rows' has no effect in this run, which does not read the four "
-                "hospitals; they are read by `kedro run --pipeline=modelling --env=heart`"
-            )
-        if given.get("heart_folder") is not None and file_given:
+                "hospitals; they are read by `kedro run --pipeline=modelling --env=heart`",
+            ),
+            (
+                given.get("heart_folder") is not None and file_given,
+                "Parameters 'episodes_file' and 'heart_folder' name two tables; give one of them",
+            ),
+        ]:
+            if refused:
+                raise click.ClickException(message)
+        file = Path(own["episodes_file"] or "").expanduser().resolve()
+        if file_given and file in _written(pipeline.all_outputs(), catalog):
             raise click.ClickException(
-                "Parameters 'episodes_file' and 'heart_folder' name two tables; give one of them"
+                f"Parameter 'episodes_file' = {file}: this run writes that file; leave the "
+                "parameter out to go on from the episodes of an earlier run, or copy the file"
             )
-        if not file_given:
-            return
-        file = Path(self._parameters["episodes_file"]).expanduser().resolve()
-        for name in sorted(pipeline.all_outputs()):
-            written = getattr(catalog.get(name), "_filepath", None)
-            if written is not None and Path(written).resolve() == file:
-                raise click.ClickException(
-                    f"Parameter 'episodes_file' = {file}: this run writes that file; leave the "
-                    "parameter out to go on from the episodes of an earlier run, or copy the file"
-                )
+
+
+def _written(datasets: Iterable[str], catalog: Any) -> list[Path]:
+    """Return the files of some datasets, those in memory left out."""
+    paths = [getattr(catalog.get(name), "_filepath", None) for name in sorted(datasets)]
+    return [Path(path).resolve() for path in paths if path is not None]

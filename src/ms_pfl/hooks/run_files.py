@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ms_pfl.lineage import Ledger, Origin, Record, combine, content_digest, stamp
+from ms_pfl.errors import InputError
+from ms_pfl.lineage import LEDGER, Ledger, Origin, Record, combine, content_digest, stamp
 from ms_pfl.provenance import source_digest
 
 #: Settings that decide how a run computes, not what comes out.
@@ -27,35 +28,29 @@ _ALIASES = {"earlier_episodes": "episodes", "earlier_provenance": "episodes_prov
 _MAY_BE_FOREIGN = frozenset({"episodes"})
 
 
-class UnknownOriginError(LookupError):
-    """A file of which nothing is recorded, or something else than is there."""
-
-
 class RunFiles:
     """What the files of a run are made from: those it begins with and those it has made so far."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        project: Path,
+        run_params: Mapping[str, Any],
         settings: Mapping[str, Any],
-        explicit: Mapping[str, Any],
         pipeline: Any,
         catalog: Any,
     ) -> None:
         """Look at a run before its first node.
 
         Args:
-            ledger: of the data folder.
-            project: its folder.
+            run_params: what Kedro tells of the run: project, environment, parameters given.
             settings: all parameters, as JSON has them.
-            explicit: those that were given for this run.
             pipeline: that is to run.
             catalog: of its datasets.
         """
-        self.ledger, self.settings = ledger, by_section(settings)
-        self.explicit = frozenset(by_section(explicit))
-        self._project, self._catalog = project, catalog
+        self._run_params, self._pipeline, self._catalog = run_params, pipeline, catalog
+        self._project = Path(run_params["project_path"])
+        self.ledger = Ledger(self._project / "data" / LEDGER)
+        self.settings = by_section(settings)
+        self.explicit = frozenset(by_section(run_params.get("runtime_params") or {}))
         self.used = {name for node in pipeline.nodes for name in self.inputs(node)}
         self.begins_with = sorted(self.used & set(pipeline.inputs()))
         # from the episodes of an earlier run, and so from its tables
@@ -66,14 +61,13 @@ class RunFiles:
 
     def inputs(self, node: Any) -> list[str]:
         """Return the inputs of a node that it uses with these settings."""
-        given = {name for name in _TABLES if self.settings[name] is not None}
         unused = set()
-        if "registry_folder" in given:
+        if self.settings["registry_folder"] is not None:
             unused.add("synthetic_registry")
-        if given & set(_CUSTOM):
+        if self._custom_table_given:
             unused |= set(_ALIASES)
         elif "earlier_provenance" in node.inputs and not all(
-            self.is_as_recorded(name) for name in _ALIASES.values()
+            map(self.record_of, _ALIASES.values())
         ):
             unused.add("earlier_provenance")  # the node reads it only if it is of these episodes
         return [name for name in node.inputs if name not in unused]
@@ -82,7 +76,7 @@ class RunFiles:
         """Return what some datasets are made from, each among its own files.
 
         Raises:
-            UnknownOriginError: nothing is known of one, which it names.
+            InputError: nothing is recorded of one, or of something else than is there.
         """
         return {_ALIASES.get(name, name): self._origin(name) for name in names}
 
@@ -90,17 +84,19 @@ class RunFiles:
         name = _ALIASES.get(name, name)
         if name in self._made:
             return self._made[name]
-        path = self.path(name)
-        if path is None or stamp(path) is None:  # a setting, or a file that may be absent
+        if self._stamp(name) is None:  # a setting, or a file that may be absent
             return Origin()
         if name == "predictor" and self._predicts:
             return Origin()  # it checks itself, and serves whatever became of its data
-        record = self.ledger[name]
-        if record is not None and self.is_as_recorded(name):
+        record = self.record_of(name)
+        if record is not None:
             return Origin({**record.origin.files, name: record.digest}, record.origin.settings)
         if name in _MAY_BE_FOREIGN:
-            return Origin({name: content_digest(path)})
-        raise UnknownOriginError(name)
+            return Origin({name: self._digest(name)})
+        raise InputError(
+            f"{self.shown(name)} has no record of what it was made from (it was changed, copied "
+            f"here, or made by an earlier version); {self.run_first([name])}"
+        )
 
     def record(self, dataset: str, data: Any, node: Any) -> None:
         """Take down what a dataset that was just saved is made from."""
@@ -108,15 +104,12 @@ class RunFiles:
             return  # nothing was simulated or written
         if node.name not in self._of_node:
             self._of_node[node.name] = self._origin_of_outputs(node)
-        origin = self._of_node[node.name]
-        path = self.path(dataset)
-        now = None if path is None else stamp(path)
-        if path is None or now is None:
-            self._made[dataset] = origin
-            return
-        digest = content_digest(path)
-        self._made[dataset] = Origin({**origin.files, dataset: digest}, origin.settings)
-        self.ledger.add(dataset, Record(digest, now, node.name, source_digest(), origin))
+        self._made[dataset] = origin = self._of_node[node.name]
+        now = self._stamp(dataset)
+        if now is not None:
+            digest = self._digest(dataset)
+            self._made[dataset] = Origin({**origin.files, dataset: digest}, origin.settings)
+            self.ledger.add(dataset, Record(digest, now, node.name, source_digest(), origin))
 
     def _origin_of_outputs(self, node: Any) -> Origin:
         read = self.inputs(node)
@@ -163,30 +156,30 @@ class RunFiles:
         ]
         return self.ledger.digest_of([[file.name, content_digest(file)] for file in files])
 
-    def is_as_recorded(self, name: str) -> bool:
-        """Return whether a file is there and is the one that its record is of."""
-        path, record = self.path(name), self.ledger[name]
-        now = None if path is None else stamp(path)
-        if path is None or now is None or record is None:
-            return False
-        return now == record.stamp or content_digest(path) == record.digest
+    def record_of(self, name: str) -> Record | None:
+        """Return the record of the file that is there; None: there is no such record or file."""
+        record, now = self.ledger[name], self._stamp(name)
+        if record is None or now is None:
+            return None
+        return record if now == record.stamp or self._digest(name) == record.digest else None
 
     def changed_since(self, origin: Origin) -> list[str]:
         """Return the files of an origin that are there and have become others."""
-        found = []
-        for name, digest in origin.files.items():
-            path = self.path(name)
-            if path is not None and stamp(path) is not None and content_digest(path) != digest:
-                found.append(name)
-        return found
+        return [
+            name
+            for name, digest in origin.files.items()
+            if self._stamp(name) is not None and self._digest(name) != digest
+        ]
 
     def is_stale(self, name: str) -> bool:
         """Return whether a file is not what the files and settings of now would give."""
-        path, record = self.path(name), self.ledger[name]
-        if path is None or (name == "synthetic_registry" and self.settings["registry_folder"]):
+        if self.path(name) is None or (
+            name == "synthetic_registry" and self.settings["registry_folder"]
+        ):
             return False
-        if record is None or not self.is_as_recorded(name):
-            return name not in _MAY_BE_FOREIGN or stamp(path) is None
+        record = self.record_of(name)
+        if record is None:
+            return name not in _MAY_BE_FOREIGN or self._stamp(name) is None
         compared = set(self.settings) - NEUTRAL - (SOURCE - self.explicit)
         return bool(self.changed_since(record.origin)) or any(
             self.ledger.digest_of(self.settings[setting]) != digest
@@ -194,14 +187,18 @@ class RunFiles:
             if setting in compared
         )
 
-    def from_custom_table(self) -> bool:
+    def _from_custom_table(self) -> bool:
         """Return whether the episodes come, or came, from a custom table."""
-        if any(self.settings[name] is not None for name in _CUSTOM):
-            return True
         episodes = self.ledger["episodes"]
-        if self.settings["registry_folder"] is not None or episodes is None:
-            return False
-        return any(self.ledger.value(episodes.origin.settings.get(name, "")) for name in _CUSTOM)
+        return self._custom_table_given or (
+            episodes is not None
+            and self.settings["registry_folder"] is None
+            and any(self.ledger.value(episodes.origin.settings.get(name, "")) for name in _CUSTOM)
+        )
+
+    @property
+    def _custom_table_given(self) -> bool:
+        return any(self.settings[name] is not None for name in _CUSTOM)
 
     def path(self, name: str) -> Path | None:
         """Return where a dataset is; None: in memory."""
@@ -210,11 +207,28 @@ class RunFiles:
         written = getattr(self._catalog.get(_ALIASES.get(name, name)), "_filepath", None)
         return None if written is None else Path(written)
 
+    def _stamp(self, name: str) -> str | None:
+        path = self.path(name)
+        return None if path is None else stamp(path)
+
+    def _digest(self, name: str) -> str:
+        path = self.path(name)
+        assert path is not None
+        return content_digest(path)
+
+    def run_first(self, names: Iterable[str]) -> str:
+        """Say which pipeline makes the files again that are not as this run needs them."""
+        from ms_pfl.pipeline_registry import step_to_run
+
+        step = step_to_run(names, self.is_stale, from_custom_table=self._from_custom_table())
+        env = self._run_params.get("env")
+        where = f" --env={env}" if env and env != "local" else ""
+        same = " and the same --params" if self.explicit else ""
+        return f"run `kedro run --pipeline={step}{where}`{same} first"
+
     def shown(self, name: str) -> str:
         """Return a dataset's file as a user knows it."""
-        path = self.path(name)
-        if path is None:
-            return name
+        path = self.path(name) or Path(name)
         return str(path.relative_to(self._project) if path.is_relative_to(self._project) else path)
 
 

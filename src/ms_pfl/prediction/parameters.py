@@ -26,7 +26,7 @@ class PredictionParameters(Section):
                 f"Parameter 'prediction.paradigm' = {self.paradigm!r}: no paradigm of that name "
                 f"has models of the countries' own; there are: {', '.join(personal)}"
             )
-        known = PARADIGMS[_GLOBAL_MODEL].strategies
+        known = paradigms_with("global")[0].strategies
         if self.strategy not in known:
             raise ValueError(
                 f"Parameter 'prediction.strategy' = {self.strategy!r}: there is no such strategy; "

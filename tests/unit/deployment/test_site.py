@@ -270,7 +270,7 @@ def test_other_software_is_refused_before_a_table_is_read(
 
 def test_other_features_are_refused(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     flower = sites.flower()
-    monkeypatch.setattr("ms_pfl.deployment.gathering.FEATURES", ("age", "weight"))
+    monkeypatch.setattr("ms_pfl.deployment.agreement.FEATURES", ("age", "weight"))
     with pytest.raises(RefusalError, match=r"cannot take part: .*it lacks age, weight and has \w+"):
         meet(sites, flower)
 

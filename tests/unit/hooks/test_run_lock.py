@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from kedro.framework.hooks import hook_impl
@@ -14,7 +13,7 @@ from pluggy import PluginManager
 from kedro_project import make_project
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import hold
-from ms_pfl.hooks import RunLock
+from ms_pfl.hooks.run import RunLock
 
 
 @pytest.mark.integration
@@ -41,8 +40,8 @@ class _Stops:
 
 def test_the_lock_ends_with_the_run_and_is_taken_again(tmp_path: Path) -> None:
     def started(manager: PluginManager) -> None:
-        manager.hook.after_context_created(context=SimpleNamespace(project_path=tmp_path))
-        manager.hook.before_pipeline_run(run_params={}, pipeline=None, catalog=None)
+        told = {"project_path": str(tmp_path)}
+        manager.hook.before_pipeline_run(run_params=told, pipeline=None, catalog=None)
 
     first, second, stopped = (_create_hook_manager() for _ in range(3))
     for manager in (first, second, stopped):

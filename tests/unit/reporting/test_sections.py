@@ -12,9 +12,9 @@ from kedro.pipeline import Node, Pipeline
 from matplotlib.figure import Figure
 
 from ms_pfl.datasets import FigureFile
-from ms_pfl.pipelines.new_country.pipeline import create_pipeline as create_new_country
 from ms_pfl.pipelines.reporting.nodes import write_report
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
+from ms_pfl.pipelines.studies.pipeline import create_new_country_pipeline
 from ms_pfl.reporting import sections
 from ms_pfl.reporting.content import About, Content, Picture, Table, Text
 from ms_pfl.reporting.sections import Section
@@ -102,7 +102,7 @@ def test_an_extra_section_is_shown_where_its_pipeline_asks_for_it() -> None:
     tables = {"new_country_estimates", "new_country_differences"}
     usual = writing(create_report_pipeline("study"))
     assert tables.isdisjoint(usual.inputs)
-    node = writing(create_new_country())
+    node = writing(create_new_country_pipeline())
     assert set(node.inputs) == set(usual.inputs) | tables
     assert set(node.outputs) == set(usual.outputs) | {"figure_new_country"}
 

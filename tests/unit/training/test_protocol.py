@@ -38,8 +38,8 @@ from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.networks import build_network, get_arrays
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.paradigms import Training
-from ms_pfl.pipelines.audit.nodes import trainer
 from ms_pfl.pipelines.evaluation.nodes import score_predictions
+from ms_pfl.pipelines.studies.nodes import variant_trainer
 from ms_pfl.reporting.table1 import notes
 from ms_pfl.reporting.words import PUBLISHED, published_choices
 from ms_pfl.studies.protocol_audit.train import SOUND, VARIANTS, protocol_of
@@ -284,7 +284,7 @@ def test_the_audit_trains_each_variant_with_its_own_protocol(
     trained = {}
     for variant in VARIANTS:
         asked.clear()
-        table = trainer(variant)(
+        table = variant_trainer(variant)(
             episodes=tables()[0], unfinished=None, seeds=[0], fractions=FRACTIONS, device="cpu",
             ray=None, checkpoints=CheckpointParameters(every_rounds=5), settings=parameters(),
         )  # fmt: skip

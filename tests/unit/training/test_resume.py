@@ -13,7 +13,7 @@ from kedro.pipeline import Node, Pipeline
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
-from ms_pfl.hooks import FinishedRun
+from ms_pfl.hooks.run import FinishedRun
 from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module

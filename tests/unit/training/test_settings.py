@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from federation_examples import STRATEGIES, data_of, tables
-from ms_pfl.hooks import ParameterCheck
+from ms_pfl.hooks.parameters import ParameterCheck
 from ms_pfl.paradigms import trainings as all_trainings
 from ms_pfl.training.bundle import stamp_of
 from ms_pfl.training.settings import TrainingSettings

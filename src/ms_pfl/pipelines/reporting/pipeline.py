@@ -5,7 +5,6 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family
-from ms_pfl.pipelines.attribution.pipeline import TABLES as ATTRIBUTION
 from ms_pfl.pipelines.evaluation.pipeline import TABLES as EVALUATION
 from ms_pfl.pipelines.evaluation.pipeline import create_findings_pipeline
 from ms_pfl.pipelines.reporting.nodes import (
@@ -19,6 +18,7 @@ from ms_pfl.pipelines.training.pipeline import gathering
 from ms_pfl.reporting.sections import ALWAYS, shown
 
 NAMESPACE = "reporting"
+_ATTRIBUTION = ("importance", "attribution_by_country")
 _FLOW = ["figure_attrition", "figure_attrition_by_country"]
 _RECORDED = (
     "findings",
@@ -78,7 +78,7 @@ def create_recording_pipeline(*families: Family) -> Pipeline:
     """What a finished run has left in ``data/`` -> a run in MLflow."""
     recording = create_pipeline(*families).only_nodes(f"{NAMESPACE}.log_to_mlflow")
     gathered = gathering(("history", "models"), *families)
-    return gathered + create_findings_pipeline(*ATTRIBUTION) + recording
+    return gathered + create_findings_pipeline(*_ATTRIBUTION) + recording
 
 
 def create_flow_pipeline() -> Pipeline:
@@ -104,13 +104,13 @@ def create_report_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pi
         extra: names of the sections that this report shows beside those of every report.
     """
     sections = shown(*extra)
-    findings = {*EVALUATION, *ATTRIBUTION}
+    findings = {*EVALUATION, *_ATTRIBUTION}
     needs = {name for section in sections for name in section.needs} | set(ALWAYS)
     figures = [f"figure_{name}" for section in sections for name in section.figures]
     drawn = [*figures, *_FLOW]
     return (
         gathering(("history",), *families)
-        + create_findings_pipeline(*ATTRIBUTION)
+        + create_findings_pipeline(*_ATTRIBUTION)
         + create_flow_pipeline()
         + Pipeline(
             [

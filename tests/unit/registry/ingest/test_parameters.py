@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ingest_examples import TODAY, cohort_parameters, more, patients, write
 from ms_pfl.cohort.treatments import classify
-from ms_pfl.pipelines.preprocessing.nodes import read_registry
+from ms_pfl.pipelines.cohort.nodes import read_registry
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.registry.ingest.tables import RegistryTables, ingest

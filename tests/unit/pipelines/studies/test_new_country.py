@@ -14,7 +14,7 @@ from federation_examples import tables
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.paradigms import trainings
-from ms_pfl.pipelines.new_country.pipeline import create_pipeline
+from ms_pfl.pipelines.studies.pipeline import create_new_country_pipeline
 from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.resume import UnfinishedTrainings
 from paradigm_examples import Study, parameters
@@ -47,7 +47,9 @@ def test_from_a_run_to_figure_and_table(tmp_path: Path, caplog: pytest.LogCaptur
     }
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
     with caplog.at_level(logging.INFO):
-        made = SequentialRunner().run(create_pipeline().filter(node_names=list(_OWN)), catalog)
+        made = SequentialRunner().run(
+            create_new_country_pipeline().filter(node_names=list(_OWN)), catalog
+        )
     table: pd.DataFrame = made["new_country_table"].load()
     assert table["Patients"].tolist() == ["0", "20", "all"]
     assert table["Countries"].tolist() == ["2", "2", "2"], "the two largest"
@@ -55,6 +57,10 @@ def test_from_a_run_to_figure_and_table(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_its_report_is_the_runs_own_with_a_section_more() -> None:
-    node = next(node for node in create_pipeline().nodes if node.name == "reporting.write_report")
+    node = next(
+        node
+        for node in create_new_country_pipeline().nodes
+        if node.name == "reporting.write_report"
+    )
     assert {"new_country_estimates", "new_country_differences"} <= set(node.inputs)
     assert {"report", "figure_new_country"} <= set(node.outputs)

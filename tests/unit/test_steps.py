@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ms_pfl.hooks.steps import step_to_run, steps_that_make
+from ms_pfl.pipeline_registry import step_to_run, steps_that_make
 
 
 @pytest.mark.parametrize(

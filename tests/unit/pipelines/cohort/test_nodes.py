@@ -13,7 +13,7 @@ from ms_pfl.console import show_prevalence
 from ms_pfl.datasets import JsonFile
 from ms_pfl.errors import InputError
 from ms_pfl.parameters import Parameters
-from ms_pfl.pipelines.preprocessing.nodes import build_cohort, describe_cohort
+from ms_pfl.pipelines.cohort.nodes import build_cohort, describe_cohort
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import simulate

@@ -17,10 +17,10 @@ from ms_pfl.cohort.custom.vocabulary import Vocabulary
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.cohort.splits import count_splits, split_patients
 from ms_pfl.errors import InputError
-from ms_pfl.hooks import ParameterCheck
+from ms_pfl.hooks.parameters import ParameterCheck
 from ms_pfl.parameters import Parameters
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.own_data.nodes import read_own_episodes
+from ms_pfl.pipelines.cohort.nodes import read_own_episodes
 from parameter_examples import load
 
 OWN = "country,label,age,sex\nA,0,50,f\nA,1,60,\nB,1,70,m\n"

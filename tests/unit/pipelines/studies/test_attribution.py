@@ -7,11 +7,8 @@ import pytest
 
 from federation_examples import tables
 from ms_pfl.pipeline_registry import register_pipelines
-from ms_pfl.pipelines.attribution.nodes import (
-    compare_countries,
-    measure_importance,
-)
-from ms_pfl.pipelines.attribution.pipeline import create_pipeline
+from ms_pfl.pipelines.studies.nodes import compare_countries, measure_importance
+from ms_pfl.pipelines.studies.pipeline import create_attribution_pipeline
 from ms_pfl.studies.attribution.compare import asked
 from ms_pfl.studies.parameters import AttributionParameters
 from paradigm_examples import Study
@@ -60,7 +57,7 @@ def test_the_columns_of_ones_own_table_are_the_groups() -> None:
 
 
 def test_it_runs_after_the_trainings_and_needs_fedavg_alone() -> None:
-    needed = create_pipeline().inputs()
+    needed = create_attribution_pipeline().inputs()
     assert {n for n in needed if not n.startswith("params:")} == {
         "episodes", "splits", "cohort_description",
         "federated.fedavg.models", "fine_tuned.fedavg.models", "adaptive.fedavg.models",

@@ -1,13 +1,24 @@
-"""Registry tables -> episodes -> splits."""
+"""Where the episodes come from: a registry, simulated or one's own, or a table of one's own.
+
+::
+
+    params:synthetic_registry ──► simulate_registry ──► synthetic_registry ─┐
+      ┌─────────────────────────────────────────────────────────────────────┘
+      └► read_registry ──► patients, visits, relapses, treatments ──► build_cohort ──► episodes
+    params:episodes_file ──► read_own_episodes ──► episodes, vocabulary
+    episodes ──► split ──► splits
+"""
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.pipelines.preprocessing.nodes import (
+from ms_pfl.pipelines.cohort.nodes import (
     build_cohort,
     describe_cohort,
+    read_own_episodes,
     read_registry,
+    simulate_registry,
     split,
 )
 from ms_pfl.pipelines.reporting.pipeline import create_flow_pipeline
@@ -17,7 +28,21 @@ TABLES = ["patients", "visits", "relapses", "treatments"]
 _READ = ["registry_source", "future_visit_days"]
 
 
-def create_pipeline() -> Pipeline:
+def create_synthetic_registry_pipeline() -> Pipeline:
+    """``params:synthetic_registry`` -> ``synthetic_registry`` (below ``data/01_raw``)."""
+    return Pipeline(
+        [
+            Node(
+                func=simulate_registry,
+                inputs=["params:synthetic_registry", "params:registry_folder"],
+                outputs="synthetic_registry",
+                name="simulate_registry",
+            )
+        ]
+    )
+
+
+def create_preprocessing_pipeline() -> Pipeline:
     """A registry -> ``episodes``, how they came about, and what follows from them alone."""
     cohort = Pipeline(
         [
@@ -70,5 +95,27 @@ def create_partition_pipeline() -> Pipeline:
                 name="describe_cohort",
                 namespace=NAMESPACE,
             ),
+        ]
+    )
+
+
+def create_own_data_pipeline() -> Pipeline:
+    """``params:episodes_file`` (or what there is instead) -> ``episodes``, ``vocabulary``."""
+    return Pipeline(
+        [
+            Node(
+                func=read_own_episodes,
+                inputs=[
+                    "params:episodes_file",
+                    "params:own_episodes",
+                    "params:heart_folder",
+                    "params:heart_rows",
+                    "earlier_episodes",
+                    "earlier_provenance",
+                ],
+                outputs=["episodes_provenance", "episodes", "vocabulary"],
+                name="read_own_episodes",
+                namespace=NAMESPACE,
+            )
         ]
     )

@@ -1,20 +1,48 @@
-"""Nodes of the cohort: read, build, split, describe."""
+"""Nodes of the cohort: a registry or a table of one's own becomes episodes and splits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.cohort.parameters import CohortParameters, OwnEpisodesParameters, SplitFractions
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
 _log = logging.getLogger(__name__)
+
+
+def simulate_registry(
+    parameters: SyntheticRegistryParameters, registry_folder: str | None
+) -> dict[str, Any]:
+    """Simulate the four tables of a registry, unless somebody's own are to be read.
+
+    Args:
+        parameters: size, seed and heterogeneity of the simulation.
+        registry_folder: a folder of one's own tables; where given, nothing is simulated.
+
+    Returns:
+        The fields of :class:`ms_pfl.registry.ingest.tables.RegistryTables`; empty where
+        ``registry_folder`` is given.
+    """
+    if registry_folder is not None:
+        _log.info("Own tables are read from %s: no registry is simulated", registry_folder)
+        return {}
+    from ms_pfl.registry.synthetic.simulation import simulate
+
+    tables = simulate(parameters)
+    _log.info(
+        "Synthetic registry (no real people): %s patients, %s visits",
+        f"{len(tables.patients):,}",
+        f"{len(tables.visits):,}",
+    )
+    return vars(tables)
 
 
 def read_registry(
@@ -125,3 +153,71 @@ def describe_cohort(episodes: pd.DataFrame, provenance: dict[str, Any]) -> dict[
         site_words(provenance["source"])[1], 100 * episodes["label"].mean(),
     )  # fmt: skip
     return provenance | {"countries": countries.to_dict(orient="records")}
+
+
+def read_own_episodes(
+    episodes_file: str | None,
+    parameters: OwnEpisodesParameters,
+    heart_folder: str | None,
+    heart_rows: Literal["complete", "all"],
+    earlier_episodes: Path,
+    earlier_provenance: Path,
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+    """Read and encode the table that is given, or go on from the episodes that are there.
+
+    Args:
+        episodes_file: a .csv or .parquet file, which comes before the others.
+        parameters: its column map, and what is done with categories and missing values.
+        heart_folder: the files of UCI Heart Disease.
+        heart_rows: which of their rows and columns are taken.
+        earlier_episodes: what an earlier run left, or a user has put there.
+        earlier_provenance: what an earlier run recorded of its episodes.
+
+    Returns:
+        The provenance of the episodes, ``episodes``, and the vocabulary of their features.
+
+    Raises:
+        InputError: a file, column or value cannot be used, or nothing is there to go on from.
+    """
+    from ms_pfl.cohort.custom.table import own_episodes, read_file
+    from ms_pfl.cohort.provenance import custom_table_provenance
+    from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.registry.importers import heart_disease
+
+    if episodes_file is not None:
+        table, origin = read_file(episodes_file)
+        description = f"own episodes table {Path(episodes_file).name}"
+    elif heart_folder is not None:
+        table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)
+        description = heart_disease.DESCRIPTIONS[heart_rows]
+    else:
+        return _resume(earlier_episodes, earlier_provenance)
+    episodes, vocabulary = own_episodes(table, origin, parameters)
+    _log.info(
+        "Own table: %s rows of %d sites; %d columns, %d of them categorical, became %d features",
+        f"{len(episodes):,}", episodes["country"].nunique(), len(vocabulary.columns),
+        len(vocabulary.levels), len(feature_columns(episodes)),
+    )  # fmt: skip
+    provenance = custom_table_provenance(episodes, vocabulary, parameters, description)
+    return provenance, episodes, vocabulary.model_dump(mode="json")
+
+
+def _resume(
+    earlier_episodes: Path, recorded: Path
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+    from ms_pfl.cohort.custom.vocabulary import Vocabulary
+    from ms_pfl.cohort.provenance import earlier_provenance
+    from ms_pfl.cohort.schemas import read_episodes
+    from ms_pfl.federation.partitions import feature_columns
+
+    if not earlier_episodes.is_file():
+        raise InputError(
+            f"There are no episodes in {earlier_episodes}: name a table of your own with "
+            "--params=episodes_file=FILE, or make them of a registry with `kedro run "
+            "--pipeline=preprocessing`"
+        )
+    episodes = read_episodes(pd.read_parquet(earlier_episodes))
+    provenance = earlier_provenance(episodes, recorded)
+    names = tuple(feature_columns(episodes))
+    numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
+    return provenance, episodes, provenance["vocabulary"] or numbers.model_dump(mode="json")

@@ -1,1 +1,0 @@
-"""What the models use, country by country."""

@@ -1,1 +1,0 @@
-"""What each choice of the study's public code is worth."""

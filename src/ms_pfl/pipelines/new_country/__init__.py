@@ -1,1 +1,0 @@
-"""Countries that never took part, left out one after the other."""

@@ -1,1 +1,0 @@
-"""A multi-site table of one's own, in place of a registry."""

@@ -1,1 +1,0 @@
-"""From the tables of a registry to labelled episodes, split by patient."""

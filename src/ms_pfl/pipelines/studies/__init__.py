@@ -1,0 +1,1 @@
+"""Attribution, protocol audit, and countries left out."""

@@ -1,0 +1,157 @@
+"""Nodes of the studies beside the comparison."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ms_pfl.cohort.parameters import SplitFractions
+from ms_pfl.evaluation.parameters import ComparisonParameters
+from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import Training, model_name
+from ms_pfl.studies.parameters import AttributionParameters, AuditParameters, NewCountryParameters
+from ms_pfl.studies.protocol_audit.train import VARIANTS, protocol_of, variant_name
+from ms_pfl.training.settings import TrainingSettings
+
+_log = logging.getLogger(__name__)
+
+
+def measure_importance(
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    cohort: dict[str, Any],
+    models: dict[Training, dict[str, Any]],
+    attribution: AttributionParameters,
+    settings: TrainingSettings,
+    device: Device,
+) -> pd.DataFrame:
+    """Shuffle each group of features among the test episodes of each country.
+
+    Args:
+        episodes: the episodes table.
+        splits: the splits table.
+        cohort: its ``vocabulary`` of a custom table sets the groups; None: the registry cohort's.
+        models: of the trainings that are asked.
+        attribution: permutations.
+        settings: of the trainings.
+        device: to compute on.
+
+    Returns:
+        ``importance``: a row a model, seed, country, group and permutation.
+    """
+    from ms_pfl.cohort.feature_groups import feature_groups
+    from ms_pfl.federation.partitions import feature_columns
+    from ms_pfl.studies.attribution.importance import importance
+
+    groups = feature_groups(feature_columns(episodes), cohort["vocabulary"])
+    return importance(episodes, splits, models, groups, settings, attribution, device)
+
+
+def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
+    """How far each country's personal model is from the federated one in what it uses."""
+    from ms_pfl.studies.attribution.compare import compare_by_country
+
+    return compare_by_country(importance)
+
+
+def variant_trainer(variant: str) -> Callable[..., pd.DataFrame]:
+    """The node function that trains what a variant of the protocol acts on."""
+
+    def train_variant(
+        episodes: pd.DataFrame,
+        unfinished: Any,
+        seeds: Sequence[int],
+        fractions: SplitFractions,
+        settings: TrainingSettings,
+        device: Device,
+        ray: RayParameters,
+        checkpoints: CheckpointParameters,
+    ) -> pd.DataFrame:
+        """Train, with a line a model on the console; returns predictions, named by variant."""
+        from ms_pfl.console import TrainingProgress
+        from ms_pfl.pipelines.cohort.nodes import split
+        from ms_pfl.studies.protocol_audit.train import train_variant
+        from ms_pfl.training.simulation import Compute
+
+        def follow(training: Training) -> TrainingProgress:
+            return TrainingProgress(f"{variant_name(variant)}: {model_name(*training)}")
+
+        splits, _ = split(episodes, seeds, fractions, protocol_of(variant))
+        compute = Compute(ray, device, unfinished, checkpoints.every_rounds)
+        return train_variant(variant, episodes, splits, settings, compute, follow)
+
+    train_variant.__name__ = f"train_{variant}"
+    return train_variant
+
+
+def measure_audit(parameters: AuditParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
+    """What each choice adds to ROC-AUC, with a 95 % interval."""
+    from ms_pfl.studies.protocol_audit.compare import measure as measure_audit
+
+    table = pd.concat([predictions[variant] for variant in VARIANTS], ignore_index=True)
+    return measure_audit(table, parameters.replicates, parameters.seed)
+
+
+def show_audit(audit: pd.DataFrame, cohort: dict[str, Any]) -> tuple[pd.DataFrame, str, Any]:
+    """Lay the audit out as a table, as a Markdown page, and as a figure."""
+    from ms_pfl.studies.protocol_audit.show import audit_page, audit_table, draw_audit
+
+    table = audit_table(audit)
+    return table, audit_page(table, cohort["source"]), draw_audit(audit)
+
+
+def leave_countries_out(
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    unfinished: Any,
+    new_country: NewCountryParameters,
+    settings: TrainingSettings,
+    device: Device,
+    ray: RayParameters,
+    checkpoints: CheckpointParameters,
+    **federated_models: dict[str, Any],
+) -> pd.DataFrame:
+    """Train without each country in turn, with progress on the console.
+
+    ``federated_models``: those of the run in which all took part, by ``federated_<strategy>``.
+    """
+    from ms_pfl.console import TrainingProgress
+    from ms_pfl.paradigms import model_name
+    from ms_pfl.studies.unseen_site.train import leave_one_out
+    from ms_pfl.training.simulation import Compute
+
+    title = model_name("federated", new_country.strategy)
+    return leave_one_out(
+        episodes,
+        splits,
+        settings,
+        new_country,
+        Compute(ray, device, unfinished, checkpoints.every_rounds),
+        federated_models[f"federated_{new_country.strategy}"],
+        lambda country: TrainingProgress(f"Without {country}: {title}"),
+    )
+
+
+def measure_new_countries(
+    predictions: pd.DataFrame, test_predictions: pd.DataFrame, comparison: ComparisonParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of every model and size, and their differences."""
+    from ms_pfl.studies.unseen_site.compare import measure
+
+    return measure(predictions, test_predictions, comparison.replicates, comparison.seed)
+
+
+def show_new_countries(
+    estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
+) -> pd.DataFrame:
+    """Lay out the table, and say what it came to."""
+    from ms_pfl.reporting.words import site_words
+    from ms_pfl.studies.unseen_site.show import new_country_sentences, new_country_table
+
+    for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
+        _log.info("%s", line)
+    return new_country_table(estimates, differences)

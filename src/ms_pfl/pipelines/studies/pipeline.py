@@ -1,0 +1,153 @@
+"""The studies beside the comparison: attribution, protocol audit, and countries left out."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from ms_pfl.paradigms import trainings
+from ms_pfl.pipelines.evaluation.pipeline import NAMESPACE as EVALUATION
+from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
+from ms_pfl.pipelines.studies.nodes import (
+    compare_countries,
+    leave_countries_out,
+    measure_audit,
+    measure_importance,
+    measure_new_countries,
+    show_audit,
+    show_new_countries,
+    variant_trainer,
+)
+from ms_pfl.pipelines.training.nodes import by_training
+from ms_pfl.pipelines.training.pipeline import COMPUTE
+from ms_pfl.pipelines.training.pipeline import NAMESPACE as TRAINING
+from ms_pfl.studies.attribution.compare import asked
+from ms_pfl.studies.protocol_audit.train import VARIANTS
+
+
+def create_attribution_pipeline() -> Pipeline:
+    """What the global and the personal models use.
+
+    ::
+
+        episodes, splits, explained_models ──► measure_importance ──► importance
+                            attribution_by_country ◄── compare_countries ◄┘
+    """
+    return Pipeline(
+        [
+            Node(
+                func=by_training(asked()),
+                inputs=[f"{training.name}.models" for training in asked()],
+                outputs="explained_models",
+                name="gather_explained_models",
+                namespace=TRAINING,
+            ),
+            Node(
+                func=measure_importance,
+                inputs=[
+                    "episodes",
+                    "splits",
+                    "cohort_description",
+                    "explained_models",
+                    "params:attribution",
+                    "params:training",
+                    "params:device",
+                ],
+                outputs="importance",
+                name="measure_importance",
+                namespace=EVALUATION,
+            ),
+            Node(
+                func=compare_countries,
+                inputs="importance",
+                outputs="attribution_by_country",
+                name="compare_countries",
+                namespace=EVALUATION,
+            ),
+        ]
+    )
+
+
+def create_audit_pipeline() -> Pipeline:
+    """Train with each published choice, and measure what it is worth.
+
+    ::
+
+        episodes ──► train_<variant> ──► audit.<variant>.predictions ──► measure_audit ──► audit
+                          audit_table, audit_page, figure_audit ◄── show_audit ◄─────────────┘
+    """
+    inputs = {"episodes": "episodes", "unfinished": "unfinished"}
+    settings = COMPUTE | {
+        "settings": "params:training",
+        "seeds": "params:seeds",
+        "fractions": "params:splits",
+    }
+    trainings = Pipeline(
+        [
+            Node(
+                func=variant_trainer(variant),
+                inputs=inputs | settings,
+                outputs=f"{variant}.predictions",
+                name=f"train_{variant}",
+            )
+            for variant in VARIANTS
+        ],
+        namespace="audit",
+        inputs=inputs,
+        parameters={name: name for name in settings.values()},
+    )
+    return trainings + Pipeline(
+        [
+            Node(
+                func=measure_audit,
+                inputs={"parameters": "params:audit"}
+                | {variant: f"audit.{variant}.predictions" for variant in VARIANTS},
+                outputs="audit",
+                name="measure_audit",
+            ),
+            Node(
+                func=show_audit,
+                inputs=["audit", "cohort_description"],
+                outputs=["audit_table", "audit_page", "figure_audit"],
+                name="show_audit",
+            ),
+        ]
+    )
+
+
+def create_new_country_pipeline() -> Pipeline:
+    """How well is a country served that never took part, and what do its own patients add?
+
+    ::
+
+        episodes, splits ──► leave_countries_out ──► new_country_predictions
+        new_country_predictions, test_predictions (of a pfl run) ──► measure_new_countries
+        measure_new_countries ──► new_country_estimates, new_country_differences
+        new_country_estimates, new_country_differences ──► figure, table, and the report anew
+    """
+    federated = trainings("study", paradigm="federated")
+    tables = ["new_country_estimates", "new_country_differences"]
+    return create_report_pipeline("study", extra=("unseen_site",)) + Pipeline(
+        [
+            Node(
+                func=leave_countries_out,
+                inputs={name: name for name in ("episodes", "splits", "unfinished")}
+                | {"new_country": "params:new_country", "settings": "params:training"}
+                | COMPUTE
+                | {training.argument: f"{training.name}.models" for training in federated},
+                outputs="new_country_predictions",
+                name="leave_countries_out",
+            ),
+            Node(
+                func=measure_new_countries,
+                inputs=["new_country_predictions", "test_predictions", "params:comparison"],
+                outputs=tables,
+                name="measure_new_countries",
+            ),
+            Node(
+                func=show_new_countries,
+                inputs=[*tables, "cohort_description"],
+                outputs="new_country_table",
+                name="show_new_countries",
+            ),
+        ]
+    )

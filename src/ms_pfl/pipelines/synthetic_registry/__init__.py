@@ -1,1 +1,0 @@
-"""A synthetic registry, for those who have none at hand."""
