@@ -30,8 +30,7 @@ from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
 from ms_pfl.paradigms import PARADIGMS
-from ms_pfl.personalization.method import SHARED, Arrays, Method
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
 
 Metrics = dict[str, int | float | list[int] | list[float]]

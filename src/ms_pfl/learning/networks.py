@@ -59,8 +59,7 @@ def relu_dropout(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(torch.relu(x), p)
-    result: Tensor = _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
-    return result
+    return _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
 
 
 class Network(nn.Module):
@@ -93,8 +92,7 @@ class MLP(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
-        logits: Tensor = self.output(self._branch(self.core, x))
-        return logits.squeeze(1)
+        return self.output(self._branch(self.core, x)).squeeze(1)
 
 
 class AdaptiveDualBranchNet(Network):
@@ -126,8 +124,7 @@ class AdaptiveDualBranchNet(Network):
         combined = self.combining(both)
         if self._activation:
             combined = torch.relu(combined)
-        logits: Tensor = self.output(combined)
-        return logits.squeeze(1)
+        return self.output(combined).squeeze(1)
 
 
 def extension_layers(training_rows: int, tiers: Sequence[ExtensionTier]) -> int:

@@ -23,7 +23,7 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.learning.training import resolve_device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import method_class
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.task import SeedResult, Start
 

@@ -11,7 +11,7 @@ from ms_pfl.config import Section
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training, trainings
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import method_class
 
 
 class CentralizedParameters(Section):

@@ -16,8 +16,7 @@ from ms_pfl.learning.networks import build_network, get_arrays
 from ms_pfl.learning.parameters import Device, OptimizerParameters
 from ms_pfl.learning.seeds import initial_seed
 from ms_pfl.paradigms import Training, learner_of
-from ms_pfl.personalization.method import Arrays, Method
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import Arrays, Method, method_class
 from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.settings import TrainingSettings
 
