@@ -163,7 +163,9 @@ def _published(layers: int, width: int, rows: int, folder: Path) -> list[float]:
             began = time.perf_counter()
             messages = strategy.configure_train(number, arrays, ConfigRecord({}), grid)
             arrays, _ = strategy.aggregate_train(number, grid.send_and_receive(messages))
-            messages = list(strategy.configure_evaluate(number, arrays, ConfigRecord({}), grid))
+            messages = list(
+                strategy.flower.configure_evaluate(number, arrays, ConfigRecord({}), grid)
+            )
             replies = list(grid.send_and_receive(messages))
             if len(replies) != STUDY_CLIENTS or any(reply.has_error() for reply in replies):
                 raise RuntimeError("a client did not evaluate")

@@ -13,7 +13,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -22,14 +22,14 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.flower import Context
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.federation.records import record_to_scaler, to_arrays, to_record
+from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.learners import Learner, LogisticLearner, NetworkLearner
+from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
-from ms_pfl.paradigms import PARADIGMS
+from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
 
@@ -45,33 +45,18 @@ class NotKeptError(InputError):
 
 @dataclass(frozen=True)
 class _PreparedRows:
+    """Scaled rows to train and to select on, on the device."""
+
     made_with: tuple[object, ...]
     train: Rows
     selection: Rows
 
 
-class PreparedRows:
-    """Scaled rows to train and to select on, on the device, kept from message to message.
+PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
+"""Clients' scaled rows, kept from message to message.
 
-    They go when the loader lets go of the rows they were made of.
-    """
-
-    def __init__(self) -> None:
-        """Start without rows."""
-        self._kept: weakref.WeakKeyDictionary[ClientData, _PreparedRows] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def get(self, client: Client) -> _PreparedRows:
-        """Return a client's rows."""
-        kept = self._kept.get(client.data)
-        if kept is None or kept.made_with != client.told:
-            selection = client.selection_split()
-            kept = _PreparedRows(
-                client.told, client.rows_of(client.data.train), client.rows_of(selection)
-            )
-            self._kept[client.data] = kept
-        return kept
+They go when the loader lets go of the rows they were made of.
+"""
 
 
 def method_of(settings: ClientSettings) -> Method:
@@ -96,13 +81,6 @@ def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset
     return {record: frozenset(arrays) for record, arrays in records.items()}
 
 
-def learner_of(settings: ClientSettings, device: torch.device) -> Learner:
-    """Return the learner that some settings name."""
-    if settings.logistic is not None:
-        return LogisticLearner()
-    return NetworkLearner(method_class(settings.paradigm).kind, settings.network, device)
-
-
 class Client:
     """A client while it answers one message."""
 
@@ -122,11 +100,9 @@ class Client:
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(record["seed"]))
-        scaler = context.state["scaler"]
-        self.told = (b"".join(array.data for array in scaler.values()), self.protocol)
-        self._federated: Scaler = record_to_scaler(scaler)
+        self._federated = Scaler(**to_arrays(context.state["scaler"]))
         self.device = resolve_device(self.settings.device)
-        self.rows = prepared.get(self)
+        self.rows = self._prepared(prepared)
 
     @cached_property
     def method(self) -> Method:
@@ -136,12 +112,24 @@ class Client:
     @property
     def learner(self) -> Learner:
         """What the client fits."""
-        return learner_of(self.settings, self.device)
+        name: LearnerName = "network" if self.settings.logistic is None else "logistic"
+        kind = method_class(self.settings.paradigm).kind
+        return make_learner(name, kind, self.settings.network, self.settings.device)
 
     @property
     def n_features(self) -> int:
         """Columns of its rows."""
         return int(self.data.train.x.shape[1])
+
+    def _prepared(self, prepared: PreparedRows) -> _PreparedRows:
+        scaler = b"".join(array.data for array in self._state["scaler"].values())
+        told = (scaler, self.protocol)
+        kept = prepared.get(self.data)
+        if kept is None or kept.made_with != told:
+            selection = self.selection_split()
+            kept = _PreparedRows(told, self.rows_of(self.data.train), self.rows_of(selection))
+            prepared[self.data] = kept
+        return kept
 
     def rows_of(self, split: Split) -> Rows:
         """The rows of a split, scaled and filled, on the device."""
@@ -184,21 +172,18 @@ class Client:
             rows=self.rows.train,
             selection=self.rows.selection,
             optimizer=self.settings.optimizer,
-            build=self._build,
+            build=partial(
+                build_network,
+                self.method.kind,
+                self.n_features,
+                self.settings.network,
+                len(self.data.train.y),
+            ),
             device=self.device,
             draw=derive_seed(self.data.seed, self.data.country, "initial"),
             round=server_round,
             epochs=epochs,
             mu=mu if self.protocol.proximal_term else 0.0,
-        )
-
-    def _build(self, seed: int) -> Network:
-        return build_network(
-            self.method.kind,
-            self.n_features,
-            self.settings.network,
-            len(self.data.train.y),
-            seed,
         )
 
     def begin(self, after_round: int, same: bool) -> None:

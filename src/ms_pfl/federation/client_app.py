@@ -124,13 +124,10 @@ def make_client_app(
         start = message.content.get(SHARED)
         epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
         n = len(client.rows.selection)
+        most = epochs if n else unchecked
 
         def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
-            most = epochs if n else unchecked
             on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
-
-        def tell_epoch(record: EpochRecord) -> None:
-            tell(record.epoch, record.validation.roc_auc)
 
         tell(0, math.nan)
         if client.settings.logistic is not None:
@@ -147,7 +144,7 @@ def make_client_app(
                 epochs_without_validation=unchecked,
                 start_is_candidate=bool(config["start-is-candidate"]),
                 seed=derive_seed(client.data.seed, client.data.country, "personalize"),
-                on_epoch=tell_epoch,
+                on_epoch=lambda record: tell(record.epoch, record.validation.roc_auc),
             )
             arrays = get_arrays(network)
         tell(done.records[-1].epoch, done.best.validation.roc_auc, finished=True)
@@ -237,9 +234,7 @@ def _reply(
     records: Mapping[str, ArrayRecord] | None = None,
     metrics: Metrics | None = None,
 ) -> Message:
-    content = RecordDict()
-    for name, record in (records or {}).items():
-        content[name] = record
+    content = RecordDict(dict(records or {}))
     if metrics is not None:
         content["metrics"] = MetricRecord(metrics)
     return Message(content, reply_to=message)

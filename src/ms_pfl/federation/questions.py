@@ -10,7 +10,7 @@ from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, RecordDict
 from ms_pfl.federation.grids.named import NamedGrid
 from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.federation.records import scaler_to_record, to_arrays
+from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.federation.sums import SCALER, sum_over_sites
 
@@ -31,7 +31,7 @@ def prepare(
     config = ConfigRecord(
         {"seed": seed, "settings": settings.model_dump_json(), "after-round": after_round}
     )
-    content = RecordDict({"config": config, "scaler": scaler_to_record(scaler)})
+    content = RecordDict({"config": config, "scaler": to_record(vars(scaler))})
     ask(grid, "query.prepare", dict.fromkeys(grid.node_ids(seed), content))
 
 

@@ -10,14 +10,16 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from ms_pfl.federation.flower import Array, ArrayRecord
-from ms_pfl.federation.scaler import Scaler
 
 
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
     """An ArrayRecord of named arrays."""
+    return _record({name: Array(np.asarray(array)) for name, array in arrays.items()})
+
+
+def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
     record = ArrayRecord()  # made from a dictionary it would copy each Array
-    for name, array in arrays.items():
-        record[name] = Array(np.asarray(array))
+    record.update(arrays)
     return record
 
 
@@ -36,10 +38,7 @@ class _ReadArray(Array):
 
 def readable(record: ArrayRecord) -> ArrayRecord:
     """The same record, of which Flower's code decodes the arrays quickly; it is not to be sent."""
-    quick = ArrayRecord()
-    for name, array in record.items():
-        quick[name] = _bare(_ReadArray, **array.__dict__)
-    return quick
+    return _record({name: _bare(_ReadArray, **a.__dict__) for name, a in record.items()})
 
 
 class _TravelingArray(Array):
@@ -65,10 +64,7 @@ def _bare(kind: type[Array], **fields: object) -> Array:
 
 def traveling(record: ArrayRecord) -> ArrayRecord:
     """The same record, quick to pickle; it arrives as an ordinary one."""
-    packed = ArrayRecord()
-    for name, array in record.items():
-        packed[name] = _bare(_TravelingArray, **array.__dict__)
-    return packed
+    return _record({name: _bare(_TravelingArray, **a.__dict__) for name, a in record.items()})
 
 
 def _view(array: Array) -> np.ndarray:
@@ -80,8 +76,7 @@ def _view(array: Array) -> np.ndarray:
     size = math.prod(array.shape)
     start = len(array.data) - size * dtype.itemsize
     if array.stype != "numpy.ndarray" or b"'fortran_order': False" not in array.data[:start]:
-        decoded: np.ndarray = Array.numpy(array)
-        return decoded
+        return Array.numpy(array)
     flat = np.frombuffer(array.data, dtype=dtype, count=size, offset=start)
     return flat.reshape(array.shape)
 
@@ -89,14 +84,3 @@ def _view(array: Array) -> np.ndarray:
 def payload_bytes(record: ArrayRecord) -> int:
     """Size of the arrays as they travel, in bytes."""
     return sum(len(array.data) for array in record.values())
-
-
-def scaler_to_record(scaler: Scaler) -> ArrayRecord:
-    """A scaler as a record."""
-    return to_record({"mean": scaler.mean, "sd": scaler.sd})
-
-
-def record_to_scaler(record: ArrayRecord) -> Scaler:
-    """The scaler of a record."""
-    arrays = to_arrays(record)
-    return Scaler(arrays["mean"], arrays["sd"])

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.learners import Learner, LogisticLearner, Model, NetworkLearner
+from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import probabilities
-from ms_pfl.learning.training import resolve_device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.personalization.method import method_class
 from ms_pfl.training.settings import TrainingSettings
@@ -141,7 +140,12 @@ class ModelBundle:
                 f"the saved models of {training.name} have format {found}, and this version reads "
                 f"format {FORMAT}; {_AGAIN}"
             )
-        self._learner = self._make_learner(device)
+        self._learner = make_learner(
+            learner_of(training.strategy),
+            method_class(training.paradigm).kind,
+            self._settings.network,
+            device,
+        )
         self._stamp = models.get(STAMP)
         self._shared: dict[int, dict[str, np.ndarray]] = {}
         self._personal: dict[int, dict[str, dict[str, np.ndarray]]] = {}
@@ -186,12 +190,6 @@ class ModelBundle:
                 f"with other settings, than the present ones; {_AGAIN}"
             )
         return bundle
-
-    def _make_learner(self, device: Device) -> Learner:
-        if learner_of(self.training.strategy) == "logistic":
-            return LogisticLearner()
-        kind = method_class(self.training.paradigm).kind
-        return NetworkLearner(kind, self._settings.network, resolve_device(device))
 
     @property
     def seeds(self) -> tuple[int, ...]:
