@@ -19,7 +19,7 @@ from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.task import initial_arrays
+from ms_pfl.training.train import initial_arrays
 
 SEED = 0
 N_FEATURES = 42

@@ -28,9 +28,9 @@ from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms import Training
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.simulation import train_tables
+from ms_pfl.training.train import ProgressReport
 from paradigm_examples import Study, compute, parameters
 
 TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]

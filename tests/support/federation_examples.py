@@ -22,7 +22,7 @@ from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.training.task import initial_arrays
+from ms_pfl.training.train import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]

@@ -24,7 +24,7 @@ from ms_pfl.learning.scoring import probabilities
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.personalization.method import method_class
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.task import SeedResult, Start
+from ms_pfl.training.train import SeedResult, Start
 
 FORMAT = 2
 FORMAT_NAME, STAMP = "format", "stamp"

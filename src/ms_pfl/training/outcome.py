@@ -1,35 +1,34 @@
-"""What a training reports while it runs and hands back when it is done."""
+"""What a training hands back when it is done: its tables and arrays, from the seeds' results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.partitions import POOLED, SPLITS, FederationData
+from ms_pfl.paradigms import Training
+from ms_pfl.training.bundle import bundle_arrays
+from ms_pfl.training.train import SeedResult
 
-@dataclass(frozen=True)
-class ProgressReport:
-    """Where a training is: when a seed begins, after each round or epoch, and when it is finished.
-
-    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``. Where
-    each country trains by itself, ``unit`` is ``epoch``: their mean while they train, weighted by
-    rows, and the last epoch of any once all have finished. ``validation_roc_auc`` is the
-    size-weighted mean over countries where it is defined, else NaN. ``note``: what a person should
-    know of how the seed began, or came to its end.
-    """
-
-    seed: int
-    round: int
-    rounds: int
-    validation_roc_auc: float
-    finished: bool
-    unit: Literal["round", "epoch"] = "round"
-    note: str = ""
+PREDICTION_COLUMNS = (
+    "paradigm",
+    "strategy",
+    "seed",
+    "country",
+    "patient_id",
+    "episode_id",
+    "split",
+    "label",
+    "probability",
+)
+_KEY = ["seed", "country", "patient_id", "episode_id"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """A finished training of one paradigm with one strategy, over all seeds.
 
@@ -46,3 +45,41 @@ class Outcome:
     predictions: pd.DataFrame
     history: pd.DataFrame
     models: dict[str, np.ndarray]
+
+
+def assemble(
+    training: Training, data: FederationData, results: Sequence[SeedResult], stamp: np.ndarray
+) -> Outcome:
+    """The outcome of a training; ``stamp`` goes into its models."""
+    paradigm, strategy = training
+    parts = [_predictions(data, result) for result in results]
+    predictions = pd.concat(parts, ignore_index=True).assign(paradigm=paradigm, strategy=strategy)
+    predictions = predictions.sort_values(_KEY, ignore_index=True)[list(PREDICTION_COLUMNS)]
+    rows = [dataclasses.asdict(row) for result in results for row in result.history]
+    history = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(HistoryRow)])
+    history = history.sort_values(["seed", "round", "country"], ignore_index=True)
+    history.insert(0, "paradigm", paradigm)
+    history.insert(1, "strategy", strategy)
+    for table in (predictions, history):
+        for name in ("paradigm", "strategy"):
+            table[name] = table[name].astype("str")
+    return Outcome(predictions, history, bundle_arrays(results, stamp))
+
+
+def _predictions(data: FederationData, result: SeedResult) -> pd.DataFrame:
+    """A seed's predictions: the nodes' probabilities beside the ids of their rows."""
+    parts = []
+    for name, probabilities in result.probabilities.items():
+        countries = list(data.countries) if name == POOLED else [name]
+        ids = pd.concat(
+            [data.ids[country].assign(country=country) for country in countries],
+            ignore_index=True,
+        )
+        codes = data.rows(name).splits[result.seed]
+        for split in ("validation", "test"):
+            rows = ids.loc[codes == SPLITS.index(split)]
+            parts.append(rows.assign(split=split, probability=probabilities[split]))
+    table = pd.concat(parts, ignore_index=True).assign(seed=np.int64(result.seed))
+    for name in ("country", "split"):
+        table[name] = table[name].astype("str")
+    return table.astype({"label": "int8", "seed": "int64"})

@@ -34,7 +34,7 @@ from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.parameters import Device
 from ms_pfl.provenance import source_digest
-from ms_pfl.training.task import SeedResult
+from ms_pfl.training.train import SeedResult
 
 _LIBRARIES = ("torch", "numpy", "flwr")
 _log = logging.getLogger(__name__)

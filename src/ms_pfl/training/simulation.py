@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.partitions import FederationData, federation_data, redrawn
 from ms_pfl.learning.parameters import Device
+from ms_pfl.learning.training import resolve_device
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.training.outcome import Outcome, ProgressReport
-from ms_pfl.training.train import check_training, train
-
-if TYPE_CHECKING:
-    from ms_pfl.federation.partitions import FederationData
-    from ms_pfl.training.resume import UnfinishedTrainings
-    from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.bundle import ModelBundle, stamp_of
+from ms_pfl.training.outcome import Outcome, assemble
+from ms_pfl.training.resume import UnfinishedTraining, UnfinishedTrainings, training_key
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.train import ProgressReport, Sites, check_training, train
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,6 @@ def train_tables(
         InputError: tables or settings that cannot be used, or with which a training diverges.
         ClientError: a client failed; the error names its country.
     """
-    from ms_pfl.federation.grids.named import Node
-    from ms_pfl.federation.grids.open import open_grid
-    from ms_pfl.federation.partitions import federation_data
-    from ms_pfl.learning.training import resolve_device
-    from ms_pfl.training.assembly import assemble
-    from ms_pfl.training.bundle import ModelBundle, stamp_of
-    from ms_pfl.training.resume import UnfinishedTraining, training_key
-    from ms_pfl.training.task import Sites
-
     row = check_training(training)
     if compute.ray.address is None or compute.ray.num_workers == 0:
         resolve_device(compute.device)  # a missing GPU is said before anything starts
@@ -125,8 +117,6 @@ def rows_of(
         splits: the splits table.
         settings: of all trainings.
     """
-    from ms_pfl.federation.partitions import federation_data, redrawn
-
     trains_on = PARADIGMS[training.paradigm].starts_from is not None
     if trains_on and settings.protocol.fine_tuning_rows == "redrawn":
         return federation_data(episodes, redrawn(splits))

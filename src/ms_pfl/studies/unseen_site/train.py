@@ -25,12 +25,10 @@ from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.studies.unseen_site.parameters import NewCountryParameters
 from ms_pfl.training.bundle import ModelBundle
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTraining
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
-from ms_pfl.training.task import Sites, Start
-from ms_pfl.training.train import train
+from ms_pfl.training.train import ProgressReport, Sites, Start, train
 
 ALL = "all"
 COLUMNS = (

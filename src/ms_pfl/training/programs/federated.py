@@ -20,8 +20,7 @@ from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import LOGISTIC, sum_over_sites
 from ms_pfl.learning import logistic
-from ms_pfl.training.outcome import ProgressReport
-from ms_pfl.training.task import SeedResult, Task, initial_arrays
+from ms_pfl.training.train import ProgressReport, SeedResult, Task, initial_arrays
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
