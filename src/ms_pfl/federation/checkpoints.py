@@ -44,7 +44,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
 
     text = json.dumps({"names": list(arrays), "told": told})
     whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    content = save(whole, metadata={"text": text, "digest": _digest(whole, text)})
+    content = save(whole, metadata={"text": text, "digest": digest_of(whole, text)})
     with whole_file(path) as part, part.open("wb") as file:
         file.write(content)
         file.flush()
@@ -64,7 +64,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
         text = metadata["text"]
-        if metadata["digest"] != _digest(arrays, text):
+        if metadata["digest"] != digest_of(arrays, text):
             raise DamagedFileError(f"{path}: the content does not match its digest")
         content = json.loads(text)
         return {name: arrays[name] for name in content["names"]}, content["told"]
@@ -72,11 +72,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         raise DamagedFileError(f"{path} cannot be read: {error}") from error
 
 
-def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+def digest_of(arrays: Mapping[str, np.ndarray], text: str, size: int = 16) -> str:
+    """Return a digest of a text and of arrays in their order, in so many bytes, as hex digits."""
+    digest = hashlib.blake2b(text.encode(), digest_size=size)
     for name, array in arrays.items():
         digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
-        digest.update(array.data if array.size else b"")
+        digest.update(np.ascontiguousarray(array).data if array.size else b"")
     return digest.hexdigest()
 
 

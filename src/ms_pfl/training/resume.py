@@ -8,7 +8,6 @@ run that ends well removes the folders of its trainings: nothing that it made is
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import platform
 import shutil
@@ -25,6 +24,7 @@ import numpy as np
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
+    digest_of,
     joined,
     part_of,
     read_arrays,
@@ -121,11 +121,7 @@ def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, devi
     cpu, gpu = torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()
     machine = [platform.machine(), cpu, f"{device} {gpu}"]
     text = "\x1f".join([stamp.tobytes().hex(), source_digest(), *libraries, *machine])
-    digest = hashlib.blake2b(text.encode(), digest_size=8)
-    for name, array in sorted((start or {}).items()):
-        digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return digest_of(dict(sorted((start or {}).items())), text, size=8)
 
 
 def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -134,7 +130,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         **{f"probabilities/{i}": result.probabilities[name] for i, name in enumerate(nodes)},
         "shared": result.shared,
         **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
-        "scaler": {"mean": result.scaler.mean, "sd": result.scaler.sd},
+        "scaler": vars(result.scaler),
     }
     history = [asdict(row) for row in result.history]
     return joined(parts), {
