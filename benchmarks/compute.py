@@ -41,8 +41,8 @@ from workload import (
     settings_of,
 )
 
-from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 SIDE = 512

@@ -67,10 +67,10 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
 )
-from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import FedAvgParameters, RayParameters
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 NETWORKS = ((5, 512, 5), (3, 128, 25))

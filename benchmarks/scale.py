@@ -18,8 +18,8 @@ from configuration import read_parameters
 from measure import PeakMemory, apart, machine, table
 from workload import Rounds, client_settings, federation_of, nodes_of
 
-from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 ROUNDS = 5

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.open import open_grid
+from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import FederationData, federation_data, redrawn
 from ms_pfl.learning.parameters import Device
@@ -99,6 +100,21 @@ def train_tables(
         starts=starts,
     )
     return assemble(training, data, sorted(results, key=lambda result: result.seed), stamp)
+
+
+def open_grid(
+    data: FederationData, nodes: Iterable[Node], parameters: RayParameters, device: Device
+) -> SimulationGrid:
+    """A grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
+
+    The Ray workers start at the first call and serve all later ones.
+    """
+    if parameters.num_workers == 0:
+        return LocalGrid(data, nodes)
+    from ms_pfl.federation.grids.ray.grid import RayGrid
+    from ms_pfl.federation.grids.ray.shared_pool import worker_pool
+
+    return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)
 
 
 def rows_of(

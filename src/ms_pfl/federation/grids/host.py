@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -55,11 +55,19 @@ class Answers:
     changes: Changes
 
 
+def change(state: MutableMapping[str, Record], records: Mapping[str, Record | None]) -> None:
+    """Write records into a client's state; None removes one."""
+    for name, record in records.items():
+        if record is not None:
+            state[name] = record
+        else:
+            state.pop(name, None)
+
+
 class ClientHost:
     """Runs the ClientApp for some clients and keeps their contexts; a grid or a worker has one.
 
-    Rows are handed in once a country and stay until :meth:`forget`; contexts, and what is made of
-    the rows for a run, live as long as the run.
+    Contexts, and what is made of the rows for a run, live as long as the run.
     """
 
     def __init__(
@@ -74,20 +82,20 @@ class ClientHost:
         take_identity()
         self._app = make_app(self._load, self._note)
         self._on_epoch = on_epoch
-        self._rows: dict[tuple[str, str], CountryRows] = {}
+        self._rows: dict[int, dict[str, CountryRows]] = {}
         self._data: dict[int, dict[tuple[str, int], ClientData]] = {}
         self._contexts: dict[int, dict[int, Context]] = {}
         self._progress: dict[int, dict[int, FitProgress]] = {}
 
-    def open(self, run_id: int, identity: str, nodes: dict[int, Node], *rows: CountryRows) -> None:
-        """Begin a run for some nodes over the data of this identity; ``rows``: the new ones."""
-        self._rows.update({(identity, part.country): part for part in rows})
+    def open(self, run_id: int, nodes: dict[int, Node], *rows: CountryRows) -> None:
+        """Begin a run for some nodes over the rows of their countries."""
+        self._rows[run_id] = {part.country: part for part in rows}
         self._data[run_id], self._progress[run_id] = {}, {}
         self._contexts[run_id] = {
             node_id: Context(
                 run_id=run_id,
                 node_id=node_id,
-                node_config={"country": node.country, "data": identity},
+                node_config={"country": node.country},
                 state=RecordDict(),
                 run_config={},
             )
@@ -122,31 +130,22 @@ class ClientHost:
     def restore(self, run_id: int, states: Changes) -> None:
         """Write records into the states of clients; None removes one."""
         for node_id, records in states.items():
-            state = self._contexts[run_id][node_id].state
-            for name, record in records.items():
-                if record is not None:
-                    state[name] = record
-                elif name in state:
-                    del state[name]
+            change(self._contexts[run_id][node_id].state, records)
 
     def progress(self, run_id: int) -> dict[int, FitProgress]:
         """The latest of each fit of the run that has begun; safe to ask from another thread."""
         return dict(self._progress.get(run_id, {}))
 
     def close(self, run_id: int) -> None:
-        """End a run: drop its contexts and what was made of the rows for it."""
-        for kept in (self._contexts, self._data, self._progress):
+        """End a run: drop its contexts, its rows and what was made of them."""
+        for kept in (self._contexts, self._rows, self._data, self._progress):
             kept.pop(run_id, None)
 
-    def forget(self, identity: str) -> None:
-        """Drop the rows of the data of this identity."""
-        self._rows = {key: rows for key, rows in self._rows.items() if key[0] != identity}
-
     def _load(self, context: Context, seed: int) -> ClientData:
-        identity, country = str(context.node_config["data"]), str(context.node_config["country"])
+        country = str(context.node_config["country"])
         kept = self._data[context.run_id]
         if (country, seed) not in kept:
-            kept[country, seed] = self._rows[identity, country].client_data(seed)
+            kept[country, seed] = self._rows[context.run_id][country].client_data(seed)
         return kept[country, seed]
 
     def _note(self, context: Context, progress: FitProgress) -> None:

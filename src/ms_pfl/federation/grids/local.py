@@ -30,7 +30,7 @@ class LocalGrid(SimulationGrid):
         self._run_id = next(self._run_ids)
         countries = sorted({node.country for node in self.nodes.values()})
         rows = [data.rows(country) for country in countries]
-        self._host.open(self._run_id, data.identity, self.nodes, *rows)
+        self._host.open(self._run_id, self.nodes, *rows)
 
     def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
         return self._host.handle(self._run_id, items)

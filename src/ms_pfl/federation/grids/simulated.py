@@ -13,7 +13,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ArrayRecord, Message, name_message, take_identity
-from ms_pfl.federation.grids.host import Answers, Changes, Failure, States
+from ms_pfl.federation.grids.host import Answers, Changes, Failure, States, change
 from ms_pfl.federation.grids.named import NamedGrid, Node, PrivateStates
 from ms_pfl.federation.progress import ProgressListener
 from ms_pfl.federation.records import to_arrays
@@ -92,12 +92,7 @@ class SimulationGrid(NamedGrid):
     def _note(self, changes: Changes) -> None:
         """Take down what has changed in the clients' states."""
         for node_id, records in changes.items():
-            states = self._states.setdefault(node_id, {})
-            for name, record in records.items():
-                if record is None:
-                    states.pop(name, None)
-                else:
-                    states[name] = record
+            change(self._states.setdefault(node_id, {}), records)
 
     def states(self, record: str) -> dict[Node, ArrayRecord]:
         """One record of arrays of every client's state.

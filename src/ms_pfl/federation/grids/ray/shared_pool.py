@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
+import ray
+
 from ms_pfl.errors import InputError
-from ms_pfl.federation.grids.ray.layout import gpu_share, workers_on
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.start import start_ray, stop_ray
 from ms_pfl.federation.parameters import RayParameters
@@ -51,8 +53,6 @@ def worker_pool(
                 return pool
         if pool is not None:
             shutdown()
-        import ray
-
         if not ray.is_initialized():
             start_ray(parameters)
             _state.started_ray = True
@@ -83,6 +83,28 @@ def worker_pool(
         return _state.pool
 
 
+def gpu_share(workers: int, gpus: int) -> float:
+    """GPUs for each worker: whole ones, or a part of one that lets the workers pack.
+
+    Ray gives a worker parts of one GPU only, or whole GPUs; it counts in ten-thousandths.
+
+    >>> gpu_share(workers=3, gpus=2), gpu_share(workers=2, gpus=3)
+    (0.5, 1.0)
+    """
+    if workers <= gpus:
+        return float(gpus // workers)
+    return (10_000 // math.ceil(workers / gpus)) / 10_000 if gpus else 0.0
+
+
+def workers_on(gpus: int, share: float) -> int:
+    """How many workers with so many GPUs each fit on some GPUs.
+
+    >>> workers_on(gpus=2, share=0.3), workers_on(gpus=5, share=2.0)
+    (6, 2)
+    """
+    return gpus // int(share) if share >= 1 else gpus * int(1 / share)
+
+
 def _given_up(pool: WorkerPool) -> None:
     if _state.pool is pool:
         shutdown()
@@ -91,8 +113,6 @@ def _given_up(pool: WorkerPool) -> None:
 def shutdown() -> None:
     """End the workers, and Ray if it was started here. Safe to call at any time."""
     with _lock:
-        import ray
-
         pool, _state.pool, _state.key = _state.pool, None, None
         if pool is not None:
             pool.stopped = True

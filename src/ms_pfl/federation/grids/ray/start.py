@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from ms_pfl.errors import InputError
 from ms_pfl.failures import failure_of, one_line
 from ms_pfl.federation.flower import ENVIRONMENT
@@ -44,8 +46,6 @@ def start_ray(parameters: RayParameters) -> None:
 
 def stop_ray() -> None:
     """End Ray, or leave the cluster, and remove what it kept on the disk."""
-    import ray
-
     ray.shutdown()
     _remove_folders()
 
@@ -56,8 +56,6 @@ def _remove_folders() -> None:
 
 
 def _start_here(parameters: RayParameters) -> None:
-    import ray
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = cores if parameters.num_workers == "auto" else parameters.num_workers
     _check_file_handles()
@@ -92,16 +90,15 @@ def _logged(folder: Path) -> str:
 
 
 def _join(address: str) -> None:
-    import ray
-
     # workers of Ray that is started here inherit this process's environment
     environment = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     try:
         _knock(address)
         ray.init(address=address, runtime_env=environment, **_quiet())
-    except (ConnectionError, OSError) as error:
+    except OSError as error:
+        reason = one_line(error.strerror or str(error), 120) or type(error).__name__
         raise InputError(
-            f"ray.address: no Ray cluster answers at {address!r} ({_reason(error)}); "
+            f"ray.address: no Ray cluster answers at {address!r} ({reason}); "
             "start one (ray start --head) or set it to null"
         ) from error
     except Exception as error:  # other versions, or no address
@@ -114,10 +111,6 @@ def _join(address: str) -> None:
 
 def _quiet() -> dict[str, Any]:
     return {"log_to_driver": False, "logging_level": logging.ERROR}
-
-
-def _reason(error: Exception) -> str:
-    return one_line(getattr(error, "strerror", None) or str(error), 120) or type(error).__name__
 
 
 def _knock(address: str) -> None:
