@@ -35,7 +35,7 @@ from ms_pfl.federation.flower import (
     Mod,
     RecordDict,
 )
-from ms_pfl.federation.progress import FitProgress
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
 from ms_pfl.learning import logistic

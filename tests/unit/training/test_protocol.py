@@ -44,8 +44,8 @@ from ms_pfl.reporting.protocol import PUBLISHED, published_choices
 from ms_pfl.reporting.table1 import notes
 from ms_pfl.studies.protocol_audit.variants import SOUND, VARIANTS, protocol_of
 from ms_pfl.training.bundle import stamp_of
-from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Outcome
 from paradigm_examples import STRATEGIES, Study, parameters
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)

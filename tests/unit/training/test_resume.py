@@ -17,10 +17,9 @@ from ms_pfl.hooks import FinishedRun
 from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
-from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.resume import UnfinishedTrainings, training_key
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.simulation import train_tables
+from ms_pfl.training.simulation import Outcome, train_tables
 from ms_pfl.training.train import ProgressReport
 from paradigm_examples import Study, compute, parameters
 

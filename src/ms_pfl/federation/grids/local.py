@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import Message
-from ms_pfl.federation.grids.host import Answers, Changes, ClientHost, MakeApp
 from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.grids.simulated import Answers, Changes, ClientHost, MakeApp, SimulationGrid
 from ms_pfl.federation.partitions import FederationData
 
 

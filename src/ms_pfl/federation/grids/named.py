@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from ms_pfl.federation.flower import ArrayRecord, Grid, Message, RecordDict, Run
-from ms_pfl.federation.progress import ProgressListener
+from ms_pfl.federation.history import ProgressListener
 
 PrivateStates = Mapping[str, Mapping[str, ArrayRecord]]
 """Records of the clients' private state by country and name."""

@@ -12,9 +12,8 @@ from dataclasses import replace
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
 from ms_pfl.federation.grids.named import NamedGrid
-from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.history import FitProgress, HistoryRow
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.progress import FitProgress
 from ms_pfl.federation.questions import federated_scaler, predict, prepare
 from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
 from ms_pfl.federation.strategies import mean_over_sites

@@ -13,12 +13,11 @@ from typing import Any
 import ray
 
 from ms_pfl.federation.flower import Message, RecordDict
-from ms_pfl.federation.grids.host import Answers, Changes
 from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.ray.pool import Parcel, WorkerPool
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.grids.simulated import Answers, Changes, SimulationGrid
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.progress import FitProgress
 
 
 class RayGrid(SimulationGrid):

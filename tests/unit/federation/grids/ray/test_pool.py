@@ -21,8 +21,8 @@ from ms_pfl.federation.grids.ray import pool, shared_pool
 from ms_pfl.federation.grids.ray.grid import RayGrid
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.federation.progress import FitProgress
 
 pytestmark = pytest.mark.integration
 
