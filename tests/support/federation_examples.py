@@ -163,10 +163,10 @@ class RecordingGrid(LocalGrid):
         super().__init__(data, nodes)
         self.traffic: list[tuple[str, str, dict[str, dict[str, object]]]] = []
 
-    def _answer(self, items, timeout):  # type: ignore[no-untyped-def]
+    def _answer(self, items):  # type: ignore[no-untyped-def]
         for _, message in items:
             self._record("down", message)
-        answers = super()._answer(items, timeout)
+        answers = super()._answer(items)
         for reply in answers.replies.values():
             if hasattr(reply, "content"):
                 self._record("up", reply)

@@ -109,7 +109,9 @@ def run_rounds(
     if resume is not None:
         strategy.restore(resume.moments)
         grid.restore_private(resume.private)
-    while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
+    patience = parameters.patience or math.inf
+    # the latest round is not scored yet
+    while state.round < parameters.rounds and state.round - 1 - state.best_round < patience:
         state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc)
         keep(state)
         report(state.round, state.roc_auc)
@@ -296,8 +298,3 @@ def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
     roc_auc = np.array([row.validation_roc_auc for row in rows])
     total = float(np.sum(np.where(n > 0, loss * n, 0.0)))
     return total / float(n.sum()) if n.sum() else math.nan, weighted_mean(roc_auc, n)
-
-
-def _out_of_patience(state: RoundState, patience: int | None) -> bool:
-    scored = state.round - 1
-    return patience is not None and scored - state.best_round >= patience

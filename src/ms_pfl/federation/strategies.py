@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -77,7 +78,9 @@ class Strict:
         # Flower draws from the global random state, even if it takes all
         state = random.getstate()
         try:
-            sent = self.flower.configure_train(server_round, arrays, config, _Drawn(self._expected))
+            # all that Flower's strategies ask a grid for is its nodes: here those that are drawn
+            nodes = SimpleNamespace(get_node_ids=lambda: list(self._expected))
+            sent = self.flower.configure_train(server_round, arrays, config, nodes)
             return sorted(sent, key=lambda message: message.metadata.dst_node_id)
         finally:
             random.setstate(state)
@@ -106,16 +109,6 @@ class Strict:
         """Take back what :meth:`moments` told."""
         for name, arrays in moments.items():
             setattr(self.flower, name, arrays)
-
-
-class _Drawn:
-    """What Flower's strategies ask a grid for: the nodes, here those that are drawn."""
-
-    def __init__(self, nodes: Iterable[int]) -> None:
-        self._nodes = list(nodes)
-
-    def get_node_ids(self) -> list[int]:
-        return self._nodes
 
 
 def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int) -> set[int]:

@@ -31,7 +31,7 @@ class LocalGrid(SimulationGrid):
         rows = [data.rows(country) for country in countries]
         self._host.open(self._run_id, self.nodes, *rows)
 
-    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+    def _answer(self, items: list[tuple[int, Message]]) -> Answers:
         return self._host.handle(self._run_id, items)
 
     def _restore(self, states: Changes) -> None:

@@ -33,12 +33,17 @@ class NamedGrid(Grid):
 
     Node ids count the nodes in the order of their countries' names (then seeds) from 1; replies
     come back in that order, whatever the order of the messages or of the work.
+
+    Attributes:
+        nodes: by number.
+        run: Flower's description of the run.
     """
+
+    run = Run.create_empty(run_id=1)
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         """Number the nodes in the order of their names."""
         self.nodes: dict[int, Node] = dict(enumerate(sorted(set(nodes)), start=1))
-        self._run = Run.create_empty(run_id=1)
 
     def node_ids(self, seed: int) -> list[int]:
         """The nodes of one seed, in the order of the countries' names."""
@@ -75,12 +80,7 @@ class NamedGrid(Grid):
 
     def set_run(self, run: Run) -> None:
         """Flower's hook: the run that this grid serves."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """Flower's description of the run."""
-        return self._run
+        self.run = run
 
     def create_message(
         self,

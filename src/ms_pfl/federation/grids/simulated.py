@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import traceback
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class SimulationGrid(NamedGrid):
         self._replies: dict[str, Message] = {}
         self._message_ids = itertools.count(1)
         self._listener: ProgressListener | None = None
-        self._states: States = {}
+        self._states: States = defaultdict(dict)
 
     def __exit__(self, *_: object) -> None:
         """End the run."""
@@ -210,6 +211,8 @@ class SimulationGrid(NamedGrid):
     ) -> list[Message]:
         """Have the messages answered, and return the replies in the order of the nodes.
 
+        ``timeout`` is not heeded: the clients get as long as it takes.
+
         Raises:
             InputError: a client met what a person can mend; the error names it, on one line.
             ClientError: a client raised otherwise; the error names it and holds its traceback.
@@ -217,7 +220,7 @@ class SimulationGrid(NamedGrid):
         messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)
         for message in messages:
             name_message(message, f"m{next(self._message_ids)}")
-        answers = self._answer(list(enumerate(messages)), timeout)
+        answers = self._answer(list(enumerate(messages)))
         ordered: list[Message] = []
         for index, reply in sorted(answers.replies.items()):
             if isinstance(reply, Failure):
@@ -235,7 +238,7 @@ class SimulationGrid(NamedGrid):
     def _note(self, changes: Changes) -> None:
         """Take down what has changed in the clients' states."""
         for node_id, records in changes.items():
-            change(self._states.setdefault(node_id, {}), records)
+            change(self._states[node_id], records)
 
     def states(self, record: str) -> dict[Node, ArrayRecord]:
         """One record of arrays of every client's state.
@@ -244,7 +247,7 @@ class SimulationGrid(NamedGrid):
             ClientError: a client has no such record.
         """
         for node_id in self.nodes:
-            if record not in self._states.get(node_id, {}):
+            if record not in self._states[node_id]:
                 name = self.name_of(node_id)
                 raise ClientError(f"the client {name} holds no {record!r}: it was not prepared")
         return {node: self._states[node_id][record] for node_id, node in self.nodes.items()}
@@ -255,8 +258,8 @@ class SimulationGrid(NamedGrid):
         return {node.country: self._private_of(node_id) for node_id, node in self.nodes.items()}
 
     def _private_of(self, node_id: int) -> dict[str, ArrayRecord]:
-        states = self._states.get(node_id, {})
-        return {name: record for name, record in states.items() if name.startswith(PRIVATE)}
+        held = self._states[node_id].items()
+        return {name: record for name, record in held if name.startswith(PRIVATE)}
 
     def restore_private(self, private: PrivateStates) -> None:
         """Give the clients back what :meth:`private` told; all nodes are of one seed."""
@@ -275,7 +278,7 @@ class SimulationGrid(NamedGrid):
         return {node: to_arrays(arrays) for node, arrays in self.states(record).items()}
 
     @abstractmethod
-    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+    def _answer(self, items: list[tuple[int, Message]]) -> Answers:
         """Have the messages answered."""
 
     @abstractmethod

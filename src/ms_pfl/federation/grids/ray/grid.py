@@ -31,7 +31,7 @@ class RayGrid(SimulationGrid):
         self._fits: dict[int, FitProgress] = {}
         self._asked: dict[int, Any] = {}
 
-    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
+    def _answer(self, items: list[tuple[int, Message]]) -> Answers:
         put: dict[int, Any] = {}  # references in Ray's store
         parcels: dict[int, list[Parcel]] = {}
         for index, message in items:
@@ -53,7 +53,7 @@ class RayGrid(SimulationGrid):
             )
 
         meanwhile = self._tell if self._listener is not None else None
-        parts = self._pool.on_workers(sorted(parcels), answer, timeout, meanwhile)
+        parts = self._pool.on_workers(sorted(parcels), answer, meanwhile)
         answers = Answers({}, {})
         for part in parts.values():
             answers.replies.update(part.replies)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -201,7 +200,6 @@ class WorkerPool:
         self,
         numbers: Sequence[int],
         call: Callable[[int], Any],
-        timeout: float | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> dict[int, Any]:
         """What some workers return; one that dies is replaced, and does its part again.
@@ -212,20 +210,18 @@ class WorkerPool:
         Args:
             numbers: of the workers.
             call: makes the remote call to the worker of a number.
-            timeout: seconds to wait; None: as long as it takes.
             meanwhile: called about twice a second while they compute.
 
         Raises:
-            ClientError: a worker died again and again, or did not answer in time.
+            ClientError: a worker died again and again.
         """
-        until = None if timeout is None else time.monotonic() + timeout
         done: dict[int, Any] = {}
         deaths: Counter[int] = Counter()  # a lost node takes all its workers at once
         references: dict[int, Any] = {}
         try:
             while len(done) < len(numbers):
                 references = {number: call(number) for number in numbers if number not in done}
-                answered, dead = self._gather(references, until, meanwhile)
+                answered, dead = self._gather(references, meanwhile)
                 done |= answered
                 for number, error in dead.items():
                     deaths[number] += 1
@@ -237,7 +233,7 @@ class WorkerPool:
                     )
                     self._replace(number)
             return done
-        except (*_DEATH, ray.exceptions.GetTimeoutError) as error:
+        except _DEATH as error:
             self.give_up()
             raise ClientError(
                 "a worker process died or did not answer (out of memory?); fewer workers need "
@@ -249,22 +245,18 @@ class WorkerPool:
             raise
 
     def _gather(
-        self,
-        references: dict[int, Any],
-        until: float | None,
-        meanwhile: Callable[[], None] | None,
+        self, references: dict[int, Any], meanwhile: Callable[[], None] | None
     ) -> tuple[dict[int, Any], dict[int, Exception]]:
         """What the calls return by worker, and the workers that died."""
         busy = list(references.values())
-        while busy and meanwhile is not None and (until is None or time.monotonic() < until):
+        while busy and meanwhile is not None:
             busy = self._wait(busy, _POLL_SECONDS)
             meanwhile()
         done: dict[int, Any] = {}
         dead: dict[int, Exception] = {}
         for number, reference in references.items():
-            left = None if until is None else max(0.0, until - time.monotonic())
             try:
-                done[number] = ray.get(reference, timeout=left)
+                done[number] = ray.get(reference)
             except _DEATH as error:
                 dead[number] = error
         return done, dead

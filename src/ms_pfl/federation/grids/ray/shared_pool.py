@@ -51,8 +51,7 @@ def worker_pool(
             enough = _state.cores if countries is None else min(countries, _state.cores)
             if parameters.num_workers != "auto" or len(pool.workers) >= enough:
                 return pool
-        if pool is not None:
-            shutdown()
+        shutdown()
         if not ray.is_initialized():
             start_ray(parameters)
             _state.started_ray = True
@@ -60,9 +59,8 @@ def worker_pool(
         try:
             resources = ray.cluster_resources()
             _state.cores = cores = int(resources.get("CPU", 1))
-            workers = min(cores, countries or cores)
-            if parameters.num_workers != "auto":
-                workers = parameters.num_workers
+            asked = parameters.num_workers
+            workers = min(cores, countries or cores) if asked == "auto" else asked
             if workers > cores:
                 raise InputError(
                     f"ray.num_workers is {workers}, but Ray has {cores} CPU cores; lower it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import resource
 import shutil
 import socket
 import tempfile
@@ -28,6 +29,7 @@ _NAME = len(f"/{_PREFIX}12345678/{_INNER}")
 _FILES = 256  # Ray's processes do not start with fewer file handles
 # an error or worse in the logs of Ray's processes
 _SEVERE = re.compile(r"^\[\S+ \S+ [CFE] [^\]]*\] \(\w+\) \S+ (.*)", re.MULTILINE)
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 _folders: list[Path] = []
 _WITHOUT = "or compute without Ray: --params=ray.num_workers=0 gives the same results"
 
@@ -66,7 +68,7 @@ def _start_here(parameters: RayParameters) -> None:
             include_dashboard=False,
             num_cpus=wanted,
             _temp_dir=str(folder / _INNER),
-            **_quiet(),
+            **_QUIET,
         )
     except BaseException as error:
         logged = _logged(folder)
@@ -94,7 +96,7 @@ def _join(address: str) -> None:
     environment = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     try:
         _knock(address)
-        ray.init(address=address, runtime_env=environment, **_quiet())
+        ray.init(address=address, runtime_env=environment, **_QUIET)
     except OSError as error:
         reason = one_line(error.strerror or str(error), 120) or type(error).__name__
         raise InputError(
@@ -107,10 +109,6 @@ def _join(address: str) -> None:
             f"{one_line(str(error), 200).rstrip('.')}; give it as HOST:PORT, with the versions of "
             "Python and Ray that run here, or set it to null"
         ) from error
-
-
-def _quiet() -> dict[str, Any]:
-    return {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 def _knock(address: str) -> None:
@@ -151,10 +149,6 @@ def _session_folder() -> Path:
 
 
 def _check_file_handles() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # Ray raises the soft limit to it
     if allowed != resource.RLIM_INFINITY and allowed < _FILES:
         raise InputError(
