@@ -66,9 +66,10 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    to_arrays,
+    to_record,
 )
 from ms_pfl.federation.parameters import FedAvgParameters, RayParameters
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.training.simulation import open_grid
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.federation.client import method_of
+from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
@@ -18,10 +18,10 @@ from ms_pfl.federation.parameters import (
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import CountryRows, FederationData, federation_data
-from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.training.train import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ms_pfl.federation.flower import to_arrays, to_record
 from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import RoundState
 from ms_pfl.files import whole_file
 

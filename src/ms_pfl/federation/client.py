@@ -19,10 +19,9 @@ import numpy as np
 import torch
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import Context
+from ms_pfl.federation.flower import Context, to_arrays, to_record
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays

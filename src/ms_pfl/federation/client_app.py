@@ -34,9 +34,10 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     Mod,
     RecordDict,
+    to_arrays,
+    to_record,
 )
 from ms_pfl.federation.history import FitProgress
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays

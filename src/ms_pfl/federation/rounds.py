@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_pfl.federation.exchange import check_replies
+from ms_pfl.federation.exchange import NamedGrid, PrivateStates, check_replies
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
     MetricRecord,
     RecordDict,
+    payload_bytes,
+    to_arrays,
+    to_record,
 )
-from ms_pfl.federation.grids.named import NamedGrid, PrivateStates
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RoundsParameters
-from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
 from ms_pfl.federation.strategies import Moments, Strict, weighted_mean
 from ms_pfl.personalization.method import Arrays, Method
 

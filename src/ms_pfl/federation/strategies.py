@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ms_pfl.federation.exchange import check_replies, node_name
+from ms_pfl.federation.exchange import NamedGrid, check_replies
 from ms_pfl.federation.flower import (
     Array,
     ArrayRecord,
@@ -24,11 +24,11 @@ from ms_pfl.federation.flower import (
     FedAvg,
     FedProx,
     FedYogi,
-    Grid,
     Message,
     MetricRecord,
     RecordDict,
     Strategy,
+    readable,
 )
 from ms_pfl.federation.parameters import (
     FedAdagradParameters,
@@ -38,7 +38,6 @@ from ms_pfl.federation.parameters import (
     FedYogiParameters,
     StrategyParameters,
 )
-from ms_pfl.federation.records import readable
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.personalization.method import SHARED
 
@@ -68,11 +67,11 @@ class Strict:
         self._dtypes: dict[str, str] = {}
 
     def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: NamedGrid
     ) -> list[Message]:
         """The train messages to the nodes drawn for the round, in the order of the nodes."""
         self._dtypes = {name: array.dtype for name, array in arrays.items()}
-        names = {node_id: node_name(grid, node_id) for node_id in grid.get_node_ids()}
+        names = {node_id: grid.name_of(node_id) for node_id in grid.get_node_ids()}
         drawn = draw(names, self._fraction, self._seed, server_round)
         self._expected = {node_id: names[node_id] for node_id in sorted(drawn)}
         # Flower draws from the global random state, even if it takes all

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RayParameters

@@ -16,7 +16,7 @@ import numpy as np
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints
-from ms_pfl.federation.grids.named import NamedGrid
+from ms_pfl.federation.exchange import NamedGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.scaler import Scaler

@@ -19,6 +19,7 @@ from ms_pfl.federation.checkpoints import (
     read_arrays,
     write_arrays,
 )
+from ms_pfl.federation.flower import to_arrays
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
@@ -26,7 +27,6 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
     StrategyParameters,
 )
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.rounds import Federation, RoundState
 
 ROUNDS = 6

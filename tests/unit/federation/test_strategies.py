@@ -19,6 +19,8 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    to_arrays,
+    to_record,
 )
 from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.parameters import (
@@ -26,7 +28,6 @@ from ms_pfl.federation.parameters import (
     FedProxParameters,
     StrategiesParameters,
 )
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import draw, make_strategy, weighted_mean
 
 FEDAVG = FedAvgParameters(epochs=1)

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable
 
 from ms_pfl.federation.client_app import make_client_app
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.flower import Message
-from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import Answers, Changes, ClientHost, MakeApp, SimulationGrid
 from ms_pfl.federation.partitions import FederationData
 

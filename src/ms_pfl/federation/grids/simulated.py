@@ -16,7 +16,7 @@ import numpy as np
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.exchange import ClientError, NamedGrid, Node, PrivateStates
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ClientApp,
@@ -27,11 +27,10 @@ from ms_pfl.federation.flower import (
     RecordDict,
     name_message,
     take_identity,
+    to_arrays,
 )
-from ms_pfl.federation.grids.named import NamedGrid, Node, PrivateStates
 from ms_pfl.federation.history import FitProgress, ProgressListener
 from ms_pfl.federation.partitions import ClientData, CountryRows
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.learning.training import TrainingDivergedError
 
 

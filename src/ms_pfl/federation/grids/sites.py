@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.exchange import ClientError, NamedGrid, Node
 from ms_pfl.federation.flower import Grid, Message, name_sender
-from ms_pfl.federation.grids.named import NamedGrid, Node
 
 _GONE = {3, 4, 5}
 """Flower's error codes: message, reply or node unavailable. Nobody has worked on the message."""

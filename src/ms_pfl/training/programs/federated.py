@@ -9,16 +9,13 @@ from dataclasses import replace
 
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client import method_of
-from ms_pfl.federation.exchange import ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.named import NamedGrid
+from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.questions import federated_scaler, predict, prepare
-from ms_pfl.federation.records import payload_bytes, to_record
 from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
-from ms_pfl.federation.sums import LOGISTIC, sum_over_sites
+from ms_pfl.federation.sums import LOGISTIC, federated_scaler, sum_over_sites
 from ms_pfl.learning import logistic
 from ms_pfl.training.train import ProgressReport, SeedResult, Task, initial_arrays
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import ray
 
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.flower import Message, RecordDict
-from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.ray.pool import Parcel, WorkerPool
 from ms_pfl.federation.grids.simulated import Answers, Changes, SimulationGrid
 from ms_pfl.federation.history import FitProgress

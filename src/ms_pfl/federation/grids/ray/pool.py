@@ -20,13 +20,11 @@ import ray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import ArrayRecord, Message
-from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.exchange import ClientError, Node
+from ms_pfl.federation.flower import ArrayRecord, Message, traveling
 from ms_pfl.federation.grids.simulated import Answers, ClientHost, MakeApp, States
 from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.records import traveling
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.5
