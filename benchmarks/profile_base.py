@@ -155,7 +155,7 @@ def _time_parts(watch: Stopwatch) -> None:
 
     watch.time(shared_pool, "worker_pool", "starting the workers")
     watch.time(pool.WorkerPool, "open", "rows to the workers")
-    watch.time(pool.WorkerPool, "_gather", "waiting for the workers")
+    watch.time(pool.WorkerPool, "on_workers", "waiting for the workers")
     watch.time(grid.RayGrid, "_answer", "messages")
     watch.time(strategies.Strict, "configure_train", "messages")
     watch.time(strategies.Strict, "aggregate_train", "averaging")

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,24 +92,22 @@ def part_of(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
+@dataclass
 class Checkpoints:
     """The checkpoints of one fit; as a context it writes the last round if an error ends the fit.
 
     An interrupt (Ctrl-C) is such an error.
+
+    Attributes:
+        folder: where the files are; None: there are none, and nothing is kept.
+        name: of the fit, such as ``seed=0``; unique in the folder.
+        every_rounds: a file each so many rounds.
     """
 
-    def __init__(self, folder: Path | None, name: str, every_rounds: int) -> None:
-        """Nothing is read or written yet.
-
-        Args:
-            folder: where the files are; None: there are none, and nothing is kept.
-            name: of the fit, such as ``seed=0``; unique in the folder.
-            every_rounds: a file each so many rounds.
-        """
-        self._folder = folder
-        self._name = name
-        self._every = every_rounds
-        self._unwritten: RoundState | None = None
+    folder: Path | None
+    name: str
+    every_rounds: int
+    _unwritten: RoundState | None = field(default=None, init=False)
 
     def __enter__(self) -> Checkpoints:
         """The checkpoints themselves."""
@@ -135,10 +133,10 @@ class Checkpoints:
 
     def keep(self, state: RoundState) -> None:
         """Take a round's state, and write it if it is its turn."""
-        if self._folder is None:
+        if self.folder is None:
             return
         self._unwritten = state
-        if state.round % self._every == 0:
+        if state.round % self.every_rounds == 0:
             self._write(state)
 
     def remove(self) -> None:
@@ -147,8 +145,8 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def _write(self, state: RoundState) -> None:
-        assert self._folder is not None
-        path = self._folder / f"{self._name}.round={state.round:06d}.safetensors"
+        assert self.folder is not None
+        path = self.folder / f"{self.name}.round={state.round:06d}.safetensors"
         write_arrays(path, *_arrays(state))
         self._unwritten = None
         for old in self._files()[:-_KEPT]:
@@ -156,9 +154,9 @@ class Checkpoints:
                 old.unlink()
 
     def _files(self) -> list[Path]:
-        if self._folder is None:
+        if self.folder is None:
             return []
-        return sorted(self._folder.glob(f"{self._name}.round=*.safetensors"))
+        return sorted(self.folder.glob(f"{self.name}.round=*.safetensors"))
 
 
 def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

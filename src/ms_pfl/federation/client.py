@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import Context, to_arrays, to_record
+from ms_pfl.federation.flower import ArrayRecord, Context, to_arrays, to_record
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.scaler import Scaler, ScalerSums
@@ -197,7 +197,7 @@ class Client:
         """
         initial = self.method.begin(self.work())
         if not after_round or not initial:
-            self._keep_versions(())
+            self._keep_versions(set())
             if initial:
                 self._state[f"{PRIVATE}0"] = to_record(initial)
         elif not same or not self._versions():
@@ -232,9 +232,7 @@ class Client:
             work.draw = derive_seed(*parts)
             return self.method.begin(work)
         versions = self._versions()
-        if not versions:
-            return {}
-        return to_arrays(self._state[f"{PRIVATE}{_in_use(versions, server_round)}"])
+        return to_arrays(versions[_in_use(versions, server_round)]) if versions else {}
 
     def keep_private(self, private: Mapping[str, np.ndarray], number: int, best_round: int) -> None:
         """Add the private state as that of a round.
@@ -248,13 +246,13 @@ class Client:
             self._keep_versions({_in_use(versions, best_round), _in_use(versions, number - 1)})
             self._state[f"{PRIVATE}{number}"] = to_record(private)
 
-    def _versions(self) -> list[int]:
-        return sorted(
-            int(name.removeprefix(PRIVATE)) for name in self._state if name.startswith(PRIVATE)
-        )
+    def _versions(self) -> dict[int, ArrayRecord]:
+        """The versions of the private state by the round in which they were trained."""
+        kept = self._state.array_records.items()
+        return {int(n.removeprefix(PRIVATE)): r for n, r in kept if n.startswith(PRIVATE)}
 
-    def _keep_versions(self, wanted: Iterable[int]) -> None:
-        for number in set(self._versions()) - set(wanted):
+    def _keep_versions(self, wanted: set[int]) -> None:
+        for number in self._versions().keys() - wanted:
             del self._state[f"{PRIVATE}{number}"]
 
 

@@ -41,6 +41,7 @@ from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
+from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.learning.scoring import Score, probabilities, score_logits
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import EpochRecord, Fit, TrainingDivergedError, fit
@@ -132,7 +133,7 @@ def make_client_app(
 
         tell(0, math.nan)
         if client.settings.logistic is not None:
-            done, arrays = _fit_logistic(client)
+            done, arrays = _fit_logistic(client, client.settings.logistic)
         else:
             network = client.work().network({} if start is None else to_arrays(start))
             done = fit(
@@ -207,16 +208,14 @@ def make_client_app(
     return app
 
 
-def _fit_logistic(client: Client) -> tuple[Fit, Arrays]:
-    """A logistic regression on the client's own rows, step by step."""
-    assert client.settings.logistic is not None
+def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:
+    """A logistic regression on the client's own rows, step by step (one at least)."""
     train = client.data.train
     x = client.scaled(train)
     records: list[EpochRecord] = []
-    arrays: Arrays = logistic.start(client.n_features)
     began = time.perf_counter()
     fitted = logistic.steps(
-        client.n_features, lambda held: logistic.sums(held, x, train.y), client.settings.logistic
+        client.n_features, lambda held: logistic.sums(held, x, train.y), settings
     )
     for number, (arrays, loss) in enumerate(fitted, start=1):
         scored = _score_logistic(client, arrays)

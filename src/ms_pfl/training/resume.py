@@ -13,7 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -69,21 +69,25 @@ class UnfinishedTrainings:
             self._folder.rmdir()
 
 
+@dataclass(frozen=True)
 class UnfinishedTraining:
-    """One training's finished seeds and checkpoints."""
+    """One training's finished seeds and checkpoints.
 
-    def __init__(self, folder: Path | None, every_rounds: int = 1) -> None:
-        """``folder`` None: nothing was left and nothing is kept."""
-        self._folder = folder
-        self._every = every_rounds
+    Attributes:
+        folder: where they are; None: nothing was left and nothing is kept.
+        every_rounds: how often a federation is written down.
+    """
+
+    folder: Path | None
+    every_rounds: int = 1
 
     def checkpoints(self, seed: int) -> Checkpoints:
         """The rounds of one seed's federation."""
-        return Checkpoints(self._folder, f"seed={seed}", self._every)
+        return Checkpoints(self.folder, f"seed={seed}", self.every_rounds)
 
     def result(self, seed: int) -> SeedResult | None:
         """A seed that was finished; None if it was not, or if its file is damaged."""
-        if self._folder is None or not self._path(seed).exists():
+        if self.folder is None or not self._path(seed).exists():
             return None
         try:
             return _result(*read_arrays(self._path(seed)))
@@ -93,18 +97,18 @@ class UnfinishedTraining:
 
     def keep(self, result: SeedResult) -> None:
         """Write down a finished seed, in place of its checkpoints."""
-        if self._folder is not None:
+        if self.folder is not None:
             write_arrays(self._path(result.seed), *_arrays(result))
             self.checkpoints(result.seed).remove()
 
     def remove(self) -> None:
         """Remove all that is kept of the training: it begins anew."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, seed: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"seed={seed}.finished.safetensors"
+        assert self.folder is not None
+        return self.folder / f"seed={seed}.finished.safetensors"
 
 
 def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, device: Device) -> str:

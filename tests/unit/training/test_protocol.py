@@ -57,7 +57,7 @@ def told(**choices: object) -> TrainingSettings:
 
 def client_of(grid: LocalGrid, node_id: int) -> Client:
     """A client as it is while it answers."""
-    context = grid._host._contexts[grid._run_id][node_id]
+    context = grid._host._runs[grid._run_id].contexts[node_id]
     return Client(grid._host._load, PreparedRows(), context)
 
 

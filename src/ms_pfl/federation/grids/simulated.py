@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -73,6 +73,16 @@ def change(state: MutableMapping[str, Record], records: Mapping[str, Record | No
             state.pop(name, None)
 
 
+@dataclass
+class _Run:
+    """What a host holds for a run: rows by country, data by country and seed, the rest by node."""
+
+    rows: dict[str, CountryRows]
+    contexts: dict[int, Context]
+    data: dict[tuple[str, int], ClientData] = field(default_factory=dict)
+    progress: dict[int, FitProgress] = field(default_factory=dict)
+
+
 class ClientHost:
     """Runs the ClientApp for some clients and keeps their contexts; a grid or a worker has one.
 
@@ -91,16 +101,11 @@ class ClientHost:
         take_identity()
         self._app = make_app(self._load, self._note)
         self._on_epoch = on_epoch
-        self._rows: dict[int, dict[str, CountryRows]] = {}
-        self._data: dict[int, dict[tuple[str, int], ClientData]] = {}
-        self._contexts: dict[int, dict[int, Context]] = {}
-        self._progress: dict[int, dict[int, FitProgress]] = {}
+        self._runs: dict[int, _Run] = {}
 
     def open(self, run_id: int, nodes: dict[int, Node], *rows: CountryRows) -> None:
         """Begin a run for some nodes over the rows of their countries."""
-        self._rows[run_id] = {part.country: part for part in rows}
-        self._data[run_id], self._progress[run_id] = {}, {}
-        self._contexts[run_id] = {
+        contexts = {
             node_id: Context(
                 run_id=run_id,
                 node_id=node_id,
@@ -110,6 +115,7 @@ class ClientHost:
             )
             for node_id, node in nodes.items()
         }
+        self._runs[run_id] = _Run({part.country: part for part in rows}, contexts)
 
     def handle(self, run_id: int, items: Sequence[tuple[int, Message]]) -> Answers:
         """Answer messages one by one; the first failure ends the list."""
@@ -117,7 +123,7 @@ class ClientHost:
         for index, message in items:
             node_id = message.metadata.dst_node_id
             try:
-                context = self._contexts[run_id][node_id]
+                context = self._runs[run_id].contexts[node_id]
                 before = dict(context.state.items())
                 answers.replies[index] = self._app(message, context)
             except (InputError, TrainingDivergedError) as error:
@@ -139,26 +145,26 @@ class ClientHost:
     def restore(self, run_id: int, states: Changes) -> None:
         """Write records into the states of clients; None removes one."""
         for node_id, records in states.items():
-            change(self._contexts[run_id][node_id].state, records)
+            change(self._runs[run_id].contexts[node_id].state, records)
 
     def progress(self, run_id: int) -> dict[int, FitProgress]:
         """The latest of each fit of the run that has begun; safe to ask from another thread."""
-        return dict(self._progress.get(run_id, {}))
+        run = self._runs.get(run_id)
+        return {} if run is None else dict(run.progress)
 
     def close(self, run_id: int) -> None:
         """End a run: drop its contexts, its rows and what was made of them."""
-        for kept in (self._contexts, self._rows, self._data, self._progress):
-            kept.pop(run_id, None)
+        self._runs.pop(run_id, None)
 
     def _load(self, context: Context, seed: int) -> ClientData:
         country = str(context.node_config["country"])
-        kept = self._data[context.run_id]
-        if (country, seed) not in kept:
-            kept[country, seed] = self._rows[context.run_id][country].client_data(seed)
-        return kept[country, seed]
+        run = self._runs[context.run_id]
+        if (country, seed) not in run.data:
+            run.data[country, seed] = run.rows[country].client_data(seed)
+        return run.data[country, seed]
 
     def _note(self, context: Context, progress: FitProgress) -> None:
-        self._progress[context.run_id][context.node_id] = progress
+        self._runs[context.run_id].progress[context.node_id] = progress
         self._on_epoch()
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -111,8 +112,9 @@ class WorkerPool:
     ) -> None:
         """Start the workers and wait for them; Ray runs already."""
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
-        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
-        self._make_app, self._on_give_up = make_app, on_give_up
+        on_a_core = actor.options(num_cpus=1, num_gpus=gpu_share)
+        self._start = partial(on_a_core.remote, make_app=make_app)
+        self._on_give_up = on_give_up
         self.workers = [self._start() for _ in range(workers)]
         self.stopped = False
         self._run_ids = itertools.count(1)
@@ -124,9 +126,6 @@ class WorkerPool:
         except BaseException:
             self.stop()
             raise
-
-    def _start(self) -> Any:
-        return self._actor.remote(make_app=self._make_app)
 
     def _wait_for(self, workers: list[Any]) -> None:
         started = [worker.__ray_ready__.remote() for worker in workers]
@@ -191,8 +190,7 @@ class WorkerPool:
 
     def _forget_unused(self) -> None:
         needed = {self._latest, *(run.data.identity for run in self._runs.values())}
-        for identity in self._rows.keys() - needed:
-            del self._rows[identity]
+        self._rows = {identity: rows for identity, rows in self._rows.items() if identity in needed}
 
     def on_workers(
         self,
@@ -219,17 +217,23 @@ class WorkerPool:
         try:
             while len(done) < len(numbers):
                 references = {number: call(number) for number in numbers if number not in done}
-                answered, dead = self._gather(references, meanwhile)
-                done |= answered
-                for number, error in dead.items():
-                    deaths[number] += 1
-                    if deaths[number] > _DEATHS:
-                        raise error
-                    _log.warning(
-                        "A worker process died (out of memory?); a new one takes its place and "
-                        "repeats what it was doing. Should it happen often, lower ray.num_workers."
-                    )
-                    self._replace(number)
+                busy = list(references.values())
+                while busy and meanwhile is not None:
+                    busy = self._wait(busy, _POLL_SECONDS)
+                    meanwhile()
+                for number, reference in references.items():
+                    try:
+                        done[number] = ray.get(reference)
+                    except _DEATH:
+                        deaths[number] += 1
+                        if deaths[number] > _DEATHS:
+                            raise
+                        _log.warning(
+                            "A worker process died (out of memory?); a new one takes its place and "
+                            "repeats what it was doing. Should it happen often, lower "
+                            "ray.num_workers."
+                        )
+                        self._replace(number)
             return done
         except _DEATH as error:
             self.give_up()
@@ -241,23 +245,6 @@ class WorkerPool:
             if not isinstance(error, Exception) or self._wait(list(references.values()), 0):
                 self.give_up()
             raise
-
-    def _gather(
-        self, references: dict[int, Any], meanwhile: Callable[[], None] | None
-    ) -> tuple[dict[int, Any], dict[int, Exception]]:
-        """What the calls return by worker, and the workers that died."""
-        busy = list(references.values())
-        while busy and meanwhile is not None:
-            busy = self._wait(busy, _POLL_SECONDS)
-            meanwhile()
-        done: dict[int, Any] = {}
-        dead: dict[int, Exception] = {}
-        for number, reference in references.items():
-            try:
-                done[number] = ray.get(reference)
-            except _DEATH as error:
-                dead[number] = error
-        return done, dead
 
     def progress(self, run_id: int, asked: dict[int, Any]) -> dict[int, FitProgress]:
         """What the workers have to tell about the fits of a run; who is slow is not asked twice.
@@ -271,9 +258,8 @@ class WorkerPool:
                 question = worker.progress.options(concurrency_group="progress")
                 asked[number] = question.remote(run_id)
         late = self._wait(list(asked.values()), _POLL_SECONDS)
-        answered = [number for number, reference in asked.items() if reference not in late]
         news: dict[int, FitProgress] = {}
-        for number in answered:
+        for number in [number for number, reference in asked.items() if reference not in late]:
             with suppress(*_DEATH):  # it is replaced, once it is missed
                 news |= ray.get(asked.pop(number))
         return news
