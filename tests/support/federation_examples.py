@@ -9,8 +9,7 @@ import pandas as pd
 
 from ms_pfl.federation.client import method_of
 from ms_pfl.federation.exchange import Node, prepare
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

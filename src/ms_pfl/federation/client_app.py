@@ -88,7 +88,7 @@ def make_client_app(
         context.state["settings"] = told
         context.state["scaler"] = message.content["scaler"]
         Client(load_partition, prepared, context).begin(int(told["after-round"]), same)
-        return _reply(message)
+        return _reply(message, {})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
@@ -108,16 +108,14 @@ def make_client_app(
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
         client.keep_private(sent.private, server_round, int(config["best-round"]))
-        return _reply(
-            message,
-            {name: to_record(arrays) for name, arrays in sent.records.items()},
-            {
-                "num-examples": len(client.rows.train),
-                "train-loss": sent.loss,
-                **received,
-                "seconds": time.perf_counter() - began,
-            },
-        )
+        metrics: Metrics = {
+            "num-examples": len(client.rows.train),
+            "train-loss": sent.loss,
+            **received,
+            "seconds": time.perf_counter() - began,
+        }
+        trained = {name: to_record(arrays) for name, arrays in sent.records.items()}
+        return _reply(message, {**trained, "metrics": MetricRecord(metrics)})
 
     @app.train("personalize")
     def personalize(message: Message, context: Context) -> Message:
@@ -162,8 +160,8 @@ def make_client_app(
             "roc-auc": [record.validation.roc_auc for record in done.records],
             "seconds": [record.seconds for record in done.records],
         }
-        wanted = bool(config["reply-with-arrays"])
-        return _reply(message, {SHARED: record} if wanted else {}, metrics)
+        wanted = {SHARED: record} if config["reply-with-arrays"] else {}
+        return _reply(message, {**wanted, "metrics": MetricRecord(metrics)})
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
@@ -183,7 +181,8 @@ def make_client_app(
             private = client.private("evaluate", server_round)
             network = client.method.network(client.work(server_round), shared, private)
             metrics = client.validate(network, server_round)
-        return _reply(message, metrics=metrics | {"seconds": time.perf_counter() - began})
+        metrics["seconds"] = time.perf_counter() - began
+        return _reply(message, {"metrics": MetricRecord(metrics)})
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
@@ -229,12 +228,5 @@ def _score_logistic(client: Client, arrays: Arrays) -> Score:
     return score_logits(logistic.logits(arrays, client.scaled(split)), split.y)
 
 
-def _reply(
-    message: Message,
-    records: Mapping[str, ArrayRecord] | None = None,
-    metrics: Metrics | None = None,
-) -> Message:
-    content = RecordDict(dict(records or {}))
-    if metrics is not None:
-        content["metrics"] = MetricRecord(metrics)
-    return Message(content, reply_to=message)
+def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:
+    return Message(RecordDict(dict(records)), reply_to=message)

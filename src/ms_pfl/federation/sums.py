@@ -6,8 +6,6 @@ sites' answers in the order of their names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +13,8 @@ from ms_pfl.federation.exchange import NamedGrid, ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
+from ms_pfl.learning.networks import Arrays
 
-Arrays = Mapping[str, np.ndarray]
 SUMS = "sums"
 """The record of an answer."""
 SCALER, LOGISTIC = "scaler", "logistic"

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning import logistic
-from ms_pfl.learning.networks import Network, build_network, set_arrays
+from ms_pfl.learning.networks import Arrays, Network, build_network, set_arrays
 from ms_pfl.learning.parameters import Device, ExtensionTier, NetworkKind, NetworkParameters
 from ms_pfl.learning.scoring import logits
 from ms_pfl.learning.training import one_thread, resolve_device
 from ms_pfl.paradigms import LearnerName
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class Model(Protocol):

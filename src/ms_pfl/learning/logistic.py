@@ -10,16 +10,16 @@ added up are those of the pooled rows: the fit is that of one who has all rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.learning.scoring import log_loss_sum, probabilities
 from ms_pfl.learning.training import TrainingDivergedError
 
-Arrays = Mapping[str, np.ndarray]
 COEFFICIENTS, INTERCEPT = "coefficients", "intercept"
 _HALVINGS = 30
 _ROUNDING = 1e-12

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ms_pfl.learning.parameters import ExtensionTier, NetworkKind, NetworkParameters
 
+Arrays = Mapping[str, np.ndarray]
+
 
 def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
     sizes = [n_inputs, *[width] * layers]
@@ -159,7 +161,7 @@ def get_arrays(model: Network) -> dict[str, np.ndarray]:
     }
 
 
-def set_arrays(model: Network, arrays: Mapping[str, np.ndarray]) -> None:
+def set_arrays(model: Network, arrays: Arrays) -> None:
     """Write the arrays named into the model; the rest stay.
 
     Raises:

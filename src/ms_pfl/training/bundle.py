@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +23,13 @@ from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
-from ms_pfl.personalization.method import method_class
+from ms_pfl.personalization.method import Arrays, method_class
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start
 
 FORMAT = 2
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
-Arrays = Mapping[str, np.ndarray]
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:

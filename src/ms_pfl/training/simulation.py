@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.federation.exchange import Node
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import (

@@ -20,7 +20,7 @@ from ms_pfl.federation.checkpoints import (
     write_arrays,
 )
 from ms_pfl.federation.flower import to_arrays
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

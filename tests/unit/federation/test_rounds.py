@@ -22,7 +22,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE, method_of
 from ms_pfl.federation.exchange import ClientError, Node, ask, predict
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

@@ -28,7 +28,7 @@ from federation_examples import (
 )
 from hypothesis_profiles import examples
 from ms_pfl.federation.flower import to_arrays
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation_examples import data_of, nodes_of
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.federation.sums import federated_scaler
 

@@ -22,7 +22,7 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     FedAvgParameters,
     FedProxParameters,

@@ -24,7 +24,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.client import Client, PreparedRows, method_of
 from ms_pfl.federation.exchange import predict
 from ms_pfl.federation.flower import to_record
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
     ClientSettings,

@@ -9,7 +9,7 @@ from federation_examples import FEATURES, PROTOCOL, data_of, initial, nodes_of, 
 from ms_pfl.federation.client import method_of
 from ms_pfl.federation.exchange import predict
 from ms_pfl.federation.flower import to_record
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,

@@ -1,4 +1,4 @@
-"""The clients of a simulation: who runs them, and the grid that sees their states."""
+"""The clients of a simulation: who runs them, and the grids that see their states."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ms_pfl.federation.flower import (
     to_arrays,
 )
 from ms_pfl.federation.history import FitProgress, ProgressListener
-from ms_pfl.federation.partitions import ClientData, CountryRows
+from ms_pfl.federation.partitions import ClientData, CountryRows, FederationData
 from ms_pfl.learning.training import TrainingDivergedError
 
 
@@ -245,7 +245,7 @@ class SimulationGrid(NamedGrid):
         for node_id, records in changes.items():
             change(self._states[node_id], records)
 
-    def states(self, record: str) -> dict[Node, ArrayRecord]:
+    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
         """One record of arrays of every client's state.
 
         Raises:
@@ -255,11 +255,11 @@ class SimulationGrid(NamedGrid):
             if record not in self._states[node_id]:
                 name = self.name_of(node_id)
                 raise ClientError(f"the client {name} holds no {record!r}: it was not prepared")
-        return {node: self._states[node_id][record] for node_id, node in self.nodes.items()}
+        return {node: to_arrays(self._states[i][record]) for i, node in self.nodes.items()}
 
     def private(self) -> dict[str, dict[str, ArrayRecord]]:
         """The records of the clients' private state by country and name."""
-        self.states("scaler")  # a client that was not prepared has none yet
+        self.export_state("scaler")  # a client that was not prepared has none yet
         return {node.country: self._private_of(node_id) for node_id, node in self.nodes.items()}
 
     def _private_of(self, node_id: int) -> dict[str, ArrayRecord]:
@@ -278,10 +278,6 @@ class SimulationGrid(NamedGrid):
         self._restore(given)
         self._note(given)
 
-    def export_state(self, record: str) -> dict[Node, dict[str, np.ndarray]]:
-        """The same as arrays."""
-        return {node: to_arrays(arrays) for node, arrays in self.states(record).items()}
-
     @abstractmethod
     def _answer(self, items: list[tuple[int, Message]]) -> Answers:
         """Have the messages answered."""
@@ -293,3 +289,37 @@ class SimulationGrid(NamedGrid):
     @abstractmethod
     def close(self) -> None:
         """Drop the contexts of this run."""
+
+
+class LocalGrid(SimulationGrid):
+    """The clients one after another in this process."""
+
+    _run_ids = itertools.count(1)
+
+    def __init__(
+        self,
+        data: FederationData,
+        nodes: Iterable[Node],
+        make_app: MakeApp = make_client_app,
+    ) -> None:
+        """Begin a run over the nodes, countries of the data; ``make_app``: of the ClientHost."""
+        super().__init__(nodes)
+        self._host = ClientHost(self._tell, make_app)
+        self._run_id = next(self._run_ids)
+        countries = sorted({node.country for node in self.nodes.values()})
+        self._host.open(self._run_id, self.nodes, *map(data.rows, countries))
+
+    def _answer(self, items: list[tuple[int, Message]]) -> Answers:
+        return self._host.handle(self._run_id, items)
+
+    def _restore(self, states: Changes) -> None:
+        self._host.restore(self._run_id, states)
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(self._host.progress(self._run_id))
+
+    def close(self) -> None:
+        """Drop the contexts of this run."""
+        self._states.clear()
+        self._host.close(self._run_id)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import Node
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed

@@ -17,6 +17,7 @@ from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import LOGISTIC, federated_scaler, sum_over_sites
 from ms_pfl.learning import logistic
+from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.training.train import ProgressReport, SeedResult, Task, initial_arrays
 
@@ -109,7 +110,7 @@ def newton(
 
     up = down = 0
 
-    def of(arrays: logistic.Arrays) -> logistic.Arrays:
+    def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
         total = sum_over_sites(grid, seed, LOGISTIC, arrays)
         up += payload_bytes(to_record(total))  # a site's answer has the shapes of the sum

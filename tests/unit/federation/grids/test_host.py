@@ -12,7 +12,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation import client, partitions
 from ms_pfl.federation.exchange import ClientError, ask, predict
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 
 PLAN = RecordDict(
     {

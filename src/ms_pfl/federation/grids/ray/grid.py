@@ -7,6 +7,7 @@ workers compute, they are asked twice a second how far their fits are.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,11 +55,10 @@ class RayGrid(SimulationGrid):
 
         meanwhile = self._tell if self._listener is not None else None
         parts = self._pool.on_workers(sorted(parcels), answer, meanwhile)
-        answers = Answers({}, {})
-        for part in parts.values():
-            answers.replies.update(part.replies)
-            answers.changes.update(part.changes)
-        return answers
+        return Answers(
+            dict(ChainMap(*(part.replies for part in parts.values()))),
+            dict(ChainMap(*(part.changes for part in parts.values()))),
+        )
 
     def _tell(self) -> None:
         self._fits |= self._pool.progress(self._run_id, self._asked)
