@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from configuration import read_parameters
 
-from ms_pfl.federation.client import method_of
+from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.flower import Grid
 from ms_pfl.federation.grids.simulated import SimulationGrid
@@ -19,7 +19,6 @@ from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.train import initial_arrays
 
 SEED = 0
 N_FEATURES = 42

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.federation.client import method_of
+from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
 from ms_pfl.federation.parameters import (
@@ -21,7 +21,6 @@ from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.federation.sums import federated_scaler
-from ms_pfl.training.train import initial_arrays
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]

@@ -26,7 +26,7 @@ from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
-from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
 from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
@@ -71,11 +71,18 @@ def method_of(settings: ClientSettings) -> Method:
     return kind(settings.network, own)
 
 
+def initial_arrays(
+    settings: ClientSettings, method: Method, n_features: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The shared arrays before training, the same in every paradigm."""
+    network = build_network(method.kind, n_features, settings.network, 0, initial_seed(seed))
+    return dict(method.shared(get_arrays(network)))
+
+
 def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
     """Return the names of the arrays that a method sends, by record."""
     method = method_of(settings)
-    network = build_network(method.kind, n_features, settings.network, 0, 0)
-    shared = method.shared(get_arrays(network))
+    shared = initial_arrays(settings, method, n_features, 0)
     records = {SHARED: shared, **method.further(shared)}
     return {record: frozenset(arrays) for record, arrays in records.items()}
 

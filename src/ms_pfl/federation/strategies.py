@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,26 +46,24 @@ Moments = dict[str, dict[str, np.ndarray]]
 _MOMENTS = ("m_t", "v_t")  # what Flower's adaptive strategies keep from round to round
 
 
+@dataclass
 class Strict:
     """One of Flower's strategies, with all replies, in order; its weights keep their types.
 
     Of all nodes, some are drawn to train in a round: by a hash of (seed, round, country), so that
     neither the order of the countries nor what was drawn before has a say.
+
+    Attributes:
+        flower: Flower's strategy.
+        fraction: of the clients, that train in a round.
+        seed: of the fit, by which they are drawn.
     """
 
-    def __init__(self, flower: Strategy, fraction: float, seed: int) -> None:
-        """Without a round yet.
-
-        Args:
-            flower: Flower's strategy.
-            fraction: of the clients, that train in a round.
-            seed: of the fit, by which they are drawn.
-        """
-        self.flower = flower
-        self._fraction = fraction
-        self._seed = seed
-        self._expected: dict[int, str] = {}
-        self._dtypes: dict[str, str] = {}
+    flower: Strategy
+    fraction: float
+    seed: int
+    _expected: dict[int, str] = field(default_factory=dict, init=False)
+    _dtypes: dict[str, str] = field(default_factory=dict, init=False)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: NamedGrid
@@ -72,7 +71,7 @@ class Strict:
         """The train messages to the nodes drawn for the round, in the order of the nodes."""
         self._dtypes = {name: array.dtype for name, array in arrays.items()}
         names = {node_id: grid.name_of(node_id) for node_id in grid.get_node_ids()}
-        drawn = draw(names, self._fraction, self._seed, server_round)
+        drawn = draw(names, self.fraction, self.seed, server_round)
         self._expected = {node_id: names[node_id] for node_id in sorted(drawn)}
         # Flower draws from the global random state, even if it takes all
         state = random.getstate()

@@ -20,11 +20,9 @@ from ms_pfl.federation.exchange import NamedGrid
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.scaler import Scaler
-from ms_pfl.learning.networks import build_network, get_arrays
 from ms_pfl.learning.parameters import Device, OptimizerParameters
-from ms_pfl.learning.seeds import initial_seed
 from ms_pfl.paradigms import PARADIGMS, Paradigm, Training, learner_of, trainings
-from ms_pfl.personalization.method import Arrays, Method, method_class
+from ms_pfl.personalization.method import Arrays, method_class
 from ms_pfl.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -239,11 +237,3 @@ def check_training(training: Training) -> Paradigm:
             f"{', '.join(row.strategies)}"
         )
     return row
-
-
-def initial_arrays(
-    settings: ClientSettings, method: Method, n_features: int, seed: int
-) -> dict[str, np.ndarray]:
-    """The shared arrays before training, the same in every paradigm."""
-    network = build_network(method.kind, n_features, settings.network, 0, initial_seed(seed))
-    return dict(method.shared(get_arrays(network)))
