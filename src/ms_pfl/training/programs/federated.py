@@ -99,7 +99,6 @@ def newton(
 
     A step is a round in the history. The last step counts: there is nothing to choose.
     """
-    n_features = task.sites.n_features
 
     def tell(number: int, auc: float, *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, parameters.steps, auc, finished))
@@ -107,7 +106,6 @@ def newton(
     tell(0, math.nan)
     scaler = federated_scaler(grid, seed)
     prepare(grid, seed, task.client(), scaler)
-
     up = down = 0
 
     def of(arrays: Arrays) -> Arrays:
@@ -119,7 +117,7 @@ def newton(
 
     history: list[HistoryRow] = []
     began = time.perf_counter()
-    steps = logistic.steps(n_features, of, parameters)  # one at least
+    steps = logistic.steps(task.sites.n_features, of, parameters)  # one at least
     for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
