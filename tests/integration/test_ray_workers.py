@@ -25,11 +25,11 @@ from ms_pfl.federation.grids.ray.grid import RayGrid
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms import Training
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.simulation import train_tables
-from ms_pfl.training.train import ProgressReport
 from paradigm_examples import Study, compute, parameters
 
 TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]

@@ -15,10 +15,10 @@ from federation_examples import SIZES, data_of, nodes_of
 from ms_pfl import console
 from ms_pfl.console import TrainingProgress
 from ms_pfl.federation.grids.simulated import LocalGrid
-from ms_pfl.federation.history import FitProgress
+from ms_pfl.federation.history import FitProgress, ProgressReport
 from ms_pfl.paradigms import Training
 from ms_pfl.training.programs.alone import _Watch
-from ms_pfl.training.train import ProgressReport, Sites, Task
+from ms_pfl.training.train import Sites, Task
 from paradigm_examples import Study, parameters
 
 NAN = math.nan

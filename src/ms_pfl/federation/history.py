@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,23 @@ class FitProgress:
 
 ProgressListener = Callable[[Mapping[int, FitProgress]], None]
 """Told the latest of each node whose fit has begun."""
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """Where a training is: when a seed begins, after each round or epoch, and when it is finished.
+
+    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``. Where
+    each country trains by itself, ``unit`` is ``epoch``: their mean while they train, weighted by
+    rows, and the last epoch of any once all have finished. ``validation_roc_auc`` is the
+    size-weighted mean over countries where it is defined, else NaN. ``note``: what a person should
+    know of how the seed began, or came to its end.
+    """
+
+    seed: int
+    round: int
+    rounds: int
+    validation_roc_auc: float
+    finished: bool
+    unit: Literal["round", "epoch"] = "round"
+    note: str = ""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ms_pfl.federation.exchange import Node
-from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
-from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import (
     POOLED,
@@ -20,12 +19,14 @@ from ms_pfl.federation.partitions import (
     redrawn,
 )
 from ms_pfl.learning.parameters import Device
-from ms_pfl.learning.training import resolve_device
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.training.bundle import ModelBundle, bundle_arrays, stamp_of
-from ms_pfl.training.resume import UnfinishedTraining, UnfinishedTrainings, training_key
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.train import ProgressReport, SeedResult, Sites, check_training, train
+
+if TYPE_CHECKING:
+    from ms_pfl.federation.exchange import Node
+    from ms_pfl.federation.grids.simulated import SimulationGrid
+    from ms_pfl.training.resume import UnfinishedTrainings
+    from ms_pfl.training.train import SeedResult
 
 PREDICTION_COLUMNS = (
     "paradigm",
@@ -105,6 +106,12 @@ def train_tables(
         InputError: tables or settings that cannot be used, or with which a training diverges.
         ClientError: a client failed; the error names its country.
     """
+    from ms_pfl.federation.exchange import Node
+    from ms_pfl.learning.training import resolve_device
+    from ms_pfl.training.bundle import ModelBundle, stamp_of
+    from ms_pfl.training.resume import UnfinishedTraining, training_key
+    from ms_pfl.training.train import Sites, check_training, train
+
     row = check_training(training)
     if compute.ray.address is None or compute.ray.num_workers == 0:
         resolve_device(compute.device)  # a missing GPU is said before anything starts
@@ -147,6 +154,8 @@ def open_grid(
     The Ray workers start at the first call and serve all later ones.
     """
     if parameters.num_workers == 0:
+        from ms_pfl.federation.grids.simulated import LocalGrid
+
         return LocalGrid(data, nodes)
     from ms_pfl.federation.grids.ray.grid import RayGrid
     from ms_pfl.federation.grids.ray.shared_pool import worker_pool
@@ -180,6 +189,8 @@ def assemble(
     training: Training, data: FederationData, results: Sequence[SeedResult], stamp: np.ndarray
 ) -> Outcome:
     """The outcome of a training; ``stamp`` goes into its models."""
+    from ms_pfl.training.bundle import bundle_arrays
+
     paradigm, strategy = training
     parts = [_predictions(data, result) for result in results]
     predictions = pd.concat(parts, ignore_index=True).assign(paradigm=paradigm, strategy=strategy)

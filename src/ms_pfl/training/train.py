@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.exchange import NamedGrid
-from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.parameters import Device, OptimizerParameters
@@ -27,26 +27,6 @@ from ms_pfl.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ms_pfl.training.resume import UnfinishedTraining
-
-
-@dataclass(frozen=True)
-class ProgressReport:
-    """Where a training is: when a seed begins, after each round or epoch, and when it is finished.
-
-    ``round`` of ``rounds`` (at most; early stopping ends sooner) of the fit of ``seed``. Where
-    each country trains by itself, ``unit`` is ``epoch``: their mean while they train, weighted by
-    rows, and the last epoch of any once all have finished. ``validation_roc_auc`` is the
-    size-weighted mean over countries where it is defined, else NaN. ``note``: what a person should
-    know of how the seed began, or came to its end.
-    """
-
-    seed: int
-    round: int
-    rounds: int
-    validation_roc_auc: float
-    finished: bool
-    unit: Literal["round", "epoch"] = "round"
-    note: str = ""
 
 
 OpenGrid = Callable[[Sequence[str], Sequence[int]], NamedGrid]

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.studies.protocol_audit.variants import protocol_of
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
-from ms_pfl.training.train import ProgressReport
 
 _FEDERATED, _PROX = Training("federated", "fedavg"), Training("federated", "fedprox")
 _FINE_TUNED, _ADAPTIVE = Training("fine_tuned", "fedavg"), Training("adaptive", "fedavg")

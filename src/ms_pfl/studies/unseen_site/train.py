@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed
@@ -28,7 +29,7 @@ from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.resume import UnfinishedTraining
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
-from ms_pfl.training.train import ProgressReport, Sites, Start, train
+from ms_pfl.training.train import Sites, Start, train
 
 ALL = "all"
 COLUMNS = (

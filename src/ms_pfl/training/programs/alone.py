@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_arrays, to_record
-from ms_pfl.federation.history import FitProgress, HistoryRow
+from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import Arrays
 from ms_pfl.training.programs.federated import fit_together
-from ms_pfl.training.train import ProgressReport, SeedResult, Start, Task
+from ms_pfl.training.train import SeedResult, Start, Task
 
 
 def centralized(task: Task) -> list[SeedResult]:

@@ -11,7 +11,7 @@ from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
-from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
@@ -19,7 +19,7 @@ from ms_pfl.federation.sums import LOGISTIC, federated_scaler, sum_over_sites
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
-from ms_pfl.training.train import ProgressReport, SeedResult, Task
+from ms_pfl.training.train import SeedResult, Task
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
