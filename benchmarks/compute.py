@@ -43,8 +43,8 @@ from support import (
     workers_cpu_seconds,
 )
 
-from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 SIDE = 512

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from support import apart, machine, table, wait_for_nodes
 
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
@@ -30,12 +31,12 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    to_arrays,
+    to_record,
 )
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import FedAvgParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import make_strategy
 
 WORKERS = 2

@@ -150,18 +150,18 @@ def _run(folder: Path, env: str, watch: Stopwatch, profile: Profile) -> None:
 def _time_parts(watch: Stopwatch) -> None:
     from ms_pfl.federation import checkpoints, rounds, strategies
     from ms_pfl.federation.grids.ray import grid, pool, shared_pool
-    from ms_pfl.training import assembly
     from ms_pfl.training import resume as unfinished
+    from ms_pfl.training import simulation
 
     watch.time(shared_pool, "worker_pool", "starting the workers")
     watch.time(pool.WorkerPool, "open", "rows to the workers")
-    watch.time(pool.WorkerPool, "_gather", "waiting for the workers")
+    watch.time(pool.WorkerPool, "on_workers", "waiting for the workers")
     watch.time(grid.RayGrid, "_answer", "messages")
     watch.time(strategies.Strict, "configure_train", "messages")
     watch.time(strategies.Strict, "aggregate_train", "averaging")
     watch.time(checkpoints.Checkpoints, "keep", "checkpoints")
     watch.time(unfinished.UnfinishedTraining, "keep", "checkpoints")
-    watch.time(assembly, "assemble", "tables of results")
+    watch.time(simulation, "assemble", "tables of results")
     watch.time(rounds, "_row", "history")
     watch.time(rounds, "_scored", "history")
 

@@ -26,8 +26,8 @@ from support import (
     table,
 )
 
-from ms_pfl.federation.grids.open import open_grid
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 ROUNDS = 5

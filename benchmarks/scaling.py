@@ -37,8 +37,8 @@ from support import (
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.ray.layout import assign
+from ms_pfl.federation.grids.ray.pool import assign
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.learning.parameters import NetworkKind
 from ms_pfl.paradigms import trainings
 from ms_pfl.parameters import Parameters

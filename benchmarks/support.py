@@ -21,20 +21,19 @@ import numpy as np
 import pandas as pd
 from kedro.config import OmegaConfigLoader
 
-from ms_pfl.federation.client import method_of
+from ms_pfl.federation.client import initial_arrays, method_of
+from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.flower import Grid
-from ms_pfl.federation.grids.named import Node
 from ms_pfl.federation.grids.simulated import SimulationGrid
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
-from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.task import initial_arrays
 
 PROJECT = Path(__file__).resolve().parents[1]
 SEED = 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress, TaskID
 
-    from ms_pfl.training.outcome import ProgressReport
+    from ms_pfl.federation.history import ProgressReport
 
 _BETWEEN_LINES = 60.0  # seconds
 _log = logging.getLogger(__name__)

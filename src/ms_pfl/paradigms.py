@@ -107,9 +107,9 @@ PARADIGMS: dict[str, Paradigm] = {
     for row in (
         Paradigm(
             "centralized", "Centralized", "#E69F00", "pooled", ("pooled", "logistic"),
-            program="centralized:centralized", between_sites=False,
+            program="alone:centralized", between_sites=False,
         ),
-        Paradigm("local", "Local", "#D55E00", "local", ("none", "logistic"), program="local:local"),
+        Paradigm("local", "Local", "#D55E00", "local", ("none", "logistic"), program="alone:local"),
         Paradigm(
             "federated", "Federated", "#56B4E9", "global", (*_FEDERATED, "logistic"),
             program="federated:federated", rounds=True,
@@ -123,7 +123,7 @@ PARADIGMS: dict[str, Paradigm] = {
         ),
         Paradigm(
             "fine_tuned", "Fine-tuned", "#009E73", "personalized", _FEDERATED,
-            program="fine_tuned:fine_tuned", starts_from="federated",
+            program="alone:fine_tuned", starts_from="federated",
         ),
         Paradigm(
             "adaptive", "Adaptive", "#CC79A7", "personalized", _FEDERATED,

@@ -20,15 +20,14 @@ from federation_examples import data_of, federate, nodes_of, prepared, settings,
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import ClientApp
-from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.ray import shared_pool
 from ms_pfl.federation.grids.ray.grid import RayGrid
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms import Training
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.simulation import train_tables
 from paradigm_examples import Study, compute, parameters

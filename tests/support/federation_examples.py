@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ms_pfl.federation.client import method_of
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.client import initial_arrays, method_of
+from ms_pfl.federation.exchange import Node, prepare
+from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
@@ -18,11 +17,10 @@ from ms_pfl.federation.parameters import (
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import CountryRows, FederationData, federation_data
-from ms_pfl.federation.questions import federated_scaler, prepare
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.training.task import initial_arrays
+from ms_pfl.federation.sums import federated_scaler
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]
@@ -163,10 +161,10 @@ class RecordingGrid(LocalGrid):
         super().__init__(data, nodes)
         self.traffic: list[tuple[str, str, dict[str, dict[str, object]]]] = []
 
-    def _answer(self, items, timeout):  # type: ignore[no-untyped-def]
+    def _answer(self, items):  # type: ignore[no-untyped-def]
         for _, message in items:
             self._record("down", message)
-        answers = super()._answer(items, timeout)
+        answers = super()._answer(items)
         for reply in answers.replies.values():
             if hasattr(reply, "content"):
                 self._record("up", reply)

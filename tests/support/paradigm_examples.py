@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from federation_examples import PROTOCOL, STRATEGIES, settings, tables
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.training.bundle import stamp_of
-from ms_pfl.training.outcome import Outcome, ProgressReport
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.simulation import Compute, train_tables
+from ms_pfl.training.simulation import Compute, Outcome, train_tables
 
 ALL = (
     ("centralized", "pooled"),

@@ -18,8 +18,7 @@ from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.tables import read_folder
-from ms_pfl.training.outcome import Outcome
-from ms_pfl.training.simulation import Compute, train_tables
+from ms_pfl.training.simulation import Compute, Outcome, train_tables
 
 PROJECT = Path(__file__).resolve().parents[2]
 COUNTRIES = ("Australia", "Czech Republic", "Turkey")

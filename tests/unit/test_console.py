@@ -14,12 +14,11 @@ from rich.console import Console
 from federation_examples import SIZES, data_of, nodes_of
 from ms_pfl import console
 from ms_pfl.console import TrainingProgress
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.progress import FitProgress
+from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.history import FitProgress, ProgressReport
 from ms_pfl.paradigms import Training
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.programs.alone import _Watch
-from ms_pfl.training.task import Sites, Task
+from ms_pfl.training.train import Sites, Task
 from paradigm_examples import Study, parameters
 
 NAN = math.nan

@@ -23,15 +23,14 @@ from ms_pfl.federation.checkpoints import write_arrays
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Context, Grid, ServerApp
 from ms_pfl.federation.grids.sites import Patience, SiteGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.files import whole_folder
 from ms_pfl.folder_lock import hold
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.parameters import Parameters
 from ms_pfl.training.bundle import bundle_arrays
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings
-from ms_pfl.training.task import SeedResult, Sites
-from ms_pfl.training.train import check_training, train
+from ms_pfl.training.train import SeedResult, Sites, check_training, train
 
 METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 _log = logging.getLogger(__name__)

@@ -28,10 +28,10 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    to_arrays,
 )
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.sums import NAMES, SUMS
 from ms_pfl.learning.training import TrainingDivergedError
 from ms_pfl.registry.ingest.parameters import IngestParameters

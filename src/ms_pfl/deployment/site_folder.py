@@ -17,9 +17,8 @@ import pandas as pd
 from ms_pfl.deployment.agreement import CohortAgreement, RefusalError
 from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
-from ms_pfl.federation.flower import ConfigRecord, Context, Message
+from ms_pfl.federation.flower import ConfigRecord, Context, Message, to_arrays, to_record
 from ms_pfl.federation.partitions import FederationData, federation_data
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.files import whole_file
 from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest

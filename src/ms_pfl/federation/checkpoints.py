@@ -11,15 +11,15 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ms_pfl.federation.flower import to_arrays, to_record
 from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import RoundState
 from ms_pfl.files import whole_file
 
@@ -44,7 +44,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
 
     text = json.dumps({"names": list(arrays), "told": told})
     whole = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    content = save(whole, metadata={"text": text, "digest": _digest(whole, text)})
+    content = save(whole, metadata={"text": text, "digest": digest_of(whole, text)})
     with whole_file(path) as part, part.open("wb") as file:
         file.write(content)
         file.flush()
@@ -64,7 +64,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
         text = metadata["text"]
-        if metadata["digest"] != _digest(arrays, text):
+        if metadata["digest"] != digest_of(arrays, text):
             raise DamagedFileError(f"{path}: the content does not match its digest")
         content = json.loads(text)
         return {name: arrays[name] for name in content["names"]}, content["told"]
@@ -72,11 +72,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         raise DamagedFileError(f"{path} cannot be read: {error}") from error
 
 
-def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+def digest_of(arrays: Mapping[str, np.ndarray], text: str, size: int = 16) -> str:
+    """Return a digest of a text and of arrays in their order, in so many bytes, as hex digits."""
+    digest = hashlib.blake2b(text.encode(), digest_size=size)
     for name, array in arrays.items():
         digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
-        digest.update(array.data if array.size else b"")
+        digest.update(np.ascontiguousarray(array).data if array.size else b"")
     return digest.hexdigest()
 
 
@@ -91,24 +92,22 @@ def part_of(arrays: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
+@dataclass
 class Checkpoints:
     """The checkpoints of one fit; as a context it writes the last round if an error ends the fit.
 
     An interrupt (Ctrl-C) is such an error.
+
+    Attributes:
+        folder: where the files are; None: there are none, and nothing is kept.
+        name: of the fit, such as ``seed=0``; unique in the folder.
+        every_rounds: a file each so many rounds.
     """
 
-    def __init__(self, folder: Path | None, name: str, every_rounds: int) -> None:
-        """Nothing is read or written yet.
-
-        Args:
-            folder: where the files are; None: there are none, and nothing is kept.
-            name: of the fit, such as ``seed=0``; unique in the folder.
-            every_rounds: a file each so many rounds.
-        """
-        self._folder = folder
-        self._name = name
-        self._every = every_rounds
-        self._unwritten: RoundState | None = None
+    folder: Path | None
+    name: str
+    every_rounds: int
+    _unwritten: RoundState | None = field(default=None, init=False)
 
     def __enter__(self) -> Checkpoints:
         """The checkpoints themselves."""
@@ -134,10 +133,10 @@ class Checkpoints:
 
     def keep(self, state: RoundState) -> None:
         """Take a round's state, and write it if it is its turn."""
-        if self._folder is None:
+        if self.folder is None:
             return
         self._unwritten = state
-        if state.round % self._every == 0:
+        if state.round % self.every_rounds == 0:
             self._write(state)
 
     def remove(self) -> None:
@@ -146,8 +145,8 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def _write(self, state: RoundState) -> None:
-        assert self._folder is not None
-        path = self._folder / f"{self._name}.round={state.round:06d}.safetensors"
+        assert self.folder is not None
+        path = self.folder / f"{self.name}.round={state.round:06d}.safetensors"
         write_arrays(path, *_arrays(state))
         self._unwritten = None
         for old in self._files()[:-_KEPT]:
@@ -155,9 +154,9 @@ class Checkpoints:
                 old.unlink()
 
     def _files(self) -> list[Path]:
-        if self._folder is None:
+        if self.folder is None:
             return []
-        return sorted(self._folder.glob(f"{self._name}.round=*.safetensors"))
+        return sorted(self.folder.glob(f"{self.name}.round=*.safetensors"))
 
 
 def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

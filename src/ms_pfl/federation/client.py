@@ -13,25 +13,23 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import Context
+from ms_pfl.federation.flower import ArrayRecord, Context, to_arrays, to_record
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.federation.records import record_to_scaler, to_arrays, to_record
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.learners import Learner, LogisticLearner, NetworkLearner
+from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
-from ms_pfl.learning.seeds import derive_seed
+from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
-from ms_pfl.paradigms import PARADIGMS
-from ms_pfl.personalization.method import SHARED, Arrays, Method
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.paradigms import PARADIGMS, LearnerName
+from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
 
 Metrics = dict[str, int | float | list[int] | list[float]]
@@ -46,33 +44,18 @@ class NotKeptError(InputError):
 
 @dataclass(frozen=True)
 class _PreparedRows:
+    """Scaled rows to train and to select on, on the device."""
+
     made_with: tuple[object, ...]
     train: Rows
     selection: Rows
 
 
-class PreparedRows:
-    """Scaled rows to train and to select on, on the device, kept from message to message.
+PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
+"""Clients' scaled rows, kept from message to message.
 
-    They go when the loader lets go of the rows they were made of.
-    """
-
-    def __init__(self) -> None:
-        """Start without rows."""
-        self._kept: weakref.WeakKeyDictionary[ClientData, _PreparedRows] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def get(self, client: Client) -> _PreparedRows:
-        """Return a client's rows."""
-        kept = self._kept.get(client.data)
-        if kept is None or kept.made_with != client.told:
-            selection = client.selection_split()
-            kept = _PreparedRows(
-                client.told, client.rows_of(client.data.train), client.rows_of(selection)
-            )
-            self._kept[client.data] = kept
-        return kept
+They go when the loader lets go of the rows they were made of.
+"""
 
 
 def method_of(settings: ClientSettings) -> Method:
@@ -88,20 +71,20 @@ def method_of(settings: ClientSettings) -> Method:
     return kind(settings.network, own)
 
 
+def initial_arrays(
+    settings: ClientSettings, method: Method, n_features: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The shared arrays before training, the same in every paradigm."""
+    network = build_network(method.kind, n_features, settings.network, 0, initial_seed(seed))
+    return dict(method.shared(get_arrays(network)))
+
+
 def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
     """Return the names of the arrays that a method sends, by record."""
     method = method_of(settings)
-    network = build_network(method.kind, n_features, settings.network, 0, 0)
-    shared = method.shared(get_arrays(network))
+    shared = initial_arrays(settings, method, n_features, 0)
     records = {SHARED: shared, **method.further(shared)}
     return {record: frozenset(arrays) for record, arrays in records.items()}
-
-
-def learner_of(settings: ClientSettings, device: torch.device) -> Learner:
-    """Return the learner that some settings name."""
-    if settings.logistic is not None:
-        return LogisticLearner()
-    return NetworkLearner(method_class(settings.paradigm).kind, settings.network, device)
 
 
 class Client:
@@ -123,11 +106,9 @@ class Client:
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(record["seed"]))
-        scaler = context.state["scaler"]
-        self.told = (b"".join(array.data for array in scaler.values()), self.protocol)
-        self._federated: Scaler = record_to_scaler(scaler)
+        self._federated = Scaler(**to_arrays(context.state["scaler"]))
         self.device = resolve_device(self.settings.device)
-        self.rows = prepared.get(self)
+        self.rows = self._prepared(prepared)
 
     @cached_property
     def method(self) -> Method:
@@ -137,12 +118,24 @@ class Client:
     @property
     def learner(self) -> Learner:
         """What the client fits."""
-        return learner_of(self.settings, self.device)
+        name: LearnerName = "network" if self.settings.logistic is None else "logistic"
+        kind = method_class(self.settings.paradigm).kind
+        return make_learner(name, kind, self.settings.network, self.settings.device)
 
     @property
     def n_features(self) -> int:
         """Columns of its rows."""
         return int(self.data.train.x.shape[1])
+
+    def _prepared(self, prepared: PreparedRows) -> _PreparedRows:
+        scaler = b"".join(array.data for array in self._state["scaler"].values())
+        told = (scaler, self.protocol)
+        kept = prepared.get(self.data)
+        if kept is None or kept.made_with != told:
+            selection = self.selection_split()
+            kept = _PreparedRows(told, self.rows_of(self.data.train), self.rows_of(selection))
+            prepared[self.data] = kept
+        return kept
 
     def rows_of(self, split: Split) -> Rows:
         """The rows of a split, scaled and filled, on the device."""
@@ -185,21 +178,18 @@ class Client:
             rows=self.rows.train,
             selection=self.rows.selection,
             optimizer=self.settings.optimizer,
-            build=self._build,
+            build=partial(
+                build_network,
+                self.method.kind,
+                self.n_features,
+                self.settings.network,
+                len(self.data.train.y),
+            ),
             device=self.device,
             draw=derive_seed(self.data.seed, self.data.country, "initial"),
             round=server_round,
             epochs=epochs,
             mu=mu if self.protocol.proximal_term else 0.0,
-        )
-
-    def _build(self, seed: int) -> Network:
-        return build_network(
-            self.method.kind,
-            self.n_features,
-            self.settings.network,
-            len(self.data.train.y),
-            seed,
         )
 
     def begin(self, after_round: int, same: bool) -> None:
@@ -214,7 +204,7 @@ class Client:
         """
         initial = self.method.begin(self.work())
         if not after_round or not initial:
-            self._keep_versions(())
+            self._keep_versions(set())
             if initial:
                 self._state[f"{PRIVATE}0"] = to_record(initial)
         elif not same or not self._versions():
@@ -249,9 +239,7 @@ class Client:
             work.draw = derive_seed(*parts)
             return self.method.begin(work)
         versions = self._versions()
-        if not versions:
-            return {}
-        return to_arrays(self._state[f"{PRIVATE}{_in_use(versions, server_round)}"])
+        return to_arrays(versions[_in_use(versions, server_round)]) if versions else {}
 
     def keep_private(self, private: Mapping[str, np.ndarray], number: int, best_round: int) -> None:
         """Add the private state as that of a round.
@@ -265,13 +253,13 @@ class Client:
             self._keep_versions({_in_use(versions, best_round), _in_use(versions, number - 1)})
             self._state[f"{PRIVATE}{number}"] = to_record(private)
 
-    def _versions(self) -> list[int]:
-        return sorted(
-            int(name.removeprefix(PRIVATE)) for name in self._state if name.startswith(PRIVATE)
-        )
+    def _versions(self) -> dict[int, ArrayRecord]:
+        """The versions of the private state by the round in which they were trained."""
+        kept = self._state.array_records.items()
+        return {int(n.removeprefix(PRIVATE)): r for n, r in kept if n.startswith(PRIVATE)}
 
-    def _keep_versions(self, wanted: Iterable[int]) -> None:
-        for number in set(self._versions()) - set(wanted):
+    def _keep_versions(self, wanted: set[int]) -> None:
+        for number in self._versions().keys() - wanted:
             del self._state[f"{PRIVATE}{number}"]
 
 

@@ -34,12 +34,14 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     Mod,
     RecordDict,
+    to_arrays,
+    to_record,
 )
-from ms_pfl.federation.progress import FitProgress
-from ms_pfl.federation.records import to_arrays, to_record
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
+from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.learning.scoring import Score, probabilities, score_logits
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import EpochRecord, Fit, TrainingDivergedError, fit
@@ -86,7 +88,7 @@ def make_client_app(
         context.state["settings"] = told
         context.state["scaler"] = message.content["scaler"]
         Client(load_partition, prepared, context).begin(int(told["after-round"]), same)
-        return _reply(message)
+        return _reply(message, {})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
@@ -106,16 +108,14 @@ def make_client_app(
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
         client.keep_private(sent.private, server_round, int(config["best-round"]))
-        return _reply(
-            message,
-            {name: to_record(arrays) for name, arrays in sent.records.items()},
-            {
-                "num-examples": len(client.rows.train),
-                "train-loss": sent.loss,
-                **received,
-                "seconds": time.perf_counter() - began,
-            },
-        )
+        metrics: Metrics = {
+            "num-examples": len(client.rows.train),
+            "train-loss": sent.loss,
+            **received,
+            "seconds": time.perf_counter() - began,
+        }
+        trained = {name: to_record(arrays) for name, arrays in sent.records.items()}
+        return _reply(message, {**trained, "metrics": MetricRecord(metrics)})
 
     @app.train("personalize")
     def personalize(message: Message, context: Context) -> Message:
@@ -124,17 +124,14 @@ def make_client_app(
         start = message.content.get(SHARED)
         epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
         n = len(client.rows.selection)
+        most = epochs if n else unchecked
 
         def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
-            most = epochs if n else unchecked
             on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
-
-        def tell_epoch(record: EpochRecord) -> None:
-            tell(record.epoch, record.validation.roc_auc)
 
         tell(0, math.nan)
         if client.settings.logistic is not None:
-            done, arrays = _fit_logistic(client)
+            done, arrays = _fit_logistic(client, client.settings.logistic)
         else:
             network = client.work().network({} if start is None else to_arrays(start))
             done = fit(
@@ -147,7 +144,7 @@ def make_client_app(
                 epochs_without_validation=unchecked,
                 start_is_candidate=bool(config["start-is-candidate"]),
                 seed=derive_seed(client.data.seed, client.data.country, "personalize"),
-                on_epoch=tell_epoch,
+                on_epoch=lambda record: tell(record.epoch, record.validation.roc_auc),
             )
             arrays = get_arrays(network)
         tell(done.records[-1].epoch, done.best.validation.roc_auc, finished=True)
@@ -163,8 +160,8 @@ def make_client_app(
             "roc-auc": [record.validation.roc_auc for record in done.records],
             "seconds": [record.seconds for record in done.records],
         }
-        wanted = bool(config["reply-with-arrays"])
-        return _reply(message, {SHARED: record} if wanted else {}, metrics)
+        wanted = {SHARED: record} if config["reply-with-arrays"] else {}
+        return _reply(message, {**wanted, "metrics": MetricRecord(metrics)})
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
@@ -184,7 +181,8 @@ def make_client_app(
             private = client.private("evaluate", server_round)
             network = client.method.network(client.work(server_round), shared, private)
             metrics = client.validate(network, server_round)
-        return _reply(message, metrics=metrics | {"seconds": time.perf_counter() - began})
+        metrics["seconds"] = time.perf_counter() - began
+        return _reply(message, {"metrics": MetricRecord(metrics)})
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
@@ -209,16 +207,14 @@ def make_client_app(
     return app
 
 
-def _fit_logistic(client: Client) -> tuple[Fit, Arrays]:
-    """A logistic regression on the client's own rows, step by step."""
-    assert client.settings.logistic is not None
+def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:
+    """A logistic regression on the client's own rows, step by step (one at least)."""
     train = client.data.train
     x = client.scaled(train)
     records: list[EpochRecord] = []
-    arrays: Arrays = logistic.start(client.n_features)
     began = time.perf_counter()
     fitted = logistic.steps(
-        client.n_features, lambda held: logistic.sums(held, x, train.y), client.settings.logistic
+        client.n_features, lambda held: logistic.sums(held, x, train.y), settings
     )
     for number, (arrays, loss) in enumerate(fitted, start=1):
         scored = _score_logistic(client, arrays)
@@ -232,14 +228,5 @@ def _score_logistic(client: Client, arrays: Arrays) -> Score:
     return score_logits(logistic.logits(arrays, client.scaled(split)), split.y)
 
 
-def _reply(
-    message: Message,
-    records: Mapping[str, ArrayRecord] | None = None,
-    metrics: Metrics | None = None,
-) -> Message:
-    content = RecordDict()
-    for name, record in (records or {}).items():
-        content[name] = record
-    if metrics is not None:
-        content["metrics"] = MetricRecord(metrics)
-    return Message(content, reply_to=message)
+def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:
+    return Message(RecordDict(dict(records)), reply_to=message)

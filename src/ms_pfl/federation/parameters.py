@@ -45,16 +45,19 @@ class RayParameters(Section):
             raise ValueError("gpus_per_worker must be auto, a part of one, or a whole number")
 
 
-class FedAvgParameters(Section):
+class StrategyParameters(Section):
+    """What each strategy that trains in rounds has."""
+
+    epochs: int = Field(ge=1, description="epochs each client trains in a round")
+
+
+class FedAvgParameters(StrategyParameters):
     """FedAvg (McMahan et al., AISTATS 2017): the size-weighted mean of the clients' weights."""
 
-    epochs: int = Field(ge=1, description="epochs each client trains in a round")
 
-
-class FedProxParameters(Section):
+class FedProxParameters(StrategyParameters):
     """FedProx (Li et al., MLSys 2020): FedAvg with a pull towards the global weights."""
 
-    epochs: int = Field(ge=1, description="epochs each client trains in a round")
     proximal_mu: float = Field(
         gt=0,
         description="weight of the term mu/2 ||w - w_global||^2; plain sgd diverges where "
@@ -62,14 +65,13 @@ class FedProxParameters(Section):
     )
 
 
-class FedAdagradParameters(Section):
+class FedAdagradParameters(StrategyParameters):
     """FedAdagrad (Reddi et al., ICLR 2021): the server takes Adagrad steps.
 
     Its gradient is the clients' mean change of the weights. The clients' own rate is
     training.optimizer.learning_rate.
     """
 
-    epochs: int = Field(ge=1, description="epochs each client trains in a round")
     eta: float = Field(gt=0, description="the server's learning rate")
     tau: float = Field(
         gt=0, description="added to the root of the second moment: how far a step adapts"
@@ -85,15 +87,6 @@ class FedAdamParameters(FedAdagradParameters):
 
 class FedYogiParameters(FedAdamParameters):
     """FedYogi (Reddi et al., ICLR 2021): FedAdam whose second moment changes slowly."""
-
-
-StrategyParameters = (
-    FedAvgParameters
-    | FedProxParameters
-    | FedAdamParameters
-    | FedYogiParameters
-    | FedAdagradParameters
-)
 
 
 class StrategiesParameters(Section):

@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_pfl.federation.exchange import check_replies
+from ms_pfl.federation.exchange import NamedGrid, PrivateStates, check_replies
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
     MetricRecord,
     RecordDict,
+    payload_bytes,
+    to_arrays,
+    to_record,
 )
-from ms_pfl.federation.grids.named import NamedGrid, PrivateStates
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RoundsParameters
-from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
 from ms_pfl.federation.strategies import Moments, Strict, weighted_mean
 from ms_pfl.personalization.method import Arrays, Method
 
@@ -109,7 +110,9 @@ def run_rounds(
     if resume is not None:
         strategy.restore(resume.moments)
         grid.restore_private(resume.private)
-    while state.round < parameters.rounds and not _out_of_patience(state, parameters.patience):
+    patience = parameters.patience or math.inf
+    # the latest round is not scored yet
+    while state.round < parameters.rounds and state.round - 1 - state.best_round < patience:
         state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc)
         keep(state)
         report(state.round, state.roc_auc)
@@ -296,8 +299,3 @@ def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
     roc_auc = np.array([row.validation_roc_auc for row in rows])
     total = float(np.sum(np.where(n > 0, loss * n, 0.0)))
     return total / float(n.sum()) if n.sum() else math.nan, weighted_mean(roc_auc, n)
-
-
-def _out_of_patience(state: RoundState, patience: int | None) -> bool:
-    scored = state.round - 1
-    return patience is not None and scored - state.best_round >= patience

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
-from ms_pfl.config import Section
-from ms_pfl.federation.exchange import check_replies, node_name
+from ms_pfl.federation.exchange import NamedGrid, check_replies
 from ms_pfl.federation.flower import (
     Array,
     ArrayRecord,
@@ -25,10 +25,11 @@ from ms_pfl.federation.flower import (
     FedAvg,
     FedProx,
     FedYogi,
-    Grid,
     Message,
     MetricRecord,
     RecordDict,
+    Strategy,
+    readable,
 )
 from ms_pfl.federation.parameters import (
     FedAdagradParameters,
@@ -38,7 +39,6 @@ from ms_pfl.federation.parameters import (
     FedYogiParameters,
     StrategyParameters,
 )
-from ms_pfl.federation.records import readable
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.personalization.method import SHARED
 
@@ -46,31 +46,39 @@ Moments = dict[str, dict[str, np.ndarray]]
 _MOMENTS = ("m_t", "v_t")  # what Flower's adaptive strategies keep from round to round
 
 
+@dataclass
 class Strict:
-    """Goes before one of Flower's strategies in the bases of a class.
+    """One of Flower's strategies, with all replies, in order; its weights keep their types.
 
     Of all nodes, some are drawn to train in a round: by a hash of (seed, round, country), so that
     neither the order of the countries nor what was drawn before has a say.
+
+    Attributes:
+        flower: Flower's strategy.
+        fraction: of the clients, that train in a round.
+        seed: of the fit, by which they are drawn.
     """
 
+    flower: Strategy
     fraction: float
     seed: int
-    _expected: dict[int, str]
-    _dtypes: dict[str, str]
+    _expected: dict[int, str] = field(default_factory=dict, init=False)
+    _dtypes: dict[str, str] = field(default_factory=dict, init=False)
 
     def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: NamedGrid
     ) -> list[Message]:
         """The train messages to the nodes drawn for the round, in the order of the nodes."""
-        parent: Any = super()
         self._dtypes = {name: array.dtype for name, array in arrays.items()}
-        names = {node_id: node_name(grid, node_id) for node_id in grid.get_node_ids()}
+        names = {node_id: grid.name_of(node_id) for node_id in grid.get_node_ids()}
         drawn = draw(names, self.fraction, self.seed, server_round)
         self._expected = {node_id: names[node_id] for node_id in sorted(drawn)}
         # Flower draws from the global random state, even if it takes all
         state = random.getstate()
         try:
-            sent = parent.configure_train(server_round, arrays, config, _Drawn(self._expected))
+            # all that Flower's strategies ask a grid for is its nodes: here those that are drawn
+            nodes = SimpleNamespace(get_node_ids=lambda: list(self._expected))
+            sent = self.flower.configure_train(server_round, arrays, config, nodes)
             return sorted(sent, key=lambda message: message.metadata.dst_node_id)
         finally:
             random.setstate(state)
@@ -83,9 +91,8 @@ class Strict:
         Raises:
             ClientError: a client that was asked did not answer, or answered with an error.
         """
-        parent: Any = super()
         ordered = check_replies(replies, list(self._expected), self._expected)
-        arrays, metrics = parent.aggregate_train(server_round, [_readable(m) for m in ordered])
+        arrays, metrics = self.flower.aggregate_train(server_round, [_readable(m) for m in ordered])
         # numpy turns float32 into float64 in some strategies' server steps
         cast = {
             name: Array(array.numpy().astype(self._dtypes[name])) for name, array in arrays.items()
@@ -94,22 +101,12 @@ class Strict:
 
     def moments(self) -> Moments:
         """What the strategy keeps from round to round, by name."""
-        return {name: kept for name in _MOMENTS if (kept := getattr(self, name, None))}
+        return {name: kept for name in _MOMENTS if (kept := getattr(self.flower, name, None))}
 
     def restore(self, moments: Moments) -> None:
         """Take back what :meth:`moments` told."""
         for name, arrays in moments.items():
-            setattr(self, name, arrays)
-
-
-class _Drawn:
-    """What Flower's strategies ask a grid for: the nodes, here those that are drawn."""
-
-    def __init__(self, nodes: Iterable[int]) -> None:
-        self._nodes = list(nodes)
-
-    def get_node_ids(self) -> list[int]:
-        return self._nodes
+            setattr(self.flower, name, arrays)
 
 
 def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int) -> set[int]:
@@ -126,26 +123,6 @@ def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int
     return set(sorted(names, key=lambda i: (lots[i], names[i]))[:size])
 
 
-class StrictFedAvg(Strict, FedAvg):
-    """FedAvg with all replies, in order."""
-
-
-class StrictFedProx(Strict, FedProx):
-    """FedProx with all replies, in order; the term itself is in the clients' loss."""
-
-
-class StrictFedAdam(Strict, FedAdam):
-    """FedAdam with all replies, in order; its weights stay float32."""
-
-
-class StrictFedYogi(Strict, FedYogi):
-    """FedYogi with all replies, in order; its weights stay float32."""
-
-
-class StrictFedAdagrad(Strict, FedAdagrad):
-    """FedAdagrad with all replies, in order; its weights stay float32."""
-
-
 def make_strategy(
     parameters: StrategyParameters, *, fraction: float = 1.0, seed: int = 0
 ) -> Strict:
@@ -158,17 +135,15 @@ def make_strategy(
     """
     own = parameters.model_dump(exclude={"epochs"})
     everyone = {"min_train_nodes": 1, "min_evaluate_nodes": 1, "min_available_nodes": 1}
-    strategy: Strict = _STRATEGIES[type(parameters)](**own, **everyone)
-    strategy.fraction, strategy.seed = fraction, seed
-    return strategy
+    return Strict(_STRATEGIES[type(parameters)](**own, **everyone), fraction, seed)
 
 
-_STRATEGIES: dict[type[Section], type[Any]] = {
-    FedAvgParameters: StrictFedAvg,
-    FedProxParameters: StrictFedProx,
-    FedAdamParameters: StrictFedAdam,
-    FedYogiParameters: StrictFedYogi,
-    FedAdagradParameters: StrictFedAdagrad,
+_STRATEGIES: dict[type[StrategyParameters], Callable[..., Strategy]] = {
+    FedAvgParameters: FedAvg,
+    FedProxParameters: FedProx,  # its term is in the clients' loss
+    FedAdamParameters: FedAdam,
+    FedYogiParameters: FedYogi,
+    FedAdagradParameters: FedAdagrad,
 }
 
 

@@ -6,22 +6,15 @@ sites' answers in the order of their names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ms_pfl.federation.exchange import ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.records import to_arrays, to_record
-from ms_pfl.federation.scaler import ScalerSums
+from ms_pfl.federation.exchange import NamedGrid, ask
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
+from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
+from ms_pfl.learning.networks import Arrays
 
-if TYPE_CHECKING:
-    from ms_pfl.federation.grids.named import NamedGrid
-
-Arrays = Mapping[str, np.ndarray]
 SUMS = "sums"
 """The record of an answer."""
 SCALER, LOGISTIC = "scaler", "logistic"
@@ -75,3 +68,9 @@ def sum_over_sites(
     answers = ask(grid, "query.sums", dict.fromkeys(grid.node_ids(seed), content))
     parts = [to_arrays(answer[SUMS]) for answer in answers.values()]
     return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:
+    """The scaler of all countries' training rows, from the sums that each country sends."""
+    total = sum_over_sites(grid, seed, SCALER)
+    return Scaler.from_sums([ScalerSums(total["n"], total["sum"], total["sum-of-squares"])])

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning import logistic
-from ms_pfl.learning.networks import Network, build_network, set_arrays
-from ms_pfl.learning.parameters import ExtensionTier, NetworkKind, NetworkParameters
+from ms_pfl.learning.networks import Arrays, Network, build_network, set_arrays
+from ms_pfl.learning.parameters import Device, ExtensionTier, NetworkKind, NetworkParameters
 from ms_pfl.learning.scoring import logits
-from ms_pfl.learning.training import one_thread
-
-Arrays = Mapping[str, np.ndarray]
+from ms_pfl.learning.training import one_thread, resolve_device
+from ms_pfl.paradigms import LearnerName
 
 
 class Model(Protocol):
@@ -95,6 +94,15 @@ class LogisticLearner:
         """Return the regression that the arrays hold."""
         _check(arrays, {name: array.shape for name, array in logistic.start(n_features).items()})
         return LogisticModel(arrays)
+
+
+def make_learner(
+    name: LearnerName, kind: NetworkKind, settings: NetworkParameters, device: Device
+) -> Learner:
+    """Return a learner by its name; a network's is told which one, its settings and its device."""
+    if name == "logistic":
+        return LogisticLearner()
+    return NetworkLearner(kind, settings, resolve_device(device))
 
 
 def _check(arrays: Arrays, needed: Mapping[str, tuple[int, ...]]) -> None:

@@ -10,15 +10,16 @@ added up are those of the pooled rows: the fit is that of one who has all rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
+from ms_pfl.learning.scoring import log_loss_sum, probabilities
 from ms_pfl.learning.training import TrainingDivergedError
 
-Arrays = Mapping[str, np.ndarray]
 COEFFICIENTS, INTERCEPT = "coefficients", "intercept"
 _HALVINGS = 30
 _ROUNDING = 1e-12
@@ -35,8 +36,7 @@ def logits(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
     The order of the rows in memory decides the last bit of a product: here it is always the same.
     """
     wide = x.astype(np.float64, order="C")
-    z: NDArray[np.float64] = wide @ arrays[COEFFICIENTS] + arrays[INTERCEPT][0]
-    return z
+    return wide @ arrays[COEFFICIENTS] + arrays[INTERCEPT][0]
 
 
 def sums(
@@ -55,12 +55,11 @@ def sums(
     """
     wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
     z = logits(arrays, x)
-    e = np.exp(-np.abs(z))
-    p = np.where(z >= 0, 1.0, e) / (1.0 + e)
+    p = probabilities(z)
     return {
         "gradient": wide.T @ (y - p),
         "hessian": (wide * (p * (1 - p))[:, None]).T @ wide,
-        "loss": np.array([np.sum(np.logaddexp(0.0, z) - y * z)]),
+        "loss": np.array([log_loss_sum(z, y)]),
         "n": np.array([float(len(x))]),
     }
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ms_pfl.learning.parameters import ExtensionTier, NetworkKind, NetworkParameters
 
+Arrays = Mapping[str, np.ndarray]
+
 
 def _hidden(n_inputs: int, width: int, layers: int) -> nn.ModuleList:
     sizes = [n_inputs, *[width] * layers]
@@ -59,8 +61,7 @@ def relu_dropout(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(torch.relu(x), p)
-    result: Tensor = _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
-    return result
+    return _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
 
 
 class Network(nn.Module):
@@ -93,8 +94,7 @@ class MLP(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
-        logits: Tensor = self.output(self._branch(self.core, x))
-        return logits.squeeze(1)
+        return self.output(self._branch(self.core, x)).squeeze(1)
 
 
 class AdaptiveDualBranchNet(Network):
@@ -126,8 +126,7 @@ class AdaptiveDualBranchNet(Network):
         combined = self.combining(both)
         if self._activation:
             combined = torch.relu(combined)
-        logits: Tensor = self.output(combined)
-        return logits.squeeze(1)
+        return self.output(combined).squeeze(1)
 
 
 def extension_layers(training_rows: int, tiers: Sequence[ExtensionTier]) -> int:
@@ -162,7 +161,7 @@ def get_arrays(model: Network) -> dict[str, np.ndarray]:
     }
 
 
-def set_arrays(model: Network, arrays: Mapping[str, np.ndarray]) -> None:
+def set_arrays(model: Network, arrays: Arrays) -> None:
     """Write the arrays named into the model; the rest stay.
 
     Raises:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning.networks import Network, get_arrays, set_arrays
-from ms_pfl.learning.parameters import Device, OptimizerParameters, PlateauParameters
+from ms_pfl.learning.parameters import Device, OptimizerParameters
 from ms_pfl.learning.scoring import Rows, Score, score
 
 
@@ -244,8 +245,17 @@ class _Loop:
         self._model = model
         self._train = train
         self._batch_size = min(training.batch_size or len(train), len(train))
-        self._optimizer = _optimizer(model, training)
-        self._plateau = _plateau(self._optimizer, training.plateau)
+        self._optimizer = _OPTIMIZERS[training.kind](
+            model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        self._plateau = None
+        if training.plateau is not None:
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self._optimizer,
+                factor=training.plateau.factor,
+                patience=training.plateau.patience,
+                min_lr=training.plateau.min_learning_rate,
+            )
         self._epoch = 0
         self._mu = proximal.mu if proximal is not None else 0.0
         self._pulled = _beside(model, {} if proximal is None else proximal.reference)
@@ -266,7 +276,8 @@ class _Loop:
             )
             total += loss.detach() * len(index)
             if self._mu > 0:
-                loss = loss + self._mu / 2 * self._squared_distance()
+                weights, reference = zip(*self._pulled, strict=True)
+                loss = loss + self._mu / 2 * _SquaredDistance.apply(list(reference), *weights)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             for weight, shift in self._shifted:
@@ -287,11 +298,6 @@ class _Loop:
         if self._plateau is not None:
             self._plateau.step(loss)
 
-    def _squared_distance(self) -> Tensor:
-        weights, reference = zip(*self._pulled, strict=True)
-        distance: Tensor = _SquaredDistance.apply(list(reference), *weights)
-        return distance
-
 
 def _beside(model: Network, arrays: Mapping[str, np.ndarray]) -> list[tuple[Tensor, Tensor]]:
     """The model's weights that some arrays are named for, each with its array."""
@@ -302,27 +308,7 @@ def _beside(model: Network, arrays: Mapping[str, np.ndarray]) -> list[tuple[Tens
     ]
 
 
-def _optimizer(model: Network, training: OptimizerParameters) -> torch.optim.Optimizer:
-    if training.kind == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-    return torch.optim.Adam(
-        model.parameters(),
-        lr=training.learning_rate,
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
-
-
-def _plateau(
-    optimizer: torch.optim.Optimizer, plateau: PlateauParameters | None
-) -> torch.optim.lr_scheduler.ReduceLROnPlateau | None:
-    if plateau is None:
-        return None
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        factor=plateau.factor,
-        patience=plateau.patience,
-        min_lr=plateau.min_learning_rate,
-    )
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": partial(torch.optim.Adam, fused=True),
+}

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ms_pfl.config import Section
 from ms_pfl.learning.parameters import NetworkKind, NetworkParameters
+from ms_pfl.paradigms import PARADIGMS
 
 if TYPE_CHECKING:
     from ms_pfl.learning.networks import Network
@@ -106,3 +108,9 @@ class Method:
     def _private(self, arrays: Arrays) -> Arrays:
         shared = self.shared(arrays)
         return {name: array for name, array in arrays.items() if name not in shared}
+
+
+def method_class(paradigm: str) -> type[Method]:
+    """Return the class of a paradigm's method."""
+    module, name = PARADIGMS[paradigm].method.split(":")
+    return getattr(import_module(f"ms_pfl.personalization.{module}"), name)

@@ -7,6 +7,7 @@ ICML 2022 (here all arrays are trained at once, FedAlt's simultaneous variant Fe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from ms_pfl.personalization.method import Arrays, Method
@@ -15,25 +16,24 @@ if TYPE_CHECKING:
     from ms_pfl.personalization.work import Work
 
 
-class Partial(Method):
+class Partial(Method, ABC):
     """Arrays whose names begin with one of :meth:`prefixes` stay; they begin as the site draws."""
 
+    @abstractmethod
     def prefixes(self) -> tuple[str, ...]:
         """Return how the names of the private arrays begin."""
-        return ()
 
     def shared(self, arrays: Arrays) -> Arrays:
         """Return the arrays that travel."""
-        own = self.prefixes()
-        return {name: a for name, a in arrays.items() if not (own and name.startswith(own))}
+        return {name: a for name, a in arrays.items() if not name.startswith(self.prefixes())}
 
     def begin(self, work: Work) -> Arrays:
         """Return the private arrays with initial values of the site's own."""
-        return self._private(work.drawn()) if self.prefixes() else {}
+        return self._private(work.drawn())
 
 
-class SharedNetwork(Partial):
-    """One network for all sites."""
+class SharedNetwork(Method):
+    """One network for all sites: nothing stays."""
 
 
 class DualBranch(Partial):

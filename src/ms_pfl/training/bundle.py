@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
+from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning.learners import Learner, LogisticLearner, Model, NetworkLearner
+from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import probabilities
-from ms_pfl.learning.training import resolve_device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import Arrays, method_class
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.task import SeedResult, Start
+from ms_pfl.training.train import SeedResult, Start
 
 FORMAT = 2
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
-Arrays = Mapping[str, np.ndarray]
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
@@ -58,12 +57,10 @@ def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> di
     """The arrays of a bundle, from the results of all seeds; ``stamp`` None: without one."""
     models: dict[str, np.ndarray] = {}
     for result in results:
-        prefix = f"seed={result.seed}"
-        models |= {f"{prefix}/shared/{name}": array for name, array in result.shared.items()}
-        for country, arrays in result.personal.items():
-            models |= {f"{prefix}/personal/{country}/{name}": a for name, a in arrays.items()}
-        models[f"{prefix}/scaler/mean"] = result.scaler.mean
-        models[f"{prefix}/scaler/sd"] = result.scaler.sd
+        seed = f"seed={result.seed}"
+        personal = {f"{seed}/personal/{country}": own for country, own in result.personal.items()}
+        scaler = {f"{seed}/scaler": vars(result.scaler)}
+        models |= joined({f"{seed}/shared": result.shared, **personal, **scaler})
     models[FORMAT_NAME] = np.array([FORMAT])
     return models if stamp is None else models | {STAMP: stamp}
 
@@ -141,24 +138,18 @@ class ModelBundle:
                 f"the saved models of {training.name} have format {found}, and this version reads "
                 f"format {FORMAT}; {_AGAIN}"
             )
-        self._learner = self._make_learner(device)
+        self._learner = make_learner(
+            learner_of(training.strategy),
+            method_class(training.paradigm).kind,
+            self._settings.network,
+            device,
+        )
         self._stamp = models.get(STAMP)
-        self._shared: dict[int, dict[str, np.ndarray]] = {}
-        self._personal: dict[int, dict[str, dict[str, np.ndarray]]] = {}
-        self._scalers: dict[int, dict[str, np.ndarray]] = {}
+        self._parts: dict[str, dict[str, np.ndarray]] = {}
         for name, array in models.items():
-            if name in (STAMP, FORMAT_NAME):
-                continue
-            head, part, rest = name.split("/", 2)
-            seed = int(head.removeprefix("seed="))
-            if part == "scaler":
-                self._scalers.setdefault(seed, {})[rest] = array
-            elif part == "shared":
-                self._shared.setdefault(seed, {})[rest] = array
-            else:  # a country's name may have a slash in it, an array's has none
-                country, _, array_name = rest.rpartition("/")
-                own = self._personal.setdefault(seed, {}).setdefault(country, {})
-                own[array_name] = array
+            # a country's name may have a slash in it, an array's has none
+            part, _, array_name = name.rpartition("/")
+            self._parts.setdefault(part, {})[array_name] = array
 
     @classmethod
     def of(
@@ -187,24 +178,23 @@ class ModelBundle:
             )
         return bundle
 
-    def _make_learner(self, device: Device) -> Learner:
-        if learner_of(self.training.strategy) == "logistic":
-            return LogisticLearner()
-        kind = method_class(self.training.paradigm).kind
-        return NetworkLearner(kind, self._settings.network, resolve_device(device))
-
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that were trained, sorted."""
-        return tuple(sorted(self._scalers))
+        found = {part.partition("/")[0] for part in self._parts if part}
+        return tuple(sorted(int(name.removeprefix("seed=")) for name in found))
 
     def countries(self, seed: int) -> tuple[str, ...]:
         """Countries with arrays of their own in a seed, sorted; empty: one model for all."""
-        return tuple(sorted(self._personal.get(seed, {})))
+        prefix = f"seed={seed}/personal/"
+        return tuple(sorted(p.removeprefix(prefix) for p in self._parts if p.startswith(prefix)))
 
     def starts(self) -> dict[int, Start]:
         """Shared arrays and scaler by seed, to train on from."""
-        return {seed: Start(self._shared[seed], self._scaler(seed)) for seed in self.seeds}
+        return {
+            seed: Start(self._parts[f"seed={seed}/shared"], self._scaler(seed))
+            for seed in self.seeds
+        }
 
     def model(self, seed: int, country: str) -> SavedModel:
         """The model that a country predicts with.
@@ -216,16 +206,17 @@ class ModelBundle:
             InputError: the seed or the country was not trained, or the arrays do not fit the model
                 that the settings describe.
         """
-        if seed not in self._scalers:
+        if f"seed={seed}/scaler" not in self._parts:
             trained = ", ".join(map(str, self.seeds)) or "none"
             raise InputError(f"there is no model of seed {seed}; trained were: {trained}")
-        personal = self._personal.get(seed, {})
+        personal = self.countries(seed)
         if personal and country not in personal:
             raise InputError(
                 f"{country} has no model of its own in seed {seed}; take a model that all "
-                f"countries share, or one of: {', '.join(sorted(personal))}"
+                f"countries share, or one of: {', '.join(personal)}"
             )
-        arrays = self._shared.get(seed, {}) | personal.get(country, {})
+        own = self._parts.get(f"seed={seed}/personal/{country}", {})
+        arrays = self._parts.get(f"seed={seed}/shared", {}) | own
         scaling, federated = self._settings.protocol.scaling, self._scaler(seed)
         scaler = self._own_scaler(seed, country) if scaling == "country" else federated
         model = self._learner.open(arrays, len(federated.mean))
@@ -239,7 +230,7 @@ class ModelBundle:
         return self.model(seed, country).predict(rows)
 
     def _scaler(self, seed: int) -> Scaler:
-        return Scaler(self._scalers[seed]["mean"], self._scalers[seed]["sd"])
+        return Scaler(**self._parts[f"seed={seed}/scaler"])
 
     def _own_scaler(self, seed: int, country: str) -> Scaler:
         if self._data is None or country not in self._data.countries:

@@ -8,13 +8,12 @@ run that ends well removes the folders of its trainings: nothing that it made is
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import platform
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
+    digest_of,
     joined,
     part_of,
     read_arrays,
@@ -34,7 +34,7 @@ from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.parameters import Device
 from ms_pfl.provenance import source_digest
-from ms_pfl.training.task import SeedResult
+from ms_pfl.training.train import SeedResult
 
 _LIBRARIES = ("torch", "numpy", "flwr")
 _log = logging.getLogger(__name__)
@@ -69,21 +69,25 @@ class UnfinishedTrainings:
             self._folder.rmdir()
 
 
+@dataclass(frozen=True)
 class UnfinishedTraining:
-    """One training's finished seeds and checkpoints."""
+    """One training's finished seeds and checkpoints.
 
-    def __init__(self, folder: Path | None, every_rounds: int = 1) -> None:
-        """``folder`` None: nothing was left and nothing is kept."""
-        self._folder = folder
-        self._every = every_rounds
+    Attributes:
+        folder: where they are; None: nothing was left and nothing is kept.
+        every_rounds: how often a federation is written down.
+    """
+
+    folder: Path | None
+    every_rounds: int = 1
 
     def checkpoints(self, seed: int) -> Checkpoints:
         """The rounds of one seed's federation."""
-        return Checkpoints(self._folder, f"seed={seed}", self._every)
+        return Checkpoints(self.folder, f"seed={seed}", self.every_rounds)
 
     def result(self, seed: int) -> SeedResult | None:
         """A seed that was finished; None if it was not, or if its file is damaged."""
-        if self._folder is None or not self._path(seed).exists():
+        if self.folder is None or not self._path(seed).exists():
             return None
         try:
             return _result(*read_arrays(self._path(seed)))
@@ -93,18 +97,18 @@ class UnfinishedTraining:
 
     def keep(self, result: SeedResult) -> None:
         """Write down a finished seed, in place of its checkpoints."""
-        if self._folder is not None:
+        if self.folder is not None:
             write_arrays(self._path(result.seed), *_arrays(result))
             self.checkpoints(result.seed).remove()
 
     def remove(self) -> None:
         """Remove all that is kept of the training: it begins anew."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, seed: int) -> Path:
-        assert self._folder is not None
-        return self._folder / f"seed={seed}.finished.safetensors"
+        assert self.folder is not None
+        return self.folder / f"seed={seed}.finished.safetensors"
 
 
 def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, device: Device) -> str:
@@ -121,11 +125,7 @@ def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, devi
     cpu, gpu = torch.backends.cpu.get_cpu_capability(), torch.cuda.is_available()
     machine = [platform.machine(), cpu, f"{device} {gpu}"]
     text = "\x1f".join([stamp.tobytes().hex(), source_digest(), *libraries, *machine])
-    digest = hashlib.blake2b(text.encode(), digest_size=8)
-    for name, array in sorted((start or {}).items()):
-        digest.update(f"{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return digest_of(dict(sorted((start or {}).items())), text, size=8)
 
 
 def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -134,7 +134,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         **{f"probabilities/{i}": result.probabilities[name] for i, name in enumerate(nodes)},
         "shared": result.shared,
         **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
-        "scaler": {"mean": result.scaler.mean, "sd": result.scaler.sd},
+        "scaler": vars(result.scaler),
     }
     history = [asdict(row) for row in result.history]
     return joined(parts), {

@@ -11,32 +11,34 @@ from ms_pfl.config import Section
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training, trainings
-from ms_pfl.personalization.methods import method_class
+from ms_pfl.personalization.method import method_class
 
 
-class CentralizedParameters(Section):
-    """One model on all countries' pooled training patients."""
+class _FitParameters(Section):
+    """What each fit to the best epoch has."""
 
     epochs: int = Field(ge=1, description="epochs at most")
     patience: int = Field(ge=1, description="stop after so many epochs without a better one")
+
+
+class CentralizedParameters(_FitParameters):
+    """One model on all countries' pooled training patients."""
+
     batch_size: int | None = Field(gt=0, description="rows a step; null: all rows at once")
 
 
-class LocalParameters(Section):
+class LocalParameters(_FitParameters):
     """Each country alone."""
 
-    epochs: int = Field(ge=1, description="epochs at most")
-    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
     epochs_without_validation: int = Field(
         ge=1, description="epochs in a country that has no validation patients"
     )
 
 
-class FineTunedParameters(Section):
+class FineTunedParameters(_FitParameters):
     """The federated model, trained on in each country."""
 
     epochs: int = Field(ge=0, description="epochs at most; 0: the federated model as it is")
-    patience: int = Field(ge=1, description="stop after so many epochs without a better one")
     learning_rate_factor: float = Field(
         gt=0, description="times training.optimizer.learning_rate (published: 0.1)"
     )
@@ -125,11 +127,6 @@ def _merged(told: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sections_of_methods() -> dict[str, Any]:
-    settings = {name: method_class(name).settings for name in PARADIGMS}
-    return {name: (section, ...) for name, section in settings.items() if section is not None}
-
-
 if TYPE_CHECKING:
 
     class TrainingSettings(_Settings):
@@ -141,5 +138,9 @@ else:
         __base__=_Settings,
         __module__=__name__,
         __doc__="The section ``training``; each method's section is named as its paradigm.",
-        **_sections_of_methods(),
+        **{
+            name: (method_class(name).settings, ...)
+            for name in PARADIGMS
+            if method_class(name).settings is not None
+        },
     )

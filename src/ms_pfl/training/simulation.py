@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.partitions import (
+    POOLED,
+    SPLITS,
+    FederationData,
+    federation_data,
+    redrawn,
+)
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.training.outcome import Outcome, ProgressReport
-from ms_pfl.training.train import check_training, train
+from ms_pfl.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ms_pfl.federation.partitions import FederationData
+    from ms_pfl.federation.exchange import Node
+    from ms_pfl.federation.grids.simulated import SimulationGrid
     from ms_pfl.training.resume import UnfinishedTrainings
-    from ms_pfl.training.settings import TrainingSettings
+    from ms_pfl.training.train import SeedResult
+
+PREDICTION_COLUMNS = (
+    "paradigm",
+    "strategy",
+    "seed",
+    "country",
+    "patient_id",
+    "episode_id",
+    "split",
+    "label",
+    "probability",
+)
+_KEY = ["seed", "country", "patient_id", "episode_id"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,25 @@ class Compute:
     device: Device = "auto"
     unfinished: UnfinishedTrainings | None = None
     every_rounds: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training of one paradigm with one strategy, over all seeds.
+
+    ``predictions``: a row a validation or test episode and seed (paradigm, strategy, seed,
+    country, patient_id, episode_id, split, label, probability), sorted by seed, country,
+    patient_id, episode_id.
+    ``history``: a row a round (or epoch), seed and country: paradigm, strategy, seed, round,
+    country, n_train, n_validation, train_loss, validation_loss (mean log-loss a row, nats),
+    validation_roc_auc (NaN where undefined), seconds, bytes_up, bytes_down, selected. Centralized
+    training has the one country ``pooled``.
+    ``models``: the arrays of a :class:`ms_pfl.training.bundle.ModelBundle`.
+    """
+
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    models: dict[str, np.ndarray]
 
 
 def train_tables(
@@ -66,14 +106,11 @@ def train_tables(
         InputError: tables or settings that cannot be used, or with which a training diverges.
         ClientError: a client failed; the error names its country.
     """
-    from ms_pfl.federation.grids.named import Node
-    from ms_pfl.federation.grids.open import open_grid
-    from ms_pfl.federation.partitions import federation_data
+    from ms_pfl.federation.exchange import Node
     from ms_pfl.learning.training import resolve_device
-    from ms_pfl.training.assembly import assemble
     from ms_pfl.training.bundle import ModelBundle, stamp_of
     from ms_pfl.training.resume import UnfinishedTraining, training_key
-    from ms_pfl.training.task import Sites
+    from ms_pfl.training.train import Sites, check_training, train
 
     row = check_training(training)
     if compute.ray.address is None or compute.ray.num_workers == 0:
@@ -109,6 +146,23 @@ def train_tables(
     return assemble(training, data, sorted(results, key=lambda result: result.seed), stamp)
 
 
+def open_grid(
+    data: FederationData, nodes: Iterable[Node], parameters: RayParameters, device: Device
+) -> SimulationGrid:
+    """A grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
+
+    The Ray workers start at the first call and serve all later ones.
+    """
+    if parameters.num_workers == 0:
+        from ms_pfl.federation.grids.simulated import LocalGrid
+
+        return LocalGrid(data, nodes)
+    from ms_pfl.federation.grids.ray.grid import RayGrid
+    from ms_pfl.federation.grids.ray.shared_pool import worker_pool
+
+    return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)
+
+
 def rows_of(
     training: Training,
     plain: FederationData,
@@ -125,9 +179,47 @@ def rows_of(
         splits: the splits table.
         settings: of all trainings.
     """
-    from ms_pfl.federation.partitions import federation_data, redrawn
-
     trains_on = PARADIGMS[training.paradigm].starts_from is not None
     if trains_on and settings.protocol.fine_tuning_rows == "redrawn":
         return federation_data(episodes, redrawn(splits))
     return plain
+
+
+def assemble(
+    training: Training, data: FederationData, results: Sequence[SeedResult], stamp: np.ndarray
+) -> Outcome:
+    """The outcome of a training; ``stamp`` goes into its models."""
+    from ms_pfl.training.bundle import bundle_arrays
+
+    paradigm, strategy = training
+    parts = [_predictions(data, result) for result in results]
+    predictions = pd.concat(parts, ignore_index=True).assign(paradigm=paradigm, strategy=strategy)
+    predictions = predictions.sort_values(_KEY, ignore_index=True)[list(PREDICTION_COLUMNS)]
+    rows = [asdict(row) for result in results for row in result.history]
+    history = pd.DataFrame(rows, columns=[field.name for field in fields(HistoryRow)])
+    history = history.sort_values(["seed", "round", "country"], ignore_index=True)
+    history.insert(0, "paradigm", paradigm)
+    history.insert(1, "strategy", strategy)
+    for table in (predictions, history):
+        for name in ("paradigm", "strategy"):
+            table[name] = table[name].astype("str")
+    return Outcome(predictions, history, bundle_arrays(results, stamp))
+
+
+def _predictions(data: FederationData, result: SeedResult) -> pd.DataFrame:
+    """A seed's predictions: the nodes' probabilities beside the ids of their rows."""
+    parts = []
+    for name, probabilities in result.probabilities.items():
+        countries = list(data.countries) if name == POOLED else [name]
+        ids = pd.concat(
+            [data.ids[country].assign(country=country) for country in countries],
+            ignore_index=True,
+        )
+        codes = data.rows(name).splits[result.seed]
+        for split in ("validation", "test"):
+            rows = ids.loc[codes == SPLITS.index(split)]
+            parts.append(rows.assign(split=split, probability=probabilities[split]))
+    table = pd.concat(parts, ignore_index=True).assign(seed=np.int64(result.seed))
+    for name in ("country", "split"):
+        table[name] = table[name].astype("str")
+    return table.astype({"label": "int8", "seed": "int64"})

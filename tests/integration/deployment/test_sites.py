@@ -13,7 +13,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.flower import Message
 from ms_pfl.federation.grids.sites import SiteLostError
-from ms_pfl.training.outcome import Outcome
+from ms_pfl.training.simulation import Outcome
 from site_examples import COUNTRIES, Sites, assert_same
 
 

@@ -19,14 +19,14 @@ from ms_pfl.federation.checkpoints import (
     read_arrays,
     write_arrays,
 )
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.flower import to_arrays
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
     StrategiesParameters,
     StrategyParameters,
 )
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.rounds import Federation, RoundState
 
 ROUNDS = 6

@@ -7,8 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ms_pfl.federation.flower import Array
-from ms_pfl.federation.records import payload_bytes, readable, to_arrays, to_record, traveling
+from ms_pfl.federation.flower import Array, payload_bytes, readable, to_arrays, to_record, traveling
 
 BLOCK = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -20,10 +20,9 @@ from federation_examples import (
 )
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE, method_of
-from ms_pfl.federation.exchange import ClientError, ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.exchange import ClientError, Node, ask, predict
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
@@ -31,8 +30,6 @@ from ms_pfl.federation.parameters import (
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.questions import predict
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.rounds import Federation, RoundState
 from ms_pfl.federation.strategies import draw, make_strategy
 from ms_pfl.learning.networks import Network, build_network, get_arrays, set_arrays

@@ -27,7 +27,8 @@ from federation_examples import (
     settings,
 )
 from hypothesis_profiles import examples
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.flower import to_arrays
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
@@ -35,7 +36,6 @@ from ms_pfl.federation.parameters import (
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import CountryRows, FederationData
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.rounds import RoundState
 from ms_pfl.learning import networks
 from ms_pfl.learning.networks import AdaptiveDualBranchNet, get_arrays

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation_examples import data_of, nodes_of
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.questions import federated_scaler
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.federation.sums import federated_scaler
 
 values = st.one_of(st.integers(-1000, 1000).map(float), st.just(float("nan")))
 tables = st.lists(st.lists(st.tuples(values, values), max_size=12), min_size=1, max_size=5)

@@ -19,14 +19,15 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    to_arrays,
+    to_record,
 )
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     FedAvgParameters,
     FedProxParameters,
     StrategiesParameters,
 )
-from ms_pfl.federation.records import to_arrays, to_record
 from ms_pfl.federation.strategies import draw, make_strategy, weighted_mean
 
 FEDAVG = FedAvgParameters(epochs=1)

@@ -7,8 +7,8 @@ import pytest
 
 from ms_pfl.learning.networks import build_network, get_arrays
 from ms_pfl.learning.parameters import NetworkParameters
-from ms_pfl.personalization.method import Arrays
-from ms_pfl.personalization.partial import DualBranch, Partial, SharedNetwork
+from ms_pfl.personalization.method import Arrays, Method
+from ms_pfl.personalization.partial import DualBranch, SharedNetwork
 from ms_pfl.personalization.private_intercept import PrivateIntercept
 
 PUBLISHED_TIERS = [(25001, 5), (20000, 4), (15000, 3), (10000, 2), (0, 1)]
@@ -28,7 +28,7 @@ def published(**changes: object) -> NetworkParameters:
 
 
 def parts(
-    method: type[Partial], parameters: NetworkParameters, rows: int = 0
+    method: type[Method], parameters: NetworkParameters, rows: int = 0
 ) -> tuple[Arrays, Arrays]:
     """The arrays that travel, and those that stay."""
     arrays = get_arrays(build_network(method.kind, 42, parameters, rows, 0))

@@ -22,7 +22,9 @@ from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import Client, PreparedRows, method_of
-from ms_pfl.federation.grids.local import LocalGrid
+from ms_pfl.federation.exchange import predict
+from ms_pfl.federation.flower import to_record
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     CheckpointParameters,
     ClientSettings,
@@ -31,8 +33,6 @@ from ms_pfl.federation.parameters import (
     RoundsParameters,
 )
 from ms_pfl.federation.partitions import POOLED, federation_data, redrawn
-from ms_pfl.federation.questions import predict
-from ms_pfl.federation.records import to_record
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.networks import build_network, get_arrays
@@ -44,8 +44,8 @@ from ms_pfl.reporting.table1 import notes
 from ms_pfl.reporting.words import PUBLISHED, published_choices
 from ms_pfl.studies.protocol_audit.train import SOUND, VARIANTS, protocol_of
 from ms_pfl.training.bundle import stamp_of
-from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Outcome
 from paradigm_examples import STRATEGIES, Study, parameters
 
 FRACTIONS = SplitFractions(train=0.6, validation=0.2, test=0.2)
@@ -57,7 +57,7 @@ def told(**choices: object) -> TrainingSettings:
 
 def client_of(grid: LocalGrid, node_id: int) -> Client:
     """A client as it is while it answers."""
-    context = grid._host._contexts[grid._run_id][node_id]
+    context = grid._host._runs[grid._run_id].contexts[node_id]
     return Client(grid._host._load, PreparedRows(), context)
 
 

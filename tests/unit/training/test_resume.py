@@ -13,14 +13,14 @@ from kedro.pipeline import Node, Pipeline
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.hooks.run import FinishedRun
 from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
-from ms_pfl.training.outcome import Outcome, ProgressReport
 from ms_pfl.training.resume import UnfinishedTrainings, training_key
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.simulation import train_tables
+from ms_pfl.training.simulation import Outcome, train_tables
 from paradigm_examples import Study, compute, parameters
 
 TRAININGS = [

@@ -16,9 +16,8 @@ from federation_examples import tables
 from ms_pfl.errors import InputError
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import Training
-from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.simulation import train_tables
+from ms_pfl.training.simulation import Outcome, train_tables
 from paradigm_examples import Study, compute, parameters
 
 OTHER = (

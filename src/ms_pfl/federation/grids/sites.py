@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.exchange import ClientError
+from ms_pfl.federation.exchange import ClientError, NamedGrid, Node
 from ms_pfl.federation.flower import Grid, Message, name_sender
-from ms_pfl.federation.grids.named import NamedGrid, Node
 
 _GONE = {3, 4, 5}
 """Flower's error codes: message, reply or node unavailable. Nobody has worked on the message."""
@@ -92,12 +92,12 @@ class SiteGrid(NamedGrid):
             ClientError: a site answered with an error.
         """
         exchange = _Exchange(self, {m.metadata.dst_node_id: m for m in messages})
-        while not exchange.over:
+        while exchange.waited_for:
             exchange.send()
             exchange.look()
-            if not exchange.over:
+            if exchange.waited_for:
                 self._sleep(self._patience.look)
-        return exchange.replies
+        return [exchange.done[node] for node in sorted(exchange.done)]
 
 
 @dataclass
@@ -115,24 +115,19 @@ class _Exchange:
         self._grid, self._messages = grid, messages
         self._flower = grid._grid
         self._out: dict[int, _Sent] = {}
-        self._done: dict[int, Message] = {}
+        self.done: dict[int, Message] = {}
         self._away: dict[int, float] = {}
-        self._crashes: dict[int, int] = {}
+        self._crashes: Counter[int] = Counter()
 
     @property
-    def over(self) -> bool:
-        return len(self._done) == len(self._messages)
-
-    @property
-    def replies(self) -> list[Message]:
-        return [self._done[node] for node in sorted(self._done)]
+    def waited_for(self) -> list[int]:
+        """The sites that have not answered yet."""
+        return [node for node in self._messages if node not in self.done]
 
     def send(self) -> None:
         """Send what is to be sent to the sites that are there; count how long others are away."""
         there = {info.node_id: info.last_activated_at for info in self._flower.get_nodes()}
-        for node, message in self._messages.items():
-            if node in self._done:
-                continue
+        for node in self.waited_for:
             activated = there.get(self._grid._flower[node])
             if node in self._out and activated not in (None, self._out[node].activated):
                 self._tell(node, "has started anew and is asked again")
@@ -140,7 +135,7 @@ class _Exchange:
             if activated is None:
                 self._wait_for(node)
             elif node not in self._out:
-                self._push(node, message, activated)
+                self._push(node, activated)
             else:
                 self._away.pop(node, None)
 
@@ -154,17 +149,18 @@ class _Exchange:
             del self._out[node]
             if not reply.has_error():
                 name_sender(reply, node)
-                self._done[node] = reply
+                self.done[node] = reply
                 self._away.pop(node, None)
             elif reply.error.code in _GONE:
                 self._tell(node, f"has not answered ({reply.error.reason})")
-            elif reply.error.code == _CRASHED and self._crashes.get(node, 0) + 1 < _TRIES:
-                self._crashes[node] = self._crashes.get(node, 0) + 1
+            elif reply.error.code == _CRASHED and self._crashes[node] + 1 < _TRIES:
+                self._crashes[node] += 1
                 self._tell(node, "broke down at its work and is asked again")
             else:
                 raise ClientError(f"{self._country(node)}: {reply.error.reason}")
 
-    def _push(self, node: int, message: Message, activated: str) -> None:
+    def _push(self, node: int, activated: str) -> None:
+        message = self._messages[node]
         again = Message(
             content=message.content,
             message_type=message.metadata.message_type,

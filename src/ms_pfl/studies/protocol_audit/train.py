@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pandas as pd
 
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.reporting.words import PUBLISHED, capitalized
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
 

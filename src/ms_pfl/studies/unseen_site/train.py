@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.exchange import Node
+from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed
@@ -25,12 +26,10 @@ from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.bundle import ModelBundle
-from ms_pfl.training.outcome import ProgressReport
 from ms_pfl.training.resume import UnfinishedTraining
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Compute, train_tables
-from ms_pfl.training.task import Sites, Start
-from ms_pfl.training.train import train
+from ms_pfl.training.train import Sites, Start, train
 
 ALL = "all"
 COLUMNS = (

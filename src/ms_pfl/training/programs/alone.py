@@ -1,61 +1,102 @@
 """Training without rounds: one message, and each node trains to its own best epoch.
 
-While it does, the grid tells how far the nodes are.
+While it does, the grid tells how far the nodes are. So train the centralized model, the local ones
+and those that are fine-tuned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from ms_pfl.federation.exchange import ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.named import NamedGrid
-from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.progress import FitProgress
-from ms_pfl.federation.questions import predict
-from ms_pfl.federation.records import payload_bytes, to_arrays, to_record
+from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_arrays, to_record
+from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
+from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.strategies import mean_over_sites
-from ms_pfl.training.outcome import ProgressReport
-from ms_pfl.training.task import SeedResult, Start, Task
+from ms_pfl.federation.sums import federated_scaler
+from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.personalization.method import Arrays
+from ms_pfl.training.programs.federated import fit_together
+from ms_pfl.training.train import SeedResult, Start, Task
 
-if TYPE_CHECKING:
-    import numpy as np
 
+def centralized(task: Task) -> list[SeedResult]:
+    """One model on all countries' pooled training patients.
 
-@dataclass(frozen=True)
-class FitPlan:
-    """How each node trains: see :func:`ms_pfl.learning.training.fit`."""
-
-    epochs: int
-    patience: int
-    epochs_without_validation: int
-    start_is_candidate: bool
-    reply_with_arrays: bool
-
-    def contents(self, starts: Mapping[int, Start], grid: NamedGrid) -> dict[int, RecordDict]:
-        """The ``train.personalize`` messages: by node, of the seeds of the starts."""
-        config = ConfigRecord(
-            {
-                "epochs": self.epochs,
-                "patience": self.patience,
-                "epochs-without-validation": self.epochs_without_validation,
-                "start-is-candidate": self.start_is_candidate,
-                "reply-with-arrays": self.reply_with_arrays,
-            }
-        )
-        contents: dict[int, RecordDict] = {}
+    One node a seed holds everybody's rows and trains to its best validation epoch. All seeds at
+    once: there is one node a seed, and workers can share the seeds alone.
+    """
+    own = task.own.centralized
+    settings = task.client(task.own.optimizer.model_copy(update={"batch_size": own.batch_size}))
+    with task.open_grid([POOLED], task.seeds) as grid:
+        starts = {seed: Start({}, federated_scaler(grid, seed)) for seed in task.seeds}
         for seed, start in starts.items():
-            content = RecordDict({"config": config})
-            if start.arrays:
-                content["arrays"] = to_record(start.arrays)
-            contents |= dict.fromkeys(grid.node_ids(seed), content)
-        return contents
+            prepare(grid, seed, settings, start.scaler)
+        return train_alone(
+            task, grid, starts, own.epochs, own.patience, own.epochs, reply_with_arrays=True
+        )
+
+
+def local(task: Task) -> Iterator[SeedResult]:
+    """Every country trains to its own best validation epoch; nothing but scaler sums is shared.
+
+    A start that is given lends its scaler: a country that comes later has that of the others.
+    """
+    own = task.own.local
+    for seed in task.seeds:
+        with task.open_grid(task.sites.names, [seed]) as grid:
+            given = task.starts.get(seed)
+            start = Start({}, given.scaler if given else federated_scaler(grid, seed))
+            prepare(grid, seed, task.client(), start.scaler)
+            yield from train_alone(
+                task, grid, {seed: start}, own.epochs, own.patience, own.epochs_without_validation
+            )
+
+
+def fine_tuned(task: Task) -> Iterator[SeedResult]:
+    """Every country trains on from the federated model of the same strategy and seed.
+
+    That model is itself among the candidates; the learning rate is a smaller one. Where no
+    federated model is given it is trained first, and kept as the shared arrays.
+    """
+    own, optimizer = task.own.fine_tuned, task.own.optimizer
+    rate = optimizer.learning_rate * own.learning_rate_factor
+    settings = task.client(optimizer.model_copy(update={"learning_rate": rate}))
+    for seed in task.seeds:
+        with task.open_grid(task.sites.names, [seed]) as grid:
+            given = task.starts.get(seed)
+            start = given or _federated(task, grid, seed)
+            prepare(grid, seed, settings, start.scaler)
+            (result,) = train_alone(
+                task,
+                grid,
+                {seed: start},
+                own.epochs,
+                own.patience,
+                own.epochs_without_validation,
+                start_is_candidate=True,
+            )
+            yield result if given else replace(result, shared=start.arrays)
+
+
+def _federated(task: Task, grid: NamedGrid, seed: int) -> Start:
+    before = PARADIGMS[task.training.paradigm].starts_from
+    assert before is not None, "the row of a paradigm with this program says what it starts from"
+    done = fit_together(task.of(Training(before, task.training.strategy)), grid, seed)
+    return Start(done.shared, done.scaler)
 
 
 def train_alone(
-    task: Task, grid: NamedGrid, starts: Mapping[int, Start], plan: FitPlan
+    task: Task,
+    grid: NamedGrid,
+    starts: Mapping[int, Start],
+    epochs: int,
+    patience: int,
+    epochs_without_validation: int,
+    *,
+    start_is_candidate: bool = False,
+    reply_with_arrays: bool = False,
 ) -> list[SeedResult]:
     """Have every prepared node train by itself and predict; these seeds at once.
 
@@ -63,28 +104,49 @@ def train_alone(
         task: the training.
         grid: its nodes, already prepared.
         starts: by seed the scaler, and the arrays to start from (none: the initial ones).
-        plan: epochs and patience.
+        epochs: at most; how each node trains, see :func:`ms_pfl.learning.training.fit`.
+        patience: epochs without a better one, after which a node stops.
+        epochs_without_validation: of a node that has nothing to choose by.
+        start_is_candidate: whether the model to start from may be the best.
+        reply_with_arrays: whether the node of a seed (there is one then) hands over its model.
 
     Returns:
-        A result a seed. The model is ``shared`` where a node replies with its arrays (there is one
-        node then), else each is personal, or stays at its site.
+        A result a seed. The model is ``shared`` where a node replies with its arrays, else each is
+        personal, or stays at its site.
     """
     if (logistic := task.client().logistic) is not None:  # a step is an epoch in the history
-        most = logistic.steps
-        plan = replace(plan, epochs=most, epochs_without_validation=most)
-    contents = plan.contents(starts, grid)
-    watch = _Watch(task, grid, starts, plan.epochs)
+        epochs = epochs_without_validation = logistic.steps
+    config = ConfigRecord(
+        {
+            "epochs": epochs,
+            "patience": patience,
+            "epochs-without-validation": epochs_without_validation,
+            "start-is-candidate": start_is_candidate,
+            "reply-with-arrays": reply_with_arrays,
+        }
+    )
+    contents: dict[int, RecordDict] = {}
+    for seed, start in starts.items():
+        content = RecordDict({"config": config})
+        if start.arrays:
+            content["arrays"] = to_record(start.arrays)
+        contents |= dict.fromkeys(grid.node_ids(seed), content)
+    watch = _Watch(task, grid, starts, epochs)
     with grid.watched_by(watch):
         replies = ask(grid, "train.personalize", contents)
     models = grid.export_state("own")
     results = []
     for seed, start in starts.items():
         nodes = {node_id: grid.nodes[node_id] for node_id in grid.node_ids(seed)}
-        history = history_alone(grid, seed, replies, contents)
+        history = [
+            row
+            for node_id, node in nodes.items()
+            for row in _history(seed, node.country, replies[node_id], contents[node_id])
+        ]
         told = predict(grid, seed, None, 0, task.training.name)
         own = {node.country: models[node] for node in nodes.values() if node in models}
-        shared: dict[str, np.ndarray] = {}
-        if plan.reply_with_arrays:
+        shared: Arrays = {}
+        if reply_with_arrays:
             (node_id,) = nodes
             shared, own = to_arrays(replies[node_id]["arrays"]), {}
         results.append(
@@ -133,21 +195,8 @@ class _Watch:
             self._report(ProgressReport(seed, epoch, self._epochs, auc, True, "epoch"))
 
 
-def history_alone(
-    grid: NamedGrid,
-    seed: int,
-    replies: Mapping[int, RecordDict],
-    contents: Mapping[int, RecordDict],
-) -> list[HistoryRow]:
-    """The epochs of a seed's nodes, from what each was sent and replied."""
-    return [
-        row
-        for node_id in grid.node_ids(seed)
-        for row in _history(seed, grid.nodes[node_id].country, replies[node_id], contents[node_id])
-    ]
-
-
 def _history(seed: int, country: str, reply: RecordDict, sent: RecordDict) -> list[HistoryRow]:
+    """The epochs of a node, from what it was sent and replied."""
     metrics = reply["metrics"]
     down = payload_bytes(sent["arrays"]) if "arrays" in sent else 0
     up = payload_bytes(reply["arrays"]) if "arrays" in reply else 0

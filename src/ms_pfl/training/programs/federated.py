@@ -8,20 +8,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ms_pfl.federation.checkpoints import Checkpoints
-from ms_pfl.federation.client import method_of
-from ms_pfl.federation.exchange import ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.named import NamedGrid
-from ms_pfl.federation.history import HistoryRow
-from ms_pfl.federation.questions import federated_scaler, predict, prepare
-from ms_pfl.federation.records import payload_bytes, to_record
+from ms_pfl.federation.client import initial_arrays, method_of
+from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
+from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
-from ms_pfl.federation.sums import LOGISTIC, sum_over_sites
+from ms_pfl.federation.sums import LOGISTIC, federated_scaler, sum_over_sites
 from ms_pfl.learning import logistic
-from ms_pfl.training.outcome import ProgressReport
-from ms_pfl.training.task import SeedResult, Task, initial_arrays
+from ms_pfl.learning.networks import Arrays
+from ms_pfl.learning.parameters import LogisticParameters
+from ms_pfl.training.train import SeedResult, Task
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
@@ -33,8 +31,8 @@ def federated(task: Task) -> Iterator[SeedResult]:
 
 def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
     """Fit one seed over an open grid, and have the clients predict."""
-    if task.client().logistic is not None:
-        done, scaler = newton(task, grid, seed)
+    if (logistic_parameters := task.client().logistic) is not None:
+        done, scaler = newton(task, grid, seed, logistic_parameters)
     else:
         with task.checkpoints(seed) as checkpoints:
             done, scaler = federate(task, grid, seed, checkpoints)
@@ -94,21 +92,23 @@ def federate(
     return done, scaler
 
 
-def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
+def newton(
+    task: Task, grid: NamedGrid, seed: int, parameters: LogisticParameters
+) -> tuple[Federation, Scaler]:
     """Fit a logistic regression by Newton's steps on the sums of all sites.
 
     A step is a round in the history. The last step counts: there is nothing to choose.
     """
-    settings = task.client()
-    assert settings.logistic is not None
-    most, n_features = settings.logistic.steps, task.sites.n_features
-    task.report(ProgressReport(seed, 0, most, math.nan, finished=False))
-    scaler = federated_scaler(grid, seed)
-    prepare(grid, seed, settings, scaler)
 
+    def tell(number: int, auc: float, *, finished: bool = False) -> None:
+        task.report(ProgressReport(seed, number, parameters.steps, auc, finished))
+
+    tell(0, math.nan)
+    scaler = federated_scaler(grid, seed)
+    prepare(grid, seed, task.client(), scaler)
     up = down = 0
 
-    def of(arrays: logistic.Arrays) -> logistic.Arrays:
+    def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
         total = sum_over_sites(grid, seed, LOGISTIC, arrays)
         up += payload_bytes(to_record(total))  # a site's answer has the shapes of the sum
@@ -116,11 +116,9 @@ def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
         return total
 
     history: list[HistoryRow] = []
-    arrays, number, auc = logistic.start(n_features), 0, math.nan
     began = time.perf_counter()
-    for number, (arrays, loss) in enumerate(
-        logistic.steps(n_features, of, settings.logistic), start=1
-    ):
+    steps = logistic.steps(task.sites.n_features, of, parameters)  # one at least
+    for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
         answers = ask(grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content))
@@ -148,7 +146,7 @@ def newton(task: Task, grid: NamedGrid, seed: int) -> tuple[Federation, Scaler]:
         auc = mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)
         history += rows
         up = down = 0
-        task.report(ProgressReport(seed, number, most, auc, finished=False))
-    task.report(ProgressReport(seed, number, most, auc, finished=True))
+        tell(number, auc)
+    tell(number, auc, finished=True)
     last = [replace(row, selected=row.round == number) for row in history]
     return Federation(dict(arrays), number, auc, last), scaler

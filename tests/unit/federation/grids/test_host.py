@@ -10,10 +10,9 @@ import torch
 from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation import client, partitions
-from ms_pfl.federation.exchange import ClientError, ask
+from ms_pfl.federation.exchange import ClientError, ask, predict
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.questions import predict
+from ms_pfl.federation.grids.simulated import LocalGrid
 
 PLAN = RecordDict(
     {

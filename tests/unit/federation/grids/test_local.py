@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 
 from federation_examples import RecordingGrid, data_of, nodes_of, prepared, settings
-from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
-from ms_pfl.federation.grids.local import LocalGrid
-from ms_pfl.federation.grids.named import Node
+from ms_pfl.federation.exchange import ClientError, Node
+from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict, to_arrays
+from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.records import to_arrays
 from ms_pfl.federation.sums import SCALER, SUMS
 
 QUESTION = RecordDict({"config": ConfigRecord({"seed": 0, "question": SCALER})})

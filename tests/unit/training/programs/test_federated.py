@@ -14,8 +14,8 @@ from ms_pfl.federation.partitions import POOLED, FederationData, federation_data
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.paradigms import Training
 from ms_pfl.training.bundle import ModelBundle
-from ms_pfl.training.outcome import Outcome
 from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.simulation import Outcome
 from paradigm_examples import Study, parameters, same_models
 
 RIDGE = 2.5

@@ -7,17 +7,18 @@ workers compute, they are asked twice a second how far their fits are.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
 from typing import Any
 
-from ms_pfl.federation.flower import ArrayRecord, Message, RecordDict
-from ms_pfl.federation.grids.host import Answers, Changes
-from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.ray.pool import WorkerPool
-from ms_pfl.federation.grids.ray.worker import Parcel, Slot
-from ms_pfl.federation.grids.simulated import SimulationGrid
+import ray
+
+from ms_pfl.federation.exchange import Node
+from ms_pfl.federation.flower import Message, RecordDict
+from ms_pfl.federation.grids.ray.pool import Parcel, WorkerPool
+from ms_pfl.federation.grids.simulated import Answers, Changes, SimulationGrid
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.progress import FitProgress
 
 
 class RayGrid(SimulationGrid):
@@ -31,35 +32,33 @@ class RayGrid(SimulationGrid):
         self._fits: dict[int, FitProgress] = {}
         self._asked: dict[int, Any] = {}
 
-    def _answer(self, items: list[tuple[int, Message]], timeout: float | None) -> Answers:
-        put: dict[int, Any] = {}
+    def _answer(self, items: list[tuple[int, Message]]) -> Answers:
+        put: dict[int, Any] = {}  # references in Ray's store
         parcels: dict[int, list[Parcel]] = {}
-        arguments: dict[int, dict[int, int]] = {}
         for index, message in items:
+            arrays = message.content.array_records
+            for record in arrays.values():
+                if id(record) not in put:
+                    put[id(record)] = ray.put(record)
+            rest = {n: record for n, record in message.content.items() if n not in arrays}
+            bare = Message(RecordDict(rest), metadata=message.metadata)
+            keys = {name: id(record) for name, record in arrays.items()}
             owner = self._owners[message.metadata.dst_node_id]
-            slots = arguments.setdefault(owner, {})
-            records: dict[str, Any] = {}
-            for name, record in message.content.items():
-                if isinstance(record, ArrayRecord):
-                    if id(record) not in put:
-                        put[id(record)] = self._pool.put(record)
-                    records[name] = Slot(slots.setdefault(id(record), len(slots)))
-                else:
-                    records[name] = record
-            bare = Message(RecordDict(), metadata=message.metadata)
-            parcels.setdefault(owner, []).append(Parcel(index, bare, records))
+            parcels.setdefault(owner, []).append(Parcel(index, bare, keys))
 
         def answer(owner: int) -> Any:
-            records = [put[key] for key in arguments[owner]]
-            return self._pool.workers[owner].answer.remote(self._run_id, parcels[owner], *records)
+            needed = {key for parcel in parcels[owner] for key in parcel.arrays.values()}
+            records = [put[key] for key in needed]
+            return self._pool.workers[owner].answer.remote(
+                self._run_id, parcels[owner], list(needed), *records
+            )
 
         meanwhile = self._tell if self._listener is not None else None
-        parts = self._pool.on_workers(dict.fromkeys(sorted(parcels), answer), timeout, meanwhile)
-        answers = Answers({}, {})
-        for part in parts.values():
-            answers.replies.update(part.replies)
-            answers.changes.update(part.changes)
-        return answers
+        parts = self._pool.on_workers(sorted(parcels), answer, meanwhile)
+        return Answers(
+            dict(ChainMap(*(part.replies for part in parts.values()))),
+            dict(ChainMap(*(part.changes for part in parts.values()))),
+        )
 
     def _tell(self) -> None:
         self._fits |= self._pool.progress(self._run_id, self._asked)
@@ -71,7 +70,7 @@ class RayGrid(SimulationGrid):
             mine = {i: state for i, state in states.items() if self._owners[i] == number}
             return self._pool.workers[number].restore.remote(self._run_id, mine)
 
-        self._pool.on_workers(dict.fromkeys(sorted(set(self._owners.values())), restore))
+        self._pool.on_workers(sorted(set(self._owners.values())), restore)
 
     def close(self) -> None:
         """Drop the contexts of this run; the workers stay."""

@@ -1,7 +1,7 @@
 """A pool of Ray workers on which the runs of RayGrids come and go.
 
-Rows go to a worker once and serve all trainings over the same data. What a message changes in a
-client's state comes back with its reply. So a worker that dies can be replaced: the new one gets
+Rows go into Ray's store once and serve all trainings over the same data. What a message changes in
+a client's state comes back with its reply. So a worker that dies can be replaced: the new one gets
 the rows and the states as they were, and does the same work again, with the same bits.
 """
 
@@ -9,29 +9,73 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import ray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import ArrayRecord
-from ms_pfl.federation.grids.host import MakeApp, States
-from ms_pfl.federation.grids.named import Node
-from ms_pfl.federation.grids.ray.layout import assign
-from ms_pfl.federation.grids.ray.worker import RayClientHost
+from ms_pfl.federation.exchange import ClientError, Node
+from ms_pfl.federation.flower import ArrayRecord, Message, traveling
+from ms_pfl.federation.grids.simulated import Answers, ClientHost, MakeApp, States
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.progress import FitProgress
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.5
 _DEATHS = 3  # of one worker in one exchange, after which it is not tried again
 
+# Ray's memory monitor has an error of its own for a worker that it killed
+_DEATH = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A message on its way to a worker, without its array records, which travel beside it.
+
+    Attributes:
+        index: its place in the exchange.
+        message: the rest of it.
+        arrays: by the name of a record, the key that it travels under.
+    """
+
+    index: int
+    message: Message
+    arrays: Mapping[str, int]
+
+
+class RayClientHost(ClientHost):
+    """A worker: a ClientHost whose messages come as parcels.
+
+    Ray runs its methods one after another in one thread, in the order in which they were called;
+    only ``progress`` is answered beside them, from a thread of its own.
+    """
+
+    def pid(self) -> int:
+        """The number of this process."""
+        return os.getpid()
+
+    def answer(
+        self, run_id: int, parcels: list[Parcel], keys: list[int], *records: ArrayRecord
+    ) -> Answers:
+        """Put the messages together again and answer them."""
+        found = dict(zip(keys, records, strict=True))
+        for parcel in parcels:
+            for name, key in parcel.arrays.items():
+                parcel.message.content[name] = found[key]
+        answers = self.handle(run_id, [(parcel.index, parcel.message) for parcel in parcels])
+        for reply in answers.replies.values():
+            if isinstance(reply, Message):
+                for name, record in reply.content.array_records.items():
+                    reply.content[name] = traveling(record)
+        return answers
 
 
 @dataclass(frozen=True)
@@ -67,29 +111,21 @@ class WorkerPool:
         on_give_up: Callable[[WorkerPool], None] = lambda _: None,
     ) -> None:
         """Start the workers and wait for them; Ray runs already."""
-        import ray
-
-        self._ray = ray
-        # Ray's memory monitor has an error of its own for a worker that it killed
-        self._death = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
         actor = ray.remote(concurrency_groups={"progress": 1})(RayClientHost)
-        self._actor = actor.options(num_cpus=1, num_gpus=gpu_share)
-        self._make_app, self._on_give_up = make_app, on_give_up
+        on_a_core = actor.options(num_cpus=1, num_gpus=gpu_share)
+        self._start = partial(on_a_core.remote, make_app=make_app)
+        self._on_give_up = on_give_up
         self.workers = [self._start() for _ in range(workers)]
         self.stopped = False
         self._run_ids = itertools.count(1)
         self._runs: dict[int, _OpenRun] = {}
         self._latest = ""
         self._rows: dict[str, dict[str, Any]] = {}
-        self._delivered: set[tuple[str, int, str]] = set()
         try:
             self._wait_for(self.workers)
         except BaseException:
             self.stop()
             raise
-
-    def _start(self) -> Any:
-        return self._actor.remote(make_app=self._make_app)
 
     def _wait_for(self, workers: list[Any]) -> None:
         started = [worker.__ray_ready__.remote() for worker in workers]
@@ -100,7 +136,7 @@ class WorkerPool:
                 f"{_START_SECONDS:.0f} s; other work holds the other cores (or GPUs) of the Ray "
                 "cluster, or a node of it is gone; lower ray.num_workers, or wait"
             )
-        self._ray.get(started)
+        ray.get(started)
 
     def open(
         self, data: FederationData, nodes: dict[int, Node], states: States
@@ -121,36 +157,28 @@ class WorkerPool:
         self._latest = data.identity
         self._forget_unused()
 
-        def begin(number: int) -> Any:
-            return self._open_on(number, run_id, run)
-
-        self.on_workers(dict.fromkeys(range(len(self.workers)), begin))
+        self.on_workers(range(len(self.workers)), lambda number: self._open_on(number, run_id, run))
         self._runs[run_id] = run
         return run_id, run.owners
 
     def _open_on(self, number: int, run_id: int, run: _OpenRun) -> Any:
-        mine, identity = run.of(number), run.data.identity
-        references = self._rows.setdefault(identity, {})
-        countries = sorted({node.country for node in mine.values()})
-        new = [name for name in countries if (identity, number, name) not in self._delivered]
-        for name in new:
-            if name not in references:
-                references[name] = self._ray.put(run.data.rows(name))
-        self._delivered.update((identity, number, name) for name in new)
-        rows = [references[name] for name in new]
-        return self.workers[number].open.remote(run_id, identity, mine, *rows)
+        mine = run.of(number)
+        rows = self._rows.setdefault(run.data.identity, {})
+        countries = {node.country for node in mine.values()}
+        for country in countries - rows.keys():
+            rows[country] = ray.put(run.data.rows(country))
+        return self.workers[number].open.remote(run_id, mine, *(rows[name] for name in countries))
 
     def _replace(self, number: int) -> None:
         """A new worker in the place of a dead one, with its nodes of all open runs."""
         self.workers[number] = self._start()
         self._wait_for([self.workers[number]])
-        self._delivered = {key for key in self._delivered if key[1] != number}
         calls = []
         for run_id, run in self._runs.items():
             calls.append(self._open_on(number, run_id, run))
             states = {i: run.states[i] for i in run.of(number) if i in run.states}
             calls.append(self.workers[number].restore.remote(run_id, states))
-        self._ray.get(calls)
+        ray.get(calls)
 
     def close(self, run_id: int) -> None:
         """End a run; nobody waits for the workers."""
@@ -161,21 +189,13 @@ class WorkerPool:
         self._forget_unused()
 
     def _forget_unused(self) -> None:
-        open_runs = Counter(run.data.identity for run in self._runs.values())
-        for identity in [i for i in self._rows if i != self._latest and not open_runs[i]]:
-            for worker in self.workers:
-                worker.forget.remote(identity)
-            del self._rows[identity]
-            self._delivered = {key for key in self._delivered if key[0] != identity}
-
-    def put(self, record: ArrayRecord) -> Any:
-        """A reference to the record in the object store."""
-        return self._ray.put(record)
+        needed = {self._latest, *(run.data.identity for run in self._runs.values())}
+        self._rows = {identity: rows for identity, rows in self._rows.items() if identity in needed}
 
     def on_workers(
         self,
-        calls: Mapping[int, Callable[[int], Any]],
-        timeout: float | None = None,
+        numbers: Sequence[int],
+        call: Callable[[int], Any],
         meanwhile: Callable[[], None] | None = None,
     ) -> dict[int, Any]:
         """What some workers return; one that dies is replaced, and does its part again.
@@ -184,33 +204,38 @@ class WorkerPool:
         pool is given up: the worker would first finish what nobody waits for.
 
         Args:
-            calls: by the number of a worker, the remote call to make, given that number.
-            timeout: seconds to wait; None: as long as it takes.
+            numbers: of the workers.
+            call: makes the remote call to the worker of a number.
             meanwhile: called about twice a second while they compute.
 
         Raises:
-            ClientError: a worker died again and again, or did not answer in time.
+            ClientError: a worker died again and again.
         """
-        until = None if timeout is None else time.monotonic() + timeout
         done: dict[int, Any] = {}
         deaths: Counter[int] = Counter()  # a lost node takes all its workers at once
         references: dict[int, Any] = {}
         try:
-            while len(done) < len(calls):
-                references = {n: call(n) for n, call in calls.items() if n not in done}
-                answered, dead = self._gather(references, until, meanwhile)
-                done |= answered
-                for number, error in dead.items():
-                    deaths[number] += 1
-                    if deaths[number] > _DEATHS:
-                        raise error
-                    _log.warning(
-                        "A worker process died (out of memory?); a new one takes its place and "
-                        "repeats what it was doing. Should it happen often, lower ray.num_workers."
-                    )
-                    self._replace(number)
+            while len(done) < len(numbers):
+                references = {number: call(number) for number in numbers if number not in done}
+                busy = list(references.values())
+                while busy and meanwhile is not None:
+                    busy = self._wait(busy, _POLL_SECONDS)
+                    meanwhile()
+                for number, reference in references.items():
+                    try:
+                        done[number] = ray.get(reference)
+                    except _DEATH:
+                        deaths[number] += 1
+                        if deaths[number] > _DEATHS:
+                            raise
+                        _log.warning(
+                            "A worker process died (out of memory?); a new one takes its place and "
+                            "repeats what it was doing. Should it happen often, lower "
+                            "ray.num_workers."
+                        )
+                        self._replace(number)
             return done
-        except (*self._death, self._ray.exceptions.GetTimeoutError) as error:
+        except _DEATH as error:
             self.give_up()
             raise ClientError(
                 "a worker process died or did not answer (out of memory?); fewer workers need "
@@ -220,27 +245,6 @@ class WorkerPool:
             if not isinstance(error, Exception) or self._wait(list(references.values()), 0):
                 self.give_up()
             raise
-
-    def _gather(
-        self,
-        references: dict[int, Any],
-        until: float | None,
-        meanwhile: Callable[[], None] | None,
-    ) -> tuple[dict[int, Any], dict[int, Exception]]:
-        """What the calls return by worker, and the workers that died."""
-        busy = list(references.values())
-        while busy and meanwhile is not None and (until is None or time.monotonic() < until):
-            busy = self._wait(busy, _POLL_SECONDS)
-            meanwhile()
-        done: dict[int, Any] = {}
-        dead: dict[int, Exception] = {}
-        for number, reference in references.items():
-            left = None if until is None else max(0.0, until - time.monotonic())
-            try:
-                done[number] = self._ray.get(reference, timeout=left)
-            except self._death as error:
-                dead[number] = error
-        return done, dead
 
     def progress(self, run_id: int, asked: dict[int, Any]) -> dict[int, FitProgress]:
         """What the workers have to tell about the fits of a run; who is slow is not asked twice.
@@ -254,16 +258,15 @@ class WorkerPool:
                 question = worker.progress.options(concurrency_group="progress")
                 asked[number] = question.remote(run_id)
         late = self._wait(list(asked.values()), _POLL_SECONDS)
-        answered = [number for number, reference in asked.items() if reference not in late]
         news: dict[int, FitProgress] = {}
-        for number in answered:
-            with suppress(*self._death):  # it is replaced, once it is missed
-                news |= self._ray.get(asked.pop(number))
+        for number in [number for number, reference in asked.items() if reference not in late]:
+            with suppress(*_DEATH):  # it is replaced, once it is missed
+                news |= ray.get(asked.pop(number))
         return news
 
     def _wait(self, references: list[Any], seconds: float) -> list[Any]:
         """Those of the references that are still computed after so many seconds at most."""
-        return list(self._ray.wait(references, num_returns=len(references), timeout=seconds)[1])
+        return list(ray.wait(references, num_returns=len(references), timeout=seconds)[1])
 
     def give_up(self) -> None:
         """End the worker processes at once; the next training starts new ones."""
@@ -273,5 +276,16 @@ class WorkerPool:
     def stop(self) -> None:
         """End the worker processes."""
         self.stopped = True
-        for worker in self.workers if self._ray.is_initialized() else ():
-            self._ray.kill(worker)
+        for worker in self.workers if ray.is_initialized() else ():
+            ray.kill(worker)
+
+
+def assign(weights: dict[int, int], workers: int) -> dict[int, int]:
+    """Nodes to workers, largest first, each to the worker with the least weight so far."""
+    loads = [0] * workers
+    owners: dict[int, int] = {}
+    for node_id in sorted(weights, key=lambda node_id: (-weights[node_id], node_id)):
+        owner = loads.index(min(loads))
+        owners[node_id] = owner
+        loads[owner] += weights[node_id]
+    return owners

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ms_pfl.federation.grids.ray.layout import assign, gpu_share, workers_on
+from ms_pfl.federation.grids.ray.pool import assign
+from ms_pfl.federation.grids.ray.shared_pool import gpu_share, workers_on
 
 
 def test_rows_are_evened_out_largest_first() -> None:

@@ -16,13 +16,13 @@ from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict
-from ms_pfl.federation.grids.local import LocalGrid
 from ms_pfl.federation.grids.ray import pool, shared_pool
 from ms_pfl.federation.grids.ray.grid import RayGrid
 from ms_pfl.federation.grids.ray.pool import WorkerPool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
+from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.federation.progress import FitProgress
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.grids.ray import shared_pool, start
+from ms_pfl.federation.grids.ray import shared_pool
 from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 from ms_pfl.federation.parameters import RayParameters
 
@@ -57,7 +57,7 @@ def test_where_no_folder_can_be_had_each_is_named_with_the_reason(
     def refuse(prefix: str, dir: str) -> str:
         raise PermissionError(13, "Permission denied", dir)
 
-    monkeypatch.setattr(start.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(shared_pool.tempfile, "mkdtemp", refuse)
     with pytest.raises(InputError) as caught:
         worker_pool(ONE, "cpu")
     text = str(caught.value)
@@ -82,11 +82,11 @@ def test_a_full_disk_is_passed_over(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     try:
-        folder = start._session_folder()
+        folder = shared_pool._session_folder()
         assert short not in folder.parents
         assert list(short.iterdir()) == []
     finally:
-        start._remove_folders()
+        shared_pool._remove_folders()
         shutil.rmtree(short)
     assert not folder.exists()
 
@@ -124,7 +124,7 @@ def test_a_failing_start_names_its_cause_and_never_a_cluster(
     assert text.endswith("--params=ray.num_workers=0 gives the same results")
     assert "cluster" not in text
     assert "\n" not in text
-    assert start._folders == []
+    assert shared_pool._folders == []
 
 
 @pytest.mark.parametrize(
