@@ -156,8 +156,7 @@ def simulate_disease(
         + EFFECT_SPINAL_ONSET * people.onset_site[:, 3]
         + EFFECT_EDUCATION * (people.education - 3.0)
     )
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    marks: list[tuple[np.ndarray, ...]] = []
+    found: list[tuple[np.ndarray, ...]] = []
     changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     for k in range(steps):
@@ -185,8 +184,7 @@ def simulate_disease(
         struck = np.flatnonzero(strikes)
         when = t + STEP * rng.random(len(struck))
         size, residual, severity = _relapse_sizes(len(struck), rng)
-        found.append((struck, when))
-        marks.append((size, residual, severity))
+        found.append((struck, when, size, residual, severity))
 
         log_hazard = (
             worsening_base
@@ -245,19 +243,12 @@ def simulate_disease(
         spent[once, new[once]] = True
         drug = new
 
-    person = np.concatenate([p for p, _ in found])
-    time = np.concatenate([w for _, w in found])
-    size, residual, severity = (np.concatenate(column) for column in zip(*marks, strict=True))
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    person, time, *_ = columns
     order = np.lexsort((time, person))
     order = order[time[order] < end[person[order]]]
-    return Disease(
-        disability=disability,
-        secondary=secondary,
-        relapses=Relapses(
-            person[order], time[order], size[order], residual[order], severity[order]
-        ),
-        treatments=_spells(changes),
-    )
+    relapses = Relapses(*(column[order] for column in columns))
+    return Disease(disability, secondary, relapses, _spells(changes))
 
 
 def _spells(changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Treatments:
@@ -286,8 +277,7 @@ def disability_at(disease: Disease, person: np.ndarray, time: np.ndarray) -> np.
     Returns:
         (m,) EDSS points, not yet rounded to the scale.
     """
-    last = disease.disability.shape[1] - 1
-    step = np.minimum((time / STEP).astype(np.int64), last)
+    step = np.minimum((time / STEP).astype(np.int64), disease.disability.shape[1] - 1)
     total = disease.disability[person, step].astype(np.float64)
     relapses = disease.relapses
     if not len(relapses.person):
@@ -297,10 +287,8 @@ def disability_at(disease: Disease, person: np.ndarray, time: np.ndarray) -> np.
     key = relapses.person * gap + relapses.time
     position = np.searchsorted(key, person * gap + time, side="right") - 1
     for back in range(3):
-        index = position - back
-        valid = index >= 0
-        index = np.maximum(index, 0)
-        valid &= relapses.person[index] == person
+        index = np.maximum(position - back, 0)
+        valid = (position >= back) & (relapses.person[index] == person)
         since = np.where(valid, time - relapses.time[index], 0.0)
         passing = (relapses.size - relapses.residual)[index]
         bump = passing * np.exp(-since * DAYS_PER_YEAR / RECOVERY_DAYS)

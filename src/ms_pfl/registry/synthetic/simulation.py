@@ -128,12 +128,10 @@ def _live(country: Country, n: int, parameters: SyntheticRegistryParameters) -> 
     return _Lives(profile, clinics, people, disease, visits, streams[5], streams[6])
 
 
-def _dates(days: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+def _dates(days: np.ndarray, missing: np.ndarray | bool = False) -> np.ndarray:
     """Days since 1970-01-01 as datetime64[us], NaT where ``missing``."""
     dates = np.asarray(days, dtype=np.int64).astype("datetime64[D]").astype("datetime64[us]")
-    if missing is not None:
-        dates[missing] = np.datetime64("NaT")
-    return dates
+    return np.where(missing, np.datetime64("NaT", "us"), dates)
 
 
 def _text(values: Sequence[object] | np.ndarray) -> pd.Series:
@@ -172,8 +170,7 @@ def _patients_table(
         }
     )
     no_site = absent("onset_site")
-    for k, site in enumerate(ONSET_SITES):
-        frame[site] = np.where(no_site, np.nan, people.onset_site[:, k])
+    frame[list(ONSET_SITES)] = np.where(no_site[:, None], np.nan, people.onset_site)
     frame["EDUCATION"] = np.where(absent("education"), np.nan, people.education)
     return frame
 
@@ -187,9 +184,7 @@ def _visits_table(ids: np.ndarray, visits: Visits) -> pd.DataFrame:
         }
     )
     # Ambulation is the last of the names; the others are KFS_1 to KFS_7.
-    for k, name in enumerate(FUNCTIONAL_SYSTEMS[:-1]):
-        frame[name] = visits.kfs[:, k]
-    frame[FUNCTIONAL_SYSTEMS[-1]] = visits.ambulation
+    frame[list(FUNCTIONAL_SYSTEMS)] = np.column_stack([visits.kfs, visits.ambulation])
     frame["MSCOURSE_AT_VISIT"] = _text(visits.course)
     return frame
 
