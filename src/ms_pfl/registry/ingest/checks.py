@@ -49,54 +49,49 @@ def check_table(
         What was refused is missing. Then, of visits, the number of days with a visit that were left
         out because they lie in the future, by patient who had any.
     """
-    future_days: dict[str, int] = {}
     frame = named_columns(name, frame, origin, report, parameters.column_names(name))
-    if not report.unusable(name):  # a table without its columns has no value in any row
+    needed = name in ("patients", "visits")
+    if name not in report.unusable:  # a table without its columns has no value in any row
         frame = _without_empty_rows(frame, origin, report)
-    if frame.empty and name in ("patients", "visits") and not report.unusable(name):
-        report.refuse_table(
-            "no_row",
-            f"{origin.label} holds a header and no rows; at least one row is needed, "
-            "check the export that wrote it",
-            name,
-        )
+        if frame.empty and needed:
+            report.refuse_table(
+                "no_row",
+                f"{origin.label} holds a header and no rows; at least one row is needed, "
+                "check the export that wrote it",
+                name,
+            )
     note_decimal_commas(frame, name, origin, report)
     canonical = pd.DataFrame(index=frame.index)
     companions = [column for column in COMPANIONS[name] if column.name in frame]
     for column in (*CONTRACT[name], *companions):
-        raw = frame.get(column.name)
+        given = frame.get(column.name)
         if column.kind == "text":
-            note_other_forms(raw, column.name, origin, report)
-        # A country has one set of spellings, in whichever table it stands.
-        own = parameters.codes("patients" if column.name == "country" else name, column.name)
-        raw = translated(raw, own, "value_mapped", column.name, origin, report)
-        if column.name == "dmt":
-            names = parameters.treatments
-            raw = translated(raw, names, "treatment_mapped", column.name, origin, report)
-        canonical[column.name] = read_column(raw, column, frame.index, origin, report.refuse)
+            note_other_forms(given, column.name, origin, report)
+        own = parameters.codes(name, column.name)
+        raw = translated(given, own, column.name, origin, report)
+        read = read_column(raw, column, frame.index, origin, report.refuse)
         if column.name == "gender":
-            given = frame.get(column.name)
-            refuse_one_sex(given, own, canonical[column.name], origin, report)
+            refuse_one_sex(given, own, read, origin, report)
+        canonical[column.name] = read
     patient_names = patient_names or PatientNames(parameters.patient_ids)
-    handed_in = canonical = patient_names.resolve(name, canonical, origin, report)
-    canonical = _without_the_future(name, canonical, origin, today, report)
+    handed_in = patient_names.resolve(name, canonical, origin, report)
+    canonical = _without_the_future(name, handed_in, origin, today, report)
+    future_days: dict[str, int] = {}
     if name == "visits":
         future = handed_in.drop(index=canonical.index)
         days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])
         counted = days["PATIENT_ID"].value_counts(sort=False)
         future_days = {str(patient): int(n) for patient, n in counted.items()}
         if "EDSS" in frame:
-            given = frame["EDSS"].loc[canonical.index]
-            unscored = canonical["EDSS"].isna()
-            unscored[unscored] = as_text(given[unscored], MISSING).isna()
-            report.tolerate("no_edss", unscored, origin, "EDSS", given)
-    if name == "patients":
+            unscored = frame.loc[canonical.index[canonical["EDSS"].isna()], "EDSS"]
+            report.tolerate("no_edss", unscored[as_text(unscored, MISSING).isna()], origin)
+    elif name == "patients":
         _note_country_names(canonical["country"], origin, report)
-    if name == "treatments":
+    elif name == "treatments":
         reversed_ = canonical["END_DATE"] < canonical["START_DATE"]
-        report.tolerate("end_before_start", reversed_, origin, "END_DATE", canonical["END_DATE"])
+        report.tolerate("end_before_start", canonical.loc[reversed_, "END_DATE"], origin)
         canonical = canonical[~reversed_]
-    if canonical.empty and name in ("patients", "visits") and not report.stopped:
+    if canonical.empty and needed and not report.stopped:
         report.refuse_table(
             "no_row",
             f"{origin.label} holds no usable row, as all were left out; correct their dates",
@@ -107,33 +102,19 @@ def check_table(
 
 def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestReport) -> pd.DataFrame:
     """Rows in which something stands; the columns that are not read do not count."""
-    empty = pd.Series(True, index=frame.index)
+    empty = frame.index
     for column in frame:
         # Whoever has a value in an earlier column is out of the question.
-        cells = frame[column][empty]
-        blank = cells.isna()
-        if not pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_datetime64_any_dtype(
-            cells
-        ):
-            blank |= cells.astype("str").str.strip() == ""
-        empty.loc[cells.index[~blank]] = False
-        if not empty.any():
-            return frame
-    report.tolerate("empty_row", empty, origin, "", pd.Series("", index=frame.index))
-    return frame[~empty]
+        empty = empty[as_text(frame[column].loc[empty], normalized=False).isna()]
+    report.tolerate("empty_row", pd.Series("", index=empty), origin)
+    return frame.drop(index=empty)
 
 
 def _note_country_names(country: pd.Series, origin: Origin, report: IngestReport) -> None:
     """Note one row of each name that is near another's, or says "not known"."""
     first = country.dropna().drop_duplicates()
-    alike = first.map(near).duplicated(keep=False)
-    for rule, names in (
-        ("country_spelling", first[alike]),
-        ("country_not_named", first[first.str.upper().isin(MISSING)]),
-    ):
-        found = pd.Series(False, index=country.index)
-        found[names.index] = True
-        report.tolerate(rule, found, origin, "country", country)
+    report.tolerate("country_spelling", first[first.map(near).duplicated(keep=False)], origin)
+    report.tolerate("country_not_named", first[first.str.upper().isin(MISSING)], origin)
 
 
 def note_unread_treatments(
@@ -150,25 +131,18 @@ def note_unread_treatments(
     distinct = pd.DataFrame({"dmt": dmt, "rule": unread}).dropna()
     for (text, rule), rows in distinct.groupby(["dmt", "rule"], sort=False):
         action = f"no disease-modifying treatment in {len(rows)} rows"
-        row = int(origin.rows(rows.index.to_numpy()[:1])[0])
-        report.remark(str(rule), origin, "dmt", str(text), action, row)
+        report.remark(str(rule), origin, "dmt", str(text), action, origin.row(rows.index[0]))
 
 
 def _without_the_future(
     name: str, frame: pd.DataFrame, origin: Origin, today: pd.Timestamp, report: IngestReport
 ) -> pd.DataFrame:
     """Rows of the future go; an optional date of the future becomes missing (END_DATE: open)."""
-    for column in CONTRACT[name]:
-        if column.kind != "date":
-            continue
+    for column in [column for column in CONTRACT[name] if column.kind == "date"]:
         dates = frame[column.name]
         late = dates > today
-        if not late.any():
-            continue
-        if column.required:
-            report.tolerate("future_row", late, origin, column.name, dates)
-            frame = frame[~late]
-        else:
-            report.tolerate("future_value", late, origin, column.name, dates)
-            frame = frame.assign(**{column.name: dates.mask(late)})
+        rule = "future_row" if column.required else "future_value"
+        report.tolerate(rule, dates[late], origin)
+        masked = frame.assign(**{column.name: dates.mask(late)})
+        frame = frame[~late] if column.required else masked
     return frame

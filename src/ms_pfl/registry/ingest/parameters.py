@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.names import folded
-from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES, Column
+from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlText
 
 TableName = Literal["patients", "visits", "relapses", "treatments"]
@@ -76,8 +76,14 @@ class IngestParameters(Section):
         """Names of a table's columns in the file -> names of the contract."""
         return next((names for key, names in self.columns.items() if key == table), {})
 
-    def codes(self, table: str, column: str) -> dict[str, str | None]:
-        """Texts in a column of a table -> codes."""
+    def codes(self, table: str, column: str) -> Mapping[str, str | None]:
+        """Texts in a column of a table -> codes, countries or drug names.
+
+        A country has one set of spellings, in whichever table it stands.
+        """
+        if column == "dmt":
+            return self.treatments
+        table = "patients" if column == "country" else table
         return next(
             (by[column] for t, by in self.values.items() if t == table and column in by), {}
         )
@@ -118,30 +124,27 @@ class IngestParameters(Section):
                 if target is not None and targets.count(target) > 1:
                     raise ValueError(f"columns.{table}: two names lead to {target}; keep one")
         for table, by_column in self.values.items():
-            coded = {c.name: c for c in CONTRACT[table] if _codes(c) or c.name == "country"}
+            allowed_in = {
+                column.name: FLAG_CODES if column.kind == "flag" else column.canonical
+                for column in CONTRACT[table]
+                if column.kind in ("code", "flag") or column.name == "country"
+            }
             for name, codes in by_column.items():
-                if name not in coded:
-                    options = ", ".join(coded) or "no column"
+                if name not in allowed_in:
+                    options = ", ".join(allowed_in) or "no column"
                     raise ValueError(f"values.{table}: {name!r} is none of {options}")
                 _no_spelling_twice(codes, f"values.{table}.{name}")
-                allowed = _codes(coded[name])
+                allowed = allowed_in[name]
                 for text, code in codes.items():
-                    if code is None and not coded[name].required:
-                        continue
-                    if not (code or "").strip() or (allowed and code not in allowed):
+                    # A code may be missing; a country has to have a name.
+                    believed = code in (None, *allowed) if allowed else (code or "").strip()
+                    if not believed:
                         options = ", ".join(allowed) or "a name"
                         raise ValueError(
                             f"values.{table}.{name}: {text!r} leads to {code!r}; use {options}"
                         )
         _no_spelling_twice(self.treatments, "treatments")
         return self
-
-
-def _codes(column: Column) -> list[str]:
-    """The canonical spellings of a coded column, none where it is not coded."""
-    if column.kind == "flag":
-        return list(FLAG_CODES)
-    return list(dict.fromkeys(column.codes.values()))
 
 
 def _no_spelling_twice(spellings: Iterable[str], where: str) -> None:

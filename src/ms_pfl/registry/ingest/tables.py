@@ -15,13 +15,12 @@ import pandas as pd
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.checks import check_table, note_unread_treatments
 from ms_pfl.registry.ingest.consistency import check_between_tables, without_duplicates
-from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile, read_csv
+from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.parquet_files import read_parquet, synthetic_source
 from ms_pfl.registry.ingest.patient_ids import PatientNames
 from ms_pfl.registry.ingest.refusals import Origin
 from ms_pfl.registry.ingest.report import IngestReport
-from ms_pfl.registry.ingest.table_files import find_table
+from ms_pfl.registry.ingest.table_files import find_table, read_table, synthetic_source
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,14 @@ def ingest(
     origins: dict[str, Origin] = {}
     for name in CONTRACT:
         try:
-            frames[name], origins[name] = _read(folder, name, parameters.date_format, report)
+            frame, origin = read_table(find_table(folder, name), name, parameters.date_format)
         except UnusableFile as error:
             report.refuse_table(error.rule, str(error), name, rows=error.rows)
+            continue
+        if origin.decimal_comma:
+            mark = SEPARATORS[origin.separator]
+            report.remark("separator", origin, "", mark, "read as separated so", origin.first - 1)
+        frames[name], origins[name] = frame, origin
     source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
     if "patients" in frames:
         source = synthetic_source(folder) or source
@@ -154,26 +158,3 @@ def _check(
     found = report.conclude()
     tables = {name: frame.reset_index(drop=True) for name, frame in canonical.items()}
     return RegistryTables(**tables, source=dict(source), future_visit_days=dict(future)), found
-
-
-def _read(
-    folder: Path, name: str, date_format: str | None, report: IngestReport
-) -> tuple[pd.DataFrame, Origin]:
-    path = find_table(folder, name)
-    if path.suffix.lower() == ".parquet":
-        origin = Origin(str(path), "row", 1, table=name, date_format=date_format)
-        return read_parquet(path), origin
-    read = read_csv(path)
-    origin = Origin(
-        str(path),
-        "line",
-        read.first,
-        table=name,
-        lines=read.lines,
-        decimal_comma=read.separator != ",",
-        date_format=date_format,
-    )
-    if read.separator != ",":
-        mark = SEPARATORS[read.separator]
-        report.remark("separator", origin, "", mark, "read as separated so", read.first - 1)
-    return read.frame, origin
