@@ -61,7 +61,7 @@ class Column:
     low: float = float("-inf")
     high: float = float("inf")
     earliest_year: int = EARLIEST_RECORD_YEAR
-    longest: int | None = None
+    longest: float = float("inf")
     is_id: bool = False
 
     @property
@@ -70,7 +70,6 @@ class Column:
         return tuple(dict.fromkeys(self.codes.values()))
 
 
-_SEX_CODES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 _COURSE_CODES = {course: course for course in COURSES} | {
     "RRMS": "RR",
     "SPMS": "SP",
@@ -84,7 +83,7 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         _PATIENT,
         Column("country", "text", required=True, longest=100),
         Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
-        Column("gender", "code", codes=_SEX_CODES),
+        Column("gender", "code", codes={"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}),
         Column("clinic_code", "text"),
         Column(
             "MS_ONSET_DATE",

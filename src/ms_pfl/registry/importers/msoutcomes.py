@@ -28,13 +28,13 @@ from ms_pfl.registry.contract import (
     REQUIRED_COLUMNS,
     Column,
 )
-from ms_pfl.registry.ingest.checks import check_table
 from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.csv_files import read_csv
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.patient_ids import PatientNames
 from ms_pfl.registry.ingest.refusals import refuse
 from ms_pfl.registry.ingest.report import IngestReport
-from ms_pfl.registry.ingest.tables import RegistryTables, check
+from ms_pfl.registry.ingest.tables import RegistryTables, check, check_table
 
 DEFAULT_COUNTRY = "MSoutcomes sample"
 
@@ -87,7 +87,9 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
     report = IngestReport()
     today = pd.Timestamp.now().normalize()
-    visits, _ = check_table("visits", known, origin, today, report, IngestParameters())
+    visits, _ = check_table(
+        "visits", known, origin, today, report, IngestParameters(), PatientNames()
+    )
     report.conclude()
     patients = pd.DataFrame(
         {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": normal(country)}

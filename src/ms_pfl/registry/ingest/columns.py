@@ -50,10 +50,14 @@ def read_column(
         return pd.Series(None, index=index, dtype=dtype)
     if column.kind == "text":
         read = text = as_text(raw, ("",) if column.required else MISSING)
-        if column.longest is not None:
-            wrong = text.str.len() > column.longest
-            problem = f"has more than {column.longest} characters"
-            refuse(wrong, raw, origin, problem, "shorten it", "text_too_long")
+        refuse(
+            text.str.len() > column.longest,
+            raw,
+            origin,
+            f"has more than {column.longest} characters",
+            "shorten it",
+            "text_too_long",
+        )
         refuse_spreadsheet_errors(text, raw, origin, refuse)
         refuse(
             _matching(text, text.str.contains("E+", regex=False).eq(True) & column.is_id, _ROUNDED),
@@ -80,12 +84,16 @@ def read_column(
     else:
         read, text = _read_number(raw, column, origin, refuse)
     if column.required:
-        remedy = (
+        refuse(
+            text.isna(),
+            raw,
+            origin,
+            "is empty",
             "write the patient's id into each row"
             if column.name == "PATIENT_ID"
-            else "fill it in or remove the row"
+            else "fill it in or remove the row",
+            "value_absent",
         )
-        refuse(text.isna(), raw, origin, "is empty", remedy, "value_absent")
     return read
 
 
@@ -113,7 +121,8 @@ def refuse_spreadsheet_errors(
 def _matching(text: pd.Series, among: pd.Series, pattern: str) -> pd.Series:
     """Which cells match a pattern, of those among which they may be (bool); few are looked at."""
     found = among.copy()
-    found[among] = text[among].str.fullmatch(pattern)
+    if among.any():
+        found[among] = text[among].str.fullmatch(pattern)
     return found
 
 
@@ -155,12 +164,24 @@ def _read_date(
         else:
             pattern, form = date_pattern(origin.date_format), origin.date_format
             read = by_distinct(given, lambda text: _days(text, text.str.fullmatch(pattern), form))
-            remedy = f"write all dates as {origin.date_format} (ingest.date_format)"
-            refuse(read.isna() & given.notna(), raw, origin, "is no date", remedy, "not_a_date")
+            refuse(
+                read.isna() & given.notna(),
+                raw,
+                origin,
+                "is no date",
+                f"write all dates as {origin.date_format} (ingest.date_format)",
+                "not_a_date",
+            )
     read = read.astype("datetime64[us]").dt.normalize()
     early = read < pd.Timestamp(column.earliest_year, 1, 1)
-    problem = f"lies before {column.earliest_year}"
-    refuse(early, read, origin, problem, _correct(column), "date_too_early")
+    refuse(
+        early,
+        read,
+        origin,
+        f"lies before {column.earliest_year}",
+        _correct(column),
+        "date_too_early",
+    )
     return read.mask(early), given
 
 
@@ -179,10 +200,22 @@ def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) 
     wrong &= ~doubt
     no_day = _matching(given, wrong, _ISO)
     setting = ", or name the format of all dates in ingest.date_format" if origin.table else ""
-    remedy = "correct it" + setting + " where the day stands before the month" * bool(setting)
-    refuse(no_day, raw, origin, "is no day of the calendar", remedy, "not_a_date")
-    remedy = "write dates as YYYY-MM-DD" + setting
-    refuse(wrong & ~no_day, raw, origin, "is no date", remedy, "not_a_date")
+    refuse(
+        no_day,
+        raw,
+        origin,
+        "is no day of the calendar",
+        "correct it" + setting + " where the day stands before the month" * bool(setting),
+        "not_a_date",
+    )
+    refuse(
+        wrong & ~no_day,
+        raw,
+        origin,
+        "is no date",
+        "write dates as YYYY-MM-DD" + setting,
+        "not_a_date",
+    )
     return read
 
 
@@ -230,12 +263,24 @@ def _read_number(
         )
     elif flag:
         wrong = read.notna() & ~read.isin((0.0, 1.0))
-        remedy = _name_all(given, column, origin, wrong) or _correct(column)
-        refuse(wrong, raw, origin, "is neither 0 nor 1", remedy, "not_a_flag")
+        refuse(
+            wrong,
+            raw,
+            origin,
+            "is neither 0 nor 1",
+            _name_all(given, column, origin, wrong) or _correct(column),
+            "not_a_flag",
+        )
     else:
         wrong = read.notna() & ~read.between(column.low, column.high)
-        problem = f"lies outside {column.low:g} to {column.high:g}"
-        refuse(wrong, raw, origin, problem, _correct(column), "out_of_range")
+        refuse(
+            wrong,
+            raw,
+            origin,
+            f"lies outside {column.low:g} to {column.high:g}",
+            _correct(column),
+            "out_of_range",
+        )
     return read.mask(wrong), given
 
 

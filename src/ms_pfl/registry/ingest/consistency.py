@@ -85,8 +85,12 @@ def check_between_tables(
         row = pd.factorize(pd.concat([person["PATIENT_ID"], ids]))[0][len(person) :]
         unknown = pd.Series((row >= len(person)) & ids.notna(), index=table.index)
         refuse_unknown_patients(unknown, ids, person["PATIENT_ID"], origin, here.label, report)
-        of = person[["BIRTH_DATE", "MS_ONSET_DATE"]].reset_index(drop=True).reindex(row)
-        of.index = table.index
+        of = (
+            person[["BIRTH_DATE", "MS_ONSET_DATE"]]
+            .reset_index(drop=True)
+            .reindex(row)
+            .set_axis(table.index)
+        )
         report.refuse(
             dates < of["BIRTH_DATE"],
             dates,
@@ -126,6 +130,7 @@ def refuse_patients_twice(
             for name in _PERSON
         }
     )
+    rows = pd.Series(origin.rows(earlier["row"].to_numpy()), index=later.index)
     born_alike = later["BIRTH_DATE"].eq(earlier["BIRTH_DATE"])
     people = differs.any(axis=1)
     if people.any():
@@ -140,8 +145,7 @@ def refuse_patients_twice(
             people,
             ids,
             origin,
-            "looks like another person than the same id on "
-            f"{origin.unit} {origin.row(int(there['row']))} ({listed})",
+            f"looks like another person than the same id on {origin.unit} {rows[row]} ({listed})",
             ("for one person who moved keep the row of one place; for two people " * moved)
             + _how_to_separate(table, kind),
             "patient_twice",
@@ -150,13 +154,14 @@ def refuse_patients_twice(
         row = first_row(~people)
         there, here = earlier.loc[row], later.loc[row]
         history = later.columns.drop("PATIENT_ID")
-        column = next(name for name in history if not _same(there[name], here[name]))
+        apart = earlier.loc[[row], history].compare(later.loc[[row], history])
+        column = apart.columns[0][0]
         report.refuse(
             ~people,
             ids,
             origin,
             f"has another {column} here, {_shown(here[column])}, than on "
-            f"{origin.unit} {origin.row(int(there['row']))}, {_shown(there[column])}",
+            f"{origin.unit} {rows[row]}, {_shown(there[column])}",
             "for one person write one row with the values that are right"
             + ("" if born_alike[row] else f"; for two people {_how_to_separate(table, kind)}"),
             "patient_twice",
@@ -266,10 +271,6 @@ def _folded(text: str) -> str:
 
 def _zeros(text: str) -> int:
     return len(text) - len(text.lstrip("0"))
-
-
-def _same(one: object, other: object) -> bool:
-    return bool(one == other) or bool(pd.isna(one) and pd.isna(other))  # type: ignore[call-overload]
 
 
 def _shown(value: object) -> str:

@@ -98,7 +98,6 @@ def read_csv(
     width = frame.shape[1]
     regular = '"' not in text and width > 1 and text.count(separator) == (width - 1) * len(frame)
     lines = None if regular else _check_rows(path, text, separator, broken, len(frame), above)
-    names = [normal(name) for name in frame.iloc[0]]
     origin = Origin(
         str(path),
         "line",
@@ -108,7 +107,9 @@ def read_csv(
         separator=separator,
         date_format=date_format,
     )
-    return frame.iloc[1:].reset_index(drop=True).set_axis(names, axis=1), origin
+    return frame.iloc[1:].reset_index(drop=True).set_axis(
+        frame.iloc[0].map(normal).tolist(), axis=1
+    ), origin
 
 
 def _decoded(path: Path) -> str:

@@ -35,7 +35,7 @@ def named_columns(
         The columns that were found; the index is the position of the row.
     """
     given = [normal(str(column)) for column in frame.columns]
-    listed = _listed(given)
+    listed = (", ".join(map(_short, given[:12])) or "none") + ", ..." * (len(given) > 12)
     own = _by_given_name(given, mapped)
     for source in sorted(set(mapped) - set(own.values())):
         report.refuse_table(
@@ -58,7 +58,9 @@ def named_columns(
             report.remark("column_mapped", origin, spelling, own[position], action)
         else:
             target = contract.get(spelling.casefold())
-            if target is None and (spelling or _holds_something(frame.iloc[:, position])):
+            if target is None and (
+                spelling or as_text(plain(frame.iloc[:, position])).notna().any()
+            ):
                 shown = spelling or f"(no name, column {position + 1})"
                 report.remark("column_not_read", origin, shown, "", "not read")
         if target is not None:
@@ -90,12 +92,14 @@ def named_columns(
             name,
             absent[0],
         )
-    picked = {
-        column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
-        for column in COLUMNS[name]
-        if column.name in found
-    }
-    return pd.DataFrame(picked, index=pd.RangeIndex(len(frame)))
+    return pd.DataFrame(
+        {
+            column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
+            for column in COLUMNS[name]
+            if column.name in found
+        },
+        index=pd.RangeIndex(len(frame)),
+    )
 
 
 def note_other_forms(
@@ -108,8 +112,14 @@ def note_other_forms(
     for given in text[not_plain(text)].unique():
         if (read := normal(given)) != given:
             same = text == given
-            said = f"read as {read} in {same.sum()} rows ({what_differs(given)})"
-            report.remark("text_normalized", origin, column, given, said, origin.first_row(same))
+            report.remark(
+                "text_normalized",
+                origin,
+                column,
+                given,
+                f"read as {read} in {same.sum()} rows ({what_differs(given)})",
+                origin.first_row(same),
+            )
 
 
 def translated(
@@ -145,8 +155,14 @@ def translated(
         if target != given:
             same = text == given
             said = "set to missing" if target is None else f"read as {target}"
-            action = f"{said} in {same.sum()} rows"
-            report.remark(rule, origin, column, given, action, origin.first_row(same))
+            report.remark(
+                rule,
+                origin,
+                column,
+                given,
+                f"{said} in {same.sum()} rows",
+                origin.first_row(same),
+            )
     return text.map(read, "ignore")
 
 
@@ -160,9 +176,14 @@ def note_decimal_commas(
     for column in frame.columns.intersection(numbers):
         comma = frame[column].str.contains(",", regex=False)
         if comma.any():
-            value = str(frame.loc[comma, column].iloc[0])
-            said = f"read as a point in {comma.sum()} rows"
-            report.remark("decimal_comma", origin, column, value, said, origin.first_row(comma))
+            report.remark(
+                "decimal_comma",
+                origin,
+                column,
+                str(frame.loc[comma, column].iloc[0]),
+                f"read as a point in {comma.sum()} rows",
+                origin.first_row(comma),
+            )
 
 
 def values_for_names(given: Sequence[str]) -> list[str]:
@@ -216,15 +237,6 @@ def _by_given_name(given: list[str], mapped: Iterable[str]) -> dict[int, str]:
         close = [i for i, spelling in enumerate(given) if folded(spelling) == folded(source)]
         found |= dict.fromkeys(exact or close, source)
     return found
-
-
-def _holds_something(cells: pd.Series) -> bool:
-    return not as_text(plain(cells)).isna().all()
-
-
-def _listed(given: list[str]) -> str:
-    shown = ", ".join(map(_short, given[:12])) or "none"
-    return shown + (", ..." if len(given) > 12 else "")
 
 
 def _short(text: str) -> str:

@@ -131,17 +131,19 @@ class IngestParameters(Section):
             }
             for name, codes in by_column.items():
                 if name not in allowed_in:
-                    options = ", ".join(allowed_in) or "no column"
-                    raise ValueError(f"values.{table}: {name!r} is none of {options}")
+                    raise ValueError(
+                        f"values.{table}: {name!r} is none of "
+                        f"{', '.join(allowed_in) or 'no column'}"
+                    )
                 _no_spelling_twice(codes, f"values.{table}.{name}")
                 allowed = allowed_in[name]
                 for text, code in codes.items():
                     # A code may be missing; a country has to have a name.
                     believed = code in (None, *allowed) if allowed else (code or "").strip()
                     if not believed:
-                        options = ", ".join(allowed) or "a name"
                         raise ValueError(
-                            f"values.{table}.{name}: {text!r} leads to {code!r}; use {options}"
+                            f"values.{table}.{name}: {text!r} leads to {code!r}; use "
+                            f"{', '.join(allowed) or 'a name'}"
                         )
         _no_spelling_twice(self.treatments, "treatments")
         return self

@@ -88,8 +88,14 @@ class PatientNames:
                     self.unit,
                 )
                 return ids
-            problem = f"is empty, and ids are unique {self.kind.replace('_', ' ')} alone"
-            report.refuse(unit.isna(), unit, origin, problem, "fill it in", "value_absent")
+            report.refuse(
+                unit.isna(),
+                unit,
+                origin,
+                f"is empty, and ids are unique {self.kind.replace('_', ' ')} alone",
+                "fill it in",
+                "value_absent",
+            )
             named = _within(ids, unit)
         people = {
             "id": ids,
@@ -125,8 +131,7 @@ class PatientNames:
                 "or make the ids unique in the export of all tables",
                 "patient_in_doubt",
             )
-        without = ids.map(only).astype("str").fillna(ids)
-        named = _within(ids, unit).mask(unit.isna(), without)
+        named = _within(ids, unit).fillna(ids.map(only).astype("str")).fillna(ids)
         return named.mask(nobody)  # so that nobody is called unknown as well
 
     def _refuse_other_countries(

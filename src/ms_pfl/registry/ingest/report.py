@@ -125,6 +125,7 @@ class IngestReport:
     """Collects violations while all tables are read; stops, or tells, at the end.
 
     Attributes:
+        message: the first error, or None.
         unusable: tables of which a file, or the form as a whole, was refused.
     """
 
@@ -132,14 +133,9 @@ class IngestReport:
         """Start with nothing found."""
         self.unusable: set[str] = set()
         self._rows: list[tuple[str, int | None, str, str, str, str]] = []
-        self._message: str | None = None
+        self.message: str | None = None
         self._others = 0
         self._first: dict[str, str] = {}
-
-    @property
-    def stopped(self) -> bool:
-        """Whether an error was found."""
-        return self._message is not None
 
     def refuse(
         self,
@@ -223,10 +219,10 @@ class IngestReport:
             IngestError: something was found that stops the run; it carries the report.
         """
         found = self.table()
-        if self._message is not None:
+        if self.message is not None:
             plural = "s" if self._others > 1 else ""
             more = f"; {self._others} more error{plural} found" if self._others else ""
-            raise IngestError(self._message + more, found)
+            raise IngestError(self.message + more, found)
         counts = found["rule"].value_counts()
         loud = [rule for rule in RULES if rule in self._first and not RULES[rule].quiet]
         for rule in loud[:_CONSOLE_LINES]:
@@ -239,8 +235,8 @@ class IngestReport:
         return found
 
     def _stop(self, message: str, count: int) -> None:
-        if self._message is None:
-            self._message = message
+        if self.message is None:
+            self.message = message
         else:
             self._others += count
 

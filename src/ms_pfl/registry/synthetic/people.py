@@ -106,8 +106,9 @@ def draw_people(
 
     cut = (parameters.data_cut - EPOCH).days
     last_entry = cut - int(DAYS_PER_YEAR)
-    calendar = rng.beta(*CALENDAR, n) * (last_entry - FIRST_ENTRY)
-    calendar += profile.calendar * DAYS_PER_YEAR
+    calendar = (
+        rng.beta(*CALENDAR, n) * (last_entry - FIRST_ENTRY) + profile.calendar * DAYS_PER_YEAR
+    )
     entry_day = np.clip(FIRST_ENTRY + calendar, FIRST_ENTRY, last_entry).astype(np.int64)
     stay = _gamma(
         _correlated(z_frailty, z_stay, STAY_CORRELATION),

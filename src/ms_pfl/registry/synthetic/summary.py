@@ -46,12 +46,11 @@ def measure(tables: RegistryTables) -> dict[str, float]:
     visits["duration"] = _years(visits["DATE_OF_VISIT"], visits["MS_ONSET_DATE"])
     visits["age"] = _years(visits["DATE_OF_VISIT"], visits["BIRTH_DATE"])
     visits["drug"] = _drug_at(visits, tables.treatments)
-    pairs = _annual_pairs(visits, tables.relapses)
     return (
         _first_visits(visits, tables.patients)
         | _frequency(visits)
         | _edss(visits)
-        | _annual_change(pairs)
+        | _annual_change(_annual_pairs(visits, tables.relapses))
         | _secondary_progression(visits)
         | _relapse_rates(visits, tables)
         | _severe_relapses(visits, tables.relapses)
@@ -156,11 +155,12 @@ def _annual_pairs(visits: pd.DataFrame, relapses: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns EDSS, age, drug (of the first visit), later (EDSS of the second), relapse (bool).
     """
-    left = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS", "age", "drug"]]
-    left = left.assign(then=left["DATE_OF_VISIT"] + 365 * _DAY).sort_values("then")
+    left = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS", "age", "drug"]].assign(
+        then=visits["DATE_OF_VISIT"] + 365 * _DAY
+    )
     right = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS"]].sort_values("DATE_OF_VISIT")
     pairs = pd.merge_asof(
-        left,
+        left.sort_values("then"),
         right.rename(columns={"DATE_OF_VISIT": "date_later", "EDSS": "later"}),
         left_on="then",
         right_on="date_later",
@@ -268,9 +268,8 @@ def _severe_relapses(visits: pd.DataFrame, relapses: pd.DataFrame) -> dict[str, 
     known = relapses.dropna(subset=["severity"])
     severe = known.loc[known["severity"] == "severe", ["PATIENT_ID", "DATE_OF_ONSET"]]
     scores = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS"]].sort_values("DATE_OF_VISIT")
-    severe = severe.assign(year_on=severe["DATE_OF_ONSET"] + 365 * _DAY)
     before = pd.merge_asof(
-        severe.sort_values("DATE_OF_ONSET"),
+        severe.assign(year_on=severe["DATE_OF_ONSET"] + 365 * _DAY).sort_values("DATE_OF_ONSET"),
         scores,
         left_on="DATE_OF_ONSET",
         right_on="DATE_OF_VISIT",
