@@ -83,11 +83,10 @@ def read_hospitals(folder: Path, rows: Rows) -> tuple[pd.DataFrame, Origin]:
     if rows == "complete":
         raw = raw.drop(columns=_MOSTLY_MISSING).dropna()
     raw = raw.reset_index().astype({"hospital": "str"})
-    number = raw["line"].add(1).astype("str").str.zfill(3)
     identity = pd.DataFrame(
         {
             "hospital": raw["hospital"],
-            "patient": raw["hospital"] + " " + number,
+            "patient": raw["hospital"] + " " + raw["line"].add(1).astype("str").str.zfill(3),
             "disease": raw["num"].gt(0).astype("int8"),
         }
     )

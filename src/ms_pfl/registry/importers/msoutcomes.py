@@ -86,9 +86,14 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     origin = replace(origin, names={new: old for old, new in _COLUMNS.items()})
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
     report = IngestReport()
-    today = pd.Timestamp.now().normalize()
     visits, _ = check_table(
-        "visits", known, origin, today, report, IngestParameters(), PatientNames()
+        "visits",
+        known,
+        origin,
+        pd.Timestamp.now().normalize(),
+        report,
+        IngestParameters(),
+        PatientNames(),
     )
     report.conclude()
     patients = pd.DataFrame(

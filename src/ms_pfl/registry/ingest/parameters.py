@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.names import folded
@@ -46,6 +46,17 @@ def date_pattern(date_format: str) -> str:
     return pattern.replace("{1,2}", "{2}") if adjacent else pattern
 
 
+def _names_a_day(date_format: str) -> str:
+    found = re.findall(r"%.?", date_format)
+    wrong = [part for part in found if part not in _DIRECTIVES]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is none of {', '.join(_DIRECTIVES)}")
+    months = [part for part in found if part in ("%m", "%b", "%B")]
+    if len(set(found)) < len(found) or len(months) != 1 or not {"%d", "%Y"} <= set(found):
+        raise ValueError("a date format names day, month and year once each, e.g. %d/%m/%Y")
+    return date_format
+
+
 class IngestParameters(Section):
     """How one's own tables are spelled; empty: as the ingest contract has it."""
 
@@ -62,7 +73,7 @@ class IngestParameters(Section):
         default={},
         description="text of treatments.dmt -> a drug name of cohort.treatments",
     )
-    date_format: YamlText | None = Field(
+    date_format: Annotated[YamlText, AfterValidator(_names_a_day)] | None = Field(
         default=None,
         description="strptime format of all dates written as text, e.g. %d/%m/%Y; null: YYYY-MM-DD",
     )
@@ -94,20 +105,6 @@ class IngestParameters(Section):
         if isinstance(given, Mapping):
             return {table: {} if inner is None else inner for table, inner in given.items()}
         return given
-
-    @field_validator("date_format")
-    @classmethod
-    def _names_a_day(cls, date_format: str | None) -> str | None:
-        if date_format is None:
-            return None
-        found = re.findall(r"%.?", date_format)
-        wrong = [part for part in found if part not in _DIRECTIVES]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is none of {', '.join(_DIRECTIVES)}")
-        months = [part for part in found if part in ("%m", "%b", "%B")]
-        if len(set(found)) < len(found) or len(months) != 1 or not {"%d", "%Y"} <= set(found):
-            raise ValueError("a date format names day, month and year once each, e.g. %d/%m/%Y")
-        return date_format
 
     @model_validator(mode="after")
     def _maps_lead_into_the_contract(self) -> Self:

@@ -61,8 +61,8 @@ class PatientNames:
             ids = self._learn(ids, table, origin, report)
         elif "patients" not in report.unusable:
             if self.unit is not None:
-                nothing = pd.Series(None, index=table.index, dtype="str")
-                ids = self._attribute(ids, table.get(self.unit, nothing), origin, report)
+                unit = table.get(self.unit, pd.Series(None, index=table.index, dtype="str"))
+                ids = self._attribute(ids, unit, origin, report)
             elif "country" in table:
                 self._refuse_other_countries(ids, table["country"], origin, report)
             if name == "visits" and "clinic_code" in table and self.unit != "clinic_code":

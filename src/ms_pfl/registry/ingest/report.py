@@ -220,8 +220,8 @@ class IngestReport:
         """
         found = self.table()
         if self.message is not None:
-            plural = "s" if self._others > 1 else ""
-            more = f"; {self._others} more error{plural} found" if self._others else ""
+            others = self._others
+            more = f"; {others} more error{'s' if others > 1 else ''} found" if others else ""
             raise IngestError(self.message + more, found)
         counts = found["rule"].value_counts()
         loud = [rule for rule in RULES if rule in self._first and not RULES[rule].quiet]

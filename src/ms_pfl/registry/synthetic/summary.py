@@ -144,8 +144,7 @@ def _edss(visits: pd.DataFrame) -> dict[str, float]:
             found[f"EDSS {year} years after onset, {column}"] = value
     for age in BY_AGE:
         edss = visits.loc[(visits["age"] - age).abs() < 0.5, "EDSS"]
-        found[f"EDSS at age {age}, mean"] = edss.mean()
-        found[f"EDSS at age {age}, sd"] = edss.std()
+        found |= {f"EDSS at age {age}, mean": edss.mean(), f"EDSS at age {age}, sd": edss.std()}
     return found
 
 
