@@ -70,12 +70,6 @@ class Column:
         return tuple(dict.fromkeys(self.codes.values()))
 
 
-_COURSE_CODES = {course: course for course in COURSES} | {
-    "RRMS": "RR",
-    "SPMS": "SP",
-    "PPMS": "PP",
-    "PRMS": "PR",
-}
 _PATIENT = Column("PATIENT_ID", "text", required=True, longest=100, is_id=True)
 
 CONTRACT: dict[str, tuple[Column, ...]] = {
@@ -104,7 +98,12 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         *(Column(name, "number", low=0, high=6) for name in FUNCTIONAL_SYSTEMS[:-1]),
         # 0-12 in Neurostatus, 0-16 in later versions of it.
         Column("KFS_AMBULATION", "number", low=0, high=16),
-        Column("MSCOURSE_AT_VISIT", "code", codes=_COURSE_CODES),
+        Column(
+            "MSCOURSE_AT_VISIT",
+            "code",
+            codes={course: course for course in COURSES}
+            | {"RRMS": "RR", "SPMS": "SP", "PPMS": "PP", "PRMS": "PR"},
+        ),
     ),
     "relapses": (
         _PATIENT,
