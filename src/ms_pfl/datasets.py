@@ -184,7 +184,7 @@ class RegistryFolder(_Place):
         Args:
             data: fields of :class:`ms_pfl.registry.ingest.tables.RegistryTables`.
         """
-        from ms_pfl.registry.ingest.parquet_files import write_folder
+        from ms_pfl.registry.ingest.table_files import write_folder
         from ms_pfl.registry.ingest.tables import RegistryTables
 
         if data:

@@ -22,16 +22,11 @@ EARLIEST_RECORD_YEAR = 1960
 #: secondary progressive, primary progressive, progressive relapsing.
 COURSES: tuple[str, ...] = ("CIS", "RR", "SP", "PP", "PR")
 
-SEXES: tuple[str, ...] = ("F", "M")
-
 #: KFS_1..7: pyramidal, cerebellar, brainstem, sensory, bowel and bladder, visual, cerebral.
 FUNCTIONAL_SYSTEMS: tuple[str, ...] = (*(f"KFS_{i}" for i in range(1, 8)), "KFS_AMBULATION")
 
 #: What a column of kind "flag" holds.
 FLAG_CODES: tuple[str, ...] = ("0", "1")
-
-#: Smallest and largest EDUCATION believed.
-EDUCATION_LIMITS: tuple[int, int] = (0, 25)
 
 ONSET_SITES: tuple[str, ...] = (
     "ONSET_SUPRATENTORIAL",
@@ -66,17 +61,15 @@ class Column:
     low: float = float("-inf")
     high: float = float("inf")
     earliest_year: int = EARLIEST_RECORD_YEAR
-    longest: int | None = None
+    longest: float = float("inf")
     is_id: bool = False
 
+    @property
+    def canonical(self) -> tuple[str, ...]:
+        """The values of `codes`, each once."""
+        return tuple(dict.fromkeys(self.codes.values()))
 
-_SEX_CODES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
-_COURSE_CODES = {course: course for course in COURSES} | {
-    "RRMS": "RR",
-    "SPMS": "SP",
-    "PPMS": "PP",
-    "PRMS": "PR",
-}
+
 _PATIENT = Column("PATIENT_ID", "text", required=True, longest=100, is_id=True)
 
 CONTRACT: dict[str, tuple[Column, ...]] = {
@@ -84,7 +77,7 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         _PATIENT,
         Column("country", "text", required=True, longest=100),
         Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
-        Column("gender", "code", codes=_SEX_CODES),
+        Column("gender", "code", codes={"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}),
         Column("clinic_code", "text"),
         Column(
             "MS_ONSET_DATE",
@@ -95,7 +88,7 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         Column("MS_DIAGNOSIS_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
         *(Column(site, "flag") for site in ONSET_SITES),
         # Levels or years of schooling; beyond are codes for "not known" such as -99 and 999.
-        Column("EDUCATION", "number", low=EDUCATION_LIMITS[0], high=EDUCATION_LIMITS[1]),
+        Column("EDUCATION", "number", low=0, high=25),
     ),
     "visits": (
         _PATIENT,
@@ -105,7 +98,12 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
         *(Column(name, "number", low=0, high=6) for name in FUNCTIONAL_SYSTEMS[:-1]),
         # 0-12 in Neurostatus, 0-16 in later versions of it.
         Column("KFS_AMBULATION", "number", low=0, high=16),
-        Column("MSCOURSE_AT_VISIT", "code", codes=_COURSE_CODES),
+        Column(
+            "MSCOURSE_AT_VISIT",
+            "code",
+            codes={course: course for course in COURSES}
+            | {"RRMS": "RR", "SPMS": "SP", "PPMS": "PP", "PRMS": "PR"},
+        ),
     ),
     "relapses": (
         _PATIENT,

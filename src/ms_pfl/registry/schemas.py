@@ -1,4 +1,4 @@
-"""Pandera models of the four canonical registry tables: the catalog's validators.
+"""Pandera schemas of the four canonical registry tables: the catalog's validators.
 
 They hold for tables that :mod:`ms_pfl.registry.ingest.tables` has read: every column of the
 contract is there, optional values may be missing. What needs two tables (a visit of an
@@ -10,24 +10,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pandera.typing.pandas import Series
 
-from ms_pfl.registry.contract import (
-    COURSES,
-    EARLIEST_PERSON_YEAR,
-    EARLIEST_RECORD_YEAR,
-    EDSS_SCALE,
-    EDUCATION_LIMITS,
-    SEXES,
-)
+from ms_pfl.registry.contract import CONTRACT, EDSS_SCALE, Column
 
 _DAY = np.dtype("datetime64[us]")
-_PERSON = pd.Timestamp(EARLIEST_PERSON_YEAR, 1, 1)
-_RECORD = pd.Timestamp(EARLIEST_RECORD_YEAR, 1, 1)
 
 
-def microseconds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Dates of a table as datetime64[us]; the frame itself where they are so already."""
+def _microseconds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Dates of a table as datetime64[us]; the frame itself where they are so already.
+
+    Pandera takes any unit for datetime64[us], and coerces to nanoseconds.
+    """
     other = {
         name: "datetime64[us]"
         for name, dtype in frame.dtypes.items()
@@ -36,70 +29,40 @@ def microseconds(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(other) if other else frame
 
 
-class _Canonical(pa.DataFrameModel):
-    @pa.dataframe_parser
-    @classmethod
-    def _dates_in_one_unit(cls, frame: pd.DataFrame) -> pd.DataFrame:
-        # Pandera takes any unit for datetime64[us], and coerces to nanoseconds.
-        return microseconds(frame)
-
-    class Config:
-        strict = True
+def _ends_after_start(treatments: pd.DataFrame) -> pd.Series:
+    return ~(treatments["END_DATE"] < treatments["START_DATE"])
 
 
-class Patients(_Canonical):
-    """One row is a person."""
-
-    PATIENT_ID: Series[str] = pa.Field(unique=True)
-    country: Series[str]
-    BIRTH_DATE: Series[pa.DateTime] = pa.Field(nullable=True, ge=_PERSON)
-    gender: Series[str] = pa.Field(nullable=True, isin=SEXES)
-    clinic_code: Series[str] = pa.Field(nullable=True)
-    MS_ONSET_DATE: Series[pa.DateTime] = pa.Field(nullable=True, ge=_PERSON)
-    MS_DIAGNOSIS_DATE: Series[pa.DateTime] = pa.Field(nullable=True, ge=_PERSON)
-    ONSET_SUPRATENTORIAL: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
-    ONSET_OPTIC: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
-    ONSET_BRAINSTEM: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
-    ONSET_SPINAL: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=(0.0, 1.0))
-    EDUCATION: Series[np.float64] = pa.Field(
-        coerce=True, nullable=True, ge=EDUCATION_LIMITS[0], le=EDUCATION_LIMITS[1]
-    )
+def _column(column: Column, *, unique: bool) -> pa.Column:
+    """What the contract says of a column: its dtype, and which values are believed."""
+    dtype = {"text": str, "code": str, "date": pa.DateTime}.get(column.kind, np.float64)
+    checks = {
+        "text": [],
+        "code": [pa.Check.isin(column.canonical)],
+        "date": [pa.Check.ge(pd.Timestamp(column.earliest_year, 1, 1))],
+        "number": [pa.Check.ge(column.low), pa.Check.le(column.high)],
+        "edss": [pa.Check.isin(EDSS_SCALE)],
+        "flag": [pa.Check.isin((0.0, 1.0))],
+    }[column.kind]
+    numeric = dtype is np.float64
+    return pa.Column(dtype, checks, nullable=not column.required, unique=unique, coerce=numeric)
 
 
-class Visits(_Canonical):
-    """One row is a visit, with an EDSS score or without; several on one day may stand."""
-
-    PATIENT_ID: Series[str]
-    DATE_OF_VISIT: Series[pa.DateTime] = pa.Field(ge=_RECORD)
-    EDSS: Series[np.float64] = pa.Field(coerce=True, nullable=True, isin=EDSS_SCALE)
-    KFS_1: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_2: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_3: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_4: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_5: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_6: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_7: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=6)
-    KFS_AMBULATION: Series[np.float64] = pa.Field(coerce=True, nullable=True, ge=0, le=16)
-    MSCOURSE_AT_VISIT: Series[str] = pa.Field(nullable=True, isin=COURSES)
+def _schema(name: str, *checks: pa.Check, unique: str = "") -> pa.DataFrameSchema:
+    columns = {
+        column.name: _column(column, unique=column.name == unique) for column in CONTRACT[name]
+    }
+    parser = pa.Parser(_microseconds)
+    return pa.DataFrameSchema(columns, list(checks), parser, strict=True, name=name.capitalize())
 
 
-class Relapses(_Canonical):
-    """One row is the onset of a relapse; the table may be empty."""
-
-    PATIENT_ID: Series[str]
-    DATE_OF_ONSET: Series[pa.DateTime] = pa.Field(ge=_RECORD)
-    severity: Series[str] = pa.Field(nullable=True)
-
-
-class Treatments(_Canonical):
-    """One row is a course of a treatment; no END_DATE = ongoing; the table may be empty."""
-
-    PATIENT_ID: Series[str]
-    dmt: Series[str]
-    START_DATE: Series[pa.DateTime] = pa.Field(ge=_RECORD)
-    END_DATE: Series[pa.DateTime] = pa.Field(nullable=True, ge=_RECORD)
-
-    @pa.dataframe_check(error="END_DATE lies before START_DATE")
-    @classmethod
-    def _ends_after_start(cls, frame: pd.DataFrame) -> pd.Series:
-        return ~(frame["END_DATE"] < frame["START_DATE"])
+#: One row is a person.
+Patients = _schema("patients", unique="PATIENT_ID")
+#: One row is a visit, with an EDSS score or without; several on one day may stand.
+Visits = _schema("visits")
+#: One row is the onset of a relapse; the table may be empty.
+Relapses = _schema("relapses")
+#: One row is a course of a treatment; no END_DATE = ongoing; the table may be empty.
+Treatments = _schema(
+    "treatments", pa.Check(_ends_after_start, error="END_DATE lies before START_DATE")
+)

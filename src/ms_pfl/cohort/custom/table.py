@@ -23,11 +23,9 @@ from ms_pfl.errors import InputError
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.ingest.columns import read_column
-from ms_pfl.registry.ingest.csv_files import read_csv
 from ms_pfl.registry.ingest.named_columns import values_for_names
-from ms_pfl.registry.ingest.parquet_files import read_parquet
 from ms_pfl.registry.ingest.refusals import Origin, refuse
-from ms_pfl.registry.ingest.table_files import how_to_read
+from ms_pfl.registry.ingest.table_files import READ, how_to_read, read_table
 
 _log = logging.getLogger(__name__)
 
@@ -65,14 +63,8 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
         ]
         hint = f"the folder holds {near[0]}: name that" if near else "name a .csv or .parquet file"
         raise InputError(f"the episodes file {path} does not exist or is no file; {hint}")
-    if path.suffix.lower() == ".csv":
-        read = read_csv(path)
-        comma = read.separator != ","
-        return read.frame, Origin(
-            str(path), "line", read.first, lines=read.lines, decimal_comma=comma
-        )
-    if path.suffix.lower() == ".parquet":
-        return read_parquet(path), Origin(str(path), "row", 1)
+    if path.suffix.lower() in READ:
+        return read_table(path)
     raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
 
 

@@ -29,7 +29,8 @@ DESCRIPTIONS: dict[Rows, str] = {
     "all": "UCI Heart Disease, four hospitals, all rows and thirteen predictors",
 }
 
-_PREDICTORS = [
+_MOSTLY_MISSING = ["slope", "ca", "thal"]
+_COLUMNS = [
     "age",
     "sex",
     "cp",
@@ -40,9 +41,9 @@ _PREDICTORS = [
     "thalach",
     "exang",
     "oldpeak",
+    *_MOSTLY_MISSING,
+    "num",
 ]
-_MOSTLY_MISSING = ["slope", "ca", "thal"]
-_COLUMNS = [*_PREDICTORS, *_MOSTLY_MISSING, "num"]
 _LEVELS = {
     "cp": {1: "typical angina", 2: "atypical angina", 3: "non-anginal pain", 4: "asymptomatic"},
     "restecg": {0: "normal", 1: "ST-T abnormality", 2: "left ventricular hypertrophy"},
@@ -75,19 +76,24 @@ def read_hospitals(folder: Path, rows: Rows) -> tuple[pd.DataFrame, Origin]:
     Raises:
         InputError: a file is missing, or a value is not a number or no code.
     """
-    parts = []
-    for hospital, name in HOSPITALS.items():
-        raw = _read_file(folder / name)
-        if rows == "complete":
-            raw = raw.drop(columns=_MOSTLY_MISSING).dropna()
-        number = raw.index.to_series().add(1).astype(str).str.zfill(3)
-        identity = pd.DataFrame({"hospital": hospital, "patient": f"{hospital} " + number})
-        identity["disease"] = raw["num"].gt(0).astype("int8")
-        predictors = raw.drop(columns="num")
-        encoded = _dummies(predictors) if rows == "complete" else _texts(predictors)
-        parts.append(pd.concat([identity, encoded], axis=1))
-    table = pd.concat(parts).sort_values(["hospital", "patient"], ignore_index=True)
-    return table, Origin(f"the hospitals' files in {folder}", "row", 1)
+    raw = pd.concat(
+        {hospital: _read_file(folder / name) for hospital, name in HOSPITALS.items()},
+        names=["hospital", "line"],
+    )
+    if rows == "complete":
+        raw = raw.drop(columns=_MOSTLY_MISSING).dropna()
+    raw = raw.reset_index().astype({"hospital": "str"})
+    identity = pd.DataFrame(
+        {
+            "hospital": raw["hospital"],
+            "patient": raw["hospital"] + " " + raw["line"].add(1).astype("str").str.zfill(3),
+            "disease": raw["num"].gt(0).astype("int8"),
+        }
+    )
+    predictors = raw.drop(columns=["hospital", "line", "num"])
+    encoded = _dummies(predictors) if rows == "complete" else _texts(predictors)
+    table = pd.concat([identity, encoded], axis=1).sort_values(["hospital", "patient"])
+    return table.reset_index(drop=True), Origin(f"the hospitals' files in {folder}", "row", 1)
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -118,18 +124,13 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 def _dummies(predictors: pd.DataFrame) -> pd.DataFrame:
     """Dummies against fixed levels, so that every hospital gets the same columns."""
-    encoded = predictors.drop(columns=["cp", "restecg"])
-    for column in ("cp", "restecg"):
-        for level in list(_LEVELS[column])[1:]:
-            encoded[f"{column}_{level}"] = predictors[column].eq(level)
-    return encoded.astype("float32")
+    levels = {name: pd.CategoricalDtype(list(_LEVELS[name])) for name in ("cp", "restecg")}
+    return pd.get_dummies(predictors.astype(levels), drop_first=True).astype("float32")
 
 
 def _texts(predictors: pd.DataFrame) -> pd.DataFrame:
     """Codes as the texts they stand for; a zero that is none as missing."""
-    read = predictors.copy()
-    for column in _ZERO_IS_MISSING:
-        read[column] = read[column].mask(read[column].eq(0))
-    for column, levels in _LEVELS.items():
-        read[column] = read[column].map(levels).astype("str")
-    return read
+    return predictors.assign(
+        **{name: predictors[name].mask(predictors[name].eq(0)) for name in _ZERO_IS_MISSING},
+        **{name: predictors[name].map(words).astype("str") for name, words in _LEVELS.items()},
+    )

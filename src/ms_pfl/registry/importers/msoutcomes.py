@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,13 @@ from ms_pfl.registry.contract import (
     REQUIRED_COLUMNS,
     Column,
 )
-from ms_pfl.registry.ingest.checks import check_table
 from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.csv_files import read_csv
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.refusals import Origin, refuse
+from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.refusals import refuse
 from ms_pfl.registry.ingest.report import IngestReport
-from ms_pfl.registry.ingest.tables import RegistryTables, check
+from ms_pfl.registry.ingest.tables import RegistryTables, check, check_table
 
 DEFAULT_COUNTRY = "MSoutcomes sample"
 
@@ -72,8 +73,7 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     path = Path(file)
     if not path.is_file():
         raise InputError(f"{path} is no file; name a CSV in the layout of MSoutcomes' SampleData")
-    table = read_csv(path)
-    raw = table.frame
+    raw, origin = read_csv(path)
     missing = [name for name in _REQUIRED if name not in raw]
     if missing:
         raise InputError(
@@ -83,13 +83,18 @@ def convert(file: str | Path, country: str = DEFAULT_COUNTRY) -> RegistryTables:
     for name in (*_COLUMNS, _DAYS.name):
         if list(raw.columns).count(name) > 1:
             raise InputError(f"{path} has two columns named {name}; keep one of them")
-    names = {new: old for old, new in _COLUMNS.items()}
-    comma = table.separator != ","
-    origin = Origin(str(path), "line", table.first, names, lines=table.lines, decimal_comma=comma)
+    origin = replace(origin, names={new: old for old, new in _COLUMNS.items()})
     known = raw[[name for name in _COLUMNS if name in raw]].rename(columns=_COLUMNS)
     report = IngestReport()
-    today = pd.Timestamp.now().normalize()
-    visits, _ = check_table("visits", known, origin, today, report, IngestParameters())
+    visits, _ = check_table(
+        "visits",
+        known,
+        origin,
+        pd.Timestamp.now().normalize(),
+        report,
+        IngestParameters(),
+        PatientNames(),
+    )
     report.conclude()
     patients = pd.DataFrame(
         {"PATIENT_ID": visits["PATIENT_ID"].drop_duplicates(), "country": normal(country)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
 from ms_pfl.names import normal_cells
@@ -48,37 +47,36 @@ def read_column(
     """
     if raw is None:
         dtype = {"text": "str", "code": "str", "date": "datetime64[us]"}.get(column.kind, "float64")
-        return pd.Series(np.nan if dtype == "float64" else None, index=index, dtype=dtype)
+        return pd.Series(None, index=index, dtype=dtype)
     if column.kind == "text":
         read = text = as_text(raw, ("",) if column.required else MISSING)
-        if column.longest is not None:
-            wrong = text.str.len() > column.longest
-            problem = f"has more than {column.longest} characters"
-            refuse(wrong, raw, origin, problem, "shorten it", "text_too_long")
+        refuse(
+            text.str.len() > column.longest,
+            raw,
+            origin,
+            f"has more than {column.longest} characters",
+            "shorten it",
+            "text_too_long",
+        )
         refuse_spreadsheet_errors(text, raw, origin, refuse)
-        rounded = text.str.contains("E+", regex=False).eq(True) & column.is_id
-        if rounded.any():
-            rounded[rounded] = text[rounded].str.fullmatch(_ROUNDED)
-            refuse(
-                rounded,
-                raw,
-                origin,
-                "is a number that a spreadsheet has rounded, and several ids may have become it",
-                "export the ids anew, as text",
-                "spreadsheet_value",
-            )
+        refuse(
+            _matching(text, text.str.contains("E+", regex=False).eq(True) & column.is_id, _ROUNDED),
+            raw,
+            origin,
+            "is a number that a spreadsheet has rounded, and several ids may have become it",
+            "export the ids anew, as text",
+            "spreadsheet_value",
+        )
     elif column.kind == "code":
         text = as_text(raw, MISSING)
         read = text.str.upper().map(column.codes).astype("str")
         wrong = read.isna() & text.notna()
-        options = ", ".join(dict.fromkeys(column.codes.values()))
-        remedy = _name_all(text, column, origin, wrong) or "use one of these or leave it empty"
         refuse(
             wrong,
             raw,
             origin,
-            f"is none of {options}",
-            remedy,
+            f"is none of {', '.join(column.canonical)}",
+            _name_all(text, column, origin, wrong) or "use one of these or leave it empty",
             "not_a_code",
         )
     elif column.kind == "date":
@@ -86,12 +84,16 @@ def read_column(
     else:
         read, text = _read_number(raw, column, origin, refuse)
     if column.required:
-        remedy = (
+        refuse(
+            text.isna(),
+            raw,
+            origin,
+            "is empty",
             "write the patient's id into each row"
             if column.name == "PATIENT_ID"
-            else "fill it in or remove the row"
+            else "fill it in or remove the row",
+            "value_absent",
         )
-        refuse(text.isna(), raw, origin, "is empty", remedy, "value_absent")
     return read
 
 
@@ -106,12 +108,22 @@ def refuse_spreadsheet_errors(
         origin: for messages.
         refuse: as in :func:`read_column`.
     """
-    wrong = text.str.startswith("#").eq(True)
-    if wrong.any():
-        wrong[wrong] = text[wrong].str.fullmatch(_SPREADSHEET_ERROR)
-        problem = "is an error of a spreadsheet and no name"
-        remedy = "correct it there and save the table anew, or write here what is meant"
-        refuse(wrong, raw, origin, problem, remedy, "spreadsheet_value")
+    refuse(
+        _matching(text, text.str.startswith("#").eq(True), _SPREADSHEET_ERROR),
+        raw,
+        origin,
+        "is an error of a spreadsheet and no name",
+        "correct it there and save the table anew, or write here what is meant",
+        "spreadsheet_value",
+    )
+
+
+def _matching(text: pd.Series, among: pd.Series, pattern: str) -> pd.Series:
+    """Which cells match a pattern, of those among which they may be (bool); few are looked at."""
+    found = among.copy()
+    if among.any():
+        found[among] = text[among].str.fullmatch(pattern)
+    return found
 
 
 def as_text(
@@ -151,18 +163,30 @@ def _read_date(
             read = _iso_days(given, raw, origin, refuse)
         else:
             pattern, form = date_pattern(origin.date_format), origin.date_format
-            read = _by_distinct(given, lambda text: _days(text, text.str.fullmatch(pattern), form))
-            remedy = f"write all dates as {origin.date_format} (ingest.date_format)"
-            refuse(read.isna() & given.notna(), raw, origin, "is no date", remedy, "not_a_date")
+            read = by_distinct(given, lambda text: _days(text, text.str.fullmatch(pattern), form))
+            refuse(
+                read.isna() & given.notna(),
+                raw,
+                origin,
+                "is no date",
+                f"write all dates as {origin.date_format} (ingest.date_format)",
+                "not_a_date",
+            )
     read = read.astype("datetime64[us]").dt.normalize()
     early = read < pd.Timestamp(column.earliest_year, 1, 1)
-    problem = f"lies before {column.earliest_year}"
-    refuse(early, read, origin, problem, _correct(column), "date_too_early")
+    refuse(
+        early,
+        read,
+        origin,
+        f"lies before {column.earliest_year}",
+        _correct(column),
+        "date_too_early",
+    )
     return read.mask(early), given
 
 
 def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) -> pd.Series:
-    read = _by_distinct(
+    read = by_distinct(
         given,
         lambda text: _days(
             text.str[:10],
@@ -171,20 +195,27 @@ def _iso_days(given: pd.Series, raw: pd.Series, origin: Origin, refuse: Refuse) 
         ),
     )
     wrong = read.isna() & given.notna()
-    if not wrong.any():
-        return read
-    doubt = wrong.copy()
-    doubt[wrong] = given[wrong].str.fullmatch(_UTC_OFF_MIDNIGHT)
+    doubt = _matching(given, wrong, _UTC_OFF_MIDNIGHT)
     refuse(doubt, raw, origin, *_NO_DAY, "day_in_doubt")
     wrong &= ~doubt
-    no_day = wrong.copy()
-    no_day[wrong] = given[wrong].str.fullmatch(_ISO)
+    no_day = _matching(given, wrong, _ISO)
     setting = ", or name the format of all dates in ingest.date_format" if origin.table else ""
-    remedy = "correct it" + setting + " where the day stands before the month" * bool(setting)
-    refuse(no_day, raw, origin, "is no day of the calendar", remedy, "not_a_date")
-    wrong &= ~no_day
-    remedy = "write dates as YYYY-MM-DD" + setting
-    refuse(wrong, raw, origin, "is no date", remedy, "not_a_date")
+    refuse(
+        no_day,
+        raw,
+        origin,
+        "is no day of the calendar",
+        "correct it" + setting + " where the day stands before the month" * bool(setting),
+        "not_a_date",
+    )
+    refuse(
+        wrong & ~no_day,
+        raw,
+        origin,
+        "is no date",
+        "write dates as YYYY-MM-DD" + setting,
+        "not_a_date",
+    )
     return read
 
 
@@ -192,7 +223,7 @@ def _days(text: pd.Series, matched: pd.Series, date_format: str) -> pd.Series:
     return pd.to_datetime(text.where(matched), format=date_format, errors="coerce")
 
 
-def _by_distinct(text: pd.Series, read: Callable[[pd.Series], pd.Series]) -> pd.Series:
+def by_distinct(text: pd.Series, read: Callable[[pd.Series], pd.Series]) -> pd.Series:
     """Read each distinct text once: hundreds of thousands of cells hold few."""
     codes, distinct = pd.factorize(text)
     values = read(normal_cells(pd.Series(distinct, dtype="str")))
@@ -208,8 +239,7 @@ def _read_number(
         read = given = raw.astype("float64")
     else:
         given = as_text(raw, MISSING, normalized=False)
-        comma = origin.decimal_comma
-        read = _by_distinct(given, lambda text: _numbers(text, flag, comma))
+        read = by_distinct(given, lambda text: _numbers(text, flag, origin.decimal_comma))
         wrong = read.isna() & given.notna()
         refuse(
             wrong,
@@ -223,18 +253,34 @@ def _read_number(
         )
     if column.kind == "edss":
         wrong = read.notna() & ~read.isin(EDSS_SCALE)
-        problem = "is not on the EDSS scale (0, 1, 1.5, 2, ... 10)"
         refuse(
-            wrong, raw, origin, problem, "correct the score or leave it empty", "edss_not_on_scale"
+            wrong,
+            raw,
+            origin,
+            "is not on the EDSS scale (0, 1, 1.5, 2, ... 10)",
+            "correct the score or leave it empty",
+            "edss_not_on_scale",
         )
     elif flag:
         wrong = read.notna() & ~read.isin((0.0, 1.0))
-        remedy = _name_all(given, column, origin, wrong) or _correct(column)
-        refuse(wrong, raw, origin, "is neither 0 nor 1", remedy, "not_a_flag")
+        refuse(
+            wrong,
+            raw,
+            origin,
+            "is neither 0 nor 1",
+            _name_all(given, column, origin, wrong) or _correct(column),
+            "not_a_flag",
+        )
     else:
         wrong = read.notna() & ~read.between(column.low, column.high)
-        problem = f"lies outside {column.low:g} to {column.high:g}"
-        refuse(wrong, raw, origin, problem, _correct(column), "out_of_range")
+        refuse(
+            wrong,
+            raw,
+            origin,
+            f"lies outside {column.low:g} to {column.high:g}",
+            _correct(column),
+            "out_of_range",
+        )
     return read.mask(wrong), given
 
 
@@ -260,7 +306,7 @@ def _name_all(cells: pd.Series, column: Column, origin: Origin, wrong: pd.Series
         return ""
     texts = as_text(cells.dropna().drop_duplicates()).drop_duplicates().sort_values().tolist()
     listed = ", ".join(quoted(text[:20]) for text in texts[:6]) + (", ..." if texts[6:] else "")
-    codes = ", ".join(dict.fromkeys(column.codes.values())) or '"0", "1"'
+    codes = ", ".join(column.canonical) or '"0", "1"'
     return (
         f"the column holds {listed}: say what each of them means ({codes}, or null where that is "
         f"not known) in ingest.values.{origin.table}.{column.name}"

@@ -11,7 +11,6 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal
+from ms_pfl.registry.ingest.refusals import Origin, and_more
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
@@ -37,7 +37,7 @@ class UnusableFile(InputError):
     """A file that is no table.
 
     Attributes:
-        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
+        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
         rows: line and text of each wrong row, where it is about rows.
     """
 
@@ -48,26 +48,19 @@ class UnusableFile(InputError):
         self.rows = rows or []
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """A file as it was read.
-
-    Attributes:
-        frame: every cell as text, "" where it is empty; blank lines are rows. Columns are named
-            as the header has it, possibly twice.
-        lines: line of the file on which each row begins; None: rows follow the header line by line.
-        separator: a key of :data:`SEPARATORS`.
-        first: line of the first row below the header.
-    """
-
-    frame: pd.DataFrame
-    lines: np.ndarray | None
-    separator: str
-    first: int = 2
-
-
-def read_csv(path: Path) -> TextTable:
+def read_csv(
+    path: Path, table: str = "", date_format: str | None = None
+) -> tuple[pd.DataFrame, Origin]:
     """Read a CSV file with every cell as text.
+
+    Args:
+        path: of the file.
+        table: what it holds, as of :class:`Origin`.
+        date_format: of its dates, as of :class:`Origin`.
+
+    Returns:
+        Every cell as text, "" where it is empty; blank lines are rows. Columns are named as the
+        header has it, possibly twice. And where they came from.
 
     Raises:
         UnusableFile: the file cannot be read, is no UTF-8 text, or its rows are not whole.
@@ -89,7 +82,7 @@ def read_csv(path: Path) -> TextTable:
             "ragged_row",
             [(1, f"sep={declared}")],
         )
-    broken = None
+    broken = ""
     frame = pd.DataFrame()
     try:
         frame = pd.read_csv(
@@ -103,14 +96,20 @@ def read_csv(path: Path) -> TextTable:
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         broken = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
     width = frame.shape[1]
-    if broken is None and '"' not in text and width > 1:
-        regular = text.count(separator) == (width - 1) * len(frame)
-    else:
-        regular = False
+    regular = '"' not in text and width > 1 and text.count(separator) == (width - 1) * len(frame)
     lines = None if regular else _check_rows(path, text, separator, broken, len(frame), above)
-    names = [normal(name) for name in frame.iloc[0]]
-    table = frame.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
-    return TextTable(table, lines, separator, 2 + above)
+    origin = Origin(
+        str(path),
+        "line",
+        2 + above,
+        table=table,
+        lines=lines,
+        separator=separator,
+        date_format=date_format,
+    )
+    return frame.iloc[1:].reset_index(drop=True).set_axis(
+        frame.iloc[0].map(normal).tolist(), axis=1
+    ), origin
 
 
 def _decoded(path: Path) -> str:
@@ -178,41 +177,39 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_rows(
-    path: Path, text: str, separator: str, broken: str | None, n_records: int, above: int
+    path: Path, text: str, separator: str, broken: str, n_records: int, above: int
 ) -> np.ndarray:
     """Lines on which the rows begin, or what is wrong with them; `above` lines are not in it."""
     name = SEPARATORS[separator]
     starts: list[int] = []
-    ragged: list[tuple[int, str]] = []
+    ragged: list[tuple[int, int]] = []
     swallowed: list[tuple[int, str]] = []
-    width, last, n_rows, one_more = 0, 1 + above, 0, True
+    width = n_rows = 0
     try:
         for line, cells in _records(text, separator):
-            last = line + above
-            starts.append(last)
+            starts.append(line + above)
             # A blank line has no cell, or one of blanks.
-            blank = len(cells) <= 1 and not any(map(str.strip, cells))
-            if width and not blank:
-                n_rows += 1
-                one_more &= len(cells) == width + 1
+            filled = len(cells) > 1 or any(map(str.strip, cells))
+            n_rows += filled and width > 0
             width = width or len(cells)
-            if len(cells) != width and not blank:
-                ragged.append((last, str(len(cells))))
+            if filled and len(cells) != width:
+                ragged.append((line + above, len(cells)))
             swallowed += [
-                (last, cell)
+                (line + above, cell)
                 for cell in cells
                 if ("\n" in cell or "\r" in cell) and cell.count(separator) >= max(width - 1, 1)
             ]
     except csv.Error as error:
         broken = broken or str(error)
-    if broken is not None and "inside string" in broken:
+    if "inside string" in broken:
+        last = starts[-1] if starts else 1 + above
         raise UnusableFile(
             f"{path}, line {last}: a quotation mark is opened in this row and never closed; "
             "close it, or write it twice within quoted text",
             "open_quote",
             [(last, "")],
         )
-    if n_rows and one_more:
+    if ragged and [count for _, count in ragged] == [width + 1] * n_rows:
         rows = [cells for _, cells in _records(text, separator) if len(cells) == width + 1]
         raise UnusableFile(
             f"{path}, line {1 + above}: names {width} columns, and every row has {width + 1} "
@@ -222,27 +219,26 @@ def _check_rows(
         )
     if ragged:
         line, count = ragged[0]
-        more = f" (and {len(ragged) - 1} more like it)" if len(ragged) > 1 else ""
+        remedy = (
+            f'put text that holds a {name} in "quotes", or remove a {name} too many'
+            if count > width
+            else f"put the missing {name} in, also beside an empty cell"
+        )
         raise UnusableFile(
-            f"{path}, line {line}: the row has {count} cells and the header {width}; "
-            + (
-                f'put text that holds a {name} in "quotes", or remove a {name} too many{more}'
-                if int(count) > width
-                else f"put the missing {name} in, also beside an empty cell{more}"
-            ),
+            f"{path}, line {line}: the row has {count} cells and the header {width}; {remedy}"
+            + and_more(len(ragged)),
             "ragged_row",
             [(line, f"{count} cells") for line, count in ragged],
         )
     if swallowed:
-        line, _ = swallowed[0]
-        more = f" (and {len(swallowed) - 1} more like it)" if len(swallowed) > 1 else ""
         raise UnusableFile(
-            f"{path}, line {line}: a quoted cell that begins here holds whole rows; close the "
-            f"quotation mark, or take the line breaks out of the text{more}",
+            f"{path}, line {swallowed[0][0]}: a quoted cell that begins here holds whole rows; "
+            "close the quotation mark, or take the line breaks out of the text"
+            + and_more(len(swallowed)),
             "row_in_a_cell",
             swallowed,
         )
-    if broken is not None or len(starts) != n_records:
+    if broken or len(starts) != n_records:
         reason = broken or f"{len(starts)} rows or {n_records}, by the reading of its quotes"
         raise UnusableFile(
             f"{path} is no regular table: {reason}; put text that holds a {name} or a quotation "

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from ms_pfl.names import folded, normal, not_plain, what_differs
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, REQUIRED_COLUMNS
 from ms_pfl.registry.ingest.columns import as_text
-from ms_pfl.registry.ingest.parquet_files import plain
-from ms_pfl.registry.ingest.refusals import Origin, first_row, quoted
+from ms_pfl.registry.ingest.refusals import Origin, quoted
 from ms_pfl.registry.ingest.report import IngestReport
+from ms_pfl.registry.ingest.table_files import plain
 
 
 def named_columns(
@@ -36,9 +35,9 @@ def named_columns(
         The columns that were found; the index is the position of the row.
     """
     given = [normal(str(column)) for column in frame.columns]
-    listed = _listed(given)
+    listed = (", ".join(map(_short, given[:12])) or "none") + ", ..." * (len(given) > 12)
     own = _by_given_name(given, mapped)
-    for source in sorted(set(mapped) - {mapped_name for mapped_name, _ in own.values()}):
+    for source in sorted(set(mapped) - set(own.values())):
         report.refuse_table(
             "column_absent",
             f"{origin.label} has no column {_short(source)}, which ingest.columns.{name} names; "
@@ -54,12 +53,14 @@ def named_columns(
     found: dict[str, list[int]] = {}
     for position, spelling in enumerate(given):
         if position in own:
-            source, target = own[position]
+            target = mapped[own[position]]
             action = "not read" if target is None else f"read as {target}"
-            report.remark("column_mapped", origin, spelling, source, action)
+            report.remark("column_mapped", origin, spelling, own[position], action)
         else:
             target = contract.get(spelling.casefold())
-            if target is None and (spelling or _holds_something(frame.iloc[:, position])):
+            if target is None and (
+                spelling or as_text(plain(frame.iloc[:, position])).notna().any()
+            ):
                 shown = spelling or f"(no name, column {position + 1})"
                 report.remark("column_not_read", origin, shown, "", "not read")
         if target is not None:
@@ -67,9 +68,8 @@ def named_columns(
     for target, positions in found.items():
         if len(positions) > 1:
             spellings = list(dict.fromkeys(given[position] for position in positions))
-            if len(spellings) == 1:
-                said = f"two columns named {spellings[0]}; keep one of them"
-            else:
+            said = f"two columns named {spellings[0]}; keep one of them"
+            if len(spellings) > 1:
                 said = (
                     f"{len(positions)} columns for {target}: {', '.join(spellings)}; keep one of "
                     f"them, or leave one out: ingest.columns.{name}: {{{spellings[-1]}: null}}"
@@ -92,12 +92,14 @@ def named_columns(
             name,
             absent[0],
         )
-    picked = {
-        column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
-        for column in COLUMNS[name]
-        if column.name in found
-    }
-    return pd.DataFrame(picked, index=pd.RangeIndex(len(frame)))
+    return pd.DataFrame(
+        {
+            column.name: plain(frame.iloc[:, found[column.name][0]].reset_index(drop=True))
+            for column in COLUMNS[name]
+            if column.name in found
+        },
+        index=pd.RangeIndex(len(frame)),
+    )
 
 
 def note_other_forms(
@@ -110,15 +112,19 @@ def note_other_forms(
     for given in text[not_plain(text)].unique():
         if (read := normal(given)) != given:
             same = text == given
-            said = f"read as {read} in {same.sum()} rows ({what_differs(given)})"
-            row = int(origin.rows(np.array([first_row(same)]))[0])
-            report.remark("text_normalized", origin, column, given, said, row)
+            report.remark(
+                "text_normalized",
+                origin,
+                column,
+                given,
+                f"read as {read} in {same.sum()} rows ({what_differs(given)})",
+                origin.first_row(same),
+            )
 
 
 def translated(
     raw: pd.Series | None,
     spellings: Mapping[str, str | None],
-    rule: str,
     column: str,
     origin: Origin,
     report: IngestReport,
@@ -128,31 +134,36 @@ def translated(
     Args:
         raw: cells as text or typed, indexed by row position; None: the column is absent.
         spellings: text of the site -> text to be read; None: missing.
-        rule: value_mapped or treatment_mapped.
         column: of the contract.
         origin: for the report.
         report: takes note of each text that was replaced, and in how many rows, and of those
             that no cell holds.
     """
-    targets = {folded(text): target for text, target in spellings.items()}
-    if not targets:
+    if not spellings:
         return raw
+    targets = {folded(text): target for text, target in spellings.items()}
     text = pd.Series(dtype="str") if raw is None else as_text(raw)
-    held = {folded(given) for given in text.dropna().unique()}
+    keys = {given: folded(given) for given in text.dropna().unique()}
     for spelling in spellings:
-        if folded(spelling) not in held:
+        if folded(spelling) not in keys.values():
             report.remark("map_unused", origin, column, spelling, "no cell holds it")
     if raw is None:
         return None
-    for given in text.dropna().unique():
-        key = folded(given)
-        if key not in targets or targets[key] == given:
-            continue
-        same = text == given
-        said = "set to missing" if targets[key] is None else f"read as {targets[key]}"
-        row = int(origin.rows(np.array([first_row(same)]))[0])
-        report.remark(rule, origin, column, given, f"{said} in {same.sum()} rows", row)
-    return text.map(lambda given: targets.get(folded(given), given), "ignore")
+    read = {given: targets.get(key, given) for given, key in keys.items()}
+    rule = "treatment_mapped" if column == "dmt" else "value_mapped"
+    for given, target in read.items():
+        if target != given:
+            same = text == given
+            said = "set to missing" if target is None else f"read as {target}"
+            report.remark(
+                rule,
+                origin,
+                column,
+                given,
+                f"{said} in {same.sum()} rows",
+                origin.first_row(same),
+            )
+    return text.map(read, "ignore")
 
 
 def note_decimal_commas(
@@ -161,14 +172,18 @@ def note_decimal_commas(
     """Say in which columns numbers have a decimal comma."""
     if not origin.decimal_comma:
         return
-    for column in CONTRACT[name]:
-        if column.kind in ("number", "edss") and column.name in frame:
-            cells = frame[column.name]
-            comma = cells.str.contains(",", regex=False)
-            if comma.any():
-                row = int(origin.rows(np.array([first_row(comma)]))[0])
-                value, said = str(cells[comma].iloc[0]), f"read as a point in {comma.sum()} rows"
-                report.remark("decimal_comma", origin, column.name, value, said, row)
+    numbers = [column.name for column in CONTRACT[name] if column.kind in ("number", "edss")]
+    for column in frame.columns.intersection(numbers):
+        comma = frame[column].str.contains(",", regex=False)
+        if comma.any():
+            report.remark(
+                "decimal_comma",
+                origin,
+                column,
+                str(frame.loc[comma, column].iloc[0]),
+                f"read as a point in {comma.sum()} rows",
+                origin.first_row(comma),
+            )
 
 
 def values_for_names(given: Sequence[str]) -> list[str]:
@@ -214,26 +229,14 @@ def refuse_one_sex(
         )
 
 
-def _by_given_name(
-    given: list[str], mapped: Mapping[str, str | None]
-) -> dict[int, tuple[str, str | None]]:
-    """Position of a column -> the entry of the map that names it: exactly, else but for case."""
-    found: dict[int, tuple[str, str | None]] = {}
-    for source, target in mapped.items():
+def _by_given_name(given: list[str], mapped: Iterable[str]) -> dict[int, str]:
+    """Position of a column -> the key of the map that names it: exactly, else but for case."""
+    found: dict[int, str] = {}
+    for source in mapped:
         exact = [i for i, spelling in enumerate(given) if spelling == source]
-        close = [i for i, s in enumerate(given) if folded(s) == folded(source)]
-        for position in exact or close:
-            found[position] = (source, target)
+        close = [i for i, spelling in enumerate(given) if folded(spelling) == folded(source)]
+        found |= dict.fromkeys(exact or close, source)
     return found
-
-
-def _holds_something(cells: pd.Series) -> bool:
-    return not as_text(plain(cells)).isna().all()
-
-
-def _listed(given: list[str]) -> str:
-    shown = ", ".join(map(_short, given[:12])) or "none"
-    return shown + (", ..." if len(given) > 12 else "")
 
 
 def _short(text: str) -> str:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.names import folded
-from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES, Column
+from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlText
 
 TableName = Literal["patients", "visits", "relapses", "treatments"]
@@ -46,6 +46,17 @@ def date_pattern(date_format: str) -> str:
     return pattern.replace("{1,2}", "{2}") if adjacent else pattern
 
 
+def _names_a_day(date_format: str) -> str:
+    found = re.findall(r"%.?", date_format)
+    wrong = [part for part in found if part not in _DIRECTIVES]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is none of {', '.join(_DIRECTIVES)}")
+    months = [part for part in found if part in ("%m", "%b", "%B")]
+    if len(set(found)) < len(found) or len(months) != 1 or not {"%d", "%Y"} <= set(found):
+        raise ValueError("a date format names day, month and year once each, e.g. %d/%m/%Y")
+    return date_format
+
+
 class IngestParameters(Section):
     """How one's own tables are spelled; empty: as the ingest contract has it."""
 
@@ -62,7 +73,7 @@ class IngestParameters(Section):
         default={},
         description="text of treatments.dmt -> a drug name of cohort.treatments",
     )
-    date_format: YamlText | None = Field(
+    date_format: Annotated[YamlText, AfterValidator(_names_a_day)] | None = Field(
         default=None,
         description="strptime format of all dates written as text, e.g. %d/%m/%Y; null: YYYY-MM-DD",
     )
@@ -76,8 +87,14 @@ class IngestParameters(Section):
         """Names of a table's columns in the file -> names of the contract."""
         return next((names for key, names in self.columns.items() if key == table), {})
 
-    def codes(self, table: str, column: str) -> dict[str, str | None]:
-        """Texts in a column of a table -> codes."""
+    def codes(self, table: str, column: str) -> Mapping[str, str | None]:
+        """Texts in a column of a table -> codes, countries or drug names.
+
+        A country has one set of spellings, in whichever table it stands.
+        """
+        if column == "dmt":
+            return self.treatments
+        table = "patients" if column == "country" else table
         return next(
             (by[column] for t, by in self.values.items() if t == table and column in by), {}
         )
@@ -88,20 +105,6 @@ class IngestParameters(Section):
         if isinstance(given, Mapping):
             return {table: {} if inner is None else inner for table, inner in given.items()}
         return given
-
-    @field_validator("date_format")
-    @classmethod
-    def _names_a_day(cls, date_format: str | None) -> str | None:
-        if date_format is None:
-            return None
-        found = re.findall(r"%.?", date_format)
-        wrong = [part for part in found if part not in _DIRECTIVES]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is none of {', '.join(_DIRECTIVES)}")
-        months = [part for part in found if part in ("%m", "%b", "%B")]
-        if len(set(found)) < len(found) or len(months) != 1 or not {"%d", "%Y"} <= set(found):
-            raise ValueError("a date format names day, month and year once each, e.g. %d/%m/%Y")
-        return date_format
 
     @model_validator(mode="after")
     def _maps_lead_into_the_contract(self) -> Self:
@@ -118,30 +121,29 @@ class IngestParameters(Section):
                 if target is not None and targets.count(target) > 1:
                     raise ValueError(f"columns.{table}: two names lead to {target}; keep one")
         for table, by_column in self.values.items():
-            coded = {c.name: c for c in CONTRACT[table] if _codes(c) or c.name == "country"}
+            allowed_in = {
+                column.name: FLAG_CODES if column.kind == "flag" else column.canonical
+                for column in CONTRACT[table]
+                if column.kind in ("code", "flag") or column.name == "country"
+            }
             for name, codes in by_column.items():
-                if name not in coded:
-                    options = ", ".join(coded) or "no column"
-                    raise ValueError(f"values.{table}: {name!r} is none of {options}")
+                if name not in allowed_in:
+                    raise ValueError(
+                        f"values.{table}: {name!r} is none of "
+                        f"{', '.join(allowed_in) or 'no column'}"
+                    )
                 _no_spelling_twice(codes, f"values.{table}.{name}")
-                allowed = _codes(coded[name])
+                allowed = allowed_in[name]
                 for text, code in codes.items():
-                    if code is None and not coded[name].required:
-                        continue
-                    if not (code or "").strip() or (allowed and code not in allowed):
-                        options = ", ".join(allowed) or "a name"
+                    # A code may be missing; a country has to have a name.
+                    believed = code in (None, *allowed) if allowed else (code or "").strip()
+                    if not believed:
                         raise ValueError(
-                            f"values.{table}.{name}: {text!r} leads to {code!r}; use {options}"
+                            f"values.{table}.{name}: {text!r} leads to {code!r}; use "
+                            f"{', '.join(allowed) or 'a name'}"
                         )
         _no_spelling_twice(self.treatments, "treatments")
         return self
-
-
-def _codes(column: Column) -> list[str]:
-    """The canonical spellings of a coded column, none where it is not coded."""
-    if column.kind == "flag":
-        return list(FLAG_CODES)
-    return list(dict.fromkeys(column.codes.values()))
 
 
 def _no_spelling_twice(spellings: Iterable[str], where: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from ms_pfl.names import folded
-from ms_pfl.registry.contract import COMPANIONS
+from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.ingest.columns import by_distinct
 from ms_pfl.registry.ingest.parameters import PatientIds
 from ms_pfl.registry.ingest.refusals import Origin, first_row
 from ms_pfl.registry.ingest.report import IngestReport
@@ -20,11 +21,12 @@ def as_numbers(ids: pd.Series) -> pd.Series:
     >>> as_numbers(pd.Series(["007", "7.0", "A07", "000"])).tolist()
     ['7', '7', 'A07', '0']
     """
-    codes, distinct = pd.factorize(ids)
-    texts = pd.Series(distinct, dtype="str")
+    return by_distinct(ids, _without_zeros)
+
+
+def _without_zeros(texts: pd.Series) -> pd.Series:
     digits = texts.str.replace(r"\.0+$", "", regex=True).str.lstrip("0")
-    texts = texts.mask(texts.str.fullmatch(_NUMBER), digits.mask(digits == "", "0"))
-    return pd.Series(texts.reindex(codes).array, index=ids.index, name=ids.name)
+    return texts.mask(texts.str.fullmatch(_NUMBER), digits.mask(digits == "", "0"))
 
 
 class PatientNames:
@@ -35,7 +37,7 @@ class PatientNames:
         self.kind = kind
         self.unit = _UNITS.get(kind)
         self._label = ""
-        self._people: pd.DataFrame | None = None
+        self._people = pd.DataFrame(columns=["id", "name", "country", "unit"])
 
     def resolve(
         self, name: str, table: pd.DataFrame, origin: Origin, report: IngestReport
@@ -57,16 +59,15 @@ class PatientNames:
             ids = as_numbers(ids)
         if name == "patients":
             ids = self._learn(ids, table, origin, report)
-        elif self._people is not None and not report.unusable("patients"):
+        elif "patients" not in report.unusable:
             if self.unit is not None:
-                nothing = pd.Series(None, index=table.index, dtype="str")
-                ids = self._attribute(ids, table.get(self.unit, nothing), origin, report)
+                unit = table.get(self.unit, pd.Series(None, index=table.index, dtype="str"))
+                ids = self._attribute(ids, unit, origin, report)
             elif "country" in table:
                 self._refuse_other_countries(ids, table["country"], origin, report)
             if name == "visits" and "clinic_code" in table and self.unit != "clinic_code":
                 _refuse_two_clinics_a_day(ids, table, origin, report)
-        companions = [column.name for column in COMPANIONS[name] if column.name in table]
-        table = table.drop(columns=companions) if companions else table
+        table = table[[column.name for column in CONTRACT[name]]]
         return table if self.kind == "as_written" else table.assign(PATIENT_ID=ids)
 
     def _learn(
@@ -87,20 +88,28 @@ class PatientNames:
                     self.unit,
                 )
                 return ids
-            problem = f"is empty, and ids are unique {self.kind.replace('_', ' ')} alone"
-            report.refuse(unit.isna(), unit, origin, problem, "fill it in", "value_absent")
+            report.refuse(
+                unit.isna(),
+                unit,
+                origin,
+                f"is empty, and ids are unique {self.kind.replace('_', ' ')} alone",
+                "fill it in",
+                "value_absent",
+            )
             named = _within(ids, unit)
-        people = pd.DataFrame({"id": ids, "name": named, "country": table["country"]})
-        if self.unit is not None:
-            people["unit"] = table[self.unit]
-        self._people = people.dropna().drop_duplicates()
+        people = {
+            "id": ids,
+            "name": named,
+            "country": table["country"],
+            "unit": table[self.unit or "country"],
+        }
+        self._people = pd.DataFrame(people).dropna().drop_duplicates()
         return named
 
     def _attribute(
         self, ids: pd.Series, unit: pd.Series, origin: Origin, report: IngestReport
     ) -> pd.Series:
         """The name that id and unit make; without a unit that of the one patient who has the id."""
-        assert self._people is not None
         by_id = self._people.drop_duplicates("name").groupby("id")
         only = by_id["name"].first()[by_id.size() == 1]
         nobody = unit.isna() & ids.isin(self._people["id"]) & ~ids.isin(only.index)
@@ -122,15 +131,13 @@ class PatientNames:
                 "or make the ids unique in the export of all tables",
                 "patient_in_doubt",
             )
-        without = ids.map(only).astype("str").fillna(ids)
-        named = _within(ids, unit).mask(unit.isna(), without)
+        named = _within(ids, unit).fillna(ids.map(only).astype("str")).fillna(ids)
         return named.mask(nobody)  # so that nobody is called unknown as well
 
     def _refuse_other_countries(
         self, ids: pd.Series, country: pd.Series, origin: Origin, report: IngestReport
     ) -> None:
         """Refuse rows that name a country other than the one of their patient."""
-        assert self._people is not None
         people = self._people.drop_duplicates(["id", "country"])
         homes = people.drop_duplicates("id", keep=False).set_index("id")["country"]
         home = ids.map(homes)
@@ -155,16 +162,16 @@ def _refuse_two_clinics_a_day(
     ids: pd.Series, table: pd.DataFrame, origin: Origin, report: IngestReport
 ) -> None:
     """Refuse visits of one patient at several clinics on one day."""
-    clinic = table["clinic_code"]
-    known = pd.DataFrame({"id": ids, "day": table["DATE_OF_VISIT"], "clinic": clinic}).dropna()
-    first = known.groupby(["id", "day"])["clinic"].transform("first")
-    second = pd.Series(False, index=ids.index)
-    second[known.index[first != known["clinic"]]] = True
+    known = pd.DataFrame(
+        {"id": ids, "day": table["DATE_OF_VISIT"], "clinic_code": table["clinic_code"]}
+    ).dropna()
+    first = known.groupby(["id", "day"])["clinic_code"].transform("first")
+    second = first != known["clinic_code"]
     if second.any():
         row = first_row(second)
         report.refuse(
             second,
-            clinic,
+            known["clinic_code"],
             origin,
             f"is the second clinic of patient {_short(ids[row])} on one day, after "
             f"{_short(first[row])}",

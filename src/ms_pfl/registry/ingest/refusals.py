@@ -26,7 +26,7 @@ class Origin:
         names: what the source calls a column, where that is not the contract's name.
         table: patients, visits, relapses or treatments.
         lines: line of each row, where rows and lines do not go together.
-        decimal_comma: numbers written as text may have one.
+        separator: mark between the cells of a text file.
         date_format: strptime format of dates written as text; None: YYYY-MM-DD.
     """
 
@@ -36,16 +36,34 @@ class Origin:
     names: dict[str, str] = field(default_factory=dict)
     table: str = ""
     lines: np.ndarray | None = field(default=None, compare=False)
-    decimal_comma: bool = False
+    separator: str = ","
     date_format: str | None = None
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether numbers written as text may have one."""
+        return self.separator != ","
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """Numbers of the rows at positions (0-based)."""
         return positions + self.first if self.lines is None else self.lines[positions]
 
+    def row(self, position: int) -> int:
+        """Number of the row at a position (0-based)."""
+        return int(self.rows(np.array([position]))[0])
+
+    def first_row(self, found: pd.Series) -> int:
+        """Number of the first true entry of a bool series that is indexed by row position."""
+        return self.row(first_row(found))
+
     def place(self, position: int) -> str:
         """Name the row at a position (0-based)."""
-        return f"{self.label}, {self.unit} {self.rows(np.array([position]))[0]}"
+        return f"{self.label}, {self.unit} {self.row(position)}"
+
+    def column(self, values: pd.Series) -> str:
+        """What the source calls the column of some values; "" where they are of none."""
+        name = str(values.name or "")
+        return self.names.get(name, name)
 
 
 #: Called with the arguments of :func:`refuse` for each kind of wrong value.
@@ -68,7 +86,7 @@ def refuse(
         origin: where the table came from.
         problem: what is wrong with the value, as the rest of a sentence that begins with it.
         remedy: what to do about it.
-        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`, for who collects.
+        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`, for who collects.
 
     Raises:
         InputError: for the first wrong row, with a count of the others.
@@ -79,7 +97,6 @@ def refuse(
 
 def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, remedy: str) -> str:
     """The line of :func:`refuse`; at least one row is wrong."""
-    count = int(wrong.sum())
     position = first_row(wrong)
     value = values.loc[position]
     if isinstance(value, pd.Timestamp):
@@ -88,11 +105,15 @@ def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, r
         shown = "" if pd.isna(value) or value == "" else repr(str(value)[:80])
     if len(shown) > 60:
         shown = shown[:57] + "..."
-    more = f" (and {count - 1} more like it)" if count > 1 else ""
     return (
-        f"{origin.place(position)}, column {origin.names.get(str(values.name), values.name)}: "
-        f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{more}"
+        f"{origin.place(position)}, column {origin.column(values)}: "
+        f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{and_more(int(wrong.sum()))}"
     )
+
+
+def and_more(count: int) -> str:
+    """How many more there are than the one that a message names, if any."""
+    return f" (and {count - 1} more like it)" if count > 1 else ""
 
 
 def quoted(text: str) -> str:

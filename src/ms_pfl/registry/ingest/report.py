@@ -1,22 +1,111 @@
-"""The ingest report: every violation that reading has found, and what was done about it."""
+"""The rules of ingestion, and the report: every violation found, and what was done about it.
+
+``docs/ingest.md`` lists the rules with an example each.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.ingest.refusals import Origin, first_row, refusal
-from ms_pfl.registry.ingest.rules import RULES, STOPPED
+from ms_pfl.registry.contract import CONTRACT
+from ms_pfl.registry.ingest.refusals import Origin, refusal
 
 _log = logging.getLogger(__name__)
 
 REPORT_COLUMNS = ("table", "row", "column", "value", "rule", "action")
 _LONGEST_VALUE = 60
 _CONSOLE_LINES = 8
+
+STOPPED = "stopped"
+DROPPED = "dropped row"
+MISSING = "set to missing"
+KEPT_ONE = "kept one"
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one rule finds.
+
+    Attributes:
+        meaning: what the counted rows or values are, for the console.
+        action: what is done; ``stopped`` ends the run.
+        quiet: a remark on how a file was read, which the console leaves to the report.
+    """
+
+    meaning: str
+    action: str
+    quiet: bool = False
+
+
+RULES: dict[str, Rule] = {
+    # a file, or its form
+    "folder_absent": Rule("folders that are not there", STOPPED),
+    "table_absent": Rule("tables that are not there", STOPPED),
+    "table_twice": Rule("tables in two files", STOPPED),
+    "file_unreadable": Rule("files that cannot be read", STOPPED),
+    "not_utf8": Rule("files in another encoding", STOPPED),
+    "nul_byte": Rule("files with NUL bytes", STOPPED),
+    "no_header": Rule("files without column names", STOPPED),
+    "header_short": Rule("headers one name short", STOPPED),
+    "ragged_row": Rule("rows with more or fewer cells than the header", STOPPED),
+    "open_quote": Rule("quotation marks that are never closed", STOPPED),
+    "row_in_a_cell": Rule("cells that have swallowed rows", STOPPED),
+    "column_absent": Rule("columns that are not there", STOPPED),
+    "column_twice": Rule("columns that stand twice", STOPPED),
+    "no_row": Rule("tables without a row", STOPPED),
+    # a value
+    "value_absent": Rule("required values that are missing", STOPPED),
+    "not_a_date": Rule("values that are no date", STOPPED),
+    "day_in_doubt": Rule("times in a time zone", STOPPED),
+    "date_too_early": Rule("dates too early to believe", STOPPED),
+    "not_a_number": Rule("values that are no number", STOPPED),
+    "edss_not_on_scale": Rule("EDSS scores that do not exist", STOPPED),
+    "out_of_range": Rule("numbers outside their limits", STOPPED),
+    "not_a_flag": Rule("values that are neither 0 nor 1", STOPPED),
+    "not_a_code": Rule("codes that are unknown", STOPPED),
+    "text_too_long": Rule("names too long for a name", STOPPED),
+    "spreadsheet_value": Rule("values that a spreadsheet has spoilt", STOPPED),
+    # rows against each other
+    "patient_twice": Rule("patients in two rows that differ", STOPPED),
+    "patient_in_doubt": Rule("rows of an id that several patients have", STOPPED),
+    "other_country": Rule("rows of another country than the patient's", STOPPED),
+    "two_clinics": Rule("visits at two clinics on one day", STOPPED),
+    "patient_unknown": Rule("rows of a patient who is not in the patients table", STOPPED),
+    "before_birth": Rule("dates before the birth", STOPPED),
+    # repaired, dropped, or kept and counted
+    "empty_row": Rule("rows without any value", DROPPED),
+    "duplicate_row": Rule("rows that repeat an earlier one", KEPT_ONE),
+    "future_row": Rule("rows dated in the future", DROPPED),
+    "future_value": Rule("values dated in the future", MISSING),
+    "end_before_start": Rule("treatments that end before they start", DROPPED),
+    "no_edss": Rule("visits without an EDSS, which give no episode", KEPT),
+    "same_day_edss": Rule("visits on a day with several EDSS", "kept, the lowest counts"),
+    "visit_before_onset": Rule("visits before the MS onset", "kept, onset unknown then"),
+    "relapse_before_onset": Rule("relapses before the MS onset", KEPT),
+    "diagnosis_before_onset": Rule("diagnoses before the MS onset", KEPT),
+    "patient_without_visit": Rule("patients without a visit, who give no episode", KEPT),
+    "country_spelling": Rule("countries whose names look alike, each a client of its own", KEPT),
+    "country_not_named": Rule("countries called as a missing value is", KEPT),
+    # how a file was read
+    "separator": Rule("files not separated by commas", "read so", quiet=True),
+    "decimal_comma": Rule("columns with decimal commas", "read as decimal points", quiet=True),
+    "column_mapped": Rule("columns under another name", "read", quiet=True),
+    "column_not_read": Rule("columns outside the contract", "not read", quiet=True),
+    "text_normalized": Rule("names in another form of Unicode", "read", quiet=True),
+    "value_mapped": Rule("values under another spelling", "read", quiet=True),
+    "treatment_mapped": Rule("treatments under another spelling", "read", quiet=True),
+    "map_unused": Rule("entries of a map that match no cell", "no effect", quiet=True),
+    # The cohort warns of these two itself.
+    "treatment_unknown": Rule("treatments in no class", "no treatment", quiet=True),
+    "treatment_blinded": Rule("drugs of a blinded trial", "no treatment", quiet=True),
+}
 
 
 class IngestError(InputError):
@@ -33,25 +122,20 @@ class IngestError(InputError):
 
 
 class IngestReport:
-    """Collects violations while all tables are read; stops, or tells, at the end."""
+    """Collects violations while all tables are read; stops, or tells, at the end.
+
+    Attributes:
+        message: the first error, or None.
+        unusable: tables of which a file, or the form as a whole, was refused.
+    """
 
     def __init__(self) -> None:
         """Start with nothing found."""
-        self._parts: list[pd.DataFrame] = []
-        self._message: str | None = None
-        self._told = 0
-        self._n_errors = 0
+        self.unusable: set[str] = set()
+        self._rows: list[tuple[str, int | None, str, str, str, str]] = []
+        self.message: str | None = None
+        self._others = 0
         self._first: dict[str, str] = {}
-        self._unusable: set[str] = set()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether an error was found."""
-        return self._message is not None
-
-    def unusable(self, table: str) -> bool:
-        """Whether a file, or the form of a table, was refused as a whole."""
-        return table in self._unusable
 
     def refuse(
         self,
@@ -62,13 +146,10 @@ class IngestReport:
         remedy: str,
         rule: str,
     ) -> None:
-        """Note wrong rows that stop the run; arguments as of :func:`.columns.refuse`."""
-        if not wrong.any():
-            return
-        count = int(wrong.sum())
-        self._stop(refusal(wrong, values, origin, problem, remedy), count)
-        column = origin.names.get(str(values.name), str(values.name))
-        self._add(origin, wrong, column, values, rule)
+        """Note wrong rows that stop the run; arguments as of :func:`.refusals.refuse`."""
+        if wrong.any():
+            self._stop(refusal(wrong, values, origin, problem, remedy), int(wrong.sum()))
+            self._note(rule, values[wrong.to_numpy(dtype=bool)], origin)
 
     def refuse_table(
         self,
@@ -87,36 +168,26 @@ class IngestReport:
             column: where it is about one.
             rows: line and text of each wrong row, where it is about rows.
         """
-        self._unusable.add(table)
+        self.unusable.add(table)
         self._stop(message, max(len(rows), 1))
-        listed: Sequence[tuple[int | None, str]] = rows or [(None, "")]
-        self._append(
-            table,
-            [row for row, _ in listed],
-            column,
-            [text for _, text in listed],
-            rule,
-            RULES[rule].action,
-        )
+        found: Sequence[tuple[int | None, str]] = rows or [(None, "")]
+        lines, texts = zip(*found, strict=True)
+        self._append(table, lines, column, texts, rule, RULES[rule].action)
 
-    def tolerate(
-        self, rule: str, found: pd.Series, origin: Origin, column: str, values: pd.Series
-    ) -> None:
+    def tolerate(self, rule: str, found: pd.Series, origin: Origin) -> None:
         """Note rows that are dropped, changed or kept, as the rule says.
 
         Args:
             rule: key of :data:`RULES`.
-            found: bool, indexed by row position.
+            found: what is to be shown of each such row, indexed by row position; its name is the
+                column of the contract, or empty where the whole row is meant.
             origin: where the table came from.
-            column: of the contract; empty where the whole row is meant.
-            values: to be shown, indexed like `found`.
         """
-        if not found.any():
-            return
-        column = origin.names.get(column, column)
-        place = origin.place(first_row(found)) + (f", column {column}" if column else "")
-        self._first.setdefault(rule, place)
-        self._add(origin, found, column, values, rule)
+        if len(found):
+            column = origin.column(found)
+            place = origin.place(int(found.index[0])) + (f", column {column}" if column else "")
+            self._first.setdefault(rule, place)
+            self._note(rule, found, origin)
 
     def remark(
         self,
@@ -136,16 +207,10 @@ class IngestReport:
         Rows are lines of a text file as an editor counts them, or rows of a Parquet file or of a
         table in memory counted from 1; missing where a whole table or column is meant.
         """
-        if not self._parts:
-            empty = pd.DataFrame({name: pd.Series(dtype="str") for name in REPORT_COLUMNS})
-            return empty.astype({"row": "Int64"})
-        order = {"": 0, "patients": 1, "visits": 2, "relapses": 3, "treatments": 4}
-        found = pd.concat(self._parts, ignore_index=True)
-        position = found["table"].map(order)
-        by = found.assign(position=position, row=found["row"].fillna(0))
-        return found.loc[by.sort_values(["position", "row"], kind="stable").index].reset_index(
-            drop=True
-        )
+        tables = ("", *CONTRACT)
+        rows = sorted(self._rows, key=lambda found: (tables.index(found[0]), found[1] or 0))
+        dtypes = dict.fromkeys(REPORT_COLUMNS, "str") | {"row": "Int64"}
+        return pd.DataFrame(rows, columns=list(REPORT_COLUMNS)).astype(dtypes)
 
     def conclude(self) -> pd.DataFrame:
         """The report, with a line on the console for each rule that changed or counted something.
@@ -154,10 +219,10 @@ class IngestReport:
             IngestError: something was found that stops the run; it carries the report.
         """
         found = self.table()
-        if self._message is not None:
-            others = self._n_errors - self._told
+        if self.message is not None:
+            others = self._others
             more = f"; {others} more error{'s' if others > 1 else ''} found" if others else ""
-            raise IngestError(self._message + more, found)
+            raise IngestError(self.message + more, found)
         counts = found["rule"].value_counts()
         loud = [rule for rule in RULES if rule in self._first and not RULES[rule].quiet]
         for rule in loud[:_CONSOLE_LINES]:
@@ -170,17 +235,16 @@ class IngestReport:
         return found
 
     def _stop(self, message: str, count: int) -> None:
-        if self._message is None:
-            self._message, self._told = message, count
-        self._n_errors += count
+        if self.message is None:
+            self.message = message
+        else:
+            self._others += count
 
-    def _add(
-        self, origin: Origin, found: pd.Series, column: str, values: pd.Series, rule: str
-    ) -> None:
-        mask = found.to_numpy(dtype=bool)
-        rows = origin.rows(found.index.to_numpy()[mask])
+    def _note(self, rule: str, found: pd.Series, origin: Origin) -> None:
+        """Note each row of what was found, as the rule says."""
+        rows = origin.rows(found.index.to_numpy()).tolist()
         self._append(
-            origin.table, rows.tolist(), column, values[mask].tolist(), rule, RULES[rule].action
+            origin.table, rows, origin.column(found), found.tolist(), rule, RULES[rule].action
         )
 
     def _append(
@@ -193,18 +257,12 @@ class IngestReport:
         action: str,
     ) -> None:
         assert action == STOPPED or RULES[rule].action != STOPPED
-        part = pd.DataFrame(
-            {
-                "table": table,
-                "row": pd.array(rows, dtype="Int64"),
-                "column": _shown(column),
-                "value": pd.array([_shown(value) for value in values], dtype="str"),
-                "rule": rule,
-                "action": _shown(action, longest=200),
-            }
-        )
-        text = {name: "str" for name in REPORT_COLUMNS if name != "row"}
-        self._parts.append(part.astype(text))
+        name = _shown(column)
+        said = _shown(action, longest=200)
+        self._rows += [
+            (table, row, name, _shown(value), rule, said)
+            for row, value in zip(rows, values, strict=True)
+        ]
 
 
 def _shown(value: object, longest: int = _LONGEST_VALUE) -> str:

@@ -55,10 +55,17 @@ DAY_TO_DAY_LOW, DAY_TO_DAY_HIGH = 0.24, 0.35
 # rounding, highest score. Loadings are below the published correlations (pyramidal .90,
 # cerebellar .61, brainstem .44, sensory .37, bowel .70, visual .50, cerebral .56) because the
 # definition of the scale, which ties the systems to it below 4, adds to them.
-_KFS_LOADING = np.array([0.85, 0.46, 0.35, 0.08, 0.63, 0.41, 0.49])
-_KFS_MEAN = np.array([1.9, 1.2, 0.7, 1.0, 1.1, 0.8, 0.8])
-_KFS_SD = np.array([1.3, 1.25, 1.0, 1.2, 1.2, 1.2, 1.1])
-_KFS_TOP = np.array([6, 5, 5, 6, 6, 6, 5])
+_KFS_LOADING, _KFS_MEAN, _KFS_SD, _KFS_TOP = np.transpose(
+    [
+        (0.85, 1.9, 1.3, 6),  # pyramidal
+        (0.46, 1.2, 1.25, 5),  # cerebellar
+        (0.35, 0.7, 1.0, 5),  # brainstem
+        (0.08, 1.0, 1.2, 6),  # sensory
+        (0.63, 1.1, 1.2, 6),  # bowel and bladder
+        (0.41, 0.8, 1.2, 6),  # visual
+        (0.49, 0.8, 1.1, 5),  # cerebral
+    ]
+)
 WALKING_FROM = 4.0  # EDSS
 _EDSS_MEAN, _EDSS_SD = 3.0, 2.2
 # Onset sites raise their own system: supratentorial -> cerebral, optic -> visual, brainstem ->
@@ -158,9 +165,7 @@ def rater_errors(person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         (m,) numbers, each uniform on [0, 1).
     """
     m = len(person)
-    another = rng.random(m) < RATER_CHANGES
-    another[:1] = True
-    another[1:] |= person[1:] != person[:-1]
+    another = (rng.random(m) < RATER_CHANGES) | (np.diff(person, prepend=-1) != 0)
     pair = np.cumsum(another) - 1
     standing = rng.random(m)[pair]
     return np.where(rng.random(m) < STANDING_ERROR, standing, rng.random(m))
@@ -190,8 +195,8 @@ def rate_edss(latent: np.ndarray, log_error: float, error: np.ndarray) -> np.nda
     one = np.where(low, _OFF_BY_ONE["low"], _OFF_BY_ONE["high"]) * factor
     two = np.where(low, _OFF_BY_TWO["low"], _OFF_BY_TWO["high"]) * factor
     tail = 2 * np.minimum(error, 1 - error)
-    off = np.where(tail < two, 2, np.where(tail < one + two, 1, 0))
-    off *= np.where(error < 0.5, -1, 1)
+    size = np.where(tail < two, 2, np.where(tail < one + two, 1, 0))
+    off = np.where(error < 0.5, -size, size)
     return np.asarray(SCALE[np.clip(step + off, 0, len(SCALE) - 2)])
 
 
@@ -204,7 +209,7 @@ def highest_system(edss: np.ndarray) -> np.ndarray:
     >>> highest_system(np.array([0.0, 1.5, 2.0, 3.5, 4.0])).tolist()
     [0.0, 1.0, 2.0, 3.0, 6.0]
     """
-    return np.where(edss < WALKING_FROM, np.floor(edss), float(_KFS_TOP.max()))
+    return np.where(edss < WALKING_FROM, np.floor(edss), _KFS_TOP.max())
 
 
 def rate_systems(
@@ -221,8 +226,7 @@ def rate_systems(
     trait[:, _SITE_SYSTEM] += 0.8 * (onset_site - 0.25)
     z = (edss - _EDSS_MEAN) / _EDSS_SD
     own = np.sqrt(0.7) * trait[person] + np.sqrt(0.3) * rng.standard_normal((m, 7))
-    score = _KFS_LOADING * z[:, None] + np.sqrt(1 - _KFS_LOADING**2) * own
-    score = _KFS_MEAN + _KFS_SD * score
+    score = _KFS_MEAN + _KFS_SD * (_KFS_LOADING * z[:, None] + np.sqrt(1 - _KFS_LOADING**2) * own)
     highest = highest_system(edss)
     kfs = np.clip(np.rint(score), 0, np.minimum(_KFS_TOP, highest[:, None]))
     # One system at least is what the score says, the one that comes nearest to it anyway.
@@ -246,8 +250,7 @@ def record_course(
     relapses = disease.relapses
     # Sorted by time within a person: written backwards, the first one stays.
     first_relapse[relapses.person[::-1]] = relapses.time[::-1]
-    is_cis = rng.random(n) < 0.5
-    cis_end = np.where(is_cis, np.minimum(first_relapse, rng.exponential(2.0, n)), 0.0)
+    cis_end = np.where(rng.random(n) < 0.5, np.minimum(first_relapse, rng.exponential(2.0, n)), 0.0)
     # Progression has to be seen: of those who turned before they came some are taken for RR at
     # first.
     since = np.where(

@@ -81,19 +81,16 @@ def country_sizes(n_patients: int, minimum: int) -> np.ndarray:
             f"countries min_patients_per_country = {minimum}; set n_patients to "
             f"{minimum * len(weights)} or more"
         )
-    sizes = np.full(len(weights), minimum, dtype=np.int64)
     free = np.ones(len(weights), dtype=bool)
-    while free.any():
+    quota = weights / weights.sum() * n_patients
+    while (quota[free] < minimum).any():
         # Raising one country leaves less for the others, so that another may fall below.
+        free &= quota >= minimum
         quota = weights / weights[free].sum() * (n_patients - minimum * (~free).sum())
-        too_small = free & (quota < minimum)
-        if not too_small.any():
-            sizes[free] = np.floor(quota[free]).astype(np.int64)
-            remainder = np.where(free, quota - np.floor(quota), -1.0)
-            order = np.argsort(-remainder, kind="stable")
-            sizes[order[: n_patients - int(sizes.sum())]] += 1
-            break
-        free &= ~too_small
+    sizes = np.where(free, np.floor(quota), minimum).astype(np.int64)
+    remainder = np.where(free, quota - np.floor(quota), -1.0)
+    order = np.argsort(-remainder, kind="stable")
+    sizes[order[: n_patients - int(sizes.sum())]] += 1
     return sizes
 
 

@@ -21,18 +21,20 @@ STEP = 0.25  # years
 MAX_DISABILITY = 9.4
 SEVERITIES = ("mild", "moderate", "severe")
 
+CEILING_FROM = 6.2  # EDSS points: whoever walks with an aid goes on to do so for long
 # Effects on the log hazard of a step of lasting worsening. Worsening without relapse rises from
 # 2.9 % a year (<= 25) to 6.1 % (45-55), .27 a decade, to which progressive disease adds: age
 # itself has less. The others are ours, sized for a plausible signal.
-EFFECT_AGE = 0.20
-EFFECT_MALE = 0.35
-EFFECT_PROGRESSIVE = 1.3
-EFFECT_RELAPSE = 0.35
-EFFECT_DISABILITY = 0.06  # a point, up to CEILING_FROM
-CEILING_FROM = 6.2  # EDSS points: whoever walks with an aid goes on to do so for long
-EFFECT_CEILING = -2.0  # a point beyond: few registries see people who are bedridden
-EFFECT_SPINAL_ONSET = 0.20
-EFFECT_EDUCATION = -0.08
+WORSENING = {
+    "age": 0.20,  # a decade
+    "male": 0.35,
+    "progressive": 1.3,
+    "relapse": 0.35,
+    "disability": 0.06,  # a point, up to CEILING_FROM
+    "ceiling": -2.0,  # a point beyond: few registries see people who are bedridden
+    "spinal_onset": 0.20,
+    "education": -0.08,
+}
 
 # Slow change beside the steps, EDSS points a year at 40, slowed by treatment as the steps are.
 DRIFT = 0.068
@@ -46,20 +48,25 @@ IMPROVEMENT_FROM = 1.0  # EDSS points: below, there is little to improve
 IMPROVEMENT_AGE = -0.4  # a decade, on the logarithm: reserves run out
 DRIFT_PROGRESSIVE = 4.5  # times the drift of the others
 DRIFT_CEILING = 0.05  # times, beyond CEILING_FROM
-CONVERSION_DISABILITY = 0.35  # a point
-CONVERSION_AGE = 0.3  # a decade
-CONVERSION_FRAILTY = 1.7
-# So that the crude ratio comes near to 1.4: reaching SECONDARY_FROM takes both sexes long.
-LOG_CONVERSION_MALE = float(np.log(1.7))
+# Effects on the log rate of conversion to secondary progression. So that the crude ratio of men
+# comes near to 1.4: reaching SECONDARY_FROM takes both sexes long.
+CONVERSION = {
+    "male": float(np.log(1.7)),
+    "disability": 0.35,  # a point
+    "age": 0.3,  # a decade
+    "frailty": 1.7,
+}
 
-# Relapses: women +18 % (8 % here, as more men have progressive disease), fewer with age and
-# duration, few in progressive disease and none in primary progressive disease, which with
-# relapses is PR.
-LOG_RELAPSE_FEMALE = float(np.log(1.08))
-LOG_RELAPSE_AGE = -0.02
-LOG_RELAPSE_DURATION = -0.02
-LOG_RELAPSE_SECONDARY = float(np.log(0.35))
-LOG_RELAPSE_PR = float(np.log(0.4))
+# Effects on the log rate of relapses: women +18 % (8 % here, as more men have progressive disease),
+# fewer with age and duration, few in progressive disease and none in primary progressive disease,
+# which with relapses is PR.
+RELAPSING = {
+    "female": float(np.log(1.08)),
+    "age": -0.02,  # a year
+    "duration": -0.02,  # a year
+    "secondary": float(np.log(0.35)),
+    "with_relapses": float(np.log(0.4)),
+}
 SEVERE_SHARE = 0.18  # 17-30 %
 RECOVERY_DAYS = 25.0  # time constant: mostly within two months
 
@@ -144,20 +151,19 @@ def simulate_disease(
         np.log(max(parameters.relapse_rate, 1e-12))
         + profile.log_relapse
         + np.log(np.maximum(people.relapse_frailty, 1e-6))
-        + LOG_RELAPSE_FEMALE * people.female
-        + LOG_RELAPSE_PR * people.with_relapses
+        + RELAPSING["female"] * people.female
+        + RELAPSING["with_relapses"] * people.with_relapses
     )
     purely_progressive = people.primary & ~people.with_relapses
     worsening_base = (
         np.log(max(parameters.progression_rate, 1e-12))
         + profile.log_progression
         + people.log_progression_frailty
-        + (EFFECT_MALE + profile.effect_male) * male
-        + EFFECT_SPINAL_ONSET * people.onset_site[:, 3]
-        + EFFECT_EDUCATION * (people.education - 3.0)
+        + (WORSENING["male"] + profile.effect_male) * male
+        + WORSENING["spinal_onset"] * people.onset_site[:, 3]
+        + WORSENING["education"] * (people.education - 3.0)
     )
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    marks: list[tuple[np.ndarray, ...]] = []
+    found: list[tuple[np.ndarray, ...]] = []
     changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     for k in range(steps):
@@ -170,9 +176,9 @@ def simulate_disease(
 
         log_rate = (
             relapse_base
-            + LOG_RELAPSE_AGE * (age - 30.0)
-            + LOG_RELAPSE_DURATION * t
-            + LOG_RELAPSE_SECONDARY * is_secondary
+            + RELAPSING["age"] * (age - 30.0)
+            + RELAPSING["duration"] * t
+            + RELAPSING["secondary"] * is_secondary
             + LOG_RELAPSE_EFFECT[drug]
         )
         strikes = active & (rng.random(n) < -np.expm1(-np.exp(log_rate) * STEP))
@@ -181,41 +187,41 @@ def simulate_disease(
         purely_progressive |= (
             people.primary & (last_relapse == -np.inf) & (t + STEP > people.duration_at_entry)
         )
-        strikes &= ~purely_progressive
-        struck = np.flatnonzero(strikes)
+        struck = np.flatnonzero(strikes & ~purely_progressive)
         when = t + STEP * rng.random(len(struck))
         size, residual, severity = _relapse_sizes(len(struck), rng)
-        found.append((struck, when))
-        marks.append((size, residual, severity))
+        found.append((struck, when, size, residual, severity))
 
         log_hazard = (
             worsening_base
-            + (EFFECT_AGE + profile.effect_age) * (age - 40.0) / 10.0
-            + (EFFECT_PROGRESSIVE + profile.effect_progressive) * progressive
-            + (EFFECT_RELAPSE + profile.effect_relapse) * (t - last_relapse < 1.0)
-            + (EFFECT_DISABILITY + profile.effect_disability)
+            + (WORSENING["age"] + profile.effect_age) * (age - 40.0) / 10.0
+            + (WORSENING["progressive"] + profile.effect_progressive) * progressive
+            + (WORSENING["relapse"] + profile.effect_relapse) * (t - last_relapse < 1.0)
+            + (WORSENING["disability"] + profile.effect_disability)
             * (np.minimum(level, CEILING_FROM) - 3.0)
-            + EFFECT_CEILING * np.maximum(level - CEILING_FROM, 0.0)
+            + WORSENING["ceiling"] * np.maximum(level - CEILING_FROM, 0.0)
             + LOG_PROGRESSION_EFFECT[drug]
         )
         worsens = rng.random(n) < -np.expm1(-np.exp(np.minimum(log_hazard, 1.0)) * STEP)
         recovery = IMPROVEMENT_RATE * np.exp(IMPROVEMENT_AGE * (age - 40.0) / 10.0)
         # Low scores come and go: some of those without progressive disease improve a little.
         improves = ~progressive & (level > IMPROVEMENT_FROM) & (rng.random(n) < recovery * STEP)
-        level = level + worsens * _step_sizes(level, rng)
-        level -= improves * rng.uniform(0.4, 1.2, n)
-        drift = DRIFT * np.exp(DRIFT_AGE * (age - 40.0) / 10.0 + LOG_PROGRESSION_EFFECT[drug])
-        drift *= np.where(progressive, DRIFT_PROGRESSIVE, 1.0)
+        level = level + worsens * _step_sizes(level, rng) - improves * rng.uniform(0.4, 1.2, n)
+        drift = (
+            DRIFT
+            * np.exp(DRIFT_AGE * (age - 40.0) / 10.0 + LOG_PROGRESSION_EFFECT[drug])
+            * np.where(progressive, DRIFT_PROGRESSIVE, 1.0)
+        )
         level += drift * np.where(level < CEILING_FROM, 1.0, DRIFT_CEILING) * STEP
         level[struck] += residual
         level = np.clip(level, 0.0, MAX_DISABILITY)
 
         log_conversion = (
             np.log(max(parameters.secondary_progression_rate, 1e-12))
-            + LOG_CONVERSION_MALE * male
-            + CONVERSION_DISABILITY * (level - 3.0)
-            + CONVERSION_AGE * (age - 40.0) / 10.0
-            + CONVERSION_FRAILTY * people.log_progression_frailty
+            + CONVERSION["male"] * male
+            + CONVERSION["disability"] * (level - 3.0)
+            + CONVERSION["age"] * (age - 40.0) / 10.0
+            + CONVERSION["frailty"] * people.log_progression_frailty
         )
         converts = ~progressive & (t > 2.0) & (level >= SECONDARY_FROM)
         converts &= rng.random(n) < -np.expm1(-np.exp(np.minimum(log_conversion, 0.0)) * STEP)
@@ -245,19 +251,12 @@ def simulate_disease(
         spent[once, new[once]] = True
         drug = new
 
-    person = np.concatenate([p for p, _ in found])
-    time = np.concatenate([w for _, w in found])
-    size, residual, severity = (np.concatenate(column) for column in zip(*marks, strict=True))
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    person, time, *_ = columns
     order = np.lexsort((time, person))
     order = order[time[order] < end[person[order]]]
-    return Disease(
-        disability=disability,
-        secondary=secondary,
-        relapses=Relapses(
-            person[order], time[order], size[order], residual[order], severity[order]
-        ),
-        treatments=_spells(changes),
-    )
+    relapses = Relapses(*(column[order] for column in columns))
+    return Disease(disability, secondary, relapses, _spells(changes))
 
 
 def _spells(changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Treatments:
@@ -265,9 +264,8 @@ def _spells(changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Treatme
     person, time, drug = (np.concatenate(column) for column in zip(*changes, strict=True))
     order = np.lexsort((time, person))
     person, time, drug = person[order], time[order], drug[order]
-    end = np.full(len(time), np.inf)
-    followed = np.flatnonzero(person[1:] == person[:-1])
-    end[followed] = time[followed + 1]
+    followed = np.diff(person, append=-1) == 0
+    end = np.where(followed, np.append(time[1:], np.inf), np.inf)
     taken = drug != NONE
     return Treatments(person[taken], drug[taken], time[taken], end[taken])
 
@@ -286,8 +284,7 @@ def disability_at(disease: Disease, person: np.ndarray, time: np.ndarray) -> np.
     Returns:
         (m,) EDSS points, not yet rounded to the scale.
     """
-    last = disease.disability.shape[1] - 1
-    step = np.minimum((time / STEP).astype(np.int64), last)
+    step = np.minimum((time / STEP).astype(np.int64), disease.disability.shape[1] - 1)
     total = disease.disability[person, step].astype(np.float64)
     relapses = disease.relapses
     if not len(relapses.person):
@@ -297,10 +294,8 @@ def disability_at(disease: Disease, person: np.ndarray, time: np.ndarray) -> np.
     key = relapses.person * gap + relapses.time
     position = np.searchsorted(key, person * gap + time, side="right") - 1
     for back in range(3):
-        index = position - back
-        valid = index >= 0
-        index = np.maximum(index, 0)
-        valid &= relapses.person[index] == person
+        index = np.maximum(position - back, 0)
+        valid = (position >= back) & (relapses.person[index] == person)
         since = np.where(valid, time - relapses.time[index], 0.0)
         passing = (relapses.size - relapses.residual)[index]
         bump = passing * np.exp(-since * DAYS_PER_YEAR / RECOVERY_DAYS)

@@ -106,8 +106,9 @@ def draw_people(
 
     cut = (parameters.data_cut - EPOCH).days
     last_entry = cut - int(DAYS_PER_YEAR)
-    calendar = rng.beta(*CALENDAR, n) * (last_entry - FIRST_ENTRY)
-    calendar += profile.calendar * DAYS_PER_YEAR
+    calendar = (
+        rng.beta(*CALENDAR, n) * (last_entry - FIRST_ENTRY) + profile.calendar * DAYS_PER_YEAR
+    )
     entry_day = np.clip(FIRST_ENTRY + calendar, FIRST_ENTRY, last_entry).astype(np.int64)
     stay = _gamma(
         _correlated(z_frailty, z_stay, STAY_CORRELATION),
@@ -121,8 +122,9 @@ def draw_people(
     site = rng.random((n, 4)) < _SITE_SHARE
     # Onset has a site; where the draws gave none it is the most frequent one.
     site[~site.any(axis=1), 3] = True
-    disability = rng.gamma(DISABILITY_SHAPE, DISABILITY_MEAN / DISABILITY_SHAPE, n)
-    disability *= np.exp(profile.log_disability)
+    disability = np.exp(profile.log_disability) * rng.gamma(
+        DISABILITY_SHAPE, DISABILITY_MEAN / DISABILITY_SHAPE, n
+    )
     disability = np.clip(disability * np.where(primary, 1.8, 1.0), 0.0, 7.0)
     return People(
         female=rng.random(n) < p_female,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from ms_pfl.registry.synthetic.countries import (
     COUNTRIES,
     Clinics,
     Country,
-    CountryProfile,
     country_sizes,
     draw_clinics,
     draw_profile,
@@ -53,18 +51,16 @@ def simulate(parameters: SyntheticRegistryParameters) -> RegistryTables:
     """
     sizes = country_sizes(parameters.n_patients, parameters.min_patients_per_country)
     parts = [
-        simulate_country(country, int(n), parameters)
+        simulate_country(country, int(n), parameters).frames()
         for country, n in zip(COUNTRIES, sizes, strict=True)
     ]
-    source = {
-        "kind": "synthetic",
-        "description": f"synthetic registry of {parameters.n_patients:,} simulated patients "
-        f"(seed {parameters.seed}); no real person",
-    }
-    frames = [part.frames() for part in parts]
     return RegistryTables(
-        **{name: pd.concat([of[name] for of in frames], ignore_index=True) for name in CONTRACT},
-        source=source,
+        **{name: pd.concat([of[name] for of in parts], ignore_index=True) for name in CONTRACT},
+        source={
+            "kind": "synthetic",
+            "description": f"synthetic registry of {parameters.n_patients:,} simulated patients "
+            f"(seed {parameters.seed}); no real person",
+        },
         future_visit_days={},
     )
 
@@ -73,16 +69,7 @@ def simulate_country(
     country: Country, n: int, parameters: SyntheticRegistryParameters
 ) -> RegistryTables:
     """The four tables of ``n`` patients of one country, sorted by patient and date."""
-    lives = _live(country, n, parameters)
-    people, disease, clinics, visits = lives.people, lives.disease, lives.clinics, lives.visits
-    ids = np.array([f"{country.code}{k:06d}" for k in range(1, n + 1)], dtype=object)
-    rng = lives.record
-    return RegistryTables(
-        patients=_patients_table(country, ids, people, clinics, rng),
-        visits=_visits_table(ids, visits),
-        relapses=_relapses_table(ids, people, disease, visits, clinics, rng),
-        treatments=_treatments_table(ids, people, disease, visits),
-    )
+    return _tables_and_second_ratings(country, n, parameters)[0]
 
 
 def second_ratings(parameters: SyntheticRegistryParameters) -> np.ndarray:
@@ -95,28 +82,16 @@ def second_ratings(parameters: SyntheticRegistryParameters) -> np.ndarray:
         (visits,) scores, in the order of the visits table.
     """
     sizes = country_sizes(parameters.n_patients, parameters.min_patients_per_country)
-    scores = []
-    for country, n in zip(COUNTRIES, sizes, strict=True):
-        lives = _live(country, int(n), parameters)
-        error = lives.second_rater.random(len(lives.visits.day))
-        scores.append(rate_edss(lives.visits.latent, lives.profile.log_rater_error, error))
+    scores = [
+        _tables_and_second_ratings(country, int(n), parameters)[1]
+        for country, n in zip(COUNTRIES, sizes, strict=True)
+    ]
     return np.concatenate(scores)
 
 
-@dataclass(frozen=True)
-class _Lives:
-    """What happened to a country's people, and the random numbers of what follows from it."""
-
-    profile: CountryProfile
-    clinics: Clinics
-    people: People
-    disease: Disease
-    visits: Visits
-    record: np.random.Generator  # gaps in the tables
-    second_rater: np.random.Generator
-
-
-def _live(country: Country, n: int, parameters: SyntheticRegistryParameters) -> _Lives:
+def _tables_and_second_ratings(
+    country: Country, n: int, parameters: SyntheticRegistryParameters
+) -> tuple[RegistryTables, np.ndarray]:
     sequence = np.random.SeedSequence([parameters.seed, zlib.crc32(country.name.encode())])
     # One stream a subject: a change to one subject leaves the draws of the others as they were.
     streams = [np.random.default_rng(child) for child in sequence.spawn(7)]
@@ -125,15 +100,21 @@ def _live(country: Country, n: int, parameters: SyntheticRegistryParameters) -> 
     people = draw_people(n, profile, clinics, parameters, streams[2])
     disease = simulate_disease(people, profile, parameters, streams[3])
     visits = see_patients(people, disease, clinics, profile, parameters, streams[4])
-    return _Lives(profile, clinics, people, disease, visits, streams[5], streams[6])
+    ids = np.array([f"{country.code}{k:06d}" for k in range(1, n + 1)], dtype=object)
+    tables = RegistryTables(
+        patients=_patients_table(country, ids, people, clinics, streams[5]),
+        visits=_visits_table(ids, visits),
+        relapses=_relapses_table(ids, people, disease, visits, clinics, streams[5]),
+        treatments=_treatments_table(ids, people, disease, visits),
+    )
+    error = streams[6].random(len(visits.day))
+    return tables, rate_edss(visits.latent, profile.log_rater_error, error)
 
 
-def _dates(days: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+def _dates(days: np.ndarray, missing: np.ndarray | bool = False) -> np.ndarray:
     """Days since 1970-01-01 as datetime64[us], NaT where ``missing``."""
     dates = np.asarray(days, dtype=np.int64).astype("datetime64[D]").astype("datetime64[us]")
-    if missing is not None:
-        dates[missing] = np.datetime64("NaT")
-    return dates
+    return np.where(missing, np.datetime64("NaT", "us"), dates)
 
 
 def _text(values: Sequence[object] | np.ndarray) -> pd.Series:
@@ -172,8 +153,7 @@ def _patients_table(
         }
     )
     no_site = absent("onset_site")
-    for k, site in enumerate(ONSET_SITES):
-        frame[site] = np.where(no_site, np.nan, people.onset_site[:, k])
+    frame[list(ONSET_SITES)] = np.where(no_site[:, None], np.nan, people.onset_site)
     frame["EDUCATION"] = np.where(absent("education"), np.nan, people.education)
     return frame
 
@@ -187,9 +167,7 @@ def _visits_table(ids: np.ndarray, visits: Visits) -> pd.DataFrame:
         }
     )
     # Ambulation is the last of the names; the others are KFS_1 to KFS_7.
-    for k, name in enumerate(FUNCTIONAL_SYSTEMS[:-1]):
-        frame[name] = visits.kfs[:, k]
-    frame[FUNCTIONAL_SYSTEMS[-1]] = visits.ambulation
+    frame[list(FUNCTIONAL_SYSTEMS)] = np.column_stack([visits.kfs, visits.ambulation])
     frame["MSCOURSE_AT_VISIT"] = _text(visits.course)
     return frame
 
@@ -215,8 +193,8 @@ def _relapses_table(
     day = people.onset_day[relapses.person] + np.floor(relapses.time * DAYS_PER_YEAR).astype(
         np.int64
     )
-    known = (before <= 0) | remembered
-    known &= day <= _last_days(len(people), visits)[relapses.person]
+    recorded = day <= _last_days(len(people), visits)[relapses.person]
+    known = ((before <= 0) | remembered) & recorded
     person, day = relapses.person[known], day[known]
     severity = np.array(SEVERITIES, dtype=object)[relapses.severity[known]]
     logit = clinics.logit_missing[people.clinic[person]]
@@ -237,14 +215,14 @@ def _treatments_table(
 ) -> pd.DataFrame:
     treatments = disease.treatments
     person, drug = treatments.person, treatments.drug
-    start = people.onset_day[person] + np.floor(treatments.start * DAYS_PER_YEAR).astype(np.int64)
     # Decisions fall on steps of a quarter year: spread over the step, by a number that is fixed
     # by the person, so that spells stay in order and do not overlap.
     shift = np.floor((person * 0.6180339887) % 1.0 * STEP * DAYS_PER_YEAR).astype(np.int64)
-    # No life is as long as this: it stands for "goes on".
+    onset = people.onset_day[person] + shift
+    start = onset + np.floor(treatments.start * DAYS_PER_YEAR).astype(np.int64)
+    # No life is as long as 1000 years: they stand for "goes on".
     end_time = np.minimum(treatments.end, 1000.0)
-    end = people.onset_day[person] + np.floor(end_time * DAYS_PER_YEAR).astype(np.int64)
-    start, end = start + shift, end + shift
+    end = onset + np.floor(end_time * DAYS_PER_YEAR).astype(np.int64)
     # The day of a withdrawal lies within a step, too.
     withdrawn = np.minimum((WITHDRAWN - 1970.0) * DAYS_PER_YEAR, 10**6).astype(np.int64)[drug]
     in_use = start < withdrawn
@@ -277,17 +255,13 @@ def _courses(
     Returns:
         The same four, one entry a spell or course, sorted likewise.
     """
-    parts = []
-    for index in np.unique(drug):
-        of_drug = np.flatnonzero(drug == index)
-        courses = DRUGS[index].courses
-        if not courses:
-            parts.append((of_drug, start[of_drug], end[of_drug]))
-        for first, last in courses:
-            given = of_drug[start[of_drug] + last <= end[of_drug]]
+    induction = [index for index, known in enumerate(DRUGS) if known.courses]
+    others = np.flatnonzero(~np.isin(drug, induction))
+    parts = [(others, start[others], end[others])]
+    for index in induction:
+        for first, last in DRUGS[index].courses:
+            given = np.flatnonzero((drug == index) & (start + last <= end))
             parts.append((given, start[given] + first, start[given] + last))
-    if not parts:
-        return person, drug, start, end
     spell, start, end = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((start, person[spell]))
     return person[spell[order]], drug[spell[order]], start[order], end[order]

@@ -15,7 +15,6 @@ from ms_pfl.registry.synthetic.targets import (
     EDSS_COLUMNS,
     EDSS_WINDOW,
     KFS_FIGURES,
-    MANOUCHEHRINIA,
     RELAPSE_AGES,
 )
 
@@ -47,12 +46,11 @@ def measure(tables: RegistryTables) -> dict[str, float]:
     visits["duration"] = _years(visits["DATE_OF_VISIT"], visits["MS_ONSET_DATE"])
     visits["age"] = _years(visits["DATE_OF_VISIT"], visits["BIRTH_DATE"])
     visits["drug"] = _drug_at(visits, tables.treatments)
-    pairs = _annual_pairs(visits, tables.relapses)
     return (
         _first_visits(visits, tables.patients)
         | _frequency(visits)
         | _edss(visits)
-        | _annual_change(pairs)
+        | _annual_change(_annual_pairs(visits, tables.relapses))
         | _secondary_progression(visits)
         | _relapse_rates(visits, tables)
         | _severe_relapses(visits, tables.relapses)
@@ -104,7 +102,7 @@ def _first_visits(visits: pd.DataFrame, patients: pd.DataFrame) -> dict[str, flo
     first = visits.drop_duplicates("PATIENT_ID")
     course = first["MSCOURSE_AT_VISIT"].dropna()
     drug = first["drug"]
-    found = {
+    return {
         "Women, share": (patients["gender"].dropna() == "F").mean(),
         "Age at first visit, mean (years)": first["age"].mean(),
         "Age at first visit, sd": first["age"].std(),
@@ -116,10 +114,10 @@ def _first_visits(visits: pd.DataFrame, patients: pd.DataFrame) -> dict[str, flo
         "PP or PR at first visit, share": course.isin(["PP", "PR"]).mean(),
         "SP at first visit, share": (course == "SP").mean(),
         "No treatment at first visit, share": drug.isna().mean(),
+    } | {
+        f"{name} at first visit, share": drug.str.contains(pattern, na=False).mean()
+        for name, pattern in _DRUGS.items()
     }
-    for name, pattern in _DRUGS.items():
-        found[f"{name} at first visit, share"] = drug.str.contains(pattern, na=False).mean()
-    return found
 
 
 def _frequency(visits: pd.DataFrame) -> dict[str, float]:
@@ -136,9 +134,8 @@ def _frequency(visits: pd.DataFrame) -> dict[str, float]:
 def _edss(visits: pd.DataFrame) -> dict[str, float]:
     """EDSS near a disease duration, or within half a year of an age."""
     found = {}
-    for year in MANOUCHEHRINIA:
-        near = (visits["duration"] - year).abs() < EDSS_WINDOW[year]
-        edss = visits.loc[near, "EDSS"]
+    for year, window in EDSS_WINDOW.items():
+        edss = visits.loc[(visits["duration"] - year).abs() < window, "EDSS"]
         values = (
             edss.mean(), edss.std(), (edss == 0).mean(), (edss <= 2).mean(), (edss >= 4).mean(),
             (edss >= 6).mean(),
@@ -147,8 +144,7 @@ def _edss(visits: pd.DataFrame) -> dict[str, float]:
             found[f"EDSS {year} years after onset, {column}"] = value
     for age in BY_AGE:
         edss = visits.loc[(visits["age"] - age).abs() < 0.5, "EDSS"]
-        found[f"EDSS at age {age}, mean"] = edss.mean()
-        found[f"EDSS at age {age}, sd"] = edss.std()
+        found |= {f"EDSS at age {age}, mean": edss.mean(), f"EDSS at age {age}, sd": edss.std()}
     return found
 
 
@@ -158,11 +154,12 @@ def _annual_pairs(visits: pd.DataFrame, relapses: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns EDSS, age, drug (of the first visit), later (EDSS of the second), relapse (bool).
     """
-    left = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS", "age", "drug"]]
-    left = left.assign(then=left["DATE_OF_VISIT"] + 365 * _DAY).sort_values("then")
+    left = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS", "age", "drug"]].assign(
+        then=visits["DATE_OF_VISIT"] + 365 * _DAY
+    )
     right = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS"]].sort_values("DATE_OF_VISIT")
     pairs = pd.merge_asof(
-        left,
+        left.sort_values("then"),
         right.rename(columns={"DATE_OF_VISIT": "date_later", "EDSS": "later"}),
         left_on="then",
         right_on="date_later",
@@ -185,9 +182,10 @@ def _annual_pairs(visits: pd.DataFrame, relapses: pd.DataFrame) -> pd.DataFrame:
 def _annual_change(pairs: pd.DataFrame) -> dict[str, float]:
     change = pairs["later"] - pairs["EDSS"]
     treated = pairs["drug"].notna()
-    quiet, struck = change[treated & ~pairs["relapse"]], change[treated & pairs["relapse"]]
     still = treated & ~pairs["relapse"]
-    young, older = still & (pairs["age"] <= 25), still & pairs["age"].between(45, 55)
+    quiet, struck = change[still], change[treated & pairs["relapse"]]
+    young = change[still & (pairs["age"] <= 25)]
+    older = change[still & pairs["age"].between(45, 55)]
     now = np.searchsorted(_STATES, pairs["EDSS"])
     later = np.searchsorted(_STATES, pairs["later"])
 
@@ -201,8 +199,8 @@ def _annual_change(pairs: pd.DataFrame) -> dict[str, float]:
         "Year without a relapse, up >= 1": (quiet >= 1).mean(),
         "Year with a relapse, mean change": struck.mean(),
         "Year with a relapse, up >= 1": (struck >= 1).mean(),
-        "Year without a relapse, up >= 1, age up to 25": (change[young] >= 1).mean(),
-        "Year without a relapse, up >= 1, age 45 to 55": (change[older] >= 1).mean(),
+        "Year without a relapse, up >= 1, age up to 25": (young >= 1).mean(),
+        "Year without a relapse, up >= 1, age 45 to 55": (older >= 1).mean(),
         "A year on, EDSS 0 stays 0": becomes(0, 0),
         "A year on, 1-3.5 stays there": becomes(1, 1),
         "A year on, 4-6 stays there": becomes(2, 2),
@@ -244,17 +242,20 @@ def _relapse_rates(visits: pd.DataFrame, tables: RegistryTables) -> dict[str, fl
     relapses = tables.relapses.merge(tables.patients, on="PATIENT_ID", validate="many_to_one")
     relapses = relapses[relapses["DATE_OF_ONSET"] > relapses["PATIENT_ID"].map(entry)]
     age = _years(relapses["DATE_OF_ONSET"], relapses["BIRTH_DATE"])
-    found = {"Relapses a person-year": _ratio(len(relapses), spell.sum())}
-    for label, (low, high) in RELAPSE_AGES.items():
-        years = spell[(middle >= low) & (middle < high)].sum()
-        count = ((age >= low) & (age < high)).sum()
-        found[f"Relapses a person-year, age {label}"] = _ratio(count, years)
     women, men = (
         _ratio((relapses["gender"] == sex).sum(), spell[visits["gender"] == sex].sum())
         for sex in "FM"
     )
-    found["Relapses, women against men"] = _ratio(women, men)
-    return found
+    return {
+        "Relapses a person-year": _ratio(len(relapses), spell.sum()),
+        "Relapses, women against men": _ratio(women, men),
+    } | {
+        f"Relapses a person-year, age {label}": _ratio(
+            age.between(low, high, inclusive="left").sum(),
+            spell[middle.between(low, high, inclusive="left")].sum(),
+        )
+        for label, (low, high) in RELAPSE_AGES.items()
+    }
 
 
 def _severe_relapses(visits: pd.DataFrame, relapses: pd.DataFrame) -> dict[str, float]:
@@ -266,9 +267,8 @@ def _severe_relapses(visits: pd.DataFrame, relapses: pd.DataFrame) -> dict[str, 
     known = relapses.dropna(subset=["severity"])
     severe = known.loc[known["severity"] == "severe", ["PATIENT_ID", "DATE_OF_ONSET"]]
     scores = visits[["PATIENT_ID", "DATE_OF_VISIT", "EDSS"]].sort_values("DATE_OF_VISIT")
-    severe = severe.assign(year_on=severe["DATE_OF_ONSET"] + 365 * _DAY)
     before = pd.merge_asof(
-        severe.sort_values("DATE_OF_ONSET"),
+        severe.assign(year_on=severe["DATE_OF_ONSET"] + 365 * _DAY).sort_values("DATE_OF_ONSET"),
         scores,
         left_on="DATE_OF_ONSET",
         right_on="DATE_OF_VISIT",

@@ -29,31 +29,11 @@ class Target:
 
 
 _FIRST_VISITS = "MSBase first visits"
-_PEOPLE: tuple[Target, ...] = (
-    Target("Women, share", "MSBase, Australia, NO.MS: .71-.75", 0.73, 0.03),
-    Target("Age at first visit, mean (years)", _FIRST_VISITS, 36.3, 1.5),
-    Target("Age at first visit, sd", _FIRST_VISITS, 10.5, 1.0),
-    Target("Disease duration at first visit, mean (years)", _FIRST_VISITS, 6.2, 0.8),
-    Target("Disease duration at first visit, sd", _FIRST_VISITS, 6.8, 0.8),
-    Target("EDSS at first visit, mean", _FIRST_VISITS, 2.12, 0.40),
-    Target("EDSS at first visit, sd", _FIRST_VISITS, 1.50, 0.50),
-    Target("RR or CIS at first visit, share", _FIRST_VISITS, 0.86, 0.05),
-    Target("PP or PR at first visit, share", _FIRST_VISITS, 0.09, 0.03),
-    Target("SP at first visit, share", _FIRST_VISITS + ": the rest", 0.05, 0.04),
-    Target("No treatment at first visit, share", _FIRST_VISITS, 0.35, 0.06),
-    Target("Interferon at first visit, share", _FIRST_VISITS, 0.41, 0.06),
-    Target("Glatiramer at first visit, share", _FIRST_VISITS, 0.11, 0.04),
-    Target("Natalizumab at first visit, share", _FIRST_VISITS, 0.05, 0.025),
-    Target("Fingolimod at first visit, share", _FIRST_VISITS, 0.045, 0.025),
-    Target("Dimethyl fumarate at first visit, share", _FIRST_VISITS, 0.015, 0.01),
-    Target("Teriflunomide at first visit, share", _FIRST_VISITS, 0.013, 0.01),
-)
-_VISITS: tuple[Target, ...] = (
-    Target("Visits a person-year", "Australia", 1.4, 0.2),
-    Target("First to last visit, mean (years)", "Australia: about 6", 6.0, 1.2),
-    Target("Gap between visits, median (days)", "about 6 months", 182.0, 25.0),
-    Target("Functional systems missing, share", ".10-.15", 0.125, 0.035),
-)
+_QUIET = "on treatment, n = 5,339"
+# Crude .2 (modern) to .6 (all time) a person-year: .4 at 35 years, 17 % less every five years
+# (Tremlett 2008).
+_BY_AGE_SOURCE = ".4 at 35, -17 % every 5 years (Tremlett 2008)"
+RELAPSE_AGES = {"under 30": (0, 30), "30 to 39": (30, 40), "40 to 49": (40, 50), "50 on": (50, 120)}
 
 # Roxburgh 2005 and Manouchehrinia 2017, inverted from their severity scores: mean, sd, share at 0,
 # at <= 2, >= 4, >= 6. The treated cohort of the second is the target, the first is for comparison.
@@ -78,6 +58,22 @@ MANOUCHEHRINIA = {
 }
 BY_AGE = {30: (2.25, 1.99), 40: (3.12, 2.30), 50: (4.01, 2.37), 60: (4.88, 2.31)}
 
+# Published correlations with EDSS of KFS_1..KFS_7 and ambulation.
+_KFS = {
+    "pyramidal": 0.90,
+    "cerebellar": 0.61,
+    "brainstem": 0.44,
+    "sensory": 0.37,
+    "bowel and bladder": 0.70,
+    "visual": 0.50,
+    "cerebral": 0.56,
+    "ambulation": 0.95,
+}
+KFS_FIGURES = {
+    name: f"Correlation with EDSS, {label}"
+    for name, label in zip(FUNCTIONAL_SYSTEMS, _KFS, strict=True)
+}
+
 
 def _tolerance(year: int, column: int) -> float:
     """Fewer are seen late: chance alone moves a share by .03 at 15 and 20 years, .04 at 30."""
@@ -86,7 +82,32 @@ def _tolerance(year: int, column: int) -> float:
     return 0.08 if year < 15 else 0.10 if year < 30 else 0.12
 
 
-_EDSS: tuple[Target, ...] = (
+#: What the four tables (and the raters) tell, in the order of the documentation.
+REGISTRY_TARGETS: tuple[Target, ...] = (
+    # people
+    Target("Women, share", "MSBase, Australia, NO.MS: .71-.75", 0.73, 0.03),
+    Target("Age at first visit, mean (years)", _FIRST_VISITS, 36.3, 1.5),
+    Target("Age at first visit, sd", _FIRST_VISITS, 10.5, 1.0),
+    Target("Disease duration at first visit, mean (years)", _FIRST_VISITS, 6.2, 0.8),
+    Target("Disease duration at first visit, sd", _FIRST_VISITS, 6.8, 0.8),
+    Target("EDSS at first visit, mean", _FIRST_VISITS, 2.12, 0.40),
+    Target("EDSS at first visit, sd", _FIRST_VISITS, 1.50, 0.50),
+    Target("RR or CIS at first visit, share", _FIRST_VISITS, 0.86, 0.05),
+    Target("PP or PR at first visit, share", _FIRST_VISITS, 0.09, 0.03),
+    Target("SP at first visit, share", _FIRST_VISITS + ": the rest", 0.05, 0.04),
+    Target("No treatment at first visit, share", _FIRST_VISITS, 0.35, 0.06),
+    Target("Interferon at first visit, share", _FIRST_VISITS, 0.41, 0.06),
+    Target("Glatiramer at first visit, share", _FIRST_VISITS, 0.11, 0.04),
+    Target("Natalizumab at first visit, share", _FIRST_VISITS, 0.05, 0.025),
+    Target("Fingolimod at first visit, share", _FIRST_VISITS, 0.045, 0.025),
+    Target("Dimethyl fumarate at first visit, share", _FIRST_VISITS, 0.015, 0.01),
+    Target("Teriflunomide at first visit, share", _FIRST_VISITS, 0.013, 0.01),
+    # visits
+    Target("Visits a person-year", "Australia", 1.4, 0.2),
+    Target("First to last visit, mean (years)", "Australia: about 6", 6.0, 1.2),
+    Target("Gap between visits, median (days)", "about 6 months", 182.0, 25.0),
+    Target("Functional systems missing, share", ".10-.15", 0.125, 0.035),
+    # EDSS by duration and age
     *(
         Target(
             f"EDSS {year} years after onset, {column}",
@@ -100,10 +121,7 @@ _EDSS: tuple[Target, ...] = (
         Target(f"EDSS at age {age}, {column}", "severity score by age", BY_AGE[age][k], 0.50)
         for age, (k, column) in product(BY_AGE, enumerate(("mean", "sd")))
     ),
-)
-
-_QUIET = "on treatment, n = 5,339"
-_COURSE: tuple[Target, ...] = (
+    # course
     Target("Year without a relapse, mean change", _QUIET, -0.05, 0.14),
     Target("Year without a relapse, sd of change", _QUIET, 0.58, 0.15),
     Target("Year without a relapse, unchanged", _QUIET, 0.70, 0.10),
@@ -121,12 +139,7 @@ _COURSE: tuple[Target, ...] = (
     Target("A year on, 4-6 becomes 6.5 or more", "Australia", 0.09, 0.10),
     Target("RR to SP, a person-year", "registries", 0.046, 0.012),
     Target("RR to SP, men against women", "registries", 1.4, 0.3),
-)
-# Crude .2 (modern) to .6 (all time) a person-year: .4 at 35 years, 17 % less every five years
-# (Tremlett 2008).
-_BY_AGE_SOURCE = ".4 at 35, -17 % every 5 years (Tremlett 2008)"
-RELAPSE_AGES = {"under 30": (0, 30), "30 to 39": (30, 40), "40 to 49": (40, 50), "50 on": (50, 120)}
-_RELAPSES: tuple[Target, ...] = (
+    # relapses
     Target("Relapses a person-year", ".2 (modern) to .6 (all time)", 0.40, 0.20),
     *(
         Target(f"Relapses a person-year, age {age}", _BY_AGE_SOURCE, target, 0.15)
@@ -135,29 +148,15 @@ _RELAPSES: tuple[Target, ...] = (
     Target("Relapses, women against men", "+18 %", 1.18, 0.12),
     Target("Severe relapses, share", ".17-.30", 0.235, 0.065),
     Target("Severe relapse, >= 1 point left a year on", "about half", 0.50, 0.12),
-)
-_RATERS: tuple[Target, ...] = (
+    # raters
     Target("Two raters agree exactly", "rater studies", 0.69, 0.03),
     Target("Two raters agree within half a point", "rater studies: .92 or more", 0.96, 0.04),
+    # functional systems
+    *(
+        Target(figure, "functional systems", target, 0.05)
+        for figure, target in zip(KFS_FIGURES.values(), _KFS.values(), strict=True)
+    ),
 )
-
-# Published correlations with EDSS of KFS_1..KFS_7 and ambulation.
-_KFS_TARGET = (0.90, 0.61, 0.44, 0.37, 0.70, 0.50, 0.56, 0.95)
-_KFS_LABEL = (
-    "pyramidal", "cerebellar", "brainstem", "sensory", "bowel and bladder", "visual", "cerebral",
-    "ambulation",
-)  # fmt: skip
-KFS_FIGURES = {
-    name: f"Correlation with EDSS, {label}"
-    for name, label in zip(FUNCTIONAL_SYSTEMS, _KFS_LABEL, strict=True)
-}
-_SYSTEMS: tuple[Target, ...] = tuple(
-    Target(figure, "functional systems", target, 0.05)
-    for figure, target in zip(KFS_FIGURES.values(), _KFS_TARGET, strict=True)
-)
-
-#: What the four tables (and the raters) tell, in the order of the documentation.
-REGISTRY_TARGETS = _PEOPLE + _VISITS + _EDSS + _COURSE + _RELAPSES + _RATERS + _SYSTEMS
 #: What only the labelled episodes tell. Larger countries: 100 patients or more in the cohort.
 COHORT_TARGETS: tuple[Target, ...] = (
     Target("Confirmed worsening at two years, share", ".11-.20", 0.155, 0.045),

@@ -27,11 +27,6 @@ class Drug:
     # them, so a person is on the drug (in the model, not in the record) until it wears off.
     courses: tuple[tuple[int, int], ...] = ()
 
-    @property
-    def once(self) -> bool:
-        """Whether nobody starts it a second time."""
-        return bool(self.courses) or bool(np.isfinite(self.longest))
-
 
 # First approval in the EU or US, whichever came first, rounded up to a hundredth of a year
 # (natalizumab: its return in June 2006; azathioprine, rituximab, AHSCT: use without approval,
@@ -62,7 +57,8 @@ DRUGS: tuple[Drug, ...] = (
     Drug("AHSCT", HIGH, 2005.0, 0.02, courses=((0, 0),)),
 )
 TIER = np.array([drug.tier for drug in DRUGS] + [NONE])  # TIER[NONE] is the last: no drug
-ONCE = np.array([drug.once for drug in DRUGS] + [False])
+# Whether nobody starts it a second time.
+ONCE = np.array([bool(drug.courses) or np.isfinite(drug.longest) for drug in DRUGS] + [False])
 WITHDRAWN = np.array([drug.withdrawn for drug in DRUGS] + [np.inf])
 _FIRST = np.array([drug.first_year for drug in DRUGS])
 _LAST_START = np.array([drug.last_start for drug in DRUGS])
@@ -73,10 +69,8 @@ _AZATHIOPRINE, _AHSCT = _NAMES.index("azathioprine"), _NAMES.index("AHSCT")
 
 # Relapse rate against no treatment: platform -30 to -35 %, moderate -45 to -55 %, high -65 to
 # -70 %; progression hazard x .8 (platform) and x .6 (high), moderate in between.
-_RELAPSE_EFFECT = np.log([0.675, 0.50, 0.325, 1.0])
-_PROGRESSION_EFFECT = np.log([0.8, 0.7, 0.6, 1.0])
-LOG_RELAPSE_EFFECT = _RELAPSE_EFFECT[TIER]
-LOG_PROGRESSION_EFFECT = _PROGRESSION_EFFECT[TIER]
+LOG_RELAPSE_EFFECT = np.log([0.675, 0.50, 0.325, 1.0])[TIER]
+LOG_PROGRESSION_EFFECT = np.log([0.8, 0.7, 0.6, 1.0])[TIER]
 LOG_RELAPSE_EFFECT[_AZATHIOPRINE] = np.log(0.85)
 LOG_PROGRESSION_EFFECT[_AZATHIOPRINE] = np.log(0.95)
 
@@ -167,8 +161,13 @@ def decide(
     recent = since_relapse < 0.5
     # Drugs came into general use between 1994 and 2000.
     era = np.clip((year - 1994.0) / 6.0, 0.0, 1.0)
-    start = start_rate * np.exp(profile.log_treatment_start) * era
-    start = start * (1.0 + 2.0 * recent) * np.where(progressive, 0.4, 1.0)
+    start = (
+        start_rate
+        * np.exp(profile.log_treatment_start)
+        * era
+        * (1.0 + 2.0 * recent)
+        * np.where(progressive, 0.4, 1.0)
+    )
     change = 0.05 + np.exp(0.5 * profile.log_high_efficacy) * (
         0.05 + 0.9 * recent + 0.02 * np.maximum(disability - 3.0, 0.0)
     ) * (TIER[drug] < HIGH)

@@ -12,7 +12,7 @@ import pytest
 
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.parquet_files import write_folder
+from ms_pfl.registry.ingest.table_files import write_folder
 from ms_pfl.registry.ingest.tables import RegistryTables, check, read_folder
 from ms_pfl.registry.schemas import Patients, Relapses, Treatments, Visits
 
