@@ -111,7 +111,7 @@ class TextFile(_WholeFile, TextDataset):
 class FigureFile(_WholeFile, MatplotlibDataset):
     """A figure of matplotlib as a picture; there is no file where there was nothing to draw."""
 
-    def load(self) -> Path | None:  # type: ignore[override]
+    def load(self) -> Path | None:
         """Return the file."""
         path = Path(self._filepath)
         return path if path.is_file() else None
