@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from support import read_parameters
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
@@ -27,6 +26,7 @@ from ms_pfl.datasets import RegistryFolder
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.registry.ingest.tables import read_folder
 from ms_pfl.registry.synthetic.simulation import simulate
+from support import read_parameters
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from support import machine, read_parameters, table
 
 from ms_pfl.paradigms import trainings
 from ms_pfl.pipelines.evaluation import nodes
 from ms_pfl.pipelines.training.nodes import gather_tables
+from support import machine, read_parameters, table
 
 BOUND = 60
 

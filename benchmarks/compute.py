@@ -29,6 +29,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import torch
+
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 from support import (
     N_FEATURES,
     SEED,
@@ -42,9 +45,6 @@ from support import (
     table,
     workers_cpu_seconds,
 )
-
-from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 SIDE = 512

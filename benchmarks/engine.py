@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from support import apart, machine, table, wait_for_nodes
 
 from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.flower import (
@@ -38,6 +37,7 @@ from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import FedAvgParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.strategies import make_strategy
+from support import apart, machine, table, wait_for_nodes
 
 WORKERS = 2
 ARRAYS = 8  # a small network's

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from support import machine, read_parameters, table
 
 from ms_pfl.federation.partitions import feature_columns
 from ms_pfl.paradigms import trainings
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.record import TABLES, build_record
 from ms_pfl.tracking.runs import close_parent, log_comparison, open_parent
+from support import machine, read_parameters, table
 
 _CALLS = (
     "create_run",

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+
 from support import machine, table
 
 _BEGAN = time.perf_counter()

@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from support import PROJECT, read_parameters
 
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import second_ratings, simulate
-from ms_pfl.registry.synthetic.summary import measure, rater_agreement
-from ms_pfl.registry.synthetic.targets import COHORT_TARGETS, REGISTRY_TARGETS
+from realism.summary import measure, rater_agreement
+from realism.targets import COHORT_TARGETS, REGISTRY_TARGETS
+from support import PROJECT, read_parameters
 
 PAGE = PROJECT / "docs" / "synthetic-registry.md"
 BEGIN, END = "<!-- realism: begin -->", "<!-- realism: end -->"

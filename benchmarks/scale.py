@@ -14,6 +14,8 @@ import argparse
 import json
 import statistics
 
+from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.training.simulation import open_grid
 from support import (
     PeakMemory,
     Rounds,
@@ -25,9 +27,6 @@ from support import (
     read_parameters,
     table,
 )
-
-from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.training.simulation import open_grid
 
 WORKERS = 2
 ROUNDS = 5

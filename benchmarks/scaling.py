@@ -23,6 +23,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
+from ms_pfl.cohort.episodes import build_episodes
+from ms_pfl.cohort.splits import split_patients
+from ms_pfl.federation.grids.ray.pool import assign
+from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.learning.parameters import NetworkKind
+from ms_pfl.paradigms import trainings
+from ms_pfl.parameters import Parameters
+from ms_pfl.registry.synthetic.simulation import simulate
 from support import (
     SEED,
     STUDY_CLIENTS,
@@ -34,15 +43,6 @@ from support import (
     read_parameters,
     table,
 )
-
-from ms_pfl.cohort.episodes import build_episodes
-from ms_pfl.cohort.splits import split_patients
-from ms_pfl.federation.grids.ray.pool import assign
-from ms_pfl.federation.grids.simulated import LocalGrid
-from ms_pfl.learning.parameters import NetworkKind
-from ms_pfl.paradigms import trainings
-from ms_pfl.parameters import Parameters
-from ms_pfl.registry.synthetic.simulation import simulate
 
 CORES = (1, 2, 8, 32, 64, 512)
 KINDS: tuple[NetworkKind, ...] = ("mlp", "adaptive")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +12,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kedro_project import PROJECT
+import registry_realism
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.simulation import simulate
-from ms_pfl.registry.synthetic.summary import measure, rater_agreement
-from ms_pfl.registry.synthetic.targets import COHORT_TARGETS, REGISTRY_TARGETS, Target
-
-sys.path.insert(0, str(PROJECT / "benchmarks"))
-import registry_realism
-from configuration import read_parameters
+from realism.summary import measure, rater_agreement
+from realism.targets import COHORT_TARGETS, REGISTRY_TARGETS, Target
+from support import read_parameters
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from kedro_project import PROJECT
-
-sys.path.insert(0, str(PROJECT / "benchmarks"))
-from configuration import read_parameters
 from scaling import Cost, Country, Protocol, packed
+from support import read_parameters
 
 
 @pytest.fixture(scope="module")

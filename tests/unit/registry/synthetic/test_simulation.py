@@ -14,7 +14,7 @@ from ms_pfl.registry.contract import CONTRACT, EDSS_SCALE
 from ms_pfl.registry.ingest.tables import RegistryTables, check
 from ms_pfl.registry.synthetic.countries import COUNTRIES
 from ms_pfl.registry.synthetic.simulation import second_ratings, simulate, simulate_country
-from ms_pfl.registry.synthetic.summary import measure
+from realism.summary import measure
 from synthetic_examples import KNOBS, parameters, tables
 
 YEAR = pd.Timedelta(days=365.25)

@@ -1,6 +1,6 @@
 """The published figures that the synthetic registry has to meet, each with its tolerance.
 
-Data alone: ``synthetic_summary`` measures them. Where the published figure is a range, the target
+Data alone: :mod:`realism.summary` measures them. Where the published figure is a range, the target
 is its middle. Tolerances are .40 EDSS points for means and standard deviations and .08 for shares,
 or narrower; wider ones, with the reasons, stand in ``docs/synthetic-registry.md``.
 """

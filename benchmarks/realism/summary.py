@@ -1,4 +1,4 @@
-"""Measures a registry where there are published figures (``synthetic_targets``).
+"""Measures a registry where there are published figures (:mod:`realism.targets`).
 
 ``benchmarks/registry_realism.py`` prints the table *target / achieved* of
 ``docs/synthetic-registry.md`` from it.
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.registry.ingest.tables import RegistryTables
-from ms_pfl.registry.synthetic.targets import (
+from realism.targets import (
     BY_AGE,
     EDSS_COLUMNS,
     EDSS_WINDOW,
@@ -39,7 +39,7 @@ def measure(tables: RegistryTables) -> dict[str, float]:
         tables: canonical tables with all columns.
 
     Returns:
-        Figure, in the words of ``synthetic_targets``, and its value; NaN where nobody counts.
+        Figure, in the words of :mod:`realism.targets`, and its value; NaN where nobody counts.
     """
     visits = tables.visits.merge(tables.patients, on="PATIENT_ID", validate="many_to_one")
     visits = visits.sort_values(["PATIENT_ID", "DATE_OF_VISIT"], kind="stable", ignore_index=True)

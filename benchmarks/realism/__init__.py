@@ -1,0 +1,1 @@
+"""Published figures of MS registries, and the same figures of a simulated one."""
