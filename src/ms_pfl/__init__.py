@@ -1,7 +1,5 @@
 """Personalized federated learning for multi-centre multiple sclerosis registries."""
 
-from __future__ import annotations
-
 from importlib import import_module, metadata
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`kedro run` of this project: Kedro's own, whose failures are at most three lines."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The text of ``--params``: read, and written for a command that can be pasted."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

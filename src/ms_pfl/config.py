@@ -1,7 +1,5 @@
 """The base of all typed settings, and how the folder conf/ is read."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict

@@ -173,12 +173,13 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
 def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[str]) -> None:
     """Print a table; its columns are of numbers, on the right, but for those of ``text``."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title)
     for name in rows[0]:
         table.add_column(name, justify="left" if name in text else "right")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(Text, row.values()))
     get_console().print(table)
 
 

@@ -1,7 +1,5 @@
 """The traceback of the last failure, for whoever looks into it."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

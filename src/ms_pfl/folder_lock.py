@@ -3,8 +3,6 @@
 The system drops the lock with the process, however it ends.
 """
 
-from __future__ import annotations
-
 import datetime
 import errno
 import fcntl

@@ -6,8 +6,6 @@ part in it. Files that were made from different versions of one file, or with di
 one setting, must not meet in one step: that would be results of two runs under the name of one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping

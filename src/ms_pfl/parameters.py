@@ -1,7 +1,5 @@
 """Every parameter of the project, typed: what conf/ holds and --params may change."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, Self

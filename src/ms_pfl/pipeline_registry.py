@@ -1,7 +1,5 @@
 """The pipelines that `kedro run` knows by name, and which of them makes a file again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable
 
 from kedro.pipeline import Pipeline

@@ -4,8 +4,6 @@ YAML reads ``NO`` as false, ``007`` as 7, ``010`` as 8, ``12:30`` as 750 and ``1
 The text that was written is lost then, so a name has to be text already.
 """
 
-from __future__ import annotations
-
 import datetime
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """From people in the registry to labelled episodes: who remains after each stage, by country."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ rules and the same code, up to the visit. What needs the future (time in the reg
 confirmation) and what only thins the visits out (their distance) is not asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ for each other, so that one alone seems to matter little whichever a model reads
 show what the model takes from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names

@@ -4,8 +4,6 @@ The list is ours, in the spirit of Pirmani et al. 2025, whose list is not public
 and the four treatment flags. docs/labels.md describes each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ onset, and RAW (relapse-associated worsening) where one did; by default from 90 
 30 after. Müller et al. review the definitions (JAMA Neurology 2023, 10.1001/jamaneurol.2023.3331).
 """
 
-from __future__ import annotations
-
 from typing import get_args
 
 import numpy as np

@@ -4,8 +4,6 @@ Outcome rule, eligibility, treatment classes, splits; the columns, outcome and f
 of one's own.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal, Self
 

@@ -6,8 +6,6 @@ A provenance has the keys ``data`` (:func:`ms_pfl.provenance.data_digest` of the
 ``attrition_by_country`` and ``prevalence`` (rows). What is not known is None.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Splits by patient into training, validation and test, country by country."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from itertools import product

@@ -1,7 +1,5 @@
 """Who an episode belongs to: sex, age band, course and treatment, for scores within subgroups."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Sorted keys of (patient, day), on which windows of all patients are searched at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

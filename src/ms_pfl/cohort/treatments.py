@@ -1,7 +1,5 @@
 """Which drug, of which efficacy class, a registry's free text on treatment names."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection
 from itertools import accumulate

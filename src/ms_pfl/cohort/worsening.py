@@ -5,8 +5,6 @@ Digital Medicine 8:478, 2025); thresholds as in the R package MSoutcomes. docs/l
 the reading of every open point.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The ServerApp of a federation of real sites: the one training program over Flower's grid."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What a person sets: the server by `--run-config`, a site by `--node-config`, both by conf/."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Iterable, Mapping

@@ -5,8 +5,6 @@ models and predictions are written to the site's own folder. Whatever else an an
 refused here, whatever the server asked for; and what has left is written down.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable

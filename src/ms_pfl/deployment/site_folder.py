@@ -1,7 +1,5 @@
 """The folder in which a site keeps what must not leave it, and what has left it."""
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import json

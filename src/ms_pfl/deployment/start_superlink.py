@@ -1,7 +1,5 @@
 """Starts the SuperLink: what deploy/start_superlink.sh runs."""
 
-from __future__ import annotations
-
 import os
 import ssl
 import sys

@@ -12,8 +12,6 @@ countries adds up. So n - 1 are drawn and weigh n / (n - 1) each (Rao and Wu, JA
 weight of a country's only patient is always 1.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

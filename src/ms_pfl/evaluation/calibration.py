@@ -7,8 +7,6 @@ predictions: nothing is trained, and the order of a country's patients changes o
 0.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray

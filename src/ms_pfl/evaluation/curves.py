@@ -1,7 +1,5 @@
 """Learning, ROC, precision-recall, reliability and decision curves, as tables to draw."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ How sure a value is follows from it: intervals, differences between models, and 
 Arrays have 1 + replicates columns; column 0 is what was observed.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence

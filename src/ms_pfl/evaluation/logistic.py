@@ -4,8 +4,6 @@ The log-likelihood and its first two derivatives are sums over rows (:func:`newt
 rows may lie anywhere as long as their sums come together; :func:`newton_step` solves what is left.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 Every paradigm is judged on the same held-out patients, which is checked first.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ms_pfl.errors import InputError

@@ -4,8 +4,6 @@ An exception is recognized by the names of its class and package, so that nothin
 it: an exception that was raised is that of a library which is there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from ms_pfl.errors import InputError

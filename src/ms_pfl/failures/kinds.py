@@ -1,7 +1,5 @@
 """What an explanation of a failure is made of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What this machine reports: files, memory, databases, configuration files, packages, programs."""
 
-from __future__ import annotations
-
 import errno
 import re
 import resource

@@ -1,7 +1,5 @@
 """What connections report."""
 
-from __future__ import annotations
-
 import errno
 import re
 

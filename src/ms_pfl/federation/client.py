@@ -7,8 +7,6 @@ that is being scored, which may turn out the best, and the present one. Records 
 replaced or removed, never changed in place.
 """
 
-from __future__ import annotations
-
 import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping

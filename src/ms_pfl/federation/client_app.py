@@ -14,8 +14,6 @@ What it answers (message type: what comes in -> what goes out):
   the validation and test rows. It alone reads the test rows.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A grid whose nodes are known by name, and what the server asks all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ use its share of the range alone, :math:`|u| < 2^{64 w - 1} / K` with :math:`K` 
 total can overflow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Every other module imports Flower's classes from here, so that the environment v
 before Flower is imported, wherever the first import happens (main process or Ray worker).
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -5,8 +5,6 @@ process that the client runs in, and the grid hands them on, for the person who 
 in simulation only; no message carries them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Each country's rows as arrays, from the episodes and splits tables."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ that it receives, then trains it. The others get an ``evaluate`` message and onl
 replies of round r + 1 tell the validation of round r, and one evaluation follows the last round.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

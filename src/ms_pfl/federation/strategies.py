@@ -5,8 +5,6 @@ happened to answer. Here a round needs a valid reply of every client that was as
 averaged in the order of the nodes.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping

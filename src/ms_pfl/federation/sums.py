@@ -4,8 +4,6 @@ Scaler and logistic regression need no more of a site than sums over its rows. T
 sites' answers in the order of their names.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Turn a failure of a node or a dataset into one line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

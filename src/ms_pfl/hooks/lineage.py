@@ -1,7 +1,5 @@
 """Record what each file of the data folder is made from, and refuse to mix runs."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

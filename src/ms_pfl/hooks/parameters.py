@@ -1,7 +1,5 @@
 """Compare parameters with their typed models before anything is read or made."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The files and settings of one run: what they are made from, by the ledger of the data folder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A *learner* turns the arrays of a fitted model into something that gives log-odd
 trained is the business of the programs (:mod:`ms_pfl.training.programs`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol

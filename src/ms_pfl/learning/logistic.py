@@ -7,8 +7,6 @@ sites (Fisher scoring; McCullagh and Nelder, Generalized Linear Models, 1989). T
 added up are those of the pooled rows: the fit is that of one who has all rows.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 

@@ -4,8 +4,6 @@ Pirmani et al., npj Digital Medicine 8:478 (2025). Both map ``(rows, features)``
 row.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a person sets about the network and its training."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Probabilities, log-loss and ROC-AUC of a model on rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Seeds that depend on names, not on the order in which things happen."""
 
-from __future__ import annotations
-
 import hashlib
 
 

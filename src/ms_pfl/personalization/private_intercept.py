@@ -3,8 +3,6 @@
 Sites whose outcome is rarer or commoner than elsewhere differ by that much at the least.
 """
 
-from __future__ import annotations
-
 from ms_pfl.personalization.partial import Partial
 
 

@@ -1,7 +1,5 @@
 """What a method works with at a site in one round: rows, settings, networks and training."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable

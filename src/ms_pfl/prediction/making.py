@@ -11,8 +11,6 @@ country's patients round.
 The spread between the countries is that of DerSimonian and Laird (Control Clin Trials 7, 1986).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

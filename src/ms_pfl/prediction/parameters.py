@@ -1,7 +1,5 @@
 """What a person sets about predictions for new patients."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator

@@ -5,8 +5,6 @@ and no patient's row is in it. It is read only if both files are what was writte
 the network, and the features are those that this version builds.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

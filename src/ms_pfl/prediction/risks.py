@@ -1,7 +1,5 @@
 """What a predictor says of rows of features: risks over its seeds, and what drove them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ Names follow the MSBase export. One place holds them, so that reading, the pande
 the synthetic registry agree.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -5,8 +5,6 @@ contract is there, optional values may be missing. What needs two tables (a visi
 unknown patient) is checked where the tables are read, with the line of the file in the message.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa

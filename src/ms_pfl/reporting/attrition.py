@@ -4,8 +4,6 @@ The diagram follows CONSORT: what was there, what was left out and why, what rem
 are those of :func:`ms_pfl.cohort.episodes.build_episodes`.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any

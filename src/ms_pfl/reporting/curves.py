@@ -1,7 +1,5 @@
 """Curves: training by round and its traffic, calibration, ROC, precision-recall, net benefit."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D

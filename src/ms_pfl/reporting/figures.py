@@ -3,8 +3,6 @@
 The fonts are matplotlib's own, then those installed that hold the letters it lacks.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 import logging

@@ -1,7 +1,5 @@
 """What each paradigm gains over others, with intervals and tests: all together and by site."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The result in a few plain sentences, made from the tables of the comparison."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ TRIPOD+AI: Collins et al., BMJ 385:e078378 (2024). What a run cannot know (title
 who took part) is left to the authors of a paper.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 from importlib import metadata

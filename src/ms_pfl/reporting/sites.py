@@ -1,7 +1,5 @@
 """The sites, how every model does there, and how evenly: over sites and subgroups of patients."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

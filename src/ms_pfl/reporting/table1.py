@@ -1,7 +1,5 @@
 """Table 1 in the study's layout, also on the console, and what it rests on in full sentences."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby

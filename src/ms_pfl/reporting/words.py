@@ -1,7 +1,5 @@
 """How the report writes sites, models, numbers and protocol choices; tables as Markdown."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """What a person sets about the studies."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator

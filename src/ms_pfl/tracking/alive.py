@@ -4,8 +4,6 @@ A process that is killed cannot close its run in MLflow. So each holds a locked 
 lives; the system drops the lock with the process, however it ends.
 """
 
-from __future__ import annotations
-
 import fcntl
 from pathlib import Path
 from typing import IO

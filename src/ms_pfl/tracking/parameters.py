@@ -1,7 +1,5 @@
 """Settings of the MLflow record."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from ms_pfl.config import Section

@@ -3,8 +3,6 @@
 What is before the slash of a name is a section of the chart view.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

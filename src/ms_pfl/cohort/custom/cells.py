@@ -5,8 +5,6 @@ Where the cells of a column can be read in two ways, nobody but the owner of the
 is meant, and the column is refused with a setting for each of them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Literal

@@ -3,8 +3,6 @@
 Each is read, or refused in one line.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 

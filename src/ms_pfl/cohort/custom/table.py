@@ -1,7 +1,5 @@
 """A multi-site table of one's own -> the episodes table and the vocabulary it is encoded with."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 import logging

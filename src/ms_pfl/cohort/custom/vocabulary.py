@@ -6,8 +6,6 @@ sorted union, and every site encodes its rows with that. No row, no count and no
 patient is in a vocabulary.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """The clients of a simulation: who runs them, and the grids that see their states."""
 
-from __future__ import annotations
-
 import itertools
 import traceback
 from abc import abstractmethod

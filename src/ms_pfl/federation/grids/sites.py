@@ -1,7 +1,5 @@
 """The grid of a real federation: Flower's, whose nodes are sites that may go away and come back."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import Counter

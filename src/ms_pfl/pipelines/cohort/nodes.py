@@ -1,7 +1,5 @@
 """Nodes of the cohort: a registry or a table of one's own becomes episodes and splits."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

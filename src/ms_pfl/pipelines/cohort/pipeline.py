@@ -9,8 +9,6 @@
     episodes ──► split ──► splits
 """
 
-from __future__ import annotations
-
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.cohort.nodes import (

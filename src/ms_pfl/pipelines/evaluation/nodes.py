@@ -1,7 +1,5 @@
 """Nodes of the evaluation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -10,8 +10,6 @@
     test_predictions ──► operating_curves, reliability
 """
 
-from __future__ import annotations
-
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family

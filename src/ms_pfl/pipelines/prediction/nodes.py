@@ -1,7 +1,5 @@
 """Nodes of the prediction: make a predictor, and ask it about new patients."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

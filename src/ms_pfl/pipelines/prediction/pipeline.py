@@ -6,8 +6,6 @@
     predictor, params:registry_folder ──► predict_new_patients ──► new_patients
 """
 
-from __future__ import annotations
-
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family

@@ -1,7 +1,5 @@
 """The findings of the evaluation -> Table 1, figures, ``report.html`` and the runs in MLflow."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family

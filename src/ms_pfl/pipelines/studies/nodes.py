@@ -1,7 +1,5 @@
 """Nodes of the studies beside the comparison."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The studies beside the comparison: attribution, protocol audit, and countries left out."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import trainings

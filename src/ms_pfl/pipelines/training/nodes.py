@@ -1,7 +1,5 @@
 """The training node, for any paradigm and strategy, and those that gather what it made."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

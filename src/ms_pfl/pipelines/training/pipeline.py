@@ -13,8 +13,6 @@ node gathers each kind over the strategies, and one more gathers it over the par
 ``unfinished`` is where a training keeps what it came to until the run has ended well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -6,8 +6,6 @@ FLamby's Fed-Heart-Disease (Ogier du Terrail et al. 2022): ten predictors, ``slo
 ``thal`` left out because most hospitals lack them, a cholesterol of 0 taken as it stands.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

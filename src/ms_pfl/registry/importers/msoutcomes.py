@@ -7,8 +7,6 @@ an EDSS, with the Kurtzke functional systems and the days since the latest relap
 negative. Sex, dates of birth and onset, course and treatment are not in it.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack

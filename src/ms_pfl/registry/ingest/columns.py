@@ -1,7 +1,5 @@
 """Read one column of a table into its canonical dtype; wrong values are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pandas as pd

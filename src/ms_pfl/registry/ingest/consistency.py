@@ -1,7 +1,5 @@
 """Checks that need several rows or tables: duplicates, ids of two people or of nobody, dates."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

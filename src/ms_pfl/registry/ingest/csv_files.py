@@ -5,8 +5,6 @@ vertical bars between cells, as the header or a line ``sep=;`` above it has them
 read.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """Which column of a file is which of the contract, and values under a site's own spelling."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 

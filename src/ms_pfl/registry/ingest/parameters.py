@@ -1,7 +1,5 @@
 """Typed parameters of ingestion: how somebody's own tables spell columns, codes, drugs, dates."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self

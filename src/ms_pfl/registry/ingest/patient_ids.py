@@ -1,7 +1,5 @@
 """Which patient an id names: everywhere the same one, or one in each country or clinic."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ms_pfl.names import folded

@@ -3,8 +3,6 @@
 A refusal gives the file or table, line or row, column, value, what is wrong, and what to do.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 ``docs/ingest.md`` lists the rules with an example each.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

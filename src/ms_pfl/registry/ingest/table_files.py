@@ -1,7 +1,5 @@
 """Files of tables: which holds which, how it is read or can be made readable, and Parquet."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack

@@ -5,8 +5,6 @@ without is left out, and noted there too (``docs/ingest.md`` has the rules). Rea
 folder of tables is left as it was found.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

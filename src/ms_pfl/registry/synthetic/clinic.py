@@ -1,7 +1,5 @@
 """Clinics of the synthetic registry: when people are seen, and what is written down."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

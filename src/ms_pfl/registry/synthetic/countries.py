@@ -1,7 +1,5 @@
 """Countries of the synthetic registry: their sizes, and what makes each one different."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

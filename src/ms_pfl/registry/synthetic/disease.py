@@ -1,7 +1,5 @@
 """Disease of the synthetic registry: latent disability, relapses and treatment, step by step."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Parameters of the synthetic registry, checked before anything is simulated."""
 
-from __future__ import annotations
-
 from datetime import date
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """People of the synthetic registry: who they are when they enter it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 

@@ -5,8 +5,6 @@ project has something to run on where the real registry is closed. It is never t
 as real data. The model is written out in ``docs/synthetic-registry.md``.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 

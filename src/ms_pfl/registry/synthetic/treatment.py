@@ -1,7 +1,5 @@
 """Disease-modifying treatments of the synthetic registry: which drugs, from when, and how well."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ importance; two profiles lie ``sum |a - b| / 2`` apart (total variation): 0 wher
 the groups alike, 1 where they share none; in between it is the share of importance that moved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

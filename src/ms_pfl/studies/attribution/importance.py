@@ -6,8 +6,6 @@ country, and the model's log-loss there rises by what it took from them. It tell
 to predict, not what causes the outcome; and what two groups both tell is credited to neither alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

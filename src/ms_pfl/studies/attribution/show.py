@@ -1,7 +1,5 @@
 """What the models use, as a figure, a table and a few sentences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

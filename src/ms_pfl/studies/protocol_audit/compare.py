@@ -1,7 +1,5 @@
 """The protocol audit: what each published choice adds to ROC-AUC, with an interval."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

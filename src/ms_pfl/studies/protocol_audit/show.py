@@ -1,7 +1,5 @@
 """The protocol audit as a table, a page and a figure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -3,8 +3,6 @@
 They are the sound one, each published choice alone, and all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 

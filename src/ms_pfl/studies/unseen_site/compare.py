@@ -1,7 +1,5 @@
 """How well is a country served that never took part, and what do its own patients add?"""
 
-from __future__ import annotations
-
 from itertools import takewhile
 
 import numpy as np

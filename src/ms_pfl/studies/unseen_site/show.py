@@ -1,7 +1,5 @@
 """A country that never took part: figure, table and sentences from its scores."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -6,8 +6,6 @@ others' model is trained on with them (personal), and a model is trained on them
 (local).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 

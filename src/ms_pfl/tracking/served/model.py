@@ -4,8 +4,6 @@ MLflow runs this file when it loads such a model. The arrays lie beside it as sa
 nothing is unpickled; parameters, seed and features are in a JSON file.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

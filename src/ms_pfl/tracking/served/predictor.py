@@ -4,8 +4,6 @@ MLflow runs this file when it loads such a model. The predictor's two files lie 
 is unpickled.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import mlflow

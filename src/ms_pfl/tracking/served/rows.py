@@ -1,7 +1,5 @@
 """The rows that a served model is given."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ While it does, the grid tells how far the nodes are. So train the centralized mo
 and those that are fine-tuned.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 

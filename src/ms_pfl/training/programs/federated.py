@@ -1,7 +1,5 @@
 """Federated: rounds of a strategy over all countries, of any method, or Newton's steps."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

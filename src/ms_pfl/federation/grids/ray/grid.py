@@ -5,8 +5,6 @@ travel in one remote call; arrays that several messages carry go into the object
 workers compute, they are asked twice a second how far their fits are.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Iterable
 from typing import Any

@@ -3,8 +3,6 @@
 Ray starts on this machine, or joins a cluster; where that fails, the cause is named.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import math
