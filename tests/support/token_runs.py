@@ -101,7 +101,7 @@ class TokenProject:
                 if unread is not None:
                     del given[unread.group(1)]
                 elif step is not None:
-                    check_unmixed(self.run(step.group(1), **given))
+                    check_unmixed(self.run(step.group(1), **_told(given, text)))
                 else:
                     assert "without --only-missing-outputs" in text, text
                     only_missing = False
@@ -138,6 +138,17 @@ class TokenProject:
 def _is_gathered(name: str) -> bool:
     """Whether a dataset holds, in memory, what several trainings or tables made."""
     return name in _GATHERED or (name.count(".") == 1 and name.rpartition(".")[2] in KINDS)
+
+
+def _told(given: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The parameters that a message wants of the step that it names."""
+    if "the same --params" not in text:
+        return {}
+    chosen = re.search(r"the same --params of ([\w., ]+) first", text)
+    if chosen is None:
+        return dict(given)
+    names = {name.partition(".")[0] for name in chosen.group(1).split(", ")}
+    return {name: value for name, value in given.items() if name in names}
 
 
 def check_unmixed(outputs: Mapping[str, Any]) -> None:

@@ -110,7 +110,7 @@ def _readable(text: str) -> Path:
 def _further(arguments: Sequence[str]) -> dict[str, str | int]:
     """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
     known = {
-        field.name.replace("_", "-"): str(field.type)
+        field.name.replace("_", "-"): type(field.default)
         for field in fields(SiteSettings)
         if field.default == "" or isinstance(field.default, int)
     }
@@ -122,7 +122,7 @@ def _further(arguments: Sequence[str]) -> dict[str, str | int]:
                 f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
             )
         found[name] = value
-        if known[name] == "int":
+        if known[name] is int:
             try:
                 found[name] = int(value)
             except ValueError:

@@ -66,9 +66,9 @@ class _CheckedRun(RunFiles):
             )
         self._check_there()
         origins = self.origins(self.begins_with)
+        self._check_effect(origins)
         self._check(origins)
         self._check_settings(origins)
-        self._check_effect(origins)
         if self._run_params.get("only_missing_outputs"):
             self._check_existing()
         self._note_other_code(origins)

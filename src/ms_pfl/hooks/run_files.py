@@ -216,12 +216,15 @@ class RunFiles:
 
     def run_first(self, names: Iterable[str]) -> str:
         """Say which pipeline makes the files again that are not as this run needs them."""
-        from ms_pfl.pipeline_registry import step_to_run
+        from ms_pfl.pipeline_registry import register_pipelines, step_to_run
 
         step = step_to_run(names, self.is_stale, from_custom_table=self._from_custom_table())
+        read = {name for node in register_pipelines()[step].nodes for name in node.inputs}
+        given = self.explicit & (self.settings_among(read) | NEUTRAL)
         env = self._run_params.get("env")
         where = f" --env={env}" if env and env != "local" else ""
-        same = " and the same --params" if self.explicit else ""
+        which = "" if given == self.explicit else f" of {', '.join(sorted(given))}"
+        same = f" and the same --params{which}" if given else ""
         return f"run `kedro run --pipeline={step}{where}`{same} first"
 
     def shown(self, name: str) -> str:

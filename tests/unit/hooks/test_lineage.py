@@ -166,6 +166,22 @@ def test_a_file_that_was_changed_by_hand_is_refused(project: TokenProject) -> No
     project.run_as_told("reporting")
 
 
+def test_the_step_that_is_named_is_given_what_it_reads_alone(project: TokenProject) -> None:
+    project.run("pfl")
+    project.run("preprocessing", splits={"train": 0.5, "validation": 0.3})
+    given = {"splits": {"train": 0.5, "validation": 0.3}, "comparison": {"replicates": 700}}
+    said = refusal(project, "evaluation", **given)
+    assert said.endswith("run `kedro run --pipeline=training` first")
+    project.run_as_told("evaluation", **given)
+
+
+def test_what_has_no_effect_is_refused_before_anything_is_to_be_run(project: TokenProject) -> None:
+    project.run("pfl")
+    project.run("preprocessing", seeds=[5])
+    said = refusal(project, "attribution", prediction={"strategy": "fedprox"})
+    assert said.startswith("Parameter 'prediction' has no effect in this run")
+
+
 def test_a_copied_project_goes_on(project: TokenProject, tmp_path: Path) -> None:
     project.run("pfl")
     for file in (project.folder / "data").glob("*.json"):

@@ -304,8 +304,8 @@ def test_the_same_rows_are_insisted_on_with_the_sound_protocol_alone() -> None:
                          "patient_id": "p", "episode_id": ["a", "b", "c"], "probability": 0.5,
                          "split": ["test", "test", "validation"], "label": [0, 1, 1]})  # fmt: skip
     with pytest.raises(InputError, match="split by patient"):
-        score_predictions(protocol_of("sound"), table=rows)
-    metrics, _, _ = score_predictions(protocol_of("split_unit"), table=rows)
+        score_predictions(rows, rows.iloc[:0], protocol_of("sound"))
+    metrics, _, _ = score_predictions(rows, rows.iloc[:0], protocol_of("split_unit"))
     assert len(metrics) > 0
 
 
