@@ -37,6 +37,7 @@ from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import FedAvgParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.strategies import make_strategy
+from ms_pfl.federation.sums import times_rows
 from support import apart, machine, table, wait_for_nodes
 
 WORKERS = 2
@@ -120,9 +121,8 @@ def trivial_app(*_: object) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         more = {name: array + 1 for name, array in to_arrays(message.content["arrays"]).items()}
         metrics = MetricRecord({"num-examples": 1})
-        return Message(
-            RecordDict({"arrays": to_record(more), "metrics": metrics}), reply_to=message
-        )
+        sent = to_record(times_rows(more, rows=1, sites=1000))
+        return Message(RecordDict({"arrays": sent, "metrics": metrics}), reply_to=message)
 
     return app
 

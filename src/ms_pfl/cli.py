@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from ms_pfl.command_line import split_parameters
 from ms_pfl.failure_log import TRACEBACK, keep_traceback
 from ms_pfl.failures import explain, one_line
+from ms_pfl.paradigms import PARADIGMS
 
 
 class RunCommand(click.Command):
@@ -28,6 +29,11 @@ class RunCommand(click.Command):
     def invoke(self, context: click.Context) -> Any:
         """Run the pipeline."""
         with at_most_three_lines():
+            # a paradigm's name is enough: its namespace is in that of the training
+            context.params["namespaces"] = [
+                f"training.{name}" if name in PARADIGMS else name
+                for name in context.params["namespaces"]
+            ]
             return super().invoke(context)
 
 

@@ -101,7 +101,7 @@ def test_modelling_goes_on_from_the_episodes_that_are_there(
     given = local.read_text()
     local.write_text(given.replace("episodes_file: ward.csv\n", ""))
     try:
-        done = run_here(project, "--pipeline=modelling", "--to-nodes=split_patients")
+        done = run_here(project, "--pipeline=modelling", "--to-nodes=cohort.split_patients")
     finally:
         local.write_text(given)
     assert done.exit_code == 0, done.output

@@ -151,7 +151,10 @@ def test_the_comparison_has_its_tables_and_figures(
     assert "told apart" in smoke_run.stdout or "plain federated training" in smoke_run.stdout
 
 
-_THREE = "--nodes=local.train_none,federated.train_fedavg,adaptive.train_fedavg"
+_THREE = (
+    "--nodes=training.local.train_none,training.federated.train_fedavg,"
+    "training.adaptive.train_fedavg"
+)
 
 
 @pytest.mark.parametrize("part", [[_THREE], pytest.param([], marks=pytest.mark.slow)])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
-from ms_pfl.paradigms import trainings
+from ms_pfl import cli
+from ms_pfl.paradigms import PARADIGMS, trainings
 from ms_pfl.pipeline_registry import register_pipelines
 from ms_pfl.pipelines.training.pipeline import KINDS
 
@@ -58,6 +60,40 @@ def test_a_tag_selects_a_strategy(pipelines: dict) -> None:
     assert [node.name for node in chosen] == [
         f"training.{paradigm}.train_fedprox" for paradigm in ("adaptive", "federated", "fine_tuned")
     ]
+
+
+def test_a_paradigms_name_is_enough_for_its_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(cli.run, "callback", lambda **given: asked.update(given))
+    done = CliRunner().invoke(cli.run, ["--pipeline=pfl", "--namespaces=adaptive,cohort"])
+    assert done.exit_code == 0, done.output
+    assert asked["namespaces"] == ["training.adaptive", "cohort"]
+
+
+def test_a_namespace_holds_a_paradigm(pipelines: dict) -> None:
+    chosen = pipelines["pfl"].only_nodes_with_namespaces(["training.adaptive"]).nodes
+    assert {node.name.removeprefix("training.adaptive.") for node in chosen} == {
+        *(f"train_{strategy}" for strategy in PARADIGMS["adaptive"].strategies),
+        *(f"gather_{kind}" for kind in KINDS),
+    }
+
+
+def test_the_flowchart_opens_on_few_shapes(pipelines: dict) -> None:
+    """As Kedro-Viz counts them: namespaces, other nodes, and what passes between these."""
+    nodes = pipelines["pfl"].nodes
+    stages = {node.name: (node.namespace or node.name).partition(".")[0] for node in nodes}
+    made = {name: stages[node.name] for node in nodes for name in node.outputs}
+    read: dict[str, set[str]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            read.setdefault(name, set()).add(stages[node.name])
+    seen = {
+        name
+        for name in pipelines["pfl"].datasets()
+        if not name.startswith("params:") and name != "parameters"
+        and read.get(name, set()) != {made.get(name)}
+    }  # fmt: skip
+    assert len(seen | set(stages.values())) == 24
 
 
 def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:

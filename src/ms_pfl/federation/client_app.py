@@ -36,7 +36,7 @@ from ms_pfl.federation.flower import (
     to_record,
 )
 from ms_pfl.federation.history import FitProgress
-from ms_pfl.federation.sums import SCALER, SUMS, sums_of_rows
+from ms_pfl.federation.sums import SCALER, SUMS, answer_of, sums_of_rows, times_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -76,7 +76,7 @@ def make_client_app(
             model = to_arrays(message.content[SHARED])
             train = client.data.train
             answer = sums_of_rows(question, model, client.scaled(train), train.y)
-        return _reply(message, {SUMS: to_record(answer)})
+        return _reply(message, {SUMS: to_record(answer_of(answer, int(config["sites"])))})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -106,13 +106,17 @@ def make_client_app(
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
         client.keep_private(sent.private, server_round, int(config["best-round"]))
+        rows, sites = len(client.rows.train), int(config["sites"])
+        trained = {
+            name: to_record(times_rows(arrays, rows, sites))
+            for name, arrays in sent.records.items()
+        }
         metrics: Metrics = {
-            "num-examples": len(client.rows.train),
+            "num-examples": rows,
             "train-loss": sent.loss,
             **received,
             "seconds": time.perf_counter() - began,
         }
-        trained = {name: to_record(arrays) for name, arrays in sent.records.items()}
         return _reply(message, {**trained, "metrics": MetricRecord(metrics)})
 
     @app.train("personalize")

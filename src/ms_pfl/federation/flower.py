@@ -78,11 +78,11 @@ __all__ = [
     "name_message",
     "name_sender",
     "payload_bytes",
-    "readable",
     "take_identity",
     "to_arrays",
     "to_record",
     "traveling",
+    "views",
 ]
 
 # Flower adds a console handler of its own at import, after the application set up its logging,
@@ -131,20 +131,12 @@ def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
 
 def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
     """The named arrays of an ArrayRecord."""
-    return {name: _view(array).copy() for name, array in record.items()}
+    return {name: view.copy() for name, view in views(record).items()}
 
 
-class _ReadArray(Array):
-    """A Flower Array whose ``numpy()`` is quick, for Flower's own code; it is not to be sent."""
-
-    def numpy(self) -> np.ndarray:
-        """The array, read-only."""
-        return _view(self)
-
-
-def readable(record: ArrayRecord) -> ArrayRecord:
-    """The same record, of which Flower's code decodes the arrays quickly; it is not to be sent."""
-    return _record({name: _bare(_ReadArray, **a.__dict__) for name, a in record.items()})
+def views(record: ArrayRecord) -> dict[str, np.ndarray]:
+    """The same, read-only and without a copy."""
+    return {name: _view(array) for name, array in record.items()}
 
 
 class _TravelingArray(Array):

@@ -24,7 +24,8 @@ from ms_pfl.federation.flower import (
 )
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RoundsParameters
-from ms_pfl.federation.strategies import Moments, Strict, weighted_mean
+from ms_pfl.federation.strategies import Moments, Strict, mean_over_sites
+from ms_pfl.federation.sums import mean_over_rows
 from ms_pfl.personalization.method import Arrays, Method
 
 
@@ -154,7 +155,9 @@ def _play(
 ) -> RoundState:
     """One round: score the one before, train, average."""
     number = state.round + 1
-    config = ConfigRecord({"epochs": epochs, "best-round": state.best_round})
+    config = ConfigRecord(
+        {"epochs": epochs, "best-round": state.best_round, "sites": len(grid.nodes)}
+    )
     sent = list(strategy.configure_train(number, state.arrays, config, grid))
     for message in sent:
         for name, record in state.further.items():
@@ -166,8 +169,11 @@ def _play(
         state = _scored(state, asked, replies, by_roc_auc)
     trained_by = [reply for node, reply in replies.items() if node in drawn]
     arrays, _ = strategy.aggregate_train(number, trained_by)
+    contents, share = [reply.content for reply in trained_by], len(trained_by) / len(grid.nodes)
     further = {
-        name: _combined(method, name, held, trained_by, len(grid.nodes))
+        name: to_record(
+            method.combine(name, to_arrays(held), mean_over_rows(contents, name), share)
+        )
         for name, held in state.further.items()
     }
     trained = tuple(
@@ -183,17 +189,6 @@ def _play(
         private=grid.private(),
         trained=trained,
     )
-
-
-def _combined(
-    method: Method, name: str, held: ArrayRecord, replies: list[Message], sites: int
-) -> ArrayRecord:
-    """A further record after a round."""
-    sent = [
-        (int(reply.content["metrics"]["num-examples"]), to_arrays(reply.content[name]))
-        for reply in replies
-    ]
-    return to_record(method.combine(name, to_arrays(held), sent, sites))
 
 
 def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
@@ -292,8 +287,7 @@ def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
 
     The mean is weighted by rows, over the countries where it is defined (NaN if nowhere).
     """
-    n = np.array([row.n_validation for row in rows], dtype=np.float64)
-    loss = np.array([row.validation_loss for row in rows])
-    roc_auc = np.array([row.validation_roc_auc for row in rows])
-    total = float(np.sum(np.where(n > 0, loss * n, 0.0)))
-    return total / float(n.sum()) if n.sum() else math.nan, weighted_mean(roc_auc, n)
+    total = sum(row.n_validation for row in rows)
+    losses = (row.validation_loss * row.n_validation for row in rows if row.n_validation)
+    loss = math.fsum(losses) / total if total else math.nan
+    return loss, mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)

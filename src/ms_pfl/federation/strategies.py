@@ -1,8 +1,8 @@
 """Flower's strategies, made strict and reproducible.
 
 Flower's own drop failed clients without a word and average the rest, in the order in which they
-happened to answer. Here a round needs a valid reply of every client that was asked, and is
-averaged in the order of the nodes.
+happened to answer. Here a round needs a valid reply of every client that was asked, their mean is
+made of fixed-point sums, and Flower's strategy gets it as one reply.
 """
 
 import math
@@ -27,7 +27,7 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     RecordDict,
     Strategy,
-    readable,
+    to_record,
 )
 from ms_pfl.federation.parameters import (
     FedAdagradParameters,
@@ -37,6 +37,7 @@ from ms_pfl.federation.parameters import (
     FedYogiParameters,
     StrategyParameters,
 )
+from ms_pfl.federation.sums import mean_over_rows
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.personalization.method import SHARED
 
@@ -90,7 +91,18 @@ class Strict:
             ClientError: a client that was asked did not answer, or answered with an error.
         """
         ordered = check_replies(replies, list(self._expected), self._expected)
-        arrays, metrics = self.flower.aggregate_train(server_round, [_readable(m) for m in ordered])
+        contents = [reply.content for reply in ordered]
+        mean = {
+            name: values.astype(self._dtypes[name])
+            for name, values in mean_over_rows(contents, SHARED).items()
+        }
+        # the mean as if it were the reply of one client that holds all rows
+        rows = sum(int(content["metrics"]["num-examples"]) for content in contents)
+        whole = RecordDict(
+            {SHARED: to_record(mean), "metrics": MetricRecord({"num-examples": rows})}
+        )
+        reply = Message(whole, metadata=ordered[0].metadata)
+        arrays, metrics = self.flower.aggregate_train(server_round, [reply])
         # numpy turns float32 into float64 in some strategies' server steps
         cast = {
             name: Array(array.numpy().astype(self._dtypes[name])) for name, array in arrays.items()
@@ -145,22 +157,11 @@ _STRATEGIES: dict[type[StrategyParameters], Callable[..., Strategy]] = {
 }
 
 
-def _readable(reply: Message) -> Message:
-    """The reply with the model alone, whose arrays the strategy decodes quickly."""
-    content = RecordDict({name: reply.content[name] for name in (SHARED, "metrics")})
-    content[SHARED] = readable(content[SHARED])
-    return Message(content, metadata=reply.metadata)
-
-
 def mean_over_sites(scores: Iterable[tuple[float, int]]) -> float:
-    """Mean of the sites' scores, weighted by rows, over those that are defined (NaN if none is)."""
-    values = np.array(list(scores), dtype=np.float64).reshape(-1, 2)
-    return weighted_mean(values[:, 0], values[:, 1])
+    """Mean of the sites' scores, weighted by rows, over those that are defined (NaN if none is).
 
-
-def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """Mean of the values that are numbers, weighted; NaN if there is none."""
-    known = ~np.isnan(values) & (weights > 0)
-    if not known.any():
-        return float("nan")
-    return float(np.average(values[known], weights=weights[known]))
+    The same bits in any order of sites.
+    """
+    known = [(score, rows) for score, rows in scores if rows and not math.isnan(score)]
+    total = sum(rows for _, rows in known)
+    return math.fsum(score * rows for score, rows in known) / total if total else math.nan

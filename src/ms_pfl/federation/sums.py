@@ -1,14 +1,19 @@
 """Sums over the sites' training rows: what a site answers, and how the server adds it up.
 
-Scaler and logistic regression need no more of a site than sums over its rows. The server adds the
-sites' answers in the order of their names.
+Scaler and logistic regression need no more of a site than sums over its rows, and an average no
+more than the sum of what is averaged, times the rows. All of them travel as fixed-point integers
+(:mod:`ms_pfl.federation.fixed_point`), so that the order of the sites changes no bit.
 """
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask
-from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
+from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, Words, add
+from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, RecordDict, to_record, views
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
@@ -46,10 +51,23 @@ def sums_of_rows(
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
+def answer_of(sums: Arrays, sites: int) -> dict[str, Words]:
+    """Return a site's answer as it travels.
+
+    Args:
+        sums: of :func:`sums_of_rows`.
+        sites: that are asked.
+
+    Raises:
+        InputError: a sum is so large that the total could overflow.
+    """
+    return _encoded(ROWS, sums, sites, "correct the values of that feature")
+
+
 def sum_over_sites(
     grid: NamedGrid, seed: int, question: str, model: Arrays | None = None
-) -> dict[str, np.ndarray]:
-    """Return the sum of all sites' answers to a question.
+) -> dict[str, NDArray[np.float64]]:
+    """Return the sum of all sites' answers to a question: the same bits in any order of sites.
 
     Args:
         grid: the sites.
@@ -59,13 +77,58 @@ def sum_over_sites(
 
     Raises:
         ClientError: a site failed or did not answer.
+        InputError: a site's answer is so large that the total could overflow.
     """
-    content = RecordDict({"config": ConfigRecord({"seed": seed, "question": question})})
+    nodes = grid.node_ids(seed)
+    config = ConfigRecord({"seed": seed, "question": question, "sites": len(nodes)})
+    content = RecordDict({"config": config})
     if model is not None:
         content["arrays"] = to_record(model)
-    answers = ask(grid, "query.sums", dict.fromkeys(grid.node_ids(seed), content))
-    parts = [to_arrays(answer[SUMS]) for answer in answers.values()]
-    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    answers = ask(grid, "query.sums", dict.fromkeys(nodes, content))
+    return _total(ROWS, [answer[SUMS] for answer in answers.values()])
+
+
+def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:
+    """Return arrays that are to be averaged as a site sends them: times its rows.
+
+    Args:
+        arrays: float32 or float64, of any shape.
+        rows: that the site trained on, its weight in the mean.
+        sites: that take part.
+
+    Raises:
+        InputError: a value is so large that the total could overflow.
+    """
+    weighted = {name: np.multiply(array, rows, dtype=np.float64) for name, array in arrays.items()}
+    return _encoded(MODEL, weighted, sites, "lower the learning rate of this training")
+
+
+def mean_over_rows(replies: Iterable[RecordDict], record: str) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of what sites sent with :func:`times_rows`: the same bits in any order.
+
+    Args:
+        replies: with the record, and ``num-examples`` among their metrics.
+        record: its name.
+    """
+    replies = list(replies)
+    rows = sum(int(reply["metrics"]["num-examples"]) for reply in replies)
+    total = _total(MODEL, [reply[record] for reply in replies])
+    return {name: values / rows for name, values in total.items()}
+
+
+def _encoded(form: FixedPoint, arrays: Arrays, sites: int, remedy: str) -> dict[str, Words]:
+    found = {}
+    for name, values in arrays.items():
+        try:
+            found[name] = form.encode(values, sites)
+        except InputError as error:
+            raise InputError(f"{name}: {error}; {remedy}") from None
+    return found
+
+
+def _total(form: FixedPoint, parts: Sequence[ArrayRecord]) -> dict[str, NDArray[np.float64]]:
+    arrays = [views(part) for part in parts]
+    return {name: form.decode(add(own[name] for own in arrays)) for name in arrays[0]}
 
 
 def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:

@@ -13,6 +13,7 @@ from ms_pfl.hooks.run_files import CONTENT, NEUTRAL, SOURCE, RunFiles
 from ms_pfl.lineage import Conflict, Origin, combine, conflicts, first_difference
 from ms_pfl.provenance import source_digest
 
+_NAMED = 5  # of what is missing
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +95,12 @@ class _CheckedRun(RunFiles):
             and not Path(dataset._filepath).exists()
         ]
         if absent:
-            raise InputError(f"{self.shown(absent[0])} does not exist; {self.run_first(absent)}")
+            lacking = list(dict.fromkeys(name.rpartition(".")[0] or name for name in absent))
+            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+            which = f" (missing: {', '.join(lacking[:_NAMED])}{more})" if len(lacking) > 1 else ""
+            raise InputError(
+                f"{self.shown(absent[0])} does not exist{which}; {self.run_first(absent)}"
+            )
 
     def _check(self, origins: Mapping[str, Origin]) -> None:
         found = conflicts(origins)

@@ -8,7 +8,7 @@ second model whose arrays are named as those of the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
@@ -66,16 +66,14 @@ class Method:
         """Return the records that travel beside the model, as they are before round 1."""
         return {}
 
-    def combine(
-        self, name: str, held: Arrays, sent: Sequence[tuple[int, Arrays]], sites: int
-    ) -> Arrays:
+    def combine(self, name: str, held: Arrays, mean: Arrays, share: float) -> Arrays:
         """Return a further record after a round.
 
         Args:
             name: of the record.
             held: the record before the round.
-            sent: training rows and record of each site that trained, in the order of the names.
-            sites: that take part, whether they trained in this round or not.
+            mean: of what the sites sent, weighted by their training rows, float64.
+            share: of the sites, that trained in this round.
         """
         raise NotImplementedError(f"{type(self).__name__} sends a record that it cannot combine")
 

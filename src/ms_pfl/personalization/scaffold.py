@@ -11,7 +11,7 @@ with all sites :math:`c = \sum_i (n_i / n) c_i` belongs to the loss that the ave
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,18 +43,9 @@ class Scaffold(Method):
         """Return the server's control variate: 0."""
         return {CONTROL: {name: np.zeros_like(array) for name, array in shared.items()}}
 
-    def combine(
-        self, name: str, held: Arrays, sent: Sequence[tuple[int, Arrays]], sites: int
-    ) -> Arrays:
+    def combine(self, name: str, held: Arrays, mean: Arrays, share: float) -> Arrays:
         """Return the control variate after a round."""
-        rows = sum(n for n, _ in sent)
-        share = len(sent) / sites
-        return {
-            key: (
-                array + share * sum(n / rows * np.asarray(own[key], np.float64) for n, own in sent)
-            ).astype(array.dtype)
-            for key, array in held.items()
-        }
+        return {key: (own + share * mean[key]).astype(own.dtype) for key, own in held.items()}
 
     def begin(self, work: Work) -> Arrays:
         """Return the site's control variate: 0."""

@@ -21,6 +21,7 @@ from federation_examples import (
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE, method_of
 from ms_pfl.federation.exchange import ClientError, Node, ask, predict
+from ms_pfl.federation.fixed_point import MODEL
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
@@ -32,6 +33,7 @@ from ms_pfl.federation.parameters import (
 from ms_pfl.federation.partitions import FederationData
 from ms_pfl.federation.rounds import Federation, RoundState
 from ms_pfl.federation.strategies import draw, make_strategy
+from ms_pfl.federation.sums import times_rows
 from ms_pfl.learning.networks import Network, build_network, get_arrays, set_arrays
 from ms_pfl.learning.scoring import Rows, logits, probabilities, score
 from ms_pfl.learning.seeds import derive_seed, initial_seed
@@ -153,9 +155,8 @@ def test_each_round_of_a_country_is_its_own_training(strategy: StrategyParameter
         prepared(grid, told)
         states, replies = [personal_of(grid)], []
         for number, arrays in enumerate(shared, start=1):
-            sent = make_strategy(strategy).configure_train(
-                number, to_record(arrays), ConfigRecord({"epochs": epochs, "best-round": 0}), grid
-            )
+            config = ConfigRecord({"epochs": epochs, "best-round": 0, "sites": 3})
+            sent = make_strategy(strategy).configure_train(number, to_record(arrays), config, grid)
             replies.append([reply.content for reply in grid.send_and_receive(sent)])
             states.append(personal_of(grid))
     mu = strategy.proximal_mu if isinstance(strategy, FedProxParameters) else 0.0
@@ -170,9 +171,9 @@ def test_each_round_of_a_country_is_its_own_training(strategy: StrategyParameter
                 model, *rows[country], told.optimizer, epochs=epochs, seed=seed, proximal=pull
             )
             assert reply["metrics"]["train-loss"] == loss
-            assert_close(
-                to_arrays(reply["arrays"]), dict(method_of(told).shared(get_arrays(model))), rtol=0
-            )
+            trained = method_of(told).shared(get_arrays(model))
+            expected = times_rows(trained, len(rows[country][0]), sites=3)
+            assert_close(to_arrays(reply["arrays"]), expected, rtol=0)
             assert_close(states[number][country], own_arrays(told, model), rtol=0)
 
 
@@ -366,7 +367,7 @@ def test_a_round_is_scored_by_the_replies_of_the_next() -> None:
 
 
 def test_bytes_are_those_of_the_arrays_on_their_way() -> None:
-    """42 + 7 weights and biases of 3 x 6 and 6 x 1, float32, each with numpy's header.
+    """Weights and biases of 3 x 6 and 6 x 1, with numpy's header: float32 down, 64 bits up.
 
     The last round carries the evaluation that follows it, too.
     """
@@ -374,9 +375,9 @@ def test_bytes_are_those_of_the_arrays_on_their_way() -> None:
     with LocalGrid(data, nodes_of(data)) as grid:
         prepared(grid, told)
         done = federate(grid, told, rounds=2)
-    size = (3 * 6 + 6 + 6 + 1) * 4 + 4 * 128
-    assert [(row.bytes_up, row.bytes_down) for row in done.history] == [(size, size)] * 3 + [
-        (size, 2 * size)
+    up, down = ((3 * 6 + 6 + 6 + 1) * width + 4 * 128 for width in (8, 4))
+    assert [(row.bytes_up, row.bytes_down) for row in done.history] == [(up, down)] * 3 + [
+        (up, 2 * down)
     ] * 3
 
 
@@ -416,7 +417,7 @@ def test_a_client_that_is_not_drawn_is_scored_and_keeps_its_arrays() -> None:
         }
         total = sum(rows[node_id] for node_id in nodes)
         for name, array in to_arrays(states[number - 1].arrays).items():
-            mean = sum(rows[node_id] * arrays[name] for node_id, arrays in sent.items()) / total
+            mean = sum(MODEL.decode(arrays[name]) for arrays in sent.values()) / total
             np.testing.assert_allclose(array, mean, rtol=1e-5, atol=1e-7)
 
 
@@ -428,7 +429,7 @@ def test_a_client_that_sits_out_rounds_keeps_the_arrays_of_the_best() -> None:
         prepared(grid, told)
 
         def train(number: int, best: int) -> Arrays:
-            config = {"server-round": number, "epochs": 1, "best-round": best}
+            config = {"server-round": number, "epochs": 1, "best-round": best, "sites": 1}
             send(grid, "train", shared, [1], **config)
             return personal_of(grid)["AU"]
 

@@ -28,7 +28,8 @@ from ms_pfl.federation.parameters import (
     FedProxParameters,
     StrategiesParameters,
 )
-from ms_pfl.federation.strategies import draw, make_strategy, weighted_mean
+from ms_pfl.federation.strategies import draw, make_strategy, mean_over_sites
+from ms_pfl.federation.sums import times_rows
 
 FEDAVG = FedAvgParameters(epochs=1)
 START = {"w": np.zeros(2, np.float32)}
@@ -41,7 +42,7 @@ def grid() -> LocalGrid:
 
 
 def trained(message: Message, w: list[float], n: int) -> Message:
-    arrays = to_record({"w": np.array(w, dtype=np.float32)})
+    arrays = to_record(times_rows({"w": np.array(w, dtype=np.float32)}, n, sites=2))
     metrics = MetricRecord({"num-examples": n, "train-loss": 1.0})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
@@ -156,10 +157,20 @@ def test_everybody_has_the_same_chance() -> None:
     assert np.abs(counts - 750).max() < 87
 
 
-def test_weighted_mean() -> None:
+def test_a_mean_over_sites_leaves_out_what_is_undefined() -> None:
     nan = float("nan")
-    assert weighted_mean(np.array([1.0, 4.0, nan]), np.array([2.0, 1.0, 9.0])) == 2.0
-    assert np.isnan(weighted_mean(np.array([nan, 3.0]), np.array([2.0, 0.0])))
+    assert mean_over_sites([(1.0, 2), (4.0, 1), (nan, 9)]) == 2.0
+    assert np.isnan(mean_over_sites([(nan, 2), (3.0, 0)]))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 70_000)), min_size=2, max_size=9),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_sites_changes_no_bit_of_a_mean(
+    scores: list[tuple[float, int]], random: random.Random
+) -> None:
+    assert mean_over_sites(random.sample(scores, len(scores))) == mean_over_sites(scores)
 
 
 def test_settings_of_strategies() -> None:

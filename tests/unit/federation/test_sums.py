@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from federation_examples import RecordingGrid, by_hand, linear, nodes_of, prepared, settings
-from ms_pfl.federation.sums import LOGISTIC, NAMES, SCALER, sum_over_sites, sums_of_rows
+from ms_pfl.errors import InputError
+from ms_pfl.federation.fixed_point import ROWS
+from ms_pfl.federation.flower import MetricRecord, RecordDict, to_record
+from ms_pfl.federation.sums import (
+    LOGISTIC,
+    NAMES,
+    SCALER,
+    answer_of,
+    mean_over_rows,
+    sum_over_sites,
+    sums_of_rows,
+    times_rows,
+)
 from ms_pfl.learning.parameters import LogisticParameters
 
 DATA, SITES = by_hand()
@@ -54,5 +68,56 @@ def test_the_sum_of_the_sites_is_that_of_the_pooled_rows() -> None:
     assert len(up) == 2
     for name, total in found.items():
         a, b = (answer[name].numpy() for answer in up)  # type: ignore[attr-defined]
-        np.testing.assert_array_equal(total, a + b)
+        assert (a.dtype, a.shape) == (np.uint64, (2, *total.shape))
+        np.testing.assert_array_equal(total, ROWS.decode(a) + ROWS.decode(b))
         assert not np.array_equal(a, b)
+
+
+def test_a_sum_that_could_overflow_is_refused_where_it_is_made() -> None:
+    sums = {"sum": np.array([1.0, 2e18])}
+    assert answer_of(sums, sites=4)["sum"].shape == (2, 2)
+    with pytest.raises(
+        InputError,
+        match=r"^sum: 2e\+18 cannot be added up over 5 sites: numbers have to be finite and below "
+        r"1\.84e\+18; correct the values of that feature$",
+    ):
+        answer_of(sums, sites=5)
+
+
+def test_what_is_averaged_by_hand() -> None:
+    """(1, 2) of 1 row and (5, 6) of 3: (1 + 15) / 4, (2 + 18) / 4."""
+    sent = [
+        times_rows({"w": np.array(w, np.float32)}, n, sites=2)
+        for w, n in (([1, 2], 1), ([5, 6], 3))
+    ]
+    assert sent[1]["w"].tolist() == [[15 * 2**32, 18 * 2**32]]
+    mean = mean_over_rows(map(reply, sent, (1, 3)), "arrays")
+    assert mean["w"].tolist() == [4.0, 5.0]
+
+
+def reply(arrays: dict[str, np.ndarray], rows: int) -> RecordDict:
+    metrics = MetricRecord({"num-examples": rows})
+    return RecordDict({"arrays": to_record(arrays), "metrics": metrics})
+
+
+@given(data=st.data())
+def test_the_order_of_the_sites_changes_no_bit_of_an_average(data: st.DataObject) -> None:
+    weights = st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3)
+    sites = data.draw(st.lists(st.tuples(weights, st.integers(1, 70_000)), min_size=1, max_size=8))
+    mixed = data.draw(st.permutations(sites))
+
+    def mean(of: list[tuple[list[float], int]]) -> np.ndarray:
+        sent = [(times_rows({"w": np.array(w, np.float32)}, n, len(of)), n) for w, n in of]
+        return mean_over_rows([reply(*site) for site in sent], "arrays")["w"]
+
+    assert mean(sites).tobytes() == mean(mixed).tobytes()
+    rows = [n for _, n in sites]
+    exact = np.average([w for w, _ in sites], axis=0, weights=rows)
+    np.testing.assert_allclose(mean(sites), exact, rtol=0, atol=1e-9)
+
+
+def test_a_weight_that_could_overflow_is_refused_where_it_is_made() -> None:
+    with pytest.raises(
+        InputError, match=r"^w: 3e\+09 cannot be added up over 2 .* lower the learning rate of this"
+    ):
+        times_rows({"w": np.array([3e6], np.float32)}, 1000, sites=2)

@@ -198,6 +198,16 @@ def test_a_missing_file_is_named_with_its_step(project: TokenProject) -> None:
     assert said == "data/splits.json does not exist; run `kedro run --pipeline=preprocessing` first"
 
 
+def test_strategies_that_are_missing_are_named(project: TokenProject) -> None:
+    project.run("pfl")
+    for training in ("federated.fedprox", "adaptive.fedavg"):
+        (project.folder / f"data/{training}.predictions.json").unlink()
+    assert refusal(project, "evaluation") == (
+        "data/adaptive.fedavg.predictions.json does not exist (missing: adaptive.fedavg, "
+        "federated.fedprox); run `kedro run --pipeline=training` first"
+    )
+
+
 def test_a_run_that_was_killed_between_two_files(project: TokenProject) -> None:
     project.run("pfl")
     ledger = project.folder / "data/provenance.jsonl"

@@ -13,7 +13,7 @@ from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
-from ms_pfl.federation.sums import LOGISTIC, federated_scaler, sum_over_sites
+from ms_pfl.federation.sums import LOGISTIC, answer_of, federated_scaler, sum_over_sites
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -109,7 +109,7 @@ def newton(
     def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
         total = sum_over_sites(grid, seed, LOGISTIC, arrays)
-        up += payload_bytes(to_record(total))  # a site's answer has the shapes of the sum
+        up += payload_bytes(to_record(answer_of(total, sites=1)))  # of the shapes of a site's
         down += payload_bytes(to_record(arrays))
         return total
 

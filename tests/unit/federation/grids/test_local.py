@@ -6,12 +6,13 @@ import pytest
 
 from federation_examples import RecordingGrid, data_of, nodes_of, prepared, settings
 from ms_pfl.federation.exchange import ClientError, Node
+from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict, to_arrays
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.sums import SCALER, SUMS
 
-QUESTION = RecordDict({"config": ConfigRecord({"seed": 0, "question": SCALER})})
+QUESTION = RecordDict({"config": ConfigRecord({"seed": 0, "question": SCALER, "sites": 3})})
 
 
 def question(node_id: int) -> Message:
@@ -25,7 +26,7 @@ def test_nodes_are_numbered_and_replies_ordered_by_country() -> None:
         assert grid.get_node_ids() == [1, 2, 3] == [n.node_id for n in grid.get_nodes()]
         replies = grid.send_and_receive([question(3), question(1), question(2)])
         assert [reply.metadata.src_node_id for reply in replies] == [1, 2, 3]
-        rows = [to_arrays(reply.content[SUMS])["n"][0] for reply in replies]
+        rows = [ROWS.decode(to_arrays(reply.content[SUMS])["n"])[0] for reply in replies]
     assert rows == [data.training_rows(country, 0) for country in ("AU", "BE", "CZ")]
 
 

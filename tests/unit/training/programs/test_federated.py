@@ -119,9 +119,9 @@ def test_history_counts_the_steps_and_the_last_one_is_selected(study: Study) -> 
         losses = rows.groupby("round")["train_loss"].first()
         assert losses.iloc[0] == pytest.approx(np.log(2), rel=1e-12)
         assert losses.iloc[-1] < losses.iloc[0]
-        # gradient, Hessian, loss and rows: 4 + 16 + 1 + 1 doubles, each array with its header; the
-        # first step needs the sums of the model that it begins with too
-        answer = 8 * (4 + 16 + 1 + 1) + 4 * 128
+        # gradient, Hessian, loss and rows: 4 + 16 + 1 + 1 numbers of 128 bits, each array with its
+        # header; the first step needs the sums of the model that it begins with too
+        answer = 16 * (4 + 16 + 1 + 1) + 4 * 128
         sent = rows.groupby("round")["bytes_up"].first().tolist()
         assert sent == [2 * answer, *[answer] * (last - 1)]
 
