@@ -30,10 +30,10 @@ class RunCommand(click.Command):
         """Run the pipeline."""
         with at_most_three_lines():
             # a paradigm's name is enough: its namespace is in that of the training
-            context.params["namespaces"] = [
-                f"training.{name}" if name in PARADIGMS else name
-                for name in context.params["namespaces"]
-            ]
+            if given := context.params.get("namespaces"):
+                context.params["namespaces"] = [
+                    f"training.{name}" if name in PARADIGMS else name for name in given
+                ]
             return super().invoke(context)
 
 
