@@ -37,24 +37,27 @@ class FixedPoint:
         """Return what a site's number stays below in magnitude, if so many sites are added up."""
         return (2.0 ** (64 * self.words - 1) / sites - 1) * 2.0**-self.fraction
 
-    def encode(self, values: np.ndarray, sites: int) -> Words:
+    def encode(self, values: np.ndarray, sites: int, times: int = 1) -> Words:
         """Return numbers as words, shape ``(words, *values.shape)``.
 
         Args:
             values: real numbers, rounded to the nearest multiple of ``2**-fraction``.
             sites: that are added up.
+            times: what the numbers are multiplied by.
 
         Raises:
             InputError: a number is not finite, or so large that a total could overflow.
         """
-        values = np.asarray(values, dtype=np.float64)
-        fits = np.abs(values) < self.limit(sites)  # false for NaN too
-        if not np.all(fits):
+        scaled = np.multiply(values, times * 2.0**self.fraction, dtype=np.float64)
+        most = self.limit(sites) * 2.0**self.fraction
+        # extremes are quicker than a look at each; they are NaN where a number is
+        if scaled.size and not (scaled.max() < most and scaled.min() > -most):
+            wrong = scaled[~(np.abs(scaled) < most)].flat[0] * 2.0**-self.fraction
             raise InputError(
-                f"{values[~fits].flat[0]:g} cannot be added up over {sites} sites: numbers have to "
+                f"{wrong:g} cannot be added up over {sites} sites: numbers have to "
                 f"be finite and below {self.limit(sites):.3g}"
             )
-        scaled = np.rint(values * 2.0**self.fraction)
+        scaled = np.rint(scaled)
         if self.words == 1:
             return scaled.astype(np.int64).view(np.uint64)[np.newaxis]
         magnitude = np.abs(scaled)

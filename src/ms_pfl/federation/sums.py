@@ -99,8 +99,7 @@ def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:
     Raises:
         InputError: a value is so large that the total could overflow.
     """
-    weighted = {name: np.multiply(array, rows, dtype=np.float64) for name, array in arrays.items()}
-    return _encoded(MODEL, weighted, sites, "lower the learning rate of this training")
+    return _encoded(MODEL, arrays, sites, "lower the learning rate of this training", rows)
 
 
 def mean_over_rows(replies: Iterable[RecordDict], record: str) -> dict[str, NDArray[np.float64]]:
@@ -116,11 +115,13 @@ def mean_over_rows(replies: Iterable[RecordDict], record: str) -> dict[str, NDAr
     return {name: values / rows for name, values in total.items()}
 
 
-def _encoded(form: FixedPoint, arrays: Arrays, sites: int, remedy: str) -> dict[str, Words]:
+def _encoded(
+    form: FixedPoint, arrays: Arrays, sites: int, remedy: str, times: int = 1
+) -> dict[str, Words]:
     found = {}
     for name, values in arrays.items():
         try:
-            found[name] = form.encode(values, sites)
+            found[name] = form.encode(values, sites, times)
         except InputError as error:
             raise InputError(f"{name}: {error}; {remedy}") from None
     return found
