@@ -136,6 +136,7 @@ def _flower(clients: int, parameters: int, rounds: int) -> dict[str, Any]:
 
     @server.main()
     def serve(grid: Grid, context: Context) -> None:
+        grid.name_of = str  # what the strategies ask a grid of ours for
         seconds.extend(play(grid, clients, parameters, rounds))
 
     logging.getLogger("flwr").setLevel(logging.ERROR)
