@@ -143,7 +143,7 @@ def latest_visits(
         recorded_since: as for :func:`ms_pfl.cohort.features.build_features`.
 
     Returns:
-        One row a patient, sorted by country and patient_id: patient_id, country, visit_date
+        One row per patient, sorted by country and patient_id: patient_id, country, visit_date
         (missing without a visit), not_scored_because (the first stage of the attrition that the
         visit does not pass, in its words; ``""`` where it passes all), then the features
         (float32; NaN = missing, and all NaN where the visit does not pass).

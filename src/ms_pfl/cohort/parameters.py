@@ -1,4 +1,4 @@
-"""Typed parameters of the cohort: how registry tables, or a table of one's own, become episodes.
+"""Typed parameters of the cohort: how registry tables, or a custom table, become episodes.
 
 Outcome rule, eligibility, treatment classes, splits; the columns, outcome and features of a table
 of one's own.
@@ -191,7 +191,7 @@ class OwnColumns(Section):
 
 
 class OwnEpisodesParameters(Section):
-    """How a table of one's own is read: its columns, its outcome, its features."""
+    """How a custom table is read: its columns, its outcome, its features."""
 
     columns: OwnColumns
     positive: YamlLabel | None = Field(

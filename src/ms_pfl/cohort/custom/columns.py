@@ -1,4 +1,4 @@
-"""Columns of a table of one's own: the label, and features that are numbers or categories.
+"""Columns of a custom table: the label, and features that are numbers or categories.
 
 Each is read, or refused in one line.
 """
