@@ -48,7 +48,8 @@ class FixedPoint:
         Raises:
             InputError: a number is not finite, or so large that a total could overflow.
         """
-        scaled = np.multiply(values, times * 2.0**self.fraction, dtype=np.float64)
+        factor = times * 2.0**self.fraction
+        scaled = np.asarray(np.multiply(values, factor, dtype=np.float64))
         most = self.limit(sites) * 2.0**self.fraction
         # extremes are quicker than a look at each; they are NaN where a number is
         if scaled.size and not (scaled.max() < most and scaled.min() > -most):
@@ -57,7 +58,7 @@ class FixedPoint:
                 f"{wrong:g} cannot be added up over {sites} sites: numbers have to "
                 f"be finite and below {self.limit(sites):.3g}"
             )
-        scaled = np.rint(scaled)
+        np.rint(scaled, out=scaled)
         if self.words == 1:
             return scaled.astype(np.int64).view(np.uint64)[np.newaxis]
         magnitude = np.abs(scaled)

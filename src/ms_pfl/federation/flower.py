@@ -142,7 +142,8 @@ def views(record: ArrayRecord) -> dict[str, np.ndarray]:
 class _TravelingArray(Array):
     """A Flower Array whose bytes are pickled beside the object, where pickle 5 allows for it.
 
-    Ray then writes them to its store once, and reads them once, instead of by way of a pickle.
+    Ray then writes them to its store once, instead of by way of a pickle; whoever gets them reads
+    them there.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -150,7 +151,7 @@ class _TravelingArray(Array):
 
 
 def _arrived(dtype: str, shape: Sequence[int], stype: str, data: Any) -> Array:
-    return _bare(Array, dtype=dtype, shape=shape, stype=stype, data=bytes(data))
+    return _bare(Array, dtype=dtype, shape=shape, stype=stype, data=memoryview(data))
 
 
 def _bare(kind: type[Array], **fields: object) -> Array:
@@ -173,7 +174,7 @@ def _view(array: Array) -> np.ndarray:
     dtype = np.dtype(array.dtype)
     size = math.prod(array.shape)
     start = len(array.data) - size * dtype.itemsize
-    if array.stype != "numpy.ndarray" or b"'fortran_order': False" not in array.data[:start]:
+    if array.stype != "numpy.ndarray" or b"'fortran_order': False" not in bytes(array.data[:start]):
         return Array.numpy(array)
     flat = np.frombuffer(array.data, dtype=dtype, count=size, offset=start)
     return flat.reshape(array.shape)
