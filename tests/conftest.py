@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from done_once import do_once
 from hypothesis_profiles import load_profile
 from kedro_project import PROJECT
 
@@ -32,6 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("integration")
         elif item.get_closest_marker("integration") is None:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+def pytest_runtest_setup() -> None:
+    """Leave what is the same for every test to the first that needs it."""
+    do_once()
 
 
 @pytest.fixture(scope="session")
