@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from kedro_project import PROJECT
 # pytest-xdist tells its processes how wide its own terminal is
 os.environ.pop("COLUMNS", None)
 load_profile()
+# What is loaded with the tests stays until the end: looking for garbage in it finds none.
+gc.set_threshold(50_000, 20, 100)
 
 TESTS = Path(__file__).parent
 #: Files that take longest, in the order in which they are to begin.
@@ -33,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("integration")
         elif item.get_closest_marker("integration") is None:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules, tests and their parameters out of the search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:
