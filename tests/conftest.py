@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from done_once import do_once
 from hypothesis_profiles import load_profile
@@ -39,9 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave modules, tests and their parameters out of the search for garbage."""
+    """Leave what has been loaded out of the search for garbage, and matrix products on one core.
+
+    The processes of pytest-xdist have a core each: threads of one would wait for the other's.
+    What runs in a process of its own, and Ray's workers, are not touched.
+    """
     gc.collect()
     gc.freeze()
+    threadpool_limits(1, user_api="blas")
 
 
 def pytest_runtest_setup() -> None:
