@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from click.testing import Result
 
 from kedro_project import PROJECT, KedroProject, make_project, run_here, said
 
@@ -55,20 +55,18 @@ def state(file: Path) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="module")
-def run(project: KedroProject) -> subprocess.CompletedProcess[str]:
+def run(project: KedroProject) -> Result:
     before = state(project.folder / "ward.csv")
-    done = project.kedro("run", "--pipeline=modelling")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_here(project, "--pipeline=modelling")
+    assert done.exit_code == 0, done.output
     assert state(project.folder / "ward.csv") == before
     return done
 
 
-def test_it_ends_with_a_table_in_the_words_of_the_data(
-    run: subprocess.CompletedProcess[str], project: KedroProject
-) -> None:
-    assert "Traceback" not in run.stdout + run.stderr
+def test_it_ends_with_a_table_in_the_words_of_the_data(run: Result, project: KedroProject) -> None:
+    assert "Traceback" not in run.output
     for word in ("Table 1", "Data: own episodes table ward.csv.", "in 3 hospitals"):
-        assert word in run.stdout
+        assert word in run.output
     report = (project.folder / "data/08_reporting/report.html").read_text()
     assert "Outcome: worse by the next day." in report
     assert "ROC-AUC of every model by hospital" in report
@@ -78,7 +76,7 @@ def test_it_ends_with_a_table_in_the_words_of_the_data(
 
 
 def test_the_features_are_those_of_the_page(
-    run: subprocess.CompletedProcess[str], project: KedroProject, monkeypatch: pytest.MonkeyPatch
+    run: Result, project: KedroProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
     assert list(episodes.columns) == ["episode_id", "patient_id", "country", "label", *FEATURES]
@@ -93,7 +91,7 @@ def test_the_features_are_those_of_the_page(
 
 
 def test_modelling_goes_on_from_the_episodes_that_are_there(
-    run: subprocess.CompletedProcess[str], project: KedroProject
+    run: Result, project: KedroProject
 ) -> None:
     path = project.folder / "data/03_primary/episodes.parquet"
     before = pd.read_parquet(path)

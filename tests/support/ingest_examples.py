@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import yaml
 
 from kedro_project import PROJECT
 from ms_pfl.cohort.parameters import CohortParameters
+from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 
 TODAY = pd.Timestamp("2024-12-31")
 TEXTS = {
@@ -34,6 +37,18 @@ def write(folder: Path, **changes: str | bytes | None) -> Path:
     return folder
 
 
+def meant(**changes: str | bytes | None) -> RegistryTables:
+    """The tables of the registry that :func:`write` writes; read once, so leave them unchanged."""
+    return _meant(tuple(sorted((TEXTS | changes).items())))
+
+
+@functools.cache
+def _meant(texts: tuple[tuple[str, str | bytes | None], ...]) -> RegistryTables:
+    with tempfile.TemporaryDirectory() as folder:
+        return ingest(write(Path(folder), **dict(texts)), today=TODAY)[0]
+
+
+@functools.cache
 def cohort_parameters() -> CohortParameters:
     """The cohort as conf/base has it."""
     text = (PROJECT / "conf/base/parameters_preprocessing.yml").read_text(encoding="utf-8")

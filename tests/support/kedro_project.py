@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,18 +44,17 @@ def make_project(folder: Path) -> KedroProject:
     return KedroProject(folder)
 
 
-def run_here(project: KedroProject, *arguments: str) -> Result:
-    """`kedro run <arguments>` in this process, with what it printed and its end."""
+@contextmanager
+def inside(project: KedroProject) -> Iterator[None]:
+    """This process in the folder of a project, whose pipelines can be run; then as before."""
     from kedro.framework.startup import bootstrap_project
-
-    from ms_pfl import cli
 
     before, path = Path.cwd(), os.environ.get("PYTHONPATH")
     modules = list(sys.path)
     os.chdir(project.folder)
     try:
         bootstrap_project(project.folder)
-        return CliRunner().invoke(cli.run, list(arguments))
+        yield
     finally:
         os.chdir(before)
         sys.path[:] = modules
@@ -61,6 +62,14 @@ def run_here(project: KedroProject, *arguments: str) -> Result:
             os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = path
+
+
+def run_here(project: KedroProject, *arguments: str) -> Result:
+    """`kedro run <arguments>` in this process, with what it printed and its end."""
+    from ms_pfl import cli
+
+    with inside(project):
+        return CliRunner().invoke(cli.run, list(arguments))
 
 
 def said(result: Result) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.registry.synthetic.simulation import simulate
+from remembered import remember
 from site_examples import COUNTRIES, PROJECT, SMALL, Sites
 
 
@@ -31,9 +32,10 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sites(registries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sites:
-    """Three sites that have not met yet."""
+    """Three sites that have not met yet; what they read of their tables is remembered."""
     for app in ("server", "site"):
         monkeypatch.setattr(f"ms_pfl.deployment.{app}.log_to_stdout", lambda: None)
+    remember(monkeypatch, registries)
     monkeypatch.setattr("ms_pfl.deployment.agreement._POLL", 0.0)
     monkeypatch.setattr("ms_pfl.federation.grids.sites.time.sleep", lambda _: None)
     project = tmp_path / "project"

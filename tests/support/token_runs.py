@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,9 +51,8 @@ class TokenProject:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        loader = OmegaConfigLoader(str(PROJECT / "conf"), base_env="base", default_run_env="base")
-        self.base = loader["parameters"]
-        self._pipelines = {n: _with_tokens(p) for n, p in register_pipelines().items()}
+        self.base = _base()
+        self._pipelines = _pipelines()
         self._lineage = Lineage()
 
     def run(self, pipeline: str, only_missing: bool = False, **given: Any) -> dict[str, Any]:
@@ -133,6 +132,18 @@ class TokenProject:
         for name, dataset in datasets.items():
             catalog[name] = dataset
         return catalog
+
+
+@cache
+def _base() -> dict[str, Any]:
+    """The parameters of conf/base; whoever changes some makes a copy."""
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), base_env="base", default_run_env="base")
+    return dict(loader["parameters"])
+
+
+@cache
+def _pipelines() -> dict[str, Pipeline]:
+    return {name: _with_tokens(made) for name, made in register_pipelines().items()}
 
 
 def _is_gathered(name: str) -> bool:

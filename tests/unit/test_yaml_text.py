@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework.session import KedroSession
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from kedro_project import KedroProject, make_project
+from kedro_project import KedroProject, inside, make_project
 from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
@@ -105,17 +104,11 @@ def test_a_path_from_python_is_a_folder(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, text in tables.items():
         (own / f"{name}.csv").write_text(text)
-    script = (
-        "from pathlib import Path\n"
-        "from kedro.framework.session import KedroSession\n"
-        "from kedro.framework.startup import bootstrap_project\n"
-        "bootstrap_project(Path.cwd())\n"
-        f"given = {{'registry_folder': Path({str(own)!r})}}\n"
-        "with KedroSession.create(project_path=Path.cwd(), runtime_params=given) as session:\n"
-        "    session.run(pipeline_names=['preprocessing'])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project.folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with (
+        inside(project),
+        KedroSession.create(
+            project_path=project.folder, runtime_params={"registry_folder": own}
+        ) as session,
+    ):
+        session.run(pipeline_names=["preprocessing"])
     assert (project.folder / "data/03_primary/episodes.parquet").is_file()

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 import ms_pfl
 from cohort_examples import random_registry
-from kedro_project import make_project
+from kedro_project import make_project, run_here
 from ms_pfl.cohort.episodes import latest_visits
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.datasets import PredictorFolder
@@ -137,10 +137,10 @@ def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predic
     place.mkdir()
     project = make_project(place)
     write_predictor(predictor, place / "data/06_models/predictor")
-    done = project.kedro("run", "--pipeline=prediction", f"--params=registry_folder={tables}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "of 31 patients scored at their latest visit" in done.stdout
-    assert "new_patients.csv" in done.stdout
+    done = run_here(project, "--pipeline=prediction", f"--params=registry_folder={tables}")
+    assert done.exit_code == 0, done.output
+    assert "of 31 patients scored at their latest visit" in done.output
+    assert "new_patients.csv" in done.output
     written = pd.read_csv(
         place / "data/07_model_output/new_patients.csv", parse_dates=["visit_date"]
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ingest_examples import TODAY, cohort_parameters, more, write
+from ingest_examples import TODAY, cohort_parameters, meant, more, write
 from ms_pfl.cohort.treatments import classify, unread
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.parameters import IngestParameters
@@ -27,9 +27,9 @@ def read(folder: Path, **settings: Any) -> RegistryTables:
     return ingest(folder, IngestParameters.model_validate(settings), today=TODAY)[0]
 
 
-def assert_same(found: RegistryTables, meant: RegistryTables) -> None:
+def assert_same(found: RegistryTables, right: RegistryTables) -> None:
     for name in CONTRACT:
-        pd.testing.assert_frame_equal(getattr(found, name), getattr(meant, name), obj=name)
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(right, name), obj=name)
 
 
 def test_every_rule_that_stops_has_a_remedy_that_is_obeyed() -> None:
@@ -61,7 +61,7 @@ def test_a_remedy_leads_to_what_is_meant(rule: str, case: Case, tmp_path: Path) 
         assert old in text
         path.write_text(text.replace(old, new))
     case.obey(folder)
-    assert_same(read(folder, **case.settings), read(write(tmp_path / "right", **case.right)))
+    assert_same(read(folder, **case.settings), meant(**case.right))
 
 
 def test_spellings_of_a_country_become_one_as_the_report_advises(tmp_path: Path) -> None:
@@ -81,11 +81,8 @@ def test_a_treatment_that_counts_as_none_is_mapped(text: str, rule: str, tmp_pat
     report = ingest(folder, today=TODAY, unread_treatments=lambda dmt: unread(dmt, classes))[1]
     assert rule in set(report["rule"])
     found = read(folder, treatments={text: "rebif"}).treatments["dmt"]
-    meant = read(write(tmp_path / "right", **more("treatments", "B,rebif,2001-01-01,")))
-    assert (
-        classify(found, classes)[0].tolist()
-        == classify(meant.treatments["dmt"], classes)[0].tolist()
-    )
+    right = meant(**more("treatments", "B,rebif,2001-01-01,")).treatments["dmt"]
+    assert classify(found, classes)[0].tolist() == classify(right, classes)[0].tolist()
     assert unread(found, classes).isna().all()
 
 
@@ -102,14 +99,14 @@ def test_ids_of_a_number_in_each_centre_are_told_apart_by_their_country(shared_d
         table = pd.read_csv(restarted / f"{name}.csv", dtype=str, keep_default_na=False)
         table["country"] = pd.read_csv(plain / f"{name}.csv")["PATIENT_ID"].map(home)
         table.to_csv(tmp_path / f"{name}.csv", index=False)
-    found, meant = read(tmp_path, patient_ids="by_country"), read(plain)
-    ids = dict(zip(found.patients["PATIENT_ID"], meant.patients["PATIENT_ID"], strict=True))
+    found, right = read(tmp_path, patient_ids="by_country"), read(plain)
+    ids = dict(zip(found.patients["PATIENT_ID"], right.patients["PATIENT_ID"], strict=True))
     assert len(ids) == 15
     assert found.patients["PATIENT_ID"][0] == "1 (Turkey)"
     for name in CONTRACT:
         table = getattr(found, name)
         table["PATIENT_ID"] = table["PATIENT_ID"].map(ids)
-    assert_same(found, meant)
+    assert_same(found, right)
 
 
 def test_ids_that_a_spreadsheet_wrote_as_numbers_are_those_of_the_plain_registry(shared_data):
@@ -117,12 +114,12 @@ def test_ids_that_a_spreadsheet_wrote_as_numbers_are_those_of_the_plain_registry
     with pytest.raises(IngestError, match=r"'1' is not in .*, which has '00001', the same number"):
         read(source / "registry_ids_excel")
     found = read(source / "registry_ids_excel", patient_ids="as_numbers")
-    meant = read(source / "registry_plain")
-    ids = dict(zip(found.patients["PATIENT_ID"], meant.patients["PATIENT_ID"], strict=True))
+    right = read(source / "registry_plain")
+    ids = dict(zip(found.patients["PATIENT_ID"], right.patients["PATIENT_ID"], strict=True))
     for name in CONTRACT:
         table = getattr(found, name)
         table["PATIENT_ID"] = table["PATIENT_ID"].map(ids)
-    assert_same(found, meant)
+    assert_same(found, right)
 
 
 def test_a_line_that_names_the_separator_is_read(shared_data):

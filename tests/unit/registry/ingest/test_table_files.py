@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ingest_examples import TEXTS, TODAY, write
+from ingest_examples import TEXTS, TODAY, meant, write
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.registry.ingest.tables import ingest
@@ -95,7 +95,6 @@ def test_a_file_of_another_kind_under_the_name_of_a_csv_file(
 def test_a_line_that_names_the_separator_is_no_header(
     first: str, separator: str, mark: str, end: str, tmp_path: Path
 ) -> None:
-    meant, _ = ingest(write(tmp_path / "plain"), today=TODAY)
     rows = TEXTS["visits"].replace(",", separator) + f"A{separator}2003-01-01{separator}2.3\n"
     text = mark + f"{first}\n{rows}".replace("\n", end)
     folder = write(tmp_path / "own", visits=text.encode())
@@ -104,7 +103,7 @@ def test_a_line_that_names_the_separator_is_no_header(
     (folder / "visits.csv").write_bytes(text.replace("2.3", "").encode())
     found, report = ingest(folder, today=TODAY)
     assert report.loc[report["rule"] == "no_edss", "row"].tolist() == [6]
-    pd.testing.assert_frame_equal(found.visits[:3], meant.visits)
+    pd.testing.assert_frame_equal(found.visits[:3], meant().visits)
 
 
 def test_lines_below_it_are_counted_where_cells_hold_line_breaks(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -225,14 +227,17 @@ def test_each_knob_changes_what_it_says_and_leaves_the_rest(
     ],
 )
 def test_each_rate_moves_its_own_figure(rate: str, figure: str, low: float, high: float) -> None:
-    def found(factor: float) -> float:
-        value = getattr(parameters(600, 0.0), rate) * factor
-        return measure(simulate_country(COUNTRIES[0], 2500, parameters(600, 0.0, **{rate: value})))[
-            figure
-        ]
+    def found(**changed: float) -> float:
+        return figures_of_one_country(**changed)[figure]
 
+    value = getattr(parameters(600, 0.0), rate)
     # Twice the rate, and by how much the figure has to rise (or fall).
-    assert low < found(2.0) / found(1.0) < high
+    assert low < found(**{rate: 2 * value}) / found() < high
+
+
+@functools.cache
+def figures_of_one_country(**changed: float) -> dict[str, float]:
+    return measure(simulate_country(COUNTRIES[0], 2500, parameters(600, 0.0, **changed)))
 
 
 def test_a_second_rater_sees_the_same_visits() -> None:
