@@ -206,6 +206,12 @@ class OwnEpisodesParameters(Section):
         default={},
         description="columns of numbers and their decimal mark, where the cells do not show it",
     )
+    minimum_patients: int = Field(
+        default=10,
+        ge=1,
+        description="a level of a category that fewer patients have, of all sites together, "
+        "becomes 'other' before it is named anywhere; 1: every level is named",
+    )
     missing_indicators: bool = Field(
         description="a feature '<column> missing' for each column that lacks a value at some site"
     )

@@ -14,7 +14,13 @@ from ms_pfl.cohort.custom.columns import (
     read_label,
     warn_of_spellings,
 )
-from ms_pfl.cohort.custom.vocabulary import Vocabulary, encode, merge, site_vocabulary
+from ms_pfl.cohort.custom.vocabulary import (
+    Vocabulary,
+    encode,
+    merge,
+    site_vocabulary,
+    with_common_levels,
+)
 from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
@@ -116,18 +122,27 @@ def own_episodes(
         site_vocabulary(features.loc[rows], missing_indicators=parameters.missing_indicators)
         for rows in features.groupby(site).groups.values()
     )
-    check_vocabulary(features, vocabulary, origin, parameters.categorical)
+    # a space alone would make one patient of ("A B", "C") and ("A", "B C")
+    patients = site + "\x1f" + known["patient_id"]
+    minimum = parameters.minimum_patients
+    common = with_common_levels(vocabulary, features, patients, minimum)
+    check_vocabulary(features, vocabulary, common, origin, parameters.categorical)
     try:
-        encoded = encode(features, vocabulary)
+        encoded = encode(features, common)
     except InputError as error:
         raise InputError(f"{origin.label}: {error}") from None
+    if encoded.shape[1] == 0:
+        raise InputError(
+            f"{origin.label} leaves no feature: no level of its categories has {minimum} patients; "
+            "group the levels, add a column of numbers, or lower own_episodes.minimum_patients"
+        )
     for name in encoded.columns.intersection(list(ID_COLUMNS), sort=False):
         raise InputError(
             f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
             "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
         )
     episodes = pd.concat([pd.DataFrame(known), encoded], axis=1)
-    return episodes.reset_index(drop=True), vocabulary
+    return episodes.reset_index(drop=True), common
 
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
