@@ -7,6 +7,7 @@ from ms_pfl.console import widen_pipes
 from ms_pfl.hooks.errors import OneLineErrors
 from ms_pfl.hooks.lineage import Lineage
 from ms_pfl.hooks.parameters import ParameterCheck
+from ms_pfl.hooks.private_files import PrivateFiles
 from ms_pfl.hooks.run import FinishedRun, MlflowParent, RunLock, RunSummary
 
 widen_pipes()
@@ -30,6 +31,7 @@ HOOKS = (
     Lineage(),
     RunLock(),
     ParameterCheck(),
+    PrivateFiles(),
 )
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
