@@ -41,11 +41,11 @@ class PrivateFiles:
         self._umask.enter_context(private_umask())
         for place in (Path(run_params["project_path"]) / "data", *self._tables):
             if found := open_to_others(place):
+                more = f" and {len(found) - 1} more" if found[1:] else ""
                 _log.warning(
                     "%s: every account of this machine can read or change %s%s; close it with "
                     "`chmod -R o= %s`, if that is not on purpose",
-                    shown(place), shown(found[0].name),
-                    f" and {len(found) - 1} more" if found[1:] else "", shown(shlex.quote(str(place))),
+                    shown(place), shown(found[0].name), more, shown(shlex.quote(str(place))),
                 )  # fmt: skip
         try:
             yield
