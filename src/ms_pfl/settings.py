@@ -9,8 +9,10 @@ from ms_pfl.hooks.lineage import Lineage
 from ms_pfl.hooks.parameters import ParameterCheck
 from ms_pfl.hooks.private_files import PrivateFiles
 from ms_pfl.hooks.run import FinishedRun, MlflowParent, RunLock, RunSummary
+from ms_pfl.log_text import print_messages_only
 
 widen_pipes()
+print_messages_only()  # Kedro lets conf/logging.yml name filters of its own alone
 
 # `kedro run --pipeline=pfl` is the command this project is known by; Kedro 1.7 spells it
 # `--pipelines` too and warns of the singular at each run.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ms_pfl.log_text import line
 from ms_pfl.names import near
 from ms_pfl.registry.contract import COMPANIONS, CONTRACT
 from ms_pfl.registry.ingest.columns import MISSING, as_text, read_column
@@ -113,7 +114,7 @@ def ingest(
                 origin.first - 1,
             )
         frames[name], origins[name] = frame, origin
-    source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
+    source = {"kind": "folder", "description": f"registry tables in {line(folder.resolve().name)}"}
     if "patients" in frames:
         source = synthetic_source(folder) or source
     return _check(frames, origins, source, {}, today, report, parameters, unread_treatments)
