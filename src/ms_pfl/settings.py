@@ -2,6 +2,7 @@
 
 import warnings
 
+from ms_pfl.conf_files import ConfLoader
 from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.console import widen_pipes
 from ms_pfl.hooks.errors import OneLineErrors
@@ -24,6 +25,8 @@ warnings.filterwarnings("ignore", message="One or more dataset names contain '.'
 # Of Kedro-Viz, about itself, at each `kedro viz`.
 warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 
+CONFIG_LOADER_CLASS = ConfLoader
+
 # Kedro calls hooks of one kind from last to first: MLflow sees an error before it is reworded.
 HOOKS = (
     OneLineErrors(),
@@ -38,4 +41,4 @@ HOOKS = (
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
-__all__ = ["CONFIG_LOADER_ARGS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]
+__all__ = ["CONFIG_LOADER_ARGS", "CONFIG_LOADER_CLASS", "DISABLE_HOOKS_FOR_PLUGINS", "HOOKS"]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
+from ms_pfl.input_files import FileLimits
 from ms_pfl.names import normal
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
@@ -214,6 +215,9 @@ class OwnEpisodesParameters(Section):
     )
     missing_indicators: bool = Field(
         description="a feature '<column> missing' for each column that lacks a value at some site"
+    )
+    limits: FileLimits = Field(
+        default=FileLimits(), description="of the file, which is refused before it is read"
     )
     outcome: YamlText | None = Field(
         description="the outcome in words, for the report; null: the label's column"

@@ -24,9 +24,11 @@ from ms_pfl.cohort.custom.vocabulary import (
 from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
+from ms_pfl.input_files import FileLimits
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.ingest.columns import read_column
+from ms_pfl.registry.ingest.csv_files import NO_MORE
 from ms_pfl.registry.ingest.named_columns import values_for_names
 from ms_pfl.registry.ingest.refusals import Origin, refuse
 from ms_pfl.registry.ingest.table_files import READ, how_to_read, read_table
@@ -49,8 +51,12 @@ _LISTS = ("leave_out", "categorical", "numbers")
 _SETTING = {"country": "site"}
 
 
-def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
+def read_file(path: str | Path, limits: FileLimits = NO_MORE) -> tuple[pd.DataFrame, Origin]:
     """Read a .csv or .parquet file; it is only read.
+
+    Args:
+        path: of the file.
+        limits: of the file.
 
     Returns:
         The table (cells of a CSV file as text, blank lines as rows), and where it came from.
@@ -68,7 +74,7 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
         hint = f"the folder holds {near[0]}: name that" if near else "name a .csv or .parquet file"
         raise InputError(f"the episodes file {path} does not exist or is no file; {hint}")
     if path.suffix.lower() in READ:
-        return read_table(path)
+        return read_table(path, limits=limits, setting="own_episodes.limits")
     raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
 
 

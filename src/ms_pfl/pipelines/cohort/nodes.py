@@ -184,7 +184,7 @@ def read_own_episodes(
     from ms_pfl.registry.importers import heart_disease
 
     if episodes_file is not None:
-        table, origin = read_file(episodes_file)
+        table, origin = read_file(episodes_file, parameters.limits)
         description = f"own episodes table {line(Path(episodes_file).name)}"
     elif heart_folder is not None:
         table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)

@@ -100,7 +100,9 @@ def ingest(
     origins: dict[str, Origin] = {}
     for name in CONTRACT:
         try:
-            frame, origin = read_table(find_table(folder, name), name, parameters.date_format)
+            frame, origin = read_table(
+                find_table(folder, name), name, parameters.date_format, parameters.limits
+            )
         except UnusableFile as error:
             report.refuse_table(error.rule, str(error), name, rows=error.rows)
             continue
