@@ -117,13 +117,6 @@ def with_common_levels(
         rows: of all sites, as for :func:`encode`.
         patients: of each row a name that is unique over the sites.
         minimum: patients, of all sites together; 1: the vocabulary as it is.
-
-    >>> rows = pd.DataFrame({"ward": ["A", "A", "B", "C"]})
-    >>> stated = site_vocabulary(rows, missing_indicators=False)
-    >>> with_common_levels(stated, rows, pd.Series([1, 2, 3, 4]), minimum=2).levels
-    {'ward': ('A', 'other')}
-    >>> with_common_levels(stated, rows, pd.Series([1, 1, 3, 4]), minimum=3).levels
-    {'ward': ('other',)}
     """
     if minimum == 1:
         return vocabulary
