@@ -90,11 +90,8 @@ class UnfinishedTraining:
         if self.folder is None or not self._path(seed).exists():
             return None
         try:
-            found = _result(*read_arrays(self._path(seed)))
-            if found.seed != seed:
-                raise DamagedFileError(f"{self._path(seed)} holds seed {found.seed!r}")
-            return found
-        except Exception as error:  # its digest is right, and it may hold anything
+            return _result(*read_arrays(self._path(seed)))
+        except DamagedFileError as error:
             _log.warning("A finished seed is damaged and trained again. %s", error)
             return None
 

@@ -13,13 +13,12 @@ from kedro.pipeline import Node, Pipeline
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
-from ms_pfl.federation.checkpoints import write_arrays
 from ms_pfl.federation.history import ProgressReport
 from ms_pfl.hooks.run import FinishedRun
 from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
-from ms_pfl.training.resume import UnfinishedTraining, UnfinishedTrainings, training_key
+from ms_pfl.training.resume import UnfinishedTrainings, training_key
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Outcome, train_tables
 from paradigm_examples import Study, compute, parameters
@@ -209,16 +208,3 @@ def test_a_finished_run_is_not_used_again(tmp_path: Path) -> None:
     cutter = Cutter(99)
     run(tmp_path / "kept", ("federated", "fedavg"), cutter)
     assert notes(cutter) == []
-
-
-@pytest.mark.parametrize(
-    "told", [[], None, {}, {"seed": 0}, {"seed": 5, "nodes": [], "countries": [], "history": [{}],
-                                        "metrics": []}]
-)  # fmt: skip
-def test_a_seed_of_right_digest_and_wrong_content_is_trained_again(
-    told: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    training = UnfinishedTraining(tmp_path)
-    write_arrays(tmp_path / "seed=0.finished.safetensors", {"x": np.zeros(1)}, told)
-    assert training.result(0) is None
-    assert "A finished seed is damaged and trained again" in caplog.text
