@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from ms_pfl.command_line import split_parameters
 from ms_pfl.failure_log import TRACEBACK, keep_traceback
 from ms_pfl.failures import explain, one_line
+from ms_pfl.log_text import lines
 from ms_pfl.paradigms import PARADIGMS
 
 
@@ -51,7 +52,7 @@ def at_most_three_lines() -> Iterator[None]:
     except Exception as error:
         log = keep_traceback(error, find_kedro_project(Path.cwd()) or Path.cwd())
         if isinstance(error, click.ClickException):  # in words already, of one of our hooks
-            raise
+            raise click.ClickException(lines(error.message)) from error
         message = explain(error) or _refused(error) or defect(error, log)
         raise click.ClickException(message) from error
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 
+from ms_pfl.log_text import line as printable
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress, TaskID
@@ -42,7 +44,7 @@ class TrainingProgress:
 
     def __init__(self, title: str) -> None:
         """Start a display called ``title`` (full words: "Fine-tuned FedAvg")."""
-        self._title = title
+        self._title = printable(title)
         self._progress: Progress | None = None
         self._tasks: dict[int, TaskID] = {}
         self._started: dict[int, float] = {}
@@ -59,8 +61,8 @@ class TrainingProgress:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[unit]} {task.completed}/{task.total}"),
-                TextColumn("validation {task.fields[score]}"),
+                TextColumn("{task.fields[unit]} {task.completed}/{task.total}", markup=False),
+                TextColumn("validation {task.fields[score]}", markup=False),
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=get_console(),
                 speed_estimate_period=3600,  # rounds may take minutes
@@ -154,7 +156,7 @@ def _print(line: str, *, style: str = "", soft_wrap: bool = False) -> None:
     """Print a line as it is: a name in it may look like rich's markup, or like an emoji's code."""
     from rich.text import Text
 
-    get_console().print(Text(line, style=style), soft_wrap=soft_wrap)
+    get_console().print(Text(printable(line), style=style), soft_wrap=soft_wrap)
 
 
 # The report holds all sentences; the first are about the personalized paradigms.
@@ -175,11 +177,11 @@ def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[s
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=Text(title))
     for name in rows[0]:
-        table.add_column(name, justify="left" if name in text else "right")
+        table.add_column(Text(printable(name)), justify="left" if name in text else "right")
     for row in rows:
-        table.add_row(*map(Text, row.values()))
+        table.add_row(*(Text(printable(cell)) for cell in row.values()))
     get_console().print(table)
 
 

@@ -22,6 +22,7 @@ from kedro_datasets.text import TextDataset
 from kedro_datasets_experimental.safetensors import SafetensorsDataset
 
 from ms_pfl.files import whole_file
+from ms_pfl.spreadsheets import neutralized, restored
 
 if TYPE_CHECKING:
     from ms_pfl.prediction.making import Made
@@ -62,7 +63,8 @@ class CsvTable(_WholeFile, CSVDataset):
     """A table as a CSV file, whose columns are text unless they are declared otherwise.
 
     Names of sites, patients and levels may be ``007``, ``NA``, ``True`` or ``1e5``: read back with
-    guessed types, they would be other names or none.
+    guessed types, they would be other names or none. People open the file with a spreadsheet
+    program, which must not take a text for a formula.
     """
 
     def __init__(
@@ -92,9 +94,13 @@ class CsvTable(_WholeFile, CSVDataset):
             filepath=filepath, load_args=load_args, save_args={"index": False}, **settings
         )
 
+    def save(self, data: pd.DataFrame) -> None:
+        """Write the file, with texts that look like formulas as texts."""
+        super().save(neutralized(data))
+
     def load(self) -> pd.DataFrame:
-        """Read the file."""
-        table: pd.DataFrame = super().load()
+        """Read the file; its texts are those that were saved."""
+        table: pd.DataFrame = restored(super().load())
         # a column of empty cells alone has the unit of seconds
         dates = self._load_args["parse_dates"]
         return table.astype({name: "datetime64[us]" for name in dates if name in table})

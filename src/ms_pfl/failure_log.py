@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ms_pfl.files import whole_file
+from ms_pfl.log_text import lines
 
 #: Set to 1, it shows the traceback of a failure on the console.
 TRACEBACK = "MS_PFL_TRACEBACK"
@@ -20,7 +21,7 @@ def keep_traceback(error: BaseException, project: Path) -> Path | None:
 
     Where the project cannot be written to, it goes to the folder of temporary files.
     """
-    text = "".join(traceback.format_exception(error))
+    text = lines("".join(traceback.format_exception(error)))
     if os.environ.get(TRACEBACK) == "1":
         print(text, file=sys.stderr)
     for path in (project / LOG, Path(tempfile.gettempdir()) / f"ms_pfl-{os.getpid()}-{LOG}"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_pfl.errors import InputError
+from ms_pfl.files import make_folder
 
 NAME = ".lock"
 _SECONDS_TO_WRITE = 1.0  # that a holder may take from the lock to the text
@@ -60,7 +61,7 @@ def hold(folder: Path, what: str, remedy: str = "name another folder") -> Folder
     path = folder.resolve() / NAME
     with ExitStack() as failed:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             failed.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

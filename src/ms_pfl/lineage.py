@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ms_pfl.files import whole_file
+from ms_pfl.files import make_folder, whole_file
 
 #: The ledger's name in the data folder.
 LEDGER = "provenance.jsonl"
@@ -124,7 +124,7 @@ class Ledger:
                 file.write(json.dumps({"dataset": dataset, **asdict(record)}) + "\n")
 
     def _append(self, entry: dict[str, Any]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         with self._path.open("a", encoding="utf-8") as file:
             # begins with a line end: the last line may have been cut short by a kill
             file.write("\n" + json.dumps(entry) + "\n")

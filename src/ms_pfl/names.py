@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Characters that draw nothing and mean nothing in a name: soft hyphen, zero-width space, word
-# joiner, byte order mark. They are removed wherever they stand.
-_NOTHING = "\u00ad\u200b\u2060\ufeff"
+# joiner, byte order mark, and what moves a terminal's cursor. They are removed wherever they stand.
+_NOTHING = "\u00ad\u200b\u2060\ufeff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
 # Joiners and marks of direction decide how the letters beside them are drawn, so they stay inside
 # a name. At its ends they draw nothing.
 _AT_ENDS = _NOTHING + "\u061c\u180e\u200c-\u200f\u202a-\u202e\u2061-\u2064\u2066-\u206f"
@@ -44,7 +44,7 @@ def normal(text: str) -> str:
     Letters are composed (Unicode NFC); each run of white space, such as a no-break space, a thin
     space, a tab or a line separator, is one blank; there is none at the ends. Characters that draw
     nothing are removed: soft hyphens, zero-width spaces, word joiners and byte order marks
-    everywhere, joiners and marks of direction at the ends alone.
+    and control characters everywhere, joiners and marks of direction at the ends alone.
 
     >>> normal("\ufeffTu\u0308rkiye\u00a0 ")
     'Türkiye'

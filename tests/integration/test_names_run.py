@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(1200)
 COLUMNS = {"site": "site", "patient_id": "who", "label": "label"}
 OWN = {
     "columns": COLUMNS, "categorical": ["$y_1$"], "missing_indicators": True,
-    "site_name": "hospital",
+    "site_name": "hospital", "minimum_patients": 1,
 }  # fmt: skip
 
 

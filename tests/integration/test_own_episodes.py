@@ -75,6 +75,20 @@ def test_it_ends_with_a_table_in_the_words_of_the_data(run: Result, project: Ked
     assert "countr" not in re.sub(r"<[^>]*>", "", shown).lower()
 
 
+def test_no_other_account_reads_what_the_run_wrote(
+    run: subprocess.CompletedProcess[str], project: KedroProject
+) -> None:
+    places = [project.folder / "data", project.folder / "mlflow.db", project.folder / "mlruns"]
+    written = [
+        path
+        for place in places
+        for path in (place, *place.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and path.suffix != ".py"  # our code
+    ]
+    assert {path.suffix for path in written} >= {".parquet", ".csv", ".db", ".safetensors", ".html"}
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
 def test_the_features_are_those_of_the_page(
     run: Result, project: KedroProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ms_pfl.files import whole_file, whole_folder
+from ms_pfl.files import (
+    make_folder,
+    open_to_others,
+    private_umask,
+    whole_file,
+    whole_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -42,13 +53,116 @@ def test_a_failure_leaves_the_old_file_and_names_the_new_one(tmp_path: Path) -> 
 def test_what_a_killed_process_left_is_overwritten_with_a_new_mode(tmp_path: Path) -> None:
     left = tmp_path / ".a.part.csv"
     left.write_text("half of it, and long")
-    left.chmod(0o600)
-    (tmp_path / "other").touch()
+    left.chmod(0o644)
     with whole_file(tmp_path / "a.csv") as part:
         part.write_text("1")
-    assert names(tmp_path) == ["a.csv", "other"]
+    assert names(tmp_path) == ["a.csv"]
     assert (tmp_path / "a.csv").read_text() == "1"
-    assert (tmp_path / "a.csv").stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert mode(tmp_path / "a.csv") == 0o600
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_nobody_else_reads_what_is_written_and_folders_that_are_there_keep_their_mode(
+    tmp_path: Path,
+) -> None:
+    shared = tmp_path / "data"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    with whole_file(shared / "a/b/c.csv") as part:
+        part.chmod(0o666)
+        assert mode(part) == 0o666
+    with whole_folder(shared / "m") as folder:
+        (folder / "arrays").mkdir()
+        (folder / "arrays/x").touch()
+    make_folder(shared / "deep/er")
+    assert mode(shared) == 0o2775
+    found = {path: mode(path) & 0o777 for path in shared.rglob("*")}
+    assert len(found) == 8
+    assert {oct(m) for path, m in found.items() if path.is_file()} == {"0o600"}
+    assert {oct(m) for path, m in found.items() if path.is_dir()} == {"0o700"}
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_the_umask_holds_where_somebody_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MS_PFL_KEEP_UMASK", "1")
+    with whole_file(tmp_path / "a/c.csv") as part:
+        part.chmod(0o600)
+    with whole_folder(tmp_path / "m") as folder:
+        (folder / "x").touch()
+    assert [oct(mode(tmp_path / name)) for name in ("a", "a/c.csv", "m", "m/x")] == [
+        "0o775", "0o664", "0o775", "0o664",
+    ]  # fmt: skip
+    with private_umask():
+        (tmp_path / "b").touch()
+    assert mode(tmp_path / "b") == 0o664
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_process_that_is_started_inherits_the_private_umask(tmp_path: Path) -> None:
+    with private_umask():
+        subprocess.run(["touch", str(tmp_path / "a")], check=True)
+    (tmp_path / "b").touch()
+    assert (mode(tmp_path / "a"), mode(tmp_path / "b")) == (0o600, 0o664)
+
+
+def test_a_link_in_the_place_of_a_part_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    unlink = Path.unlink
+
+    def unlink_and_link(self: Path, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok)
+        monkeypatch.undo()
+        self.symlink_to(tmp_path / "theirs")
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_link)
+    with pytest.raises(FileExistsError), whole_file(tmp_path / "a.csv") as part:
+        part.write_text("a")
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    # pytest's own folder is closed to others
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_what_every_account_can_reach_is_found(reachable: Path) -> None:
+    data = reachable / "data"
+    make_folder(data / "a")
+    make_folder(data / "b")
+    for path in (data / "a/x", data / "b/y", data / "b/.hidden"):
+        path.touch(0o644)
+        path.chmod(0o644)
+    assert open_to_others(data) == []  # nobody passes data
+    data.chmod(0o755)
+    assert open_to_others(data) == []
+    (data / "b").chmod(0o755)
+    assert open_to_others(data) == [data / "b/y"]
+    assert open_to_others(data / "b/y") == [data / "b/y"]
+    (data / "b/y").chmod(0o640)
+    assert open_to_others(data) == []
+    (data / "b").chmod(0o773)
+    assert open_to_others(data) == [data / "b"]
+    reachable.chmod(0o700)
+    assert open_to_others(data) == []
+    assert open_to_others(data / "absent") == []
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
+from ms_pfl.input_files import FileLimits
 from ms_pfl.names import normal
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
@@ -206,8 +207,17 @@ class OwnEpisodesParameters(Section):
         default={},
         description="columns of numbers and their decimal mark, where the cells do not show it",
     )
+    minimum_patients: int = Field(
+        default=10,
+        ge=1,
+        description="a level of a category that fewer patients have, of all sites together, "
+        "becomes 'other' before it is named anywhere; 1: every level is named",
+    )
     missing_indicators: bool = Field(
         description="a feature '<column> missing' for each column that lacks a value at some site"
+    )
+    limits: FileLimits = Field(
+        default=FileLimits(), description="of the file, which is refused before it is read"
     )
     outcome: YamlText | None = Field(
         description="the outcome in words, for the report; null: the label's column"

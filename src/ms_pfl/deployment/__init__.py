@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from ms_pfl.log_text import PrintableMessages
+
 
 def log_to_stdout() -> None:
     """Have the package's log go where Flower collects what an app prints."""
@@ -10,6 +12,7 @@ def log_to_stdout() -> None:
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(PrintableMessages())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False

@@ -26,6 +26,7 @@ from ms_pfl.files import whole_folder
 from ms_pfl.folder_lock import hold
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.parameters import Parameters
+from ms_pfl.spreadsheets import write_csv
 from ms_pfl.training.bundle import bundle_arrays
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.train import SeedResult, Sites, check_training, train
@@ -199,7 +200,7 @@ def _write(
             ("history", [asdict(row) for result in results for row in result.history]),
             ("metrics", [row for result in results for row in _metrics(training, result)]),
         ):
-            pd.DataFrame(rows).to_csv(part / f"{name}.csv", index=False)
+            write_csv(pd.DataFrame(rows), part / f"{name}.csv")
         (part / "run.json").write_text(json.dumps(told, indent=2) + "\n")
 
 

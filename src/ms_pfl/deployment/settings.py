@@ -7,10 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.config import MissingConfigException
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
+from ms_pfl.conf_files import ConfLoader
 from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.errors import InputError
 from ms_pfl.names import normal
@@ -171,7 +172,7 @@ def read_parameters(project: str, env: str) -> Parameters:
         InputError: there are none, or one cannot be used.
     """
     folder = Path(project).expanduser().resolve() / "conf"
-    loader = OmegaConfigLoader(conf_source=str(folder), env=env or None, **CONFIG_LOADER_ARGS)
+    loader = ConfLoader(conf_source=str(folder), env=env or None, **CONFIG_LOADER_ARGS)
     try:
         return Parameters.model_validate(loader["parameters"])
     except (MissingConfigException, ValueError) as error:

@@ -21,6 +21,7 @@ from ms_pfl.files import whole_file
 from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.spreadsheets import write_csv
 
 SITE = "site"
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class SiteFolder:
         divide = split_patients if agreement.protocol.split_unit == "patient" else split_episodes
         splits = divide(episodes, agreement.seeds, agreement.splits)
         with whole_file(folder / "ingest_report.csv") as part:
-            report.to_csv(part, index=False)
+            write_csv(report, part)
         for title, table in (("episodes", episodes), ("splits", splits)):  # splits are the last
             with whole_file(folder / f"{title}.parquet") as part:
                 table.to_parquet(part, index=False)

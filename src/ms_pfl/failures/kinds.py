@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ms_pfl.log_text import line as printable
+
 #: The end of a remedy: all that lies on the disk is kept.
 AGAIN = "then give the same command again"
 #: No message of another program is shown beyond so many characters.
@@ -47,8 +49,8 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """Return a text without line breaks, cut where it is longer than ``longest``."""
-    line = " ".join(text.split())
+    """Return a text as one printable line, cut where it is longer than ``longest``."""
+    line = printable(" ".join(text.split()))
     return line if longest is None or len(line) <= longest else line[: longest - 3] + "..."
 
 

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.learning import logistic
-from ms_pfl.learning.networks import Arrays, Network, build_network, set_arrays
+from ms_pfl.learning.networks import (
+    Arrays,
+    Network,
+    array_shapes,
+    build_network,
+    set_arrays,
+)
 from ms_pfl.learning.parameters import Device, ExtensionTier, NetworkKind, NetworkParameters
 from ms_pfl.learning.scoring import logits
 from ms_pfl.learning.training import one_thread, resolve_device
@@ -62,13 +68,16 @@ class NetworkLearner:
 
     def open(self, arrays: Arrays, n_features: int) -> NetworkModel:
         """Return the network that the arrays hold."""
-        told = self.settings
+        told, depth = self.settings, 1
         if self.kind == "adaptive":
-            depth = sum(name.startswith("extension.") for name in arrays) // 2  # weight and bias
-            tier = ExtensionTier(min_rows=0, layers=max(depth, 1))
+            of_extension = sum(name.startswith("extension.") for name in arrays)
+            depth = max(of_extension // 2, 1)  # weight and bias
+            tier = ExtensionTier(min_rows=0, layers=depth)
             told = told.model_copy(update={"extension_tiers": (tier,)})
+        # settings may come from a file, and ask for more layers than there is memory
+        fits = told.hidden_layers <= len(arrays)
+        _check(arrays, array_shapes(self.kind, n_features, told, depth) if fits else {})
         network = build_network(self.kind, n_features, told, 0, 0)
-        _check(arrays, {name: tuple(t.shape) for name, t in network.state_dict().items()})
         set_arrays(network, arrays)
         return NetworkModel(network.to(self.device), self.device)
 
@@ -104,7 +113,8 @@ def make_learner(
 
 
 def _check(arrays: Arrays, needed: Mapping[str, tuple[int, ...]]) -> None:
-    if {name: array.shape for name, array in arrays.items()} != needed:
+    kinds = {array.dtype.kind for array in arrays.values()}
+    if {name: array.shape for name, array in arrays.items()} != needed or kinds - {"f"}:
         raise InputError(
             "the saved models do not fit the model that the section training of the parameters "
             "describes; run the training with the present settings first"

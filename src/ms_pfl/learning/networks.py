@@ -132,6 +132,30 @@ def extension_layers(training_rows: int, tiers: Sequence[ExtensionTier]) -> int:
     return next(tier.layers for tier in tiers if training_rows >= tier.min_rows)
 
 
+def array_shapes(
+    kind: NetworkKind, n_features: int, parameters: NetworkParameters, extension_depth: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's arrays by name, without building it."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
+
+    def hidden(name: str, width: int, layers: int) -> None:
+        for layer in range(layers):
+            linear(f"{name}.{layer}", width if layer else n_features, width)
+
+    hidden("core", parameters.width, parameters.hidden_layers)
+    of_core = _width(n_features, parameters)
+    if kind == "mlp":
+        linear("output", of_core, 1)
+    else:
+        hidden("extension", parameters.extension_width, extension_depth)
+        linear("combining", of_core + parameters.extension_width, parameters.width)
+        linear("output", parameters.width, 1)
+    return shapes
+
+
 def build_network(
     kind: NetworkKind, n_features: int, parameters: NetworkParameters, training_rows: int, seed: int
 ) -> Network:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
+from ms_pfl.log_text import line
 from ms_pfl.names import listed
 from ms_pfl.paradigms import models_in_order
 from ms_pfl.reporting.content import About, Content, Table, note
@@ -193,15 +194,16 @@ class ConsoleTable:
         for table in [side_by_side] if needed <= options.max_width else one_each:
             yield table
             yield Text()
-        yield from map(Text, self.notes)
+        yield from (Text(line(note)) for note in self.notes)
 
     def _rich_table(self, names: list[str]) -> ConsoleRows:
         rich_table = ConsoleRows(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         rich_table.add_column("Model", no_wrap=True)
         for name in names:
-            head = "\n".join(name.rsplit(" ", 1)).replace("size-", "size-\n")
+            head = "\n".join(map(line, name.rsplit(" ", 1))).replace("size-", "size-\n")
             rich_table.add_column(Text(head), justify="right", no_wrap=True)
         for row in self.table[["Model", *names]].itertuples(index=False, name=None):
             # ".812" instead of "0.812": the six columns of the study fit 100 characters
-            rich_table.add_row(row[0], *(re.sub(r"\b0\.", ".", cell) for cell in row[1:]))
+            cells = (row[0], *(re.sub(r"\b0\.", ".", cell) for cell in row[1:]))
+            rich_table.add_row(*(Text(line(cell)) for cell in cells))
         return rich_table

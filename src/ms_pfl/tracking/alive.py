@@ -8,13 +8,15 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
+from ms_pfl.files import make_folder
+
 _held: dict[Path, IO[str]] = {}
 
 
 def hold(project_path: Path, run_id: str) -> None:
     """Show that the run has this process."""
     path = _folder(project_path) / run_id
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     file = path.open("w")
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     _held[path] = file

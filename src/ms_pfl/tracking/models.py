@@ -16,13 +16,23 @@ import numpy as np
 import pandas as pd
 
 import ms_pfl
+from ms_pfl.tracking.loading import SERVED, code_digest
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
 
 
-_SERVED = Path(__file__).parent / "served"
+#: Lies with each model, beside its code.
+_README = """# A program
+
+This MLflow model is a program: `mlflow.pyfunc.load_model` runs the Python file {name} that lies
+here, with all rights of whoever loads it. Load it with `ms_pfl.tracking.loading.load_model`, which
+runs it only if it is the file of the installed ms_pfl, byte by byte. When it was written, by ms_pfl
+{version}, the SHA-256 of {name} was `{digest}`.
+
+The arrays are safetensors and the rest is JSON: nothing is unpickled.
+"""
 #: Columns that the predictor's model gives, with their MLflow types.
 RISK_COLUMNS = {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"}
 
@@ -46,7 +56,7 @@ class ModelToLog:
     seed: int
     arrays: Mapping[str, np.ndarray]
     configuration: Mapping[str, Any]
-    code: Path = _SERVED / "model.py"
+    code: Path = SERVED / "model.py"
 
 
 def example_rows(episodes: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
@@ -121,7 +131,7 @@ def log_predictor(
     """
     name, kind = "Predictor for new patients", "risk of a new patient by country"
     with _entry(client, experiment, run_id, name, kind, {}) as entry:
-        _save(client, entry, _SERVED / "predictor.py", {"predictor": folder}, example, RISK_COLUMNS)
+        _save(client, entry, SERVED / "predictor.py", {"predictor": folder}, example, RISK_COLUMNS)
     return str(entry.model_id)
 
 
@@ -159,6 +169,7 @@ def _save(
     columns = [
         ColSpec("string" if name == "country" else "double", name) for name in example.columns
     ]
+    digest = code_digest(code)
     given = [ColSpec(kind, name) for name, kind in outputs.items()] or [ColSpec("double")]
     with tempfile.TemporaryDirectory() as parent, _quiet():
         folder = Path(parent) / "model"
@@ -176,7 +187,10 @@ def _save(
             input_example=example,
             # without them MLflow runs the model in a process of its own to find out
             pip_requirements=[f"ms_pfl=={ms_pfl.__version__}"],
+            metadata={"program": code.name, "program_sha256": digest},
         )
+        text = _README.format(name=code.name, version=ms_pfl.__version__, digest=digest)
+        (folder / "README.md").write_text(text, encoding="utf-8")
         client.log_model_artifacts(entry.model_id, str(folder))
     client.log_outputs(entry.source_run_id, [LoggedModelOutput(entry.model_id, step=0)])
 

@@ -21,6 +21,7 @@ from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.failure_log import keep_traceback
 from ms_pfl.failures import explain, one_line
 from ms_pfl.paradigms import model_key, model_name
+from ms_pfl.spreadsheets import write_csv
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
 from ms_pfl.tracking.models import log_predictor, logged_model
 from ms_pfl.tracking.parameters import TrackingParameters
@@ -335,5 +336,5 @@ def _log_tables(client: MlflowClient, run_id: str, tables: Mapping[str, pd.DataF
                 client.log_table(run_id, table.astype(text), f"tables/{name}.json")
             else:
                 path = Path(folder) / f"{name}.csv"
-                table.to_csv(path, index=False)
+                write_csv(table, path)
                 client.log_artifact(run_id, str(path), "tables")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,14 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.personalization.method import Arrays, method_class
+from ms_pfl.text import shown
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start
 
 FORMAT = 2
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
+_NAME = re.compile(r"seed=\d{1,9}/(?:shared|scaler|personal/.+)/[^/]+", flags=re.DOTALL)
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
@@ -132,7 +135,8 @@ class ModelBundle:
         self.training = training
         self._settings = settings.of(*training)
         self._data = data
-        found = int(models[FORMAT_NAME].item()) if FORMAT_NAME in models else 1
+        told = models.get(FORMAT_NAME, np.array([1]))
+        found = told.reshape(-1)[0] if told.size == 1 else "unknown"
         if found != FORMAT:
             raise InputError(
                 f"the saved models of {training.name} have format {found}, and this version reads "
@@ -147,6 +151,10 @@ class ModelBundle:
         self._stamp = models.get(STAMP)
         self._parts: dict[str, dict[str, np.ndarray]] = {}
         for name, array in models.items():
+            if name in (FORMAT_NAME, STAMP):
+                continue
+            if not _NAME.fullmatch(name):
+                raise self._damaged(f"no array is called {shown(name)!r}")
             # a country's name may have a slash in it, an array's has none
             part, _, array_name = name.rpartition("/")
             self._parts.setdefault(part, {})[array_name] = array
@@ -192,7 +200,7 @@ class ModelBundle:
     def starts(self) -> dict[int, Start]:
         """Shared arrays and scaler by seed, to train on from."""
         return {
-            seed: Start(self._parts[f"seed={seed}/shared"], self._scaler(seed))
+            seed: Start(self._part(f"seed={seed}/shared"), self._scaler(seed))
             for seed in self.seeds
         }
 
@@ -230,7 +238,21 @@ class ModelBundle:
         return self.model(seed, country).predict(rows)
 
     def _scaler(self, seed: int) -> Scaler:
-        return Scaler(**self._parts[f"seed={seed}/scaler"])
+        arrays = self._part(f"seed={seed}/scaler")
+        shapes = {array.shape for array in arrays.values()}
+        if set(arrays) != {"mean", "sd"} or len(shapes) > 1 or len(shapes.pop()) != 1:
+            raise self._damaged(f"the scaler of seed {seed} is no mean and sd of each feature")
+        return Scaler(**arrays)
+
+    def _part(self, name: str) -> dict[str, np.ndarray]:
+        if name not in self._parts:
+            raise self._damaged(f"there is nothing under {name}")
+        return self._parts[name]
+
+    def _damaged(self, reason: str) -> InputError:
+        return InputError(
+            f"the saved models of {self.training.name} are damaged: {reason}; {_AGAIN}"
+        )
 
     def _own_scaler(self, seed: int, country: str) -> Scaler:
         if self._data is None or country not in self._data.countries:

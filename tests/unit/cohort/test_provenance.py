@@ -31,7 +31,7 @@ SOURCE = {"kind": "synthetic", "description": "test"}
 OWN = {
     "columns": {"site": "ward", "label": "worse"},
     "positive": None, "leave_out": (), "categorical": (), "missing_indicators": False,
-    "outcome": None, "site_name": "hospital",
+    "outcome": None, "site_name": "hospital", "minimum_patients": 1,
 }  # fmt: skip
 
 

@@ -33,8 +33,8 @@ def test_no_table_of_the_catalog_is_text_of_another_kind() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(NAMES) | st.text(st.characters(exclude_categories=("Cs",),
-                                                           exclude_characters="\0\r")),
+            st.sampled_from(["=1", "'=1", "-x;@y", "-5", *NAMES])
+            | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r")),
             st.integers(-(2**62), 2**62),
             st.floats(allow_nan=True, allow_infinity=False),
             st.booleans(),
@@ -55,6 +55,7 @@ def test_a_table_is_read_back_as_it_was(rows: list[tuple[object, ...]]) -> None:
             "row": "Int64",
         }
     )
+    table = pd.concat([table, table[["007"]].set_axis(["=also"], axis=1)], axis=1)
     with tempfile.TemporaryDirectory() as folder:
         dataset = CsvTable(
             filepath=str(Path(folder) / "t.csv"),
@@ -62,3 +63,12 @@ def test_a_table_is_read_back_as_it_was(rows: list[tuple[object, ...]]) -> None:
         )
         dataset.save(table)
         pd.testing.assert_frame_equal(dataset.load(), table)
+        assert ",'=also" in (Path(folder) / "t.csv").read_text().partition("\n")[0]
+
+
+def test_a_table_for_people_holds_no_formula(tmp_path: Path) -> None:
+    dataset = CsvTable(filepath=str(tmp_path / "t.csv"), types={"x": "float"})
+    dataset.save(pd.DataFrame({"site": ["=cmd|' /C calc'!A0", "-5", "Peru"], "x": [-0.5, 1, 2]}))
+    assert (
+        tmp_path / "t.csv"
+    ).read_text() == "site,x\n'=cmd|' /C calc'!A0,-0.5\n-5,1.0\nPeru,2.0\n"

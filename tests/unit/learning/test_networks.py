@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ms_pfl.learning.networks import (
     AdaptiveDualBranchNet,
+    array_shapes,
     build_network,
     extension_layers,
     get_arrays,
@@ -148,3 +149,13 @@ def test_each_seed_drops_other_values_and_the_same_ones_again() -> None:
     assert abs((first == other).double().mean() - 0.82) < 0.01
     # neighbors too, that come from the same 64 bits
     assert abs((first[:, 1:] == first[:, :-1]).double().mean() - 0.82) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["mlp", "adaptive"])
+@pytest.mark.parametrize("layers", [0, 1, 3])
+@pytest.mark.parametrize("rows", [0, 10_000, 30_000])
+def test_shapes_are_known_without_building_a_network(kind: str, layers: int, rows: int) -> None:
+    told = network_parameters(hidden_layers=layers, width=6, extension_width=3)
+    built = get_arrays(build_network(kind, 7, told, rows, 0))
+    depth = extension_layers(rows, told.extension_tiers)
+    assert array_shapes(kind, 7, told, depth) == {n: array.shape for n, array in built.items()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from cohort_examples import parameters as cohort_parameters
@@ -254,3 +258,115 @@ def test_models_of_other_data_are_refused() -> None:
         make_predictor(
             episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters(), OWN, None
         )
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, '{"format": 2, "a": ' + '{"b": ' * 900 + "1" + "}" * 901, "9" * 10_000,
+     "\ud800",     '{"format": 2, "digest": "\\ud800", "x": "\\ud800"}', '{"format": [[[]]]}'],
+)  # fmt: skip
+def test_json_that_nests_or_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
+    (folder / "predictor.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError) as caught:
+        read_predictor(folder)
+    assert str(caught.value).startswith(str(folder / "predictor.json"))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["predictor.json", ARRAYS])
+def test_a_pipe_or_a_huge_file_in_its_place_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    with path.open("r+b") as file:
+        file.truncate(9 * 2**30)
+    with pytest.raises(InputError, match=f"{name} has 9,216 MB, and .* is the most for this file"):
+        read_predictor(folder)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=f"{name} is a named pipe and no regular file"):
+        read_predictor(folder)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "network", [{"width": 10**9}, {"hidden_layers": 10**9}, {"extension_width": 10**12}]
+)
+def test_shapes_are_compared_before_a_network_is_built(
+    folder: Path, network: dict[str, int]
+) -> None:
+    rewrite(folder, lambda told: told["settings"]["network"].update(network))
+    with pytest.raises(InputError, match="do not fit the model"):
+        read_predictor(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("global/seed=x/shared/a", np.zeros(1)),
+        ("global/elsewhere", np.zeros(1)),
+        ("global/format", np.zeros((2, 2))),
+        ("global/format", np.array([np.nan])),
+        ("global/format", np.zeros(0, dtype=bool)),
+        ("global/seed=0/scaler/more", np.zeros(3)),
+        ("global/seed=0/scaler/mean", np.zeros((3, 3))),
+        ("global/seed=0/scaler/mean", np.float64(1)),
+        ("global/seed=0/shared/output.bias", np.zeros(1, dtype=bool)),
+        ("global/seed=0/shared/output.bias", np.zeros(1, dtype=np.int64)),
+        ("personal/seed=0/personal/Belgium/output.bias", np.zeros((0, 10**6))),
+    ],
+)
+def test_arrays_of_right_digests_may_hold_anything(
+    folder: Path, name: str, array: np.ndarray
+) -> None:
+    rewrite_arrays(folder, lambda arrays: arrays.update({name: np.asarray(array)}))
+    with pytest.raises(InputError) as caught:
+        read_predictor(folder)
+    assert str(caught.value).isprintable()
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_whatever_a_description_says_it_is_read_or_refused(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "p"
+        write_predictor(logistic_predictor(), folder)
+
+        def change(told: dict[str, Any]) -> None:
+            place: Any = told
+            while True:
+                keys = sorted(set(place) - {"digest", "arrays_sha256"})
+                key = data.draw(st.sampled_from(keys))
+                if not isinstance(place[key], dict) or not place[key] or data.draw(st.booleans()):
+                    place[key] = data.draw(anything)
+                    return
+                place = place[key]
+
+        rewrite(folder, change)
+        said = ""
+        try:
+            read_predictor(folder)
+        except InputError as error:
+            said = str(error)
+        assert said.isprintable()
+
+
+@given(st.binary(max_size=300))
+def test_whatever_bytes_the_arrays_are_they_are_refused(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "p"
+        write_predictor(logistic_predictor(), folder)
+        whole = (folder / ARRAYS).read_bytes()
+        for content in (data, len(data).to_bytes(8, "little") + data, data + whole[len(data) :]):
+            (folder / ARRAYS).write_bytes(content)
+            sha256 = hashlib.sha256(content).hexdigest()
+            rewrite(folder, lambda told, sha256=sha256: told.update(arrays_sha256=sha256))
+            if content != whole:
+                with pytest.raises(InputError):
+                    read_predictor(folder)

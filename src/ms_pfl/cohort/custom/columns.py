@@ -204,13 +204,18 @@ def warn_of_spellings(names: Iterable[str], origin: Origin, column: str, what: s
 
 
 def check_vocabulary(
-    features: pd.DataFrame, vocabulary: Vocabulary, origin: Origin, declared: tuple[str, ...]
+    features: pd.DataFrame,
+    vocabulary: Vocabulary,
+    common: Vocabulary,
+    origin: Origin,
+    declared: tuple[str, ...],
 ) -> None:
     """Refuse categories that are identifiers; warn of columns that can teach nothing.
 
     Args:
         features: the columns as :func:`read_feature` gives them.
         vocabulary: of all sites.
+        common: the same without the levels of few patients, which are not named here either.
         origin: for messages.
         declared: columns that were named categorical on purpose.
 
@@ -224,25 +229,26 @@ def check_vocabulary(
         if len(levels) > MAX_LEVELS or (
             len(levels) == rows >= _ENOUGH_ROWS and name not in declared
         ):
+            named = [level for level in levels if level in common.levels[name]]
+            example = f", such as {named[0][:40]!r}" if named else ""
             raise InputError(
-                f"{origin.label}, column {name}: {len(levels)} different texts in {rows} rows, "
-                f"such as {levels[0][:40]!r}; an identifier? {leave_out}, or group its values (at "
-                f"most {MAX_LEVELS})"
+                f"{origin.label}, column {name}: {len(levels)} different texts in {rows} rows"
+                f"{example}; an identifier? {leave_out}, or group its values (at most {MAX_LEVELS})"
             )
         refuse(
             features[name].str.len() > MAX_NAME,
-            features[name],
+            features[name].where(features[name].isin(common.levels[name])),
             origin,
             f"has more than {MAX_NAME} characters",
             f"{leave_out}, or shorten its values",
         )
-        warn_of_spellings(levels, origin, name, "levels")
+        warn_of_spellings(common.levels[name], origin, name, "levels")
     for name in vocabulary.columns:
         values = features[name].dropna()
         if (different := values.nunique()) <= 1:
-            said = (
-                f"{str(values.iloc[0])[:100]!r} in all rows" if different else "no value in any row"
-            )
+            may_be_named = name in vocabulary.numbers or values.isin(common.levels.get(name, ()))
+            value = repr(str(values.iloc[0])[:100]) if different and np.all(may_be_named) else "one"
+            said = f"{value} in all rows" if different else "no value in any row"
             _log.warning(
                 "%s, column %s: %s, so that nothing can be learned from it; %s",
                 origin.label, name, said, leave_out,

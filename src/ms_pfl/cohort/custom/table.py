@@ -14,13 +14,21 @@ from ms_pfl.cohort.custom.columns import (
     read_label,
     warn_of_spellings,
 )
-from ms_pfl.cohort.custom.vocabulary import Vocabulary, encode, merge, site_vocabulary
+from ms_pfl.cohort.custom.vocabulary import (
+    Vocabulary,
+    encode,
+    merge,
+    site_vocabulary,
+    with_common_levels,
+)
 from ms_pfl.cohort.episodes import ID_COLUMNS
 from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.errors import InputError
+from ms_pfl.input_files import FileLimits
 from ms_pfl.names import listed, normal, normal_cells
 from ms_pfl.registry.contract import EARLIEST_PERSON_YEAR, Column
 from ms_pfl.registry.ingest.columns import read_column
+from ms_pfl.registry.ingest.csv_files import NO_MORE
 from ms_pfl.registry.ingest.named_columns import values_for_names
 from ms_pfl.registry.ingest.refusals import Origin, refuse
 from ms_pfl.registry.ingest.table_files import READ, how_to_read, read_table
@@ -43,8 +51,12 @@ _LISTS = ("leave_out", "categorical", "numbers")
 _SETTING = {"country": "site"}
 
 
-def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
+def read_file(path: str | Path, limits: FileLimits = NO_MORE) -> tuple[pd.DataFrame, Origin]:
     """Read a .csv or .parquet file; it is only read.
+
+    Args:
+        path: of the file.
+        limits: of the file.
 
     Returns:
         The table (cells of a CSV file as text, blank lines as rows), and where it came from.
@@ -62,7 +74,7 @@ def read_file(path: str | Path) -> tuple[pd.DataFrame, Origin]:
         hint = f"the folder holds {near[0]}: name that" if near else "name a .csv or .parquet file"
         raise InputError(f"the episodes file {path} does not exist or is no file; {hint}")
     if path.suffix.lower() in READ:
-        return read_table(path)
+        return read_table(path, limits=limits, setting="own_episodes.limits")
     raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
 
 
@@ -116,18 +128,27 @@ def own_episodes(
         site_vocabulary(features.loc[rows], missing_indicators=parameters.missing_indicators)
         for rows in features.groupby(site).groups.values()
     )
-    check_vocabulary(features, vocabulary, origin, parameters.categorical)
+    # a space alone would make one patient of ("A B", "C") and ("A", "B C")
+    patients = site + "\x1f" + known["patient_id"]
+    minimum = parameters.minimum_patients
+    common = with_common_levels(vocabulary, features, patients, minimum)
+    check_vocabulary(features, vocabulary, common, origin, parameters.categorical)
     try:
-        encoded = encode(features, vocabulary)
+        encoded = encode(features, common)
     except InputError as error:
         raise InputError(f"{origin.label}: {error}") from None
+    if encoded.shape[1] == 0:
+        raise InputError(
+            f"{origin.label} leaves no feature: no level of its categories has {minimum} patients; "
+            "group the levels, add a column of numbers, or lower own_episodes.minimum_patients"
+        )
     for name in encoded.columns.intersection(list(ID_COLUMNS), sort=False):
         raise InputError(
             f"{origin.label}, column {name}: the name has a meaning of its own here; map it in "
             "own_episodes.columns, rename it, or name it in own_episodes.leave_out"
         )
     episodes = pd.concat([pd.DataFrame(known), encoded], axis=1)
-    return episodes.reset_index(drop=True), vocabulary
+    return episodes.reset_index(drop=True), common
 
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:

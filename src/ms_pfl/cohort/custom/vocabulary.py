@@ -2,8 +2,9 @@
 
 A site states, from its own rows alone, the levels of its categorical columns, which columns are
 numbers, and (where indicators are wanted) in which columns it misses values. The server takes the
-sorted union, and every site encodes its rows with that. No row, no count and no number of a
-patient is in a vocabulary.
+sorted union, and every site encodes its rows with that. Levels that few patients have are no part
+of it: :func:`with_common_levels` takes their names out before anything is written. No row, no count
+and no number of a patient is in a vocabulary.
 """
 
 import logging
@@ -16,7 +17,10 @@ from ms_pfl.cohort.custom.cells import numbers_or_text, text_cells
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.names import near_names
+from ms_pfl.text import shown
 
+#: The level that stands for those of few patients, and for texts that are no level.
+OTHER = "other"
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +29,8 @@ class Vocabulary(Section):
 
     Attributes:
         columns: all columns of the table that are features, in their order.
-        levels: sorted levels of each categorical column.
+        levels: sorted levels of each categorical column; :data:`OTHER`, where it is one, also
+            stands for texts that are no level.
         numbers: sorted names of the columns that hold numbers.
         missing: sorted names of the columns that get an indicator because values are missing.
     """
@@ -88,9 +93,8 @@ def merge(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
     numbers = _union(one.numbers for one in stated)
     for name in sorted(levels.keys() & numbers):
         raise InputError(
-            f"column {name} holds numbers at one site and text at another "
-            f"({', '.join(map(repr, levels[name][:3]))}); write it in one way, or name it "
-            "in own_episodes.categorical"
+            f"column {name} holds numbers at one site and text at another; write it in one way, or "
+            "name it in own_episodes.categorical"
         )
     missing = _union(one.missing for one in stated)
     return Vocabulary(columns=stated[0].columns, levels=levels, numbers=numbers, missing=missing)
@@ -98,6 +102,39 @@ def merge(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(sorted(set().union(*parts)))
+
+
+def with_common_levels(
+    vocabulary: Vocabulary, rows: pd.DataFrame, patients: pd.Series, minimum: int
+) -> Vocabulary:
+    """Return a vocabulary without the levels that fewer than ``minimum`` patients have.
+
+    They become :data:`OTHER`, which is a level where at least ``minimum`` patients of all sites
+    have one of them (or have the level of that name itself). No message names them.
+
+    Args:
+        vocabulary: of all sites.
+        rows: of all sites, as for :func:`encode`.
+        patients: of each row a name that is unique over the sites.
+        minimum: patients, of all sites together; 1: the vocabulary as it is.
+    """
+    if minimum == 1:
+        return vocabulary
+    levels: dict[str, tuple[str, ...]] = {}
+    for name, stated in vocabulary.levels.items():
+        held = pd.DataFrame({"level": text_cells(rows[name]), "patient": patients}).dropna()
+        counts = held.groupby("level")["patient"].nunique()
+        common = {level for level in stated if counts.get(level, 0) >= minimum and level != OTHER}
+        rest = held.loc[~held["level"].isin(common), "patient"].nunique()
+        levels[name] = tuple(sorted({*common, OTHER} if rest >= minimum else common))
+        if rare := len(set(stated) - common - {OTHER}):
+            _log.warning(
+                "column %s: %d of %d levels have fewer than %d patients and %s "
+                "(own_episodes.minimum_patients)",
+                shown(name), rare, len(stated), minimum,
+                f"count as {OTHER!r}" if rest >= minimum else "count as no level",
+            )  # fmt: skip
+    return vocabulary.model_copy(update={"levels": levels})
 
 
 def feature_names(vocabulary: Vocabulary) -> list[str]:
@@ -122,11 +159,11 @@ def feature_names(vocabulary: Vocabulary) -> list[str]:
 def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """Encode a site's rows, of training or of new patients.
 
-    A number stays as it is. A category becomes a column a level, 1 or 0; a level that the
-    vocabulary does not have is 0 in all of them. A missing value stays missing (NaN) in the number
-    and in each of the category's columns, so that training puts the federated mean there: of a
-    category, the share of each level among all rows that have one. The indicator, where the
-    vocabulary has one, is 1 where the value is missing.
+    A number stays as it is. A category becomes a column a level, 1 or 0; a text that is no level of
+    the vocabulary counts as :data:`OTHER` where that is one, else it is 0 in all of them. A missing
+    value stays missing (NaN) in the number and in each of the category's columns, so that training
+    puts the federated mean there: of a category, the share of each level among all rows that have
+    one. The indicator, where the vocabulary has one, is 1 where the value is missing.
 
     Args:
         rows: at least the columns of the vocabulary, as for :func:`site_vocabulary`. Cells of a
@@ -158,6 +195,8 @@ def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         if name in vocabulary.levels:
             levels = vocabulary.levels[name]
             _warn_of_near_levels(name, values, levels)
+            if OTHER in levels:
+                values = values.where(unknown | values.isin(levels), OTHER)
             encoded += [
                 np.where(unknown, np.float32(np.nan), values.eq(level).to_numpy(dtype=np.float32))
                 for level in levels
@@ -181,6 +220,6 @@ def _warn_of_near_levels(column: str, values: pd.Series, levels: Sequence[str]) 
     for text in sorted(set(values.dropna().unique()) - set(levels)):
         if alike := near_names(text, levels):
             _log.warning(
-                "column %s: %r is no level and counts as none of them; write it as %r if it means "
-                "the same", column, text, alike[0],
+                "column %s: %r is no level and counts as %s; write it as %r if it means the same",
+                shown(column), text, repr(OTHER) if OTHER in levels else "none of them", alike[0],
             )  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 from ms_pfl.cohort.parameters import CohortParameters, OwnEpisodesParameters, SplitFractions
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import ProtocolParameters
+from ms_pfl.log_text import line
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
@@ -183,8 +184,8 @@ def read_own_episodes(
     from ms_pfl.registry.importers import heart_disease
 
     if episodes_file is not None:
-        table, origin = read_file(episodes_file)
-        description = f"own episodes table {Path(episodes_file).name}"
+        table, origin = read_file(episodes_file, parameters.limits)
+        description = f"own episodes table {line(Path(episodes_file).name)}"
     elif heart_folder is not None:
         table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)
         description = heart_disease.DESCRIPTIONS[heart_rows]

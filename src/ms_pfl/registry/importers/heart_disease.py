@@ -6,12 +6,14 @@ FLamby's Fed-Heart-Disease (Ogier du Terrail et al. 2022): ten predictors, ``slo
 ``thal`` left out because most hospitals lack them, a cholesterol of 0 taken as it stands.
 """
 
+import io
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.input_files import read_regular
 from ms_pfl.names import normal_cells
 from ms_pfl.registry.ingest.refusals import Origin
 
@@ -27,6 +29,7 @@ DESCRIPTIONS: dict[Rows, str] = {
     "all": "UCI Heart Disease, four hospitals, all rows and thirteen predictors",
 }
 
+_MEGABYTES = 16  # of a file; each has 30 kB
 _MOSTLY_MISSING = ["slope", "ca", "thal"]
 _COLUMNS = [
     "age",
@@ -97,7 +100,8 @@ def read_hospitals(folder: Path, rows: Rows) -> tuple[pd.DataFrame, Origin]:
 def _read_file(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} does not exist: the four files of Heart Disease. {_WHERE}")
-    text = pd.read_csv(path, header=None, dtype="str", na_values="?", keep_default_na=False)
+    data = io.BytesIO(read_regular(path, _MEGABYTES))
+    text = pd.read_csv(data, header=None, dtype="str", na_values="?", keep_default_na=False)
     text = text.apply(normal_cells)
     if text.shape[1] != len(_COLUMNS):
         raise InputError(

@@ -9,15 +9,20 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
+from ms_pfl.input_files import FileLimits, read_regular
 from ms_pfl.names import normal
 from ms_pfl.registry.ingest.refusals import Origin, and_more
 
+#: The limits where nobody has set any, and the parameter that sets them.
+NO_MORE = FileLimits()
+SETTING = "ingest.limits"
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|$)")
 # Excel writes and reads such a line above the header; editors add separators up to the width.
@@ -47,7 +52,11 @@ class UnusableFile(InputError):
 
 
 def read_csv(
-    path: Path, table: str = "", date_format: str | None = None
+    path: Path,
+    table: str = "",
+    date_format: str | None = None,
+    limits: FileLimits = NO_MORE,
+    setting: str = SETTING,
 ) -> tuple[pd.DataFrame, Origin]:
     """Read a CSV file with every cell as text.
 
@@ -55,6 +64,8 @@ def read_csv(
         path: of the file.
         table: what it holds, as of :class:`Origin`.
         date_format: of its dates, as of :class:`Origin`.
+        limits: of the file.
+        setting: that holds them, for messages.
 
     Returns:
         Every cell as text, "" where it is empty; blank lines are rows. Columns are named as the
@@ -63,7 +74,7 @@ def read_csv(
     Raises:
         UnusableFile: the file cannot be read, is no UTF-8 text, or its rows are not whole.
     """
-    text = _decoded(path)
+    text = _decoded(path, limits, setting)
     declared, above, text = _declared_separator(path, text)
     header = _LINE.match(text)[1]  # type: ignore[index]
     if not header.strip():
@@ -80,6 +91,9 @@ def read_csv(
             "ragged_row",
             [(1, f"sep={declared}")],
         )
+    with unusable("file_unreadable"):
+        width = header.count(separator) + 1
+        limits.check_table(path, text.count("\n"), width, setting)
     broken = ""
     frame = pd.DataFrame()
     try:
@@ -110,9 +124,28 @@ def read_csv(
     ), origin
 
 
-def _decoded(path: Path) -> str:
+@contextmanager
+def unusable(rule: str) -> Iterator[None]:
+    """Let a file that is refused be one that is no table.
+
+    Args:
+        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
+
+    Raises:
+        UnusableFile: in place of another InputError.
+    """
     try:
-        data = path.read_bytes()
+        yield
+    except UnusableFile:
+        raise
+    except InputError as error:
+        raise UnusableFile(str(error), rule) from None
+
+
+def _decoded(path: Path, limits: FileLimits, setting: str) -> str:
+    try:
+        with unusable("file_unreadable"):
+            data = read_regular(path, limits.megabytes, f"{setting}.megabytes")
     except OSError as error:
         raise UnusableFile(
             f"{path} cannot be read ({error.strerror}); name a readable file", "file_unreadable"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
+from ms_pfl.input_files import FileLimits
 from ms_pfl.names import folded
 from ms_pfl.registry.contract import COLUMNS, CONTRACT, FLAG_CODES
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlText
@@ -79,6 +80,10 @@ class IngestParameters(Section):
         default="as_written",
         description="as_written: an id names one patient; as_numbers: so it does, but leading "
         "zeros and .0 do not count; by_country, by_clinic: it does within a country or clinic_code",
+    )
+
+    limits: FileLimits = Field(
+        default=FileLimits(), description="of each file, which is refused before it is read"
     )
 
     def column_names(self, table: str) -> dict[str, str | None]:

@@ -11,7 +11,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ms_pfl.files import whole_file
-from ms_pfl.registry.ingest.csv_files import UnusableFile, read_csv
+from ms_pfl.input_files import FileLimits, check_regular, json_object
+from ms_pfl.registry.ingest.csv_files import NO_MORE, SETTING, UnusableFile, read_csv, unusable
 from ms_pfl.registry.ingest.refusals import Origin
 
 #: Endings of files that are read, in any case.
@@ -107,7 +108,11 @@ def find_table(folder: Path, name: str) -> Path:
 
 
 def read_table(
-    path: Path, table: str = "", date_format: str | None = None
+    path: Path,
+    table: str = "",
+    date_format: str | None = None,
+    limits: FileLimits = NO_MORE,
+    setting: str = SETTING,
 ) -> tuple[pd.DataFrame, Origin]:
     """Read a .csv file with every cell as text, or a .parquet file; it is only read.
 
@@ -115,13 +120,17 @@ def read_table(
         path: of the file; its ending is one of :data:`READ`.
         table: what it holds, as of :class:`Origin`.
         date_format: of its dates, as of :class:`Origin`.
+        limits: of the file.
+        setting: that holds them, for messages.
 
     Raises:
-        UnusableFile: the file is no table.
+        UnusableFile: the file is no table, or a larger one.
     """
     if path.suffix.lower() == ".csv":
-        return read_csv(path, table, date_format)
-    return read_parquet(path), Origin(str(path), "row", 1, table=table, date_format=date_format)
+        return read_csv(path, table, date_format, limits, setting)
+    return read_parquet(path, limits, setting), Origin(
+        str(path), "row", 1, table=table, date_format=date_format
+    )
 
 
 def how_to_read(path: Path, stem: str | None = None) -> str:
@@ -142,8 +151,13 @@ def how_to_read(path: Path, stem: str | None = None) -> str:
     return f"{path.name}, {said.format(path=path.name, csv=csv, parquet=parquet)}"
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path, limits: FileLimits = NO_MORE, setting: str = SETTING) -> pd.DataFrame:
     """Read a Parquet file.
+
+    Args:
+        path: of the file.
+        limits: of the file; its footer says how large the table is.
+        setting: that holds them, for messages.
 
     Returns:
         The table; named levels of its index are columns, the first ones. Cells that are no single
@@ -153,10 +167,19 @@ def read_parquet(path: Path) -> pd.DataFrame:
         UnusableFile: the file cannot be read, or a level of the index is called what a column is.
     """
     try:
+        with unusable("file_unreadable"):
+            check_regular(path, limits.megabytes, f"{setting}.megabytes")
+            footer = pq.read_metadata(path)
+            groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+            unpacked = sum(group.total_byte_size for group in groups)
+            rows = max(footer.num_rows, sum(group.num_rows for group in groups))
+            limits.check_table(path, rows, footer.num_columns, setting, unpacked)
         table = pq.read_table(path)
         # Text that is no UTF-8 would only fail where it is first looked at.
         table.validate(full=True)
         frame = table.to_pandas()
+    except UnusableFile:
+        raise
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:200]
         raise UnusableFile(
@@ -204,5 +227,7 @@ def synthetic_source(folder: Path) -> dict[str, str]:
     """
     path = folder / "patients.parquet"
     said = pq.read_schema(path).metadata if path.is_file() else None
-    source = json.loads((said or {}).get(_SOURCE, b"{}"))
-    return dict(source) if source.get("kind") == "synthetic" else {}
+    source = json_object((said or {}).get(_SOURCE, b"{}")) or {}
+    if source.get("kind") != "synthetic":
+        return {}
+    return {str(name): str(value) for name, value in source.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ms_pfl.log_text import line
 from ms_pfl.names import near
 from ms_pfl.registry.contract import COMPANIONS, CONTRACT
 from ms_pfl.registry.ingest.columns import MISSING, as_text, read_column
@@ -99,7 +100,9 @@ def ingest(
     origins: dict[str, Origin] = {}
     for name in CONTRACT:
         try:
-            frame, origin = read_table(find_table(folder, name), name, parameters.date_format)
+            frame, origin = read_table(
+                find_table(folder, name), name, parameters.date_format, parameters.limits
+            )
         except UnusableFile as error:
             report.refuse_table(error.rule, str(error), name, rows=error.rows)
             continue
@@ -113,7 +116,7 @@ def ingest(
                 origin.first - 1,
             )
         frames[name], origins[name] = frame, origin
-    source = {"kind": "folder", "description": f"registry tables in {folder.resolve().name}"}
+    source = {"kind": "folder", "description": f"registry tables in {line(folder.resolve().name)}"}
     if "patients" in frames:
         source = synthetic_source(folder) or source
     return _check(frames, origins, source, {}, today, report, parameters, unread_treatments)

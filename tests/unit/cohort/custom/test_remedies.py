@@ -23,7 +23,7 @@ def settings(**changed: Any) -> OwnEpisodesParameters:
     given = {
         "columns": {"patient_id": None, "episode_id": None, "t0": None} | columns,
         "positive": None, "leave_out": (), "categorical": (), "missing_indicators": False,
-        "outcome": None, "site_name": "site",
+        "outcome": None, "site_name": "site", "minimum_patients": 1,
     }  # fmt: skip
     return OwnEpisodesParameters.model_validate(given | changed)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ms_pfl.cohort.custom.table import own_episodes, read_file
-from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
+from ms_pfl.cohort.custom.vocabulary import Vocabulary, encode, feature_names
 from ms_pfl.cohort.parameters import OwnEpisodesParameters
 from ms_pfl.cohort.schemas import Episodes
 from ms_pfl.errors import InputError
@@ -35,7 +35,7 @@ def parameters(**changed: Any) -> OwnEpisodesParameters:
                "t0": None} | changed.pop("columns", {})  # fmt: skip
     given = {
         "columns": columns, "positive": "worse", "leave_out": (), "categorical": (),
-        "missing_indicators": False, "outcome": None, "site_name": "site",
+        "missing_indicators": False, "outcome": None, "site_name": "site", "minimum_patients": 1,
     } | changed  # fmt: skip
     return OwnEpisodesParameters.model_validate(given)
 
@@ -492,3 +492,99 @@ def test_sites_and_levels_that_look_alike_are_warned_of(
         "'Turkiye' and 'Türkiye' are two sites; write them in one way if they mean the same",
         "\"Cote d'Or\" and 'Côte d’Or' are two levels; write them in one way if they mean the same",
     ]
+
+
+WARDS = pd.DataFrame(
+    {
+        "hospital": ["A", "B"] * 15,
+        "outcome": ["worse", "stable", "stable"] * 10,
+        "who": [f"p{i // 2}" for i in range(30)],
+        "ward": ["medicine"] * 12 + ["surgery"] * 6 + ["Surgery"] * 2 + ["a rare disease"] * 10,
+        "age": [str(40 + i % 7) for i in range(30)],
+    },
+    dtype="str",
+)
+
+
+def encoded(table: pd.DataFrame, **changed: Any) -> tuple[pd.DataFrame, Vocabulary]:
+    own = parameters(**{"columns": {"patient_id": "who"}} | changed)
+    return own_episodes(table, Origin("own.csv", "line", 2), own)
+
+
+def test_levels_of_few_patients_become_other_and_are_named_nowhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # a patient of one name at two sites is two patients: each row is one here
+    assert encoded(WARDS, minimum_patients=10)[1].levels == {"ward": ("a rare disease", "medicine")}
+    # ten visits of two patients do not make a level common
+    few = WARDS.assign(who=[*WARDS["who"][:20], *["p10"] * 10])
+    caplog.clear()
+    episodes, vocabulary = encoded(few, minimum_patients=10)
+    assert vocabulary.levels == {"ward": ("medicine", "other")}
+    assert list(episodes.columns)[4:] == ["ward=medicine", "ward=other", "age"]
+    assert episodes["ward=other"].tolist() == [0.0] * 12 + [1.0] * 18
+    written = vocabulary.model_dump_json() + caplog.text + " ".join(episodes.columns)
+    assert "rare" not in written
+    assert "urgery" not in written
+    assert caplog.messages == [
+        "column ward: 3 of 4 levels have fewer than 10 patients and count as 'other' "
+        "(own_episodes.minimum_patients)"
+    ]
+
+
+def test_other_is_no_level_where_it_would_be_of_few_patients_itself() -> None:
+    episodes, vocabulary = encoded(WARDS, minimum_patients=11)
+    assert vocabulary.levels == {"ward": ("medicine", "other")}
+    assert episodes["ward=other"].sum() == 18
+    episodes, vocabulary = encoded(WARDS.assign(ward=["m"] * 21 + ["n"] * 9), minimum_patients=10)
+    assert vocabulary.levels == {"ward": ("m",)}
+    assert episodes["ward=m"].tolist() == [1.0] * 21 + [0.0] * 9
+    with pytest.raises(InputError, match=r"own\.csv leaves no feature: .* has 31 patients; group"):
+        encoded(WARDS.drop(columns="age"), minimum_patients=31)
+
+
+def test_a_level_that_is_called_other_holds_the_rest_too() -> None:
+    wards = ["other"] * 12 + ["x"] * 3 + ["y"] * 15
+    episodes, vocabulary = encoded(WARDS.assign(ward=wards), minimum_patients=10)
+    assert vocabulary.levels == {"ward": ("other", "y")}
+    assert episodes["ward=other"].tolist() == [1.0] * 15 + [0.0] * 15
+    # of a new patient, what nobody had is other too
+    new = encode(pd.DataFrame({"ward": ["z", None, "y"], "age": [1.0] * 3}), vocabulary)
+    np.testing.assert_array_equal(new["ward=other"], [1, np.nan, 0])
+
+
+def test_no_message_names_a_level_of_few_patients(caplog: pytest.LogCaptureFixture) -> None:
+    secret = [f"case {i:02}" for i in range(60)]
+    table = pd.DataFrame(
+        {"hospital": ["A", "B"] * 30, "outcome": ["worse", "stable"] * 30, "dx": secret,
+         "one": ["same"] * 60, "age": [str(i % 5) for i in range(60)]}
+    )  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        encoded(table, columns={"patient_id": None}, minimum_patients=10)
+    assert "60 different texts in 60 rows; an identifier?" in str(caught.value)
+    long = table.assign(dx=["a" * 101, *["b"] * 59])
+    with pytest.raises(InputError, match="line 2, column dx: the value has more than 100 char"):
+        encoded(long, columns={"patient_id": None}, minimum_patients=10)
+    assert "case" not in caplog.text
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("pqrst"), st.sampled_from("uvwxyz")),
+             min_size=2, max_size=40),
+    st.integers(1, 6),
+)  # fmt: skip
+def test_whatever_is_named_has_the_patients(rows: list[tuple[str, str, str]], least: int) -> None:
+    site, who, ward = zip(*rows, strict=True)
+    table = pd.DataFrame({"hospital": site, "outcome": ["worse", *["stable"] * (len(rows) - 1)],
+                          "who": who, "ward": ward, "age": ["1"] * len(rows)})  # fmt: skip
+    episodes, vocabulary = encoded(table, minimum_patients=least)
+    people = {level: {(s, w) for s, w, x in rows if x == level} for level in set(ward)}
+    named = set(vocabulary.levels["ward"]) - {"other"}
+    assert named == {level for level, of in people.items() if len(of) >= least}
+    rest = set().union(*(of for level, of in people.items() if level not in named))
+    assert ("other" in vocabulary.levels["ward"]) == (len(rest) >= least)
+    # what is kept is one row of a hot column at most, and new rows are encoded as these are
+    hot = episodes[feature_names(vocabulary)].drop(columns="age")
+    assert (hot.sum(axis=1) <= 1).all()
+    again = encode(table[["ward"]].assign(age=np.float32(1)), vocabulary)
+    pd.testing.assert_frame_equal(again[hot.columns], hot)

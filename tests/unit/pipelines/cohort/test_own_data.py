@@ -30,6 +30,8 @@ def read(
     env: str, earlier: Path, runtime: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
     """What the node makes of the configuration of an environment."""
+    if env == "base":  # three patients
+        runtime = {"own_episodes": {"minimum_patients": 1}} | (runtime or {})
     given = Parameters.model_validate(load(env, runtime))
     return read_own_episodes(
         given.episodes_file, given.own_episodes, given.heart_folder, given.heart_rows, earlier,
