@@ -11,16 +11,25 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ArrayRecord, Context, to_arrays, to_record
+from ms_pfl.federation.flower import (
+    ArrayRecord,
+    Context,
+    Form,
+    forms_of,
+    to_arrays,
+    to_record,
+)
+from ms_pfl.federation.messages import RefusedMessageError
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning import logistic
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
@@ -77,12 +86,66 @@ def initial_arrays(
     return dict(method.shared(get_arrays(network)))
 
 
+def whole_model(settings: ClientSettings, n_features: int) -> Arrays:
+    """Return the arrays of a model that nobody shares, before a training of some seed."""
+    if settings.logistic is not None:
+        return logistic.start(n_features)
+    kind = method_class(settings.paradigm).kind
+    return get_arrays(build_network(kind, n_features, settings.network, 0, 0))
+
+
+@lru_cache(maxsize=16)
+def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
+    told = ClientSettings.model_validate_json(settings)
+    if told.logistic is not None:
+        return {SHARED: forms_of(logistic.start(n_features))}
+    method = method_of(told)
+    shared = initial_arrays(told, method, n_features, 0)
+    records = {SHARED: shared, **method.further(shared)}
+    return {name: forms_of(arrays) for name, arrays in records.items()}
+
+
+def sent_forms(settings: ClientSettings, n_features: int) -> dict[str, dict[str, Form]]:
+    """Return what the arrays are that travel in a training, by record.
+
+    Raises:
+        InputError: the settings are of no paradigm, or of a method with other settings.
+    """
+    return _sent_forms(settings.model_dump_json(), n_features)
+
+
 def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
     """Return the names of the arrays that a method sends, by record."""
-    method = method_of(settings)
-    shared = initial_arrays(settings, method, n_features, 0)
-    records = {SHARED: shared, **method.further(shared)}
-    return {record: frozenset(arrays) for record, arrays in records.items()}
+    return {name: frozenset(forms) for name, forms in sent_forms(settings, n_features).items()}
+
+
+def check_initial(
+    settings: ClientSettings, seed: int, n_features: int, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """See that shared arrays are the ones that a training begins with, bit for bit.
+
+    A server that begins with arrays of its own choice can make them tell of single rows.
+
+    Args:
+        settings: of the training.
+        seed: of the fit.
+        n_features: columns of the client's rows.
+        arrays: that came with the first round.
+
+    Raises:
+        RefusedMessageError: they are others.
+    """
+    initial = initial_arrays(settings, method_of(settings), n_features, seed)
+    if initial.keys() != arrays.keys() or any(
+        own.dtype != arrays[name].dtype
+        or own.shape != arrays[name].shape
+        or own.tobytes() != arrays[name].tobytes()
+        for name, own in initial.items()
+    ):
+        raise RefusedMessageError(
+            f"the weights of round 1 are not the initial ones of seed {seed}, which follow from "
+            "the settings"
+        )
 
 
 class Client:

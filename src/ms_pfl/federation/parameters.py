@@ -122,6 +122,12 @@ class RoundsParameters(Section):
     client_fraction: float = Field(
         gt=0, le=1, description="share of the countries that train in a round; all are scored"
     )
+    largest_update: float = Field(
+        default=1000.0,
+        gt=0,
+        description="L2 norm of a country's change of the weights in a round above which the run "
+        "ends and names the country: it guards against weights that are wrong",
+    )
 
 
 class CheckpointParameters(Section):

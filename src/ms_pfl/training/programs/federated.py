@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client import initial_arrays, method_of
-from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
+from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
+from ms_pfl.federation.replies import ScoredStep, check_records, numbers
 from ms_pfl.federation.rounds import Federation, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
@@ -113,28 +114,36 @@ def newton(
         down += payload_bytes(to_record(arrays))
         return total
 
+    def scored_step(node_id: int, reply: RecordDict) -> ScoredStep:
+        check_records(reply, (), metrics=True)
+        told = numbers(reply, ScoredStep)
+        grid.rows.check(node_id, "train", told.num_examples)
+        grid.rows.check(node_id, task.own.protocol.selection, told.num_validation)
+        return told
+
     history: list[HistoryRow] = []
     began = time.perf_counter()
     steps = logistic.steps(task.sites.n_features, of, parameters)  # one at least
     for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
-        answers = ask(grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content))
+        answers = ask_and_read(
+            grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content), scored_step
+        )
         seconds, began = time.perf_counter() - began, time.perf_counter()
         rows = []
-        for node_id, answer in answers.items():
-            metrics = answer["metrics"]
-            n = int(metrics["num-validation"])
+        for node_id, told in answers.items():
+            n = told.num_validation
             rows.append(
                 HistoryRow(
                     seed=seed,
                     round=number,
                     country=grid.nodes[node_id].country,
-                    n_train=int(metrics["num-examples"]),
+                    n_train=told.num_examples,
                     n_validation=n,
                     train_loss=loss,
-                    validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
-                    validation_roc_auc=float(metrics["roc-auc"]),
+                    validation_loss=told.loss_sum / n if n else math.nan,
+                    validation_roc_auc=told.roc_auc,
                     seconds=seconds,
                     bytes_up=up,
                     bytes_down=down + payload_bytes(record),
