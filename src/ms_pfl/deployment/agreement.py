@@ -20,6 +20,7 @@ from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
+from ms_pfl.text import shown
 
 INTRODUCE = "query.introduce"
 _LIBRARIES = ("flwr", "torch", "numpy")
@@ -210,4 +211,4 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
 def _reason(reply: Message) -> str:
     reason = str(reply.error.reason)
     # Flower tells an exception as <class '...'>:<'message'>
-    return reason.partition(">:<")[2].strip("'>\"") or reason
+    return shown(reason.partition(">:<")[2].strip("'>\"") or reason, 500)

@@ -7,25 +7,32 @@ that is being scored, which may turn out the best, and the present one. Records 
 replaced or removed, never changed in place.
 """
 
+from __future__ import annotations
+
 import math
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.flower import (
     ArrayRecord,
+    ConfigRecord,
     Context,
     Form,
+    Message,
     forms_of,
+    received,
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.messages import RefusedMessageError
+from ms_pfl.federation.messages import SCALER, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.scaler import Scaler, ScalerSums
@@ -38,9 +45,16 @@ from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_
 from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
+from ms_pfl.text import shown
 
 Metrics = dict[str, int | float | list[int] | list[float]]
 LoadPartition = Callable[[Context, int], ClientData]
+OWN, SELECTED = "own", "selected"
+"""The records of a client's state with the model that it trained by itself, and with what of its
+private state the selected round used."""
+SITE = "site"
+"""The record of a client's state in which a real site names the snapshot of its rows."""
+_SETTINGS = "settings"
 PRIVATE = "private/"
 """How the names of the records of a client's state begin that hold its private state."""
 
@@ -65,6 +79,23 @@ They go when the loader lets go of the rows they were made of.
 """
 
 
+def snapshot_of(context: Context) -> str:
+    """Return the name of the snapshot of a client's rows; empty in a simulation."""
+    site = context.state.config_records.get(SITE)
+    return "" if site is None else str(site.get("snapshot", ""))
+
+
+@contextmanager
+def _as_refused(kind: str) -> Iterator[None]:
+    """Have what is wrong with a message's arrays or settings refuse the message."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RefusedMessageError(f"{kind}: {first_reason(error)}") from None
+    except InputError as error:
+        raise RefusedMessageError(f"{kind}: {error}") from None
+
+
 def method_of(settings: ClientSettings) -> Method:
     """Return the method that some settings name.
 
@@ -72,8 +103,10 @@ def method_of(settings: ClientSettings) -> Method:
         InputError: there is no such paradigm.
     """
     if settings.paradigm not in PARADIGMS:
-        raise InputError(f"there is no paradigm {settings.paradigm!r} in this version")
+        raise InputError(f"there is no paradigm '{shown(settings.paradigm, 60)}' in this version")
     kind = method_class(settings.paradigm)
+    if kind.settings is None and settings.method is not None:
+        raise InputError(f"the paradigm {settings.paradigm} has no settings of its own")
     own = None if kind.settings is None else kind.settings.model_validate(settings.method)
     return kind(settings.network, own)
 
@@ -157,19 +190,93 @@ class Client:
         """Look up what the server has told it and what it has kept.
 
         Raises:
-            RuntimeError: the client was not prepared.
+            RefusedMessageError: this run has prepared nothing, or for other rows than the present.
         """
-        if "settings" not in context.state:
-            raise RuntimeError("the client was not prepared: send query.prepare first")
+        told = context.state.config_records.get(_SETTINGS)
+        if told is None or told["run"] != str(context.run_id):
+            raise RefusedMessageError("this run has prepared nothing here: query.prepare is first")
+        if told["snapshot"] != snapshot_of(context):
+            raise RefusedMessageError("this run was prepared for other rows than the present ones")
         self._state = context.state
-        record = context.state["settings"]
-        self.settings = ClientSettings.model_validate_json(str(record["settings"]))
+        self.settings = ClientSettings.model_validate_json(str(told["settings"]))
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
-        self.data = load_partition(context, int(record["seed"]))
-        self._federated = Scaler(**to_arrays(context.state["scaler"]))
+        self.data = load_partition(context, int(told["seed"]))
+        self._federated = self._scaler()
         self.device = resolve_device(self.settings.device)
         self.rows = self._prepared(prepared)
+
+    @classmethod
+    def prepare(
+        cls,
+        load_partition: LoadPartition,
+        prepared: PreparedRows,
+        context: Context,
+        asked: Prepare,
+        scaler: ArrayRecord,
+    ) -> Client:
+        """Take settings and scaler for what follows in this run; of earlier runs nothing stays.
+
+        But for the private state, where the training that it belongs to is to go on: that of the
+        same seed, settings and rows.
+
+        Raises:
+            RefusedMessageError: settings or scaler are of no training on these rows.
+            NotKeptError: the client is to go on after a round of which it has kept nothing.
+        """
+        state, before = context.state, context.state.config_records.get(_SETTINGS)
+        told: dict[str, str | int] = {
+            "seed": asked.seed,
+            "settings": asked.settings.model_dump_json(),
+            "snapshot": snapshot_of(context),
+        }
+        same = before is not None and all(before.get(key) == told[key] for key in told)
+        for name in (OWN, SELECTED):
+            state.pop(name, None)
+        state[_SETTINGS] = ConfigRecord({**told, "run": str(context.run_id)})
+        state[SCALER] = scaler
+        client = cls(load_partition, prepared, context)
+        client.begin(asked.after_round, same)
+        return client
+
+    def _scaler(self) -> Scaler:
+        form = Form("float64", (self.n_features,))
+        with _as_refused("query.prepare"):
+            arrays = received(self._state.array_records[SCALER], {"mean": form, "sd": form})
+        if not (arrays["sd"] > 0).all():
+            raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
+        return Scaler(**arrays)
+
+    def received(self, message: Message) -> dict[str, Arrays]:
+        """Return the records of arrays of a message, each as the client's own settings have it.
+
+        Raises:
+            RefusedMessageError: a record or array is missing, unknown, of another type or shape, or
+                holds a number that is not finite.
+        """
+        kind = message.metadata.message_type
+        with _as_refused(kind):
+            forms = sent_forms(self.settings, self.n_features)
+        records = message.content.array_records
+        unknown = records.keys() - forms.keys()
+        lacking = forms.keys() - records.keys() if kind == "train" else set()
+        for name, what in [*((n, "unknown") for n in unknown), *((n, "missing") for n in lacking)]:
+            raise RefusedMessageError(f"{kind}: the record '{shown(name, 60)}' is {what}")
+        with _as_refused(kind):
+            return {
+                name: {key: view.copy() for key, view in received(record, forms[name]).items()}
+                for name, record in records.items()
+            }
+
+    def own_model(self) -> Arrays:
+        """Return the model that the client trained by itself in this run.
+
+        Raises:
+            RefusedMessageError: it has trained none.
+        """
+        if OWN not in self._state:
+            raise RefusedMessageError("query.predict: this run has trained no own model here")
+        return to_arrays(self._state.array_records[OWN])
 
     @cached_property
     def method(self) -> Method:
@@ -328,5 +435,5 @@ def _in_use(versions: Iterable[int], server_round: int) -> int:
     """The version of the private state that was in use when the round was scored."""
     earlier = [number for number in versions if number <= server_round]
     if not earlier:
-        raise RuntimeError(f"no personal arrays were kept of round {server_round}")
+        raise NotKeptError(f"no personal arrays were kept of round {server_round}")
     return max(earlier)

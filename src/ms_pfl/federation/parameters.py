@@ -123,10 +123,10 @@ class RoundsParameters(Section):
         gt=0, le=1, description="share of the countries that train in a round; all are scored"
     )
     largest_update: float = Field(
-        default=1000.0,
+        default=10.0,
         gt=0,
-        description="L2 norm of a country's change of the weights in a round above which the run "
-        "ends and names the country: it guards against weights that are wrong",
+        description="change of the weights by a country in a round, as a multiple of the weights' "
+        "own L2 norm (of 1 at least), above which the run ends and names the country",
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
@@ -191,7 +192,7 @@ class Asked:
         rows: of the clients.
         selection: the split that rounds are selected by.
         sites: that are added up.
-        largest_update: L2 norm that a client's change of the weights may have.
+        largest_update: of the weights by a client: L2 norm, as a multiple of the weights' own.
     """
 
     records: Mapping[str, Arrays]
@@ -199,6 +200,12 @@ class Asked:
     selection: SplitName
     sites: int
     largest_update: float
+
+    @cached_property
+    def _most(self) -> float:
+        """The norm that a change may have; what travels beside the weights are changes too."""
+        squares = sum(float(np.vdot(array, array)) for array in self.records[SHARED].values())
+        return self.largest_update * max(1.0, math.sqrt(squares))
 
     def trained(self, node_id: int, content: RecordDict) -> Trained:
         """Return the metrics of a reply to ``train``, all of which has been checked.
@@ -212,16 +219,15 @@ class Asked:
         self.rows.check(node_id, "train", told.num_examples)
         self.rows.check(node_id, self.selection, told.num_validation)
         for name, sent in self.records.items():
-            own = model_sums(content[name], forms_of(sent), self.sites)
             away = 0.0
-            for key, total in own.items():
+            for key, total in model_sums(content[name], forms_of(sent), self.sites).items():
                 mean = total / told.num_examples
                 change = mean - sent[key] if name == SHARED else mean
                 away += float(np.vdot(change, change))
-            if not math.sqrt(away) <= self.largest_update:
+            if not math.sqrt(away) <= self._most:
                 raise ReplyError(
-                    f"its change of the record '{name}' has the norm {math.sqrt(away):.3g}, and "
-                    f"training.federation.largest_update is {self.largest_update:g}"
+                    f"its change of the record '{name}' has the norm {math.sqrt(away):.3g}, more "
+                    f"than the {self._most:.3g} of training.federation.largest_update"
                 )
         return told
 

@@ -117,7 +117,7 @@ def run_rounds(
         ClientError: a client failed or did not answer, or its reply cannot be used.
         InputError: a client met what a person can mend, such as a loss that diverges.
     """
-    state = resume or _start(grid, method, initial)
+    state = resume or begins(method, initial, grid.private())
     if resume is not None:
         strategy.restore(resume.moments)
         grid.restore_private(resume.private)
@@ -151,7 +151,14 @@ def run_rounds(
     )
 
 
-def _start(grid: NamedGrid, method: Method, initial: Arrays) -> RoundState:
+def begins(method: Method, initial: Arrays, private: PrivateStates) -> RoundState:
+    """Return the state before round 1.
+
+    Args:
+        method: what travels beside the model.
+        initial: the shared arrays.
+        private: of the clients, in a simulation.
+    """
     arrays = to_record(initial)
     further = {name: to_record(held) for name, held in method.further(initial).items()}
     return RoundState(
@@ -159,7 +166,7 @@ def _start(grid: NamedGrid, method: Method, initial: Arrays) -> RoundState:
         arrays=arrays,
         moments={},
         further=further,
-        private=grid.private(),
+        private=private,
         trained=(),
         history=(),
         roc_auc=math.nan,

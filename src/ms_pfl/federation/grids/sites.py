@@ -169,7 +169,7 @@ class _Exchange:
                 self._crashes[node] += 1
                 self._tell(node, "broke down at its work and is asked again")
             else:
-                raise ClientError(f"{self._country(node)}: {shown(reply.error.reason, 1000)}")
+                raise ClientError(f"{self._country(node)}: {shown(reply.error.reason, 500)}")
 
     def _pull(self, nodes: Mapping[str, int]) -> list[Message]:
         """The replies that have come; one that Flower cannot read ends the run by its sender."""

@@ -1,17 +1,18 @@
 """Federated: rounds of a strategy over all countries, of any method, or Newton's steps."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ms_pfl.federation.checkpoints import Checkpoints
+from ms_pfl.federation.checkpoints import Checkpoints, private_alike
 from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
 from ms_pfl.federation.replies import ScoredStep, check_records, numbers
-from ms_pfl.federation.rounds import Federation, run_rounds
+from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import LOGISTIC, answer_of, federated_scaler, sum_over_sites
@@ -19,6 +20,8 @@ from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.training.train import SeedResult, Task
+
+_log = logging.getLogger(__name__)
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
@@ -66,7 +69,8 @@ def federate(
     def tell(number: int, auc: float, note: str = "", *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
 
-    resume = checkpoints.latest()
+    initial = initial_arrays(settings, method, task.sites.n_features, seed)
+    resume = checkpoints.latest(begins(method, initial, {}))
     if resume is None:
         tell(0, math.nan)
     else:
@@ -74,11 +78,14 @@ def federate(
     scaler = federated_scaler(grid, seed)
     kept_there = resume is not None and not resume.private
     prepare(grid, seed, settings, scaler, resume.round if resume and kept_there else 0)
+    if resume is not None and resume.private and not private_alike(resume.private, grid.private()):
+        _log.warning("A checkpoint holds other private arrays; the rounds begin anew")
+        resume = None
     done = run_rounds(
         grid,
         make_strategy(strategy, fraction=limits.client_fraction, seed=seed),
         method,
-        initial_arrays(settings, method, task.sites.n_features, seed),
+        initial,
         seed=seed,
         epochs=strategy.epochs,
         parameters=limits,
