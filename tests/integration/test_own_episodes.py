@@ -75,9 +75,7 @@ def test_it_ends_with_a_table_in_the_words_of_the_data(run: Result, project: Ked
     assert "countr" not in re.sub(r"<[^>]*>", "", shown).lower()
 
 
-def test_no_other_account_reads_what_the_run_wrote(
-    run: subprocess.CompletedProcess[str], project: KedroProject
-) -> None:
+def test_no_other_account_reads_what_the_run_wrote(run: Result, project: KedroProject) -> None:
     places = [project.folder / "data", project.folder / "mlflow.db", project.folder / "mlruns"]
     written = [
         path

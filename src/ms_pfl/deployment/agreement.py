@@ -16,7 +16,7 @@ from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.config import Section
 from ms_pfl.deployment.settings import ServerSettings, in_quotes
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict
+from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict, reason_of
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
@@ -165,7 +165,7 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
         for reply in grid.pull_messages(list(asked)) if asked else ():
             node = asked.pop(reply.metadata.reply_to_message_id)
             if reply.has_error():
-                raise RefusalError(f"a site does not take part: {_reason(reply)}")
+                raise RefusalError(f"a site does not take part: {reason_of(reply.error)}")
             told = Introduction(**reply.content["config"])
             if told.country not in expected:
                 others.append(told.country)
@@ -205,9 +205,3 @@ def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> 
             )
         time.sleep(_POLL)
     return dict(sorted(sites.items()))
-
-
-def _reason(reply: Message) -> str:
-    reason = str(reply.error.reason)
-    # Flower tells an exception as <class '...'>:<'message'>
-    return reason.partition(">:<")[2].strip("'>\"") or reason

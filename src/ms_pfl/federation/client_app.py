@@ -3,8 +3,8 @@
 What it answers (message type: what comes in -> what goes out):
 
 * ``query.sums``: a question, the seed, what the question needs -> sums over the training rows.
-* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``. To go on from a
-  round, the private state that the client has kept stays.
+* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state`` for this run. To
+  go on from a round, the private state that the client has kept stays.
 * ``train``: shared records, round, epochs, best round -> log-loss sum, n and ROC-AUC of what it
   received on its validation rows, then what the method sends after the local epochs.
 * ``train.personalize``: start arrays (or none) -> the epochs of a fit to the client's own best
@@ -12,6 +12,9 @@ What it answers (message type: what comes in -> what goes out):
 * ``evaluate``: shared arrays -> log-loss sum, n and ROC-AUC on the validation rows alone.
 * ``query.predict``: shared arrays (or none: the client's own model), best round -> probabilities of
   the validation and test rows. It alone reads the test rows.
+
+Each is read through its typed model (:mod:`ms_pfl.federation.messages`), and arrays have the names,
+types and shapes that the client's own settings give. A message that is refused changes nothing.
 """
 
 import math
@@ -19,6 +22,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ms_pfl.federation.client import (
+    OWN,
+    SELECTED,
     Client,
     LoadPartition,
     Metrics,
@@ -32,11 +37,21 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     Mod,
     RecordDict,
-    to_arrays,
     to_record,
 )
 from ms_pfl.federation.history import FitProgress
-from ms_pfl.federation.sums import SCALER, SUMS, answer_of, sums_of_rows, times_rows
+from ms_pfl.federation.messages import (
+    SCALER,
+    Evaluate,
+    Personalize,
+    Predict,
+    Prepare,
+    RefusedMessageError,
+    SumsQuestion,
+    TrainRound,
+    read_as,
+)
+from ms_pfl.federation.sums import SUMS, answer_of, sums_of_rows, times_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -61,41 +76,42 @@ def make_client_app(
         on_progress: told the epochs of a fit in this process; a deployment needs none.
         mods: Flower's: each stands between a message and what answers it.
     """
-    app = ClientApp(mods=list(mods))
+    app = ClientApp(mods=[_all_or_nothing, *mods])
     prepared = PreparedRows()
 
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
-        config = message.content["config"]
-        question, seed = str(config["question"]), int(config["seed"])
-        if question == SCALER:
-            train = load_partition(context, seed).train
-            answer = sums_of_rows(question, {}, train.x, train.y)
+        asked = read_as(SumsQuestion, message)
+        if asked.question == SCALER:
+            train = load_partition(context, asked.seed).train
+            answer = sums_of_rows(asked.question, {}, train.x, train.y)
         else:
             client = Client(load_partition, prepared, context)
-            model = to_arrays(message.content[SHARED])
+            if client.settings.logistic is None:
+                raise RefusedMessageError("query.sums: this training is no logistic regression")
+            model = client.received(message)[SHARED]
             train = client.data.train
-            answer = sums_of_rows(question, model, client.scaled(train), train.y)
-        return _reply(message, {SUMS: to_record(answer_of(answer, int(config["sites"])))})
+            answer = sums_of_rows(asked.question, model, client.scaled(train), train.y)
+        return _reply(message, {SUMS: to_record(answer_of(answer, asked.sites))})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        told = message.content["config"]
-        before = context.state.get("settings")
-        same = before is not None and all(before[k] == told[k] for k in ("seed", "settings"))
-        context.state["settings"] = told
-        context.state["scaler"] = message.content["scaler"]
-        Client(load_partition, prepared, context).begin(int(told["after-round"]), same)
+        asked = read_as(Prepare, message)
+        Client.prepare(
+            load_partition, prepared, context, asked, message.content.array_records[SCALER]
+        )
         return _reply(message, {})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         began = time.perf_counter()
-        config = message.content["config"]
+        asked = read_as(TrainRound, message)
         client = Client(load_partition, prepared, context)
-        records = {name: to_arrays(r) for name, r in message.content.array_records.items()}
-        server_round = int(config["server-round"])
-        work = client.work(server_round, int(config["epochs"]), float(config.get("proximal-mu", 0)))
+        if client.settings.logistic is not None:
+            raise RefusedMessageError("train: a logistic regression has no rounds")
+        records = client.received(message)
+        server_round = asked.server_round
+        work = client.work(server_round, asked.epochs, asked.proximal_mu)
         private = client.private("evaluate", server_round - 1)
         network = client.method.network(work, records[SHARED], private)
         received = client.validate(network, server_round - 1)
@@ -105,12 +121,12 @@ def make_client_app(
             sent = client.method.train(work, records, private)
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
-        client.keep_private(sent.private, server_round, int(config["best-round"]))
-        rows, sites = len(client.rows.train), int(config["sites"])
+        rows = len(client.rows.train)
         trained = {
-            name: to_record(times_rows(arrays, rows, sites))
+            name: to_record(times_rows(arrays, rows, asked.sites))
             for name, arrays in sent.records.items()
         }
+        client.keep_private(sent.private, server_round, asked.best_round)
         metrics: Metrics = {
             "num-examples": rows,
             "train-loss": sent.loss,
@@ -121,12 +137,11 @@ def make_client_app(
 
     @app.train("personalize")
     def personalize(message: Message, context: Context) -> Message:
-        config = message.content["config"]
+        asked = read_as(Personalize, message)
         client = Client(load_partition, prepared, context)
-        start = message.content.get(SHARED)
-        epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
+        start = client.received(message).get(SHARED, {})
         n = len(client.rows.selection)
-        most = epochs if n else unchecked
+        most = asked.epochs if n else asked.epochs_without_validation
 
         def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
             on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
@@ -135,23 +150,23 @@ def make_client_app(
         if client.settings.logistic is not None:
             done, arrays = _fit_logistic(client, client.settings.logistic)
         else:
-            network = client.work().network({} if start is None else to_arrays(start))
+            network = client.work().network(start)
             done = fit(
                 network,
                 client.rows.train,
                 client.rows.selection,
                 client.settings.optimizer,
-                epochs=epochs,
-                patience=int(config["patience"]),
-                epochs_without_validation=unchecked,
-                start_is_candidate=bool(config["start-is-candidate"]),
+                epochs=asked.epochs,
+                patience=asked.patience,
+                epochs_without_validation=asked.epochs_without_validation,
+                start_is_candidate=asked.start_is_candidate,
                 seed=derive_seed(client.data.seed, client.data.country, "personalize"),
                 on_epoch=lambda record: tell(record.epoch, record.validation.roc_auc),
             )
             arrays = get_arrays(network)
         tell(done.records[-1].epoch, done.best.validation.roc_auc, finished=True)
         record = to_record(arrays)
-        context.state["own"] = record
+        context.state[OWN] = record
         metrics: Metrics = {
             "num-examples": len(client.rows.train),
             "num-validation": n,
@@ -162,15 +177,16 @@ def make_client_app(
             "roc-auc": [record.validation.roc_auc for record in done.records],
             "seconds": [record.seconds for record in done.records],
         }
-        wanted = {SHARED: record} if config["reply-with-arrays"] else {}
+        wanted = {SHARED: record} if asked.reply_with_arrays else {}
         return _reply(message, {**wanted, "metrics": MetricRecord(metrics)})
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         began = time.perf_counter()
+        asked = read_as(Evaluate, message)
         client = Client(load_partition, prepared, context)
-        server_round = int(message.content["config"]["server-round"])
-        shared = to_arrays(message.content[SHARED])
+        server_round = asked.server_round
+        shared = client.received(message)[SHARED]
         if client.settings.logistic is not None:
             scored = _score_logistic(client, shared)
             metrics: Metrics = {
@@ -188,15 +204,15 @@ def make_client_app(
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
+        asked = read_as(Predict, message)
         client = Client(load_partition, prepared, context)
-        arrays = message.content.get(SHARED)
-        if arrays is None:
-            model = to_arrays(context.state["own"])
+        shared = client.received(message).get(SHARED)
+        if shared is None:
+            model = client.own_model()
         else:
-            best_round = int(message.content["config"]["best-round"])
-            own = client.method.kept(client.private("predict", best_round))
-            context.state["selected"] = to_record(own)
-            model = to_arrays(arrays) | dict(own)
+            own = client.method.kept(client.private("predict", asked.best_round))
+            context.state[SELECTED] = to_record(own)
+            model = {**shared, **own}
         fitted = client.learner.open(model, client.n_features)
         # with the sound protocol the one place that reads the test rows
         splits = {"validation": client.data.validation, "test": client.data.test}
@@ -207,6 +223,23 @@ def make_client_app(
         return _reply(message, {SHARED: to_record(found)})
 
     return app
+
+
+def _all_or_nothing(
+    message: Message, context: Context, answer: Callable[[Message, Context], Message]
+) -> Message:
+    """Have what a message changes in the client's state hold only with a good answer.
+
+    Records of the state are replaced or removed, never changed in place.
+    """
+    before = dict(context.state.items())
+    try:
+        return answer(message, context)
+    except BaseException:
+        for name in context.state.keys() - before.keys():
+            del context.state[name]
+        context.state.update(before)
+        raise
 
 
 def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:

@@ -126,9 +126,23 @@ def leaves(told: BaseModel, prefix: str = "") -> set[str]:
 def test_every_setting_is_in_the_list(sensitive: Study) -> None:
     """All but the unit of the split, which has been made before a training begins.
 
-    And but for the settings of single trainings, which are those of this list.
+    And but for the settings of single trainings, which are those of this list, and for the norm
+    above which an update ends a run.
     """
-    assert leaves(sensitive.told) - {"only", "protocol.split_unit"} == SETTINGS.keys()
+    without = {"only", "protocol.split_unit", "federation.largest_update"}
+    assert leaves(sensitive.told) - without == SETTINGS.keys()
+
+
+def test_the_update_that_ends_a_run_does_not_decide_its_result() -> None:
+    """Models that were trained with another bound are those of the same training."""
+    told, other = (
+        parameters(),
+        parameters(
+            federation={"rounds": 4, "patience": 2, "client_fraction": 1.0, "largest_update": 3.0}
+        ),
+    )
+    assert told.federation.largest_update == 10.0
+    assert other.sections_of("federated", "fedavg") == told.sections_of("federated", "fedavg")
 
 
 def changed_by(
