@@ -136,9 +136,9 @@ class Flower(Grid):
             reason = f"{type(error)}:<'{error}'>"
             reply = Message(Error(RAISED, reason), reply_to=message)
         reply.metadata.__dict__["_src_node_id"] = node
-        if self.approve and not reply.has_error():
-            if reply.content.config_records.get("config", {}).get("waiting", False):
-                approve_all(Path(str(site.config["site-folder"])))
+        told = {} if reply.has_error() else reply.content.config_records.get("config", {})
+        if self.approve and told.get("waiting", False):
+            approve_all(Path(str(site.config["site-folder"])))
         return reply
 
     def send_and_receive(self, messages, *, timeout=None):  # type: ignore[no-untyped-def]

@@ -140,9 +140,7 @@ def digest_of_treatments(classes: TreatmentClasses) -> str:
     return hashlib.blake2b(classes.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
-def stages_of(
-    training: Training, settings: TrainingSettings, device: Device
-) -> tuple[Stage, ...]:
+def stages_of(training: Training, settings: TrainingSettings, device: Device) -> tuple[Stage, ...]:
     """Return the fits of a training, in the order in which a seed goes through them."""
     own, row = settings.of(*training), PARADIGMS[training.paradigm]
     client = client_settings(training, settings, device)
@@ -290,6 +288,7 @@ def gather(grid: Grid, settings: ServerSettings, agreement: RunAgreement) -> dic
     asked: dict[str, int] = {}
     seen: set[int] = set()
     others: list[str] = []
+    waiting: set[str] = set()
     until = time.monotonic() + settings.wait_for_sites
     while len(sites) < len(expected):
         new = [node for node in grid.get_node_ids() if node not in seen]
@@ -326,6 +325,7 @@ def gather(grid: Grid, settings: ServerSettings, agreement: RunAgreement) -> dic
                 )
             elif told.waiting:
                 seen.discard(node)  # asked again until its operator has approved
+                waiting.add(told.country)
             else:
                 told.check(FEATURES)
                 sites[told.country] = Site(node, told)
@@ -334,8 +334,8 @@ def gather(grid: Grid, settings: ServerSettings, agreement: RunAgreement) -> dic
                     told.country,
                     *told.patients,
                 )
-        if time.monotonic() > until and len(sites) < len(expected):
-            absent = [name for name in expected if name not in sites]
+        absent = [name for name in expected if name not in sites and name not in waiting]
+        if time.monotonic() > until and absent:
             besides = f" (connected but not named: {in_quotes(others)})" if others else ""
             hint = "".join(
                 f'; "{alike}" is connected and the run waits for "{name}": name both in one way'

@@ -20,7 +20,7 @@ from ms_pfl.deployment.policy import (
     read_policy,
     write_policy,
 )
-from ms_pfl.deployment.security_log import SecurityLog
+from ms_pfl.deployment.security_log import SecurityLog, verify
 from ms_pfl.deployment.site_folder import SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.paradigms import PARADIGMS, model_name
@@ -228,7 +228,11 @@ def _stage(stage: Stage) -> Iterator[str]:
     if stage.kind == "rounds":
         yield (
             "  - after each round the shared weights as trained here, times the training rows"
-            + (" (SCAFFOLD: and the change of the control variate)" if paradigm == "scaffold" else "")
+            + (
+                " (SCAFFOLD: and the change of the control variate)"
+                if paradigm == "scaffold"
+                else ""
+            )
         )
         yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
     elif stage.kind == "newton":
@@ -258,15 +262,17 @@ def _approve(given: argparse.Namespace) -> None:
 def _revoke(given: argparse.Namespace) -> None:
     folder = _site(given)
     run = Approvals(folder.path).revoke(given.run)
-    SecurityLog(folder.path).note("expired", run=run, reason="revoked")
+    SecurityLog(folder.path).note("revoked", run=run)
     print(f"Run {run} is not answered any more.")
 
 
 def _verify_log(given: argparse.Namespace) -> None:
-    from ms_pfl.deployment.security_log import verify
-
     folder = _site(given)
-    print(verify(folder.path, given.digest or None))
+    found = verify(folder.path, given.digest)
+    print(
+        f"The security log is as it was written: {found.lines} lines from number {found.first}, "
+        f"last digest {found.digest}"
+    )
 
 
 def _preflight(given: argparse.Namespace) -> None:

@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.deployment.agreement import RefusalError
+from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData, Split
-from ms_pfl.files import whole_file
 
 _TRAIN = SPLITS.index("train")
 Words = NDArray[np.uint64]
@@ -96,9 +96,7 @@ class Floors:
         ROC-AUC and the number with the outcome are told of such a split alone.
         """
         held = self._rows.splits[seed] == SPLITS.index(split)
-        return all(
-            self._count(held & (self._rows.y == label)) >= self._floor for label in (0, 1)
-        )
+        return all(self._count(held & (self._rows.y == label)) >= self._floor for label in (0, 1))
 
     def _count(self, rows: NDArray[np.bool_]) -> int:
         return len(np.unique(self._patients[rows]))
@@ -134,27 +132,35 @@ class KnownSets:
         Raises:
             RefusalError: a set differs from an earlier one by fewer patients.
         """
-        path = self.path / f"{snapshot}.npz"
+        path = self.path / f"{snapshot}.safetensors"
         if path.is_file():
             return
         new = dict(_sets(data, country, secret))
-        for other in sorted(self.path.glob("*.npz")):
-            with np.load(other, allow_pickle=False) as told:
-                names = {name.partition("|")[2] for name in told.files}
-                earlier = {n: (told[f"ids|{n}"], told[f"values|{n}"]) for n in names}
-            for own, before in itertools.product(new.values(), earlier.values()):
+        for other in sorted(self.path.glob("*.safetensors")):
+            for own, before in itertools.product(new.values(), _read_sets(other)):
                 if _nearly_the_same(own, before, floor):
                     raise RefusalError(
                         f"{country} takes no part: it has told numbers of nearly the same "
                         "patients, and the difference would tell of too few"
                     )
-        with whole_file(path) as part, part.open("wb") as file:
-            np.savez(
-                file,
-                **{f"ids|{name}": ids for name, (ids, _) in new.items()},
-                **{f"values|{name}": values for name, (_, values) in new.items()},
-            )
+        arrays = {
+            f"{name}/{kind}": array
+            for name, pair in new.items()
+            for kind, array in zip(("ids", "values"), pair, strict=True)
+        }
+        write_arrays(path, arrays, sorted(new))
         path.chmod(0o600)
+
+
+def _read_sets(path: Path) -> list[tuple[Words, Words]]:
+    try:
+        arrays, names = read_arrays(path)
+        return [(arrays[f"{name}/ids"], arrays[f"{name}/values"]) for name in names]
+    except DamagedFileError:
+        raise RefusalError(
+            "the site's record of the patients it has told numbers of is damaged; its operator "
+            "restores the folder 'sets' of the site folder"
+        ) from None
 
 
 def _sets(
@@ -177,16 +183,14 @@ def _sets(
             yield f"{seed}|{split}", (own, values)
 
 
-def _nearly_the_same(
-    one: tuple[Words, Words], other: tuple[Words, Words], floor: int
-) -> bool:
+def _nearly_the_same(one: tuple[Words, Words], other: tuple[Words, Words], floor: int) -> bool:
     """Whether fewer patients than the floor, and not none, differ in membership or in a column."""
     both, mine, theirs = np.intersect1d(one[0], other[0], assume_unique=True, return_indices=True)
     alone = len(one[0]) + len(other[0]) - 2 * len(both)
     if alone >= floor:
         return False
     if one[1].shape[1] != other[1].shape[1]:  # other features: only the patients can be compared
-        return 0 < alone
+        return alone > 0
     differing = alone + (one[1][mine] != other[1][theirs]).sum(axis=0)
     return bool(((differing > 0) & (differing < floor)).any())
 

@@ -143,9 +143,7 @@ class Order:
             raise RefusalError("the seed is not among those that were agreed on")
         return self._new(asked, {}, asked.seed, "scaler", place)
 
-    def _prepare(
-        self, asked: Prepare, arrays: Mapping[str, ArrayRecord], place: Place
-    ) -> Allowed:
+    def _prepare(self, asked: Prepare, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
         if asked.seed not in self.agreement.seeds:
             raise RefusalError("the seed is not among those that were agreed on")
         stages = [stage.settings for stage in self.agreement.stages]
@@ -170,9 +168,7 @@ class Order:
             raise RefusalError("a run goes on with the scaler that it began with")
         return allowed
 
-    def _train(
-        self, asked: TrainRound, arrays: Mapping[str, ArrayRecord], place: Place
-    ) -> Allowed:
+    def _train(self, asked: TrainRound, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
         stage = self._stage(place, "rounds")
         self._check_sites(asked.sites)
         if (asked.epochs, asked.proximal_mu) != (stage.epochs, stage.proximal_mu):
@@ -256,9 +252,7 @@ class Order:
             asked, arrays, self._seed(place), f"{place.stage}/1", replace(place, step=1)
         )
 
-    def _predict(
-        self, asked: Predict, arrays: Mapping[str, ArrayRecord], place: Place
-    ) -> Allowed:
+    def _predict(self, asked: Predict, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
         stage, seed = self._stage(place), self._seed(place)
         if asked.keep_as != stage.training:
             raise RefusalError("the name of the training is not the one that was agreed on")
@@ -293,9 +287,7 @@ class Order:
         if sites != len(self.agreement.sites):
             raise RefusalError("the number of sites is not the one that was agreed on")
 
-    def _check_initial(
-        self, stage: Stage, seed: int, arrays: Mapping[str, ArrayRecord]
-    ) -> None:
+    def _check_initial(self, stage: Stage, seed: int, arrays: Mapping[str, ArrayRecord]) -> None:
         """See that the first round begins with the weights that the seed gives."""
         method = method_of(stage.settings)
         initial = initial_arrays(stage.settings, method, self.n_features, seed)

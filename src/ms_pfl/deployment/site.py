@@ -7,6 +7,7 @@ the site's own folder. Whatever else an answer would hold is refused here, whate
 for; and what was asked, refused and sent is written down before it takes effect.
 """
 
+import hashlib
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import TreatmentClasses
@@ -161,7 +163,8 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
         country=country,
         software=here.to_json(),
         features=data.features,
-        data=data.identity,
+        # with the run: other tables are another run, also where they make the same rows
+        data=hashlib.blake2b(f"{run.run} {data.identity}".encode(), digest_size=16).hexdigest(),
         patients=floors.patients(agreement.seeds[0]),
         log=site.log.digest,
     )
@@ -177,7 +180,7 @@ def _agreement(site: _Site, text: str) -> RunAgreement:
     try:
         agreement = RunAgreement.model_validate_json(text)
     except (ValueError, RecursionError) as error:
-        reason = first_reason(error) if hasattr(error, "errors") else shown(error)
+        reason = first_reason(error) if isinstance(error, ValidationError) else shown(error)
         raise RefusalError(f"the agreement cannot be read: {reason}") from None
     if country not in agreement.sites:
         raise RefusalError(f"{country} is not among the sites of the run")
