@@ -1,9 +1,10 @@
 """What servers have asked of a site, and what its operator has approved: files in the site folder.
 
 ``agreements/<run>.json`` holds an agreement as it was asked for, with the snapshot of the tables
-that it is about; ``<run>.approved.json`` that it is approved and until when; ``<run>.answered.json``
-which questions were answered under it (:mod:`ms_pfl.deployment.order`). A run is called by a digest
-of agreement and snapshot: another agreement, or other tables, is another run.
+that it is about; ``<run>.approved.json`` that it is approved and until when;
+``<run>.answered.json`` which questions were answered under it (:mod:`ms_pfl.deployment.order`). A
+run is called by a digest of agreement and snapshot: another agreement, or other tables, is another
+run.
 """
 
 from __future__ import annotations

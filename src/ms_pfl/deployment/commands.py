@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -209,7 +210,8 @@ def _stage(stage: Stage) -> Iterator[str]:
     kind = method_class(settings.paradigm).kind
     yield f"{model_name(paradigm, strategy)} ({stage.training})"
     if settings.logistic is not None:
-        yield f"  Model: logistic regression of {n} features, at most {settings.logistic.steps} steps"
+        steps = settings.logistic.steps
+        yield f"  Model: logistic regression of {n} features, at most {steps} steps"
     else:
         weights = number_of_weights(kind, n, network)
         yield (
@@ -276,9 +278,9 @@ def _verify_log(given: argparse.Namespace) -> None:
 
 
 def _preflight(given: argparse.Namespace) -> None:
-    from ms_pfl.deployment.preflight import main as preflight
-
-    sys.exit(preflight(given.arguments))
+    preflight = import_module("ms_pfl.deployment.preflight")  # by need: it looks at the network
+    if code := preflight.main(given.arguments):
+        raise SystemExit(code)
 
 
 def _site(given: argparse.Namespace) -> SiteFolder:

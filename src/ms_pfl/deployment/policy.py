@@ -120,13 +120,13 @@ def _beyond(name: str, value: float, bound: float, how: str = "at most") -> str:
 def number_of_weights(kind: NetworkKind, n_features: int, network: NetworkParameters) -> int:
     """Return the weights of the largest network that a site would build; nothing is built."""
     layers, width = network.hidden_layers, network.width
-    core = _weights([n_features, *itertools.repeat(width, layers)]) if layers <= 1000 else 10**18
+    core = _weights([n_features, *itertools.repeat(width, layers)])
     last = width if layers else n_features
     if kind == "mlp":
         return core + last + 1
     depth = max(tier.layers for tier in network.extension_tiers)
     own = network.extension_width
-    extension = _weights([n_features, *itertools.repeat(own, depth)]) if depth <= 1000 else 10**18
+    extension = _weights([n_features, *itertools.repeat(own, depth)])
     return core + extension + _weights([last + own, width]) + width + 1
 
 
