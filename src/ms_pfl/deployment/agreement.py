@@ -355,4 +355,4 @@ def gather(grid: Grid, settings: ServerSettings, agreement: RunAgreement) -> dic
 def _reason(reply: Message) -> str:
     reason = str(reply.error.reason)
     # Flower tells an exception as <class '...'>:<'message'>
-    return reason.partition(">:<")[2].strip("'>\"") or reason
+    return shown(reason.partition(">:<")[2].strip("'>\"") or reason, 500)

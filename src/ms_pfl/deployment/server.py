@@ -22,6 +22,7 @@ from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Context, Grid, ServerApp
 from ms_pfl.federation.grids.sites import Patience, SiteGrid
 from ms_pfl.federation.history import ProgressReport
+from ms_pfl.federation.replies import METRICS
 from ms_pfl.files import whole_folder
 from ms_pfl.folder_lock import hold
 from ms_pfl.paradigms import PARADIGMS, Training
@@ -30,7 +31,6 @@ from ms_pfl.training.bundle import bundle_arrays
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.train import SeedResult, Sites, check_training, train
 
-METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -127,7 +127,7 @@ def _train(
         parameters.training,
         parameters.seeds,
         device=parameters.device,
-        open_grid=lambda _, seeds: SiteGrid(grid, nodes, seeds[0], patience),
+        open_grid=lambda _, seeds: SiteGrid(grid, nodes, seeds[0], patience, len(FEATURES)),
         store=store,
         report=_report,
     ):
