@@ -14,6 +14,6 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 
 
 class Section(BaseModel):
-    """A section of the settings: unknown keys are errors, values do not change."""
+    """A section of the settings: unknown keys are errors, values are finite and do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -28,6 +28,7 @@ from ms_pfl.federation.flower import (
     RecordDict,
     to_arrays,
 )
+from ms_pfl.federation.messages import RefusedMessageError
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
 from ms_pfl.federation.sums import NAMES, SUMS
@@ -123,7 +124,7 @@ def _guard(
         _check(message, context, reply, settings)
         folder.save_state(context)
         folder.note(message, reply)
-    except (RefusalError, NotKeptError, TrainingDivergedError) as error:
+    except (RefusalError, RefusedMessageError, NotKeptError, TrainingDivergedError) as error:
         _log.exception("The site does not answer")
         raise RefusalError(str(error)) from None
     except OSError as error:

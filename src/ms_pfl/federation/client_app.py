@@ -36,7 +36,17 @@ from ms_pfl.federation.flower import (
     to_record,
 )
 from ms_pfl.federation.history import FitProgress
-from ms_pfl.federation.sums import SCALER, SUMS, answer_of, sums_of_rows, times_rows
+from ms_pfl.federation.messages import (
+    SCALER,
+    Evaluate,
+    Personalize,
+    Predict,
+    Prepare,
+    SumsQuestion,
+    TrainRound,
+    read_as,
+)
+from ms_pfl.federation.sums import SUMS, answer_of, sums_of_rows, times_rows
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -66,36 +76,35 @@ def make_client_app(
 
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
-        config = message.content["config"]
-        question, seed = str(config["question"]), int(config["seed"])
-        if question == SCALER:
-            train = load_partition(context, seed).train
-            answer = sums_of_rows(question, {}, train.x, train.y)
+        asked = read_as(SumsQuestion, message)
+        if asked.question == SCALER:
+            train = load_partition(context, asked.seed).train
+            answer = sums_of_rows(asked.question, {}, train.x, train.y)
         else:
             client = Client(load_partition, prepared, context)
             model = to_arrays(message.content[SHARED])
             train = client.data.train
-            answer = sums_of_rows(question, model, client.scaled(train), train.y)
-        return _reply(message, {SUMS: to_record(answer_of(answer, int(config["sites"])))})
+            answer = sums_of_rows(asked.question, model, client.scaled(train), train.y)
+        return _reply(message, {SUMS: to_record(answer_of(answer, asked.sites))})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        told = message.content["config"]
+        asked, told = read_as(Prepare, message), message.content["config"]
         before = context.state.get("settings")
         same = before is not None and all(before[k] == told[k] for k in ("seed", "settings"))
         context.state["settings"] = told
         context.state["scaler"] = message.content["scaler"]
-        Client(load_partition, prepared, context).begin(int(told["after-round"]), same)
+        Client(load_partition, prepared, context).begin(asked.after_round, same)
         return _reply(message, {})
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         began = time.perf_counter()
-        config = message.content["config"]
+        asked = read_as(TrainRound, message)
         client = Client(load_partition, prepared, context)
         records = {name: to_arrays(r) for name, r in message.content.array_records.items()}
-        server_round = int(config["server-round"])
-        work = client.work(server_round, int(config["epochs"]), float(config.get("proximal-mu", 0)))
+        server_round = asked.server_round
+        work = client.work(server_round, asked.epochs, asked.proximal_mu)
         private = client.private("evaluate", server_round - 1)
         network = client.method.network(work, records[SHARED], private)
         received = client.validate(network, server_round - 1)
@@ -105,10 +114,10 @@ def make_client_app(
             sent = client.method.train(work, records, private)
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
-        client.keep_private(sent.private, server_round, int(config["best-round"]))
-        rows, sites = len(client.rows.train), int(config["sites"])
+        client.keep_private(sent.private, server_round, asked.best_round)
+        rows = len(client.rows.train)
         trained = {
-            name: to_record(times_rows(arrays, rows, sites))
+            name: to_record(times_rows(arrays, rows, asked.sites))
             for name, arrays in sent.records.items()
         }
         metrics: Metrics = {
@@ -121,12 +130,11 @@ def make_client_app(
 
     @app.train("personalize")
     def personalize(message: Message, context: Context) -> Message:
-        config = message.content["config"]
+        asked = read_as(Personalize, message)
         client = Client(load_partition, prepared, context)
         start = message.content.get(SHARED)
-        epochs, unchecked = int(config["epochs"]), int(config["epochs-without-validation"])
         n = len(client.rows.selection)
-        most = epochs if n else unchecked
+        most = asked.epochs if n else asked.epochs_without_validation
 
         def tell(epoch: int, roc_auc: float, *, finished: bool = False) -> None:
             on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
@@ -141,10 +149,10 @@ def make_client_app(
                 client.rows.train,
                 client.rows.selection,
                 client.settings.optimizer,
-                epochs=epochs,
-                patience=int(config["patience"]),
-                epochs_without_validation=unchecked,
-                start_is_candidate=bool(config["start-is-candidate"]),
+                epochs=asked.epochs,
+                patience=asked.patience,
+                epochs_without_validation=asked.epochs_without_validation,
+                start_is_candidate=asked.start_is_candidate,
                 seed=derive_seed(client.data.seed, client.data.country, "personalize"),
                 on_epoch=lambda record: tell(record.epoch, record.validation.roc_auc),
             )
@@ -162,14 +170,15 @@ def make_client_app(
             "roc-auc": [record.validation.roc_auc for record in done.records],
             "seconds": [record.seconds for record in done.records],
         }
-        wanted = {SHARED: record} if config["reply-with-arrays"] else {}
+        wanted = {SHARED: record} if asked.reply_with_arrays else {}
         return _reply(message, {**wanted, "metrics": MetricRecord(metrics)})
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         began = time.perf_counter()
+        asked = read_as(Evaluate, message)
         client = Client(load_partition, prepared, context)
-        server_round = int(message.content["config"]["server-round"])
+        server_round = asked.server_round
         shared = to_arrays(message.content[SHARED])
         if client.settings.logistic is not None:
             scored = _score_logistic(client, shared)
@@ -188,13 +197,13 @@ def make_client_app(
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
+        asked = read_as(Predict, message)
         client = Client(load_partition, prepared, context)
         arrays = message.content.get(SHARED)
         if arrays is None:
             model = to_arrays(context.state["own"])
         else:
-            best_round = int(message.content["config"]["best-round"])
-            own = client.method.kept(client.private("predict", best_round))
+            own = client.method.kept(client.private("predict", asked.best_round))
             context.state["selected"] = to_record(own)
             model = to_arrays(arrays) | dict(own)
         fitted = client.learner.open(model, client.n_features)

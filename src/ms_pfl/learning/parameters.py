@@ -15,7 +15,7 @@ class ExtensionTier(Section):
     """Depth of the personal branch from a number of training rows on."""
 
     min_rows: int = Field(ge=0, description="training episodes from which the tier holds")
-    layers: int = Field(ge=1, description="hidden layers of the extension branch")
+    layers: int = Field(ge=1, le=1000, description="hidden layers of the extension branch")
 
 
 class NetworkParameters(Section):
@@ -23,13 +23,17 @@ class NetworkParameters(Section):
 
     hidden_layers: int = Field(
         ge=0,
+        le=1000,
         description="hidden layers of the MLP and of the core branch; 0: logistic regression",
     )
-    width: int = Field(ge=1, description="units in each of them")
+    width: int = Field(ge=1, le=100_000, description="units in each of them")
     dropout: float = Field(ge=0, lt=1, description="dropout after each hidden layer")
-    extension_width: int = Field(ge=1, description="units in each layer of the extension branch")
+    extension_width: int = Field(
+        ge=1, le=100_000, description="units in each layer of the extension branch"
+    )
     extension_tiers: tuple[ExtensionTier, ...] = Field(
         min_length=1,
+        max_length=1000,
         description="depth of the extension by training rows, largest first, the last from 0 on",
     )
     combining_activation: bool = Field(
@@ -72,7 +76,7 @@ class LogisticParameters(Section):
     """Logistic regression by Newton's steps, over all sites' sums."""
 
     ridge: float = Field(ge=0, description="penalty ridge / 2 ||coefficients||^2; 0: none")
-    steps: int = Field(ge=1, description="steps at most")
+    steps: int = Field(ge=1, le=10_000, description="steps at most")
     tolerance: float = Field(
         gt=0, description="stop once no coefficient changes by more than that in a step"
     )

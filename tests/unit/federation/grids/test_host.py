@@ -10,9 +10,11 @@ import torch
 from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation import client, partitions
+from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.exchange import ClientError, ask, predict
-from ms_pfl.federation.flower import ConfigRecord, RecordDict
+from ms_pfl.federation.flower import ConfigRecord, Context, RecordDict
 from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.partitions import ClientData
 
 PLAN = RecordDict(
     {
@@ -91,8 +93,12 @@ def test_a_missing_gpu_is_one_line_with_the_country_and_the_remedy() -> None:
 
 
 def test_a_defect_keeps_its_traceback() -> None:
+    def broken(context: Context, seed: int) -> ClientData:
+        raise KeyError("rows")
+
     data = data_of()
-    with LocalGrid(data, nodes_of(data)) as grid:
+    with (
+        LocalGrid(data, nodes_of(data), lambda *_: make_client_app(broken)) as grid,
+        pytest.raises(ClientError, match=r"(?s)AU \(seed 0\) failed .*Traceback.*KeyError: 'rows'"),
+    ):
         prepared(grid, settings())
-        with pytest.raises(ClientError, match=r"(?s)AU \(seed 0\) failed .*Traceback.*KeyError"):
-            ask(grid, "query.predict", {1: RecordDict({"config": ConfigRecord({})})})

@@ -1,0 +1,232 @@
+"""What each message from the server asks, typed: the one check before a client acts on it.
+
+A message is refused as a whole where a key is unknown or missing, a value is of another type or
+out of its bounds, or a record is there that the message does not carry. Types are strict: a whole
+number is neither a truth value nor a fraction, and no number is infinite or NaN. What the arrays of
+a message hold is checked where it is known what they should be, see
+:meth:`ms_pfl.federation.client.Client.received`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    field_validator,
+)
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.flower import Message
+from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.paradigms import trainings
+from ms_pfl.personalization.method import SHARED
+from ms_pfl.text import shown
+
+SCALER = "scaler"
+"""The record of the scaler in a message; also the question that it is made from."""
+
+Seed: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Round: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
+Epochs: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
+SiteCount: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
+Names: TypeAlias = Annotated[
+    tuple[Annotated[str, Field(max_length=200)], ...],
+    Field(max_length=10_000),
+    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+]
+_LONGEST_TEXT = 1_000_000  # an agreement with the cohort's whole settings has some 10,000
+
+
+class RefusedMessageError(InputError):
+    """A message from the server that a client does not act on; the error gives one reason."""
+
+
+class Question(BaseModel):
+    """What a message asks.
+
+    Attributes:
+        needs: records of arrays that the message carries.
+        may_have: records of arrays that it may carry besides; None: those that the method of the
+            training sends.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        alias_generator=lambda name: name.replace("_", "-"),
+        validate_by_name=True,
+    )
+    needs: ClassVar[frozenset[str]] = frozenset()
+    may_have: ClassVar[frozenset[str] | None] = frozenset()
+
+    def records(self) -> frozenset[str]:
+        """Return the records of arrays that this message carries."""
+        return self.needs
+
+
+Asked = TypeVar("Asked", bound=Question)
+
+
+class Introduce(Question):
+    """Who are you, and do you take part: the server's software, the run's sites, its agreement."""
+
+    software: str = Field(default="", max_length=_LONGEST_TEXT)
+    sites: Names = ()
+    agreement: str = Field(default="", max_length=_LONGEST_TEXT)
+
+
+class SumsQuestion(Question):
+    """Sums over the training rows of a seed; of a model, where the question is about one."""
+
+    question: Literal["scaler", "logistic"]
+    seed: Seed
+    sites: SiteCount
+
+    def records(self) -> frozenset[str]:
+        """Return the record of the model, where the question is about one."""
+        return frozenset() if self.question == SCALER else frozenset({SHARED})
+
+
+class Prepare(Question):
+    """The settings and the scaler of a seed; the round to go on from (0: from the beginning)."""
+
+    needs = frozenset({SCALER})
+
+    seed: Seed
+    settings: Json[ClientSettings]
+    after_round: Round
+
+
+class TrainRound(Question):
+    """Score what is sent, then train it for so many epochs."""
+
+    needs = frozenset({SHARED})
+    may_have = None
+
+    server_round: Annotated[int, Field(ge=1, le=100_000)]
+    epochs: Epochs
+    best_round: Round
+    sites: SiteCount
+    proximal_mu: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+
+    @field_validator("best_round")
+    @classmethod
+    def _over(cls, best_round: int, info: Any) -> int:
+        if best_round >= info.data.get("server_round", best_round + 1):
+            raise ValueError("the best round so far is an earlier one than the present")
+        return best_round
+
+
+class Personalize(Question):
+    """Train to the best validation epoch, from what is sent or from the initial weights."""
+
+    may_have = frozenset({SHARED})
+
+    epochs: Epochs
+    patience: Annotated[int, Field(ge=0, le=1_000_000)]
+    epochs_without_validation: Epochs
+    start_is_candidate: bool
+    reply_with_arrays: bool
+
+
+class Evaluate(Question):
+    """Score what is sent."""
+
+    needs = frozenset({SHARED})
+
+    server_round: Round
+
+
+class Predict(Question):
+    """Predict with what is sent or, without it, with the client's own model.
+
+    ``keep_as``: the training under whose name a real site keeps model and predictions; empty in a
+    simulation, which keeps nothing.
+    """
+
+    may_have = frozenset({SHARED})
+
+    best_round: Round
+    keep_as: str = ""
+
+    @field_validator("keep_as")
+    @classmethod
+    def _a_training(cls, keep_as: str) -> str:
+        if keep_as and keep_as not in {training.name for training in trainings()}:
+            raise ValueError(f"'{shown(keep_as, 60)}' is no name of a training")
+        return keep_as
+
+
+_QUESTIONS: Mapping[str, type[Question]] = {
+    "query.introduce": Introduce,
+    "query.sums": SumsQuestion,
+    "query.prepare": Prepare,
+    "train": TrainRound,
+    "train.personalize": Personalize,
+    "evaluate": Evaluate,
+    "query.predict": Predict,
+}
+
+
+def read(message: Message) -> Question:
+    """Return what a message asks.
+
+    Raises:
+        RefusedMessageError: it asks nothing that a client knows, or not as it should; the error
+            gives one reason in one line.
+    """
+    kind = message.metadata.message_type
+    if kind not in _QUESTIONS:
+        raise RefusedMessageError(f"the server asked {shown(kind, 60)}, which is no question here")
+    if not message.has_content():
+        raise RefusedMessageError(f"{kind}: the message is an error, not a question")
+    content = message.content
+    configs = content.config_records
+    if set(configs) != {"config"} or content.metric_records:
+        raise RefusedMessageError(f"{kind}: one record of settings, 'config', has to be there")
+    try:
+        asked = _QUESTIONS[kind].model_validate(dict(configs["config"]), strict=True, by_name=False)
+    except ValidationError as error:
+        raise RefusedMessageError(f"{kind}: {first_reason(error)}") from None
+    found, wanted = set(content.array_records), asked.records()
+    if lacking := sorted(wanted - found):
+        raise RefusedMessageError(f"{kind}: the record {lacking[0]!r} is missing")
+    more = () if asked.may_have is None else sorted(found - wanted - asked.may_have)
+    if more:
+        raise RefusedMessageError(f"{kind}: the record '{shown(more[0], 60)}' is unknown")
+    return asked
+
+
+def read_as(kind: type[Asked], message: Message) -> Asked:
+    """Return what a message asks, if it is of a kind.
+
+    Raises:
+        RefusedMessageError: as :func:`read`, or the message asks something else.
+    """
+    asked = read(message)
+    if not isinstance(asked, kind):
+        raise RefusedMessageError(
+            f"{shown(message.metadata.message_type, 60)} is answered elsewhere"
+        )
+    return asked
+
+
+def first_reason(error: ValidationError) -> str:
+    """Return the first reason of an error of types or bounds, in one line."""
+    first = error.errors(include_url=False)[0]
+    where = shown(".".join(str(part) for part in first["loc"]), 80)
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("missing", "extra_forbidden", "value_error"):
+        given = ""
+    else:
+        given = f" (given: {shown(repr(first['input'])[:200], 60)})"
+    return shown(f"{where}: {reason}{given}" if where else f"{reason}{given}")
