@@ -159,7 +159,7 @@ def _wait(task: Task, child: BaseProcess, ours: Connection, limits: Limits) -> P
     while True:
         now = time.monotonic()
         if now >= until:
-            raise NoAnswerError(f"it took longer than its limit, {limits.seconds:.0f} seconds")
+            raise NoAnswerError(f"it took longer than its limit, {limits.seconds:g} seconds")
         if now >= next_beat:
             task.beat()
             next_beat = now + _SECONDS_BETWEEN_BEATS
@@ -176,7 +176,7 @@ def _wait(task: Task, child: BaseProcess, ours: Connection, limits: Limits) -> P
 
 def _cause(code: int | None, limits: Limits) -> str:
     if code == -signal.SIGXCPU:
-        return f"it took more computing time than its limit, {limits.seconds:.0f} seconds"
+        return f"it took more computing time than its limit, {limits.seconds:g} seconds"
     if code == -signal.SIGKILL:
         return "the system has ended it (is the machine short of memory?)"
     return f"its process has ended with code {code}"
