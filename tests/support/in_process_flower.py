@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.site import make_site_app
 from ms_pfl.federation.flower import (
     ClientApp,
@@ -41,10 +42,15 @@ class Flower(Grid):
 
     ``happening(flower, node, message)`` is asked before each: it may say ``lost`` (the message is
     gone with the process of the site), or ``unanswered`` (the work is done, the reply is gone).
+    With ``approve`` an operator at each site approves what is asked, once the site waits for it.
     """
 
     def __init__(
-        self, configs: Mapping[int, dict[str, str | int]], happening: Happening | None = None
+        self,
+        configs: Mapping[int, dict[str, str | int]],
+        happening: Happening | None = None,
+        *,
+        approve: bool = True,
     ) -> None:
         take_identity()
         self.sites = {node: FakeNode(dict(config)) for node, config in configs.items()}
@@ -52,6 +58,7 @@ class Flower(Grid):
         self.answered: list[tuple[str, int]] = []
         self.sent: list[tuple[int, Message]] = []
         self.run_id = 1
+        self.approve = approve
         self._out: dict[str, Message] = {}
         self._number = 0
 
@@ -129,6 +136,9 @@ class Flower(Grid):
             reason = f"{type(error)}:<'{error}'>"
             reply = Message(Error(RAISED, reason), reply_to=message)
         reply.metadata.__dict__["_src_node_id"] = node
+        told = {} if reply.has_error() else reply.content.config_records.get("config", {})
+        if self.approve and told.get("waiting", False):
+            approve_all(Path(str(site.config["site-folder"])))
         return reply
 
     def send_and_receive(self, messages, *, timeout=None):  # type: ignore[no-untyped-def]
@@ -143,6 +153,14 @@ class Flower(Grid):
     @property
     def run(self) -> Run:
         raise AssertionError("not used")
+
+
+def approve_all(site_folder: Path) -> None:
+    """Approve, as a site's operator, exactly what is asked for and was never approved."""
+    approvals = Approvals(site_folder)
+    for asked in approvals.all():
+        if approvals.approval(asked.run) is None:
+            approvals.approve(asked.run)
 
 
 def config_of(

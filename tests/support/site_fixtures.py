@@ -10,7 +10,7 @@ import yaml
 
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.registry.synthetic.simulation import simulate
-from site_examples import COUNTRIES, PROJECT, SMALL, Sites
+from site_examples import COUNTRIES, PEOPLE, PROJECT, SMALL, Sites
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tables a country, and one of all; synthetic."""
     folder = tmp_path_factory.mktemp("registries")
     own = read_parameters(str(PROJECT), "smoke").synthetic_registry
-    tables = simulate(own.model_copy(update={"n_patients": 600}))
+    tables = simulate(own.model_copy(update={"n_patients": PEOPLE}))
     people = tables.patients.set_index("PATIENT_ID")["country"]
     for country in [*COUNTRIES, "all"]:
         (folder / country).mkdir()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import CohortAgreement, Site, Software, gather
+from ms_pfl.deployment.agreement import RunAgreement, Site, Software, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
@@ -61,12 +61,7 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
     """
     training = training_between_sites(settings.paradigm, settings.strategy)
     parameters = read_parameters(settings.project, settings.env)
-    agreement = CohortAgreement(
-        cohort=parameters.cohort,
-        splits=parameters.splits,
-        seeds=parameters.seeds,
-        protocol=parameters.training.protocol,
-    )
+    agreement = RunAgreement.of(training, parameters, settings.countries)
     output = settings.output_folder
     lock = hold(output, "flwr run", "name another folder by output=... in --run-config")
     try:
@@ -113,7 +108,7 @@ def _train(
     training: Training,
     settings: ServerSettings,
     parameters: Parameters,
-    agreement: CohortAgreement,
+    agreement: RunAgreement,
     sites: Mapping[str, Site],
 ) -> Path:
     """Train all seeds over the sites, and write what the server has learned."""

@@ -91,7 +91,6 @@ class SiteSettings:
         project: folder with conf/, of which the site's own spelling of the tables (ingest) is read;
             empty: the tables are spelled as in docs/ingest.md.
         env: a folder of conf/ beside base; empty: none.
-        minimum_patients: with fewer training patients the site takes no part.
     """
 
     country: Name
@@ -99,7 +98,6 @@ class SiteSettings:
     site_folder: str
     project: str = ""
     env: str = ""
-    minimum_patients: int = 20
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import pytest
 
 from in_process_flower import Flower
 from ms_pfl.deployment import agreement
-from ms_pfl.deployment.agreement import CohortAgreement, RefusalError, Software
+from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Software
+from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.deployment.server import gather
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
+from ms_pfl.federation.flower import Message
+from ms_pfl.paradigms import Training
 from ms_pfl.personalization.method import SHARED, Arrays, Method, Sent
 from ms_pfl.personalization.proximal_copy import ProximalCopy
 from ms_pfl.personalization.scaffold import Scaffold
@@ -27,20 +29,20 @@ from site_examples import COUNTRIES, Sites
 TURKEY = 405
 
 
-def agreed(sites: Sites) -> CohortAgreement:
-    own = sites.parameters
-    return CohortAgreement(
-        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.training.protocol
-    )
+def agreed(sites: Sites, names: Sequence[str] = COUNTRIES) -> RunAgreement:
+    return RunAgreement.of(Training("adaptive", "fedavg"), sites.parameters, names)
 
 
 def meet(three: Sites, flower: Flower, **settings: object) -> dict[str, object]:
-    return dict(gather(flower, three.settings("adaptive", **settings), agreed(three)))
+    own = three.settings("adaptive", **settings)
+    return dict(gather(flower, own, agreed(three, own.countries)))
 
 
-def ask_turkey(flower: Flower, kind: str, content: RecordDict) -> Message:
-    names = flower.push_messages([Message(content=content, message_type=kind, dst_node_id=TURKEY)])
-    return flower.pull_messages(names)[0]
+def log_of(sites: Sites, country: str = "Turkey") -> list[Entry]:
+    """The site's security log, whose chain holds."""
+    verify(sites.site(country))
+    lines = (sites.site(country) / "security.jsonl").read_text().splitlines()
+    return [Entry.model_validate_json(line) for line in lines]
 
 
 def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sites) -> None:
@@ -62,24 +64,30 @@ def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sit
         text = json.dumps([dict(r) for r in reply.content.config_records.values()], default=str)
         for table in episodes.values():
             assert not any(patient in text for patient in table["patient_id"].unique())
-    lines = [
-        json.loads(line) for line in (sites.site("Turkey") / "sent.jsonl").read_text().splitlines()
-    ]
-    sent = [reply for node, reply in flower.sent if node == TURKEY]
-    assert len(lines) == len(sent)
-    for line, reply in zip(lines, sent, strict=True):
-        assert line["asked"] == reply.metadata.message_type
-        names = {k for record in reply.content.array_records.values() for k in record}
-        assert set(line["arrays"]) == names
-    assert [line["round"] for line in lines if line["asked"] == "train"] == [1, 2, 3] * 2
+    entries = log_of(sites)
+    sent = [entry.facts for entry in entries if entry.event == "sent"]
+    replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) + 1 :]
+    assert [facts["question"] for facts in sent] == [
+        "query.introduce", *(reply.metadata.message_type for reply in replies)
+    ]  # fmt: skip
+    for facts, reply in zip(sent[1:], replies, strict=True):
+        names = {f"{r}/{k}" for r, record in reply.content.array_records.items() for k in record}
+        assert set(facts["arrays"]) == names
+        numbers = {k for record in reply.content.metric_records.values() for k in record}
+        assert set(facts["numbers"]) == numbers
+    rounds = [facts["place"] for facts in sent if facts["question"] == "train"]
+    assert rounds == ["0/1", "0/2", "0/3"] * 2
+    asked = [entry.facts["question"] for entry in entries if entry.event == "asked"]
+    assert asked == ["query.introduce"] + [facts["question"] for facts in sent]
 
 
 def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
-    flower = sites.flower()
-    meet(sites, flower)
-    want = RecordDict({"config": ConfigRecord({"reply-with-arrays": True})})
-    reply = ask_turkey(flower, "train.personalize", want)
-    assert "Turkey does not send its whole model" in reply.error.reason
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        if message.metadata.message_type == "train.personalize":
+            message.content["config"]["reply-with-arrays"] = True
+
+    with pytest.raises(ClientError, match="does not send its whole model"):
+        sites.run(sites.flower(happening), "local")
 
 
 def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, Arrays]]) -> None:
@@ -135,7 +143,11 @@ def test_records_that_a_method_does_not_share_do_not_leave(
         sites.run(sites.flower(happening), paradigm)
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "a\\b", ".."])
+@pytest.mark.parametrize(
+    "name",
+    ["../elsewhere", "a/b", "a\\b", "..", "", "flwr", "con", "federated.fedavg\n", "local.none",
+     "federated.fedavg/../../x", "FEDERATED.FEDAVG"],
+)  # fmt: skip
 def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) -> None:
     flower = sites.flower()
 
@@ -144,7 +156,7 @@ def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) ->
             message.content["config"]["keep-as"] = name
 
     flower.happening = happening
-    with pytest.raises(ClientError, match="is no name of a training"):
+    with pytest.raises(ClientError, match="is no name of a training|name of the training is not"):
         sites.run(flower, "federated")
     assert not list(sites.folder.rglob("predictions.*.parquet"))
 
@@ -161,9 +173,10 @@ def test_tables_of_another_country_are_refused(sites: Sites) -> None:
 
 def test_a_site_with_few_patients_takes_no_part(sites: Sites) -> None:
     flower = sites.flower()
-    flower.sites[TURKEY].config["minimum-patients"] = 100
-    with pytest.raises(RefusalError, match=r"Turkey takes no part: it has \d+ patients to tr"):
+    sites.change_policy("Turkey", floor=20)
+    with pytest.raises(RefusalError, match="Turkey takes no part: too few patients") as refused:
         meet(sites, flower)
+    assert not any(letter.isdigit() for letter in str(refused.value).partition("Turkey")[2])
 
 
 def test_an_error_over_a_patients_row_does_not_tell_of_it(
@@ -186,12 +199,14 @@ def test_an_error_over_a_patients_row_does_not_tell_of_it(
 
 
 def test_a_site_that_is_not_named_takes_no_part(sites: Sites) -> None:
+    for country in COUNTRIES:
+        sites.init(country, sites=2)
     flower = sites.flower()
     met = meet(sites, flower, sites="Australia,Czech Republic")
     assert list(met) == ["Australia", "Czech Republic"]
-    flower.answered.clear()
-    sites.run(sites.flower(), "federated", sites="Australia,Czech Republic")
-    assert not (sites.site("Turkey") / "federated.fedavg").exists()
+    sites.run(flower, "federated", sites="Australia,Czech Republic")
+    assert not list(sites.site("Turkey").glob("snapshots/*"))
+    assert not list(sites.site("Turkey").glob("runs/*"))
 
 
 def test_a_site_that_does_not_come_is_named(sites: Sites) -> None:
@@ -216,7 +231,7 @@ def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> 
     flower = sites.flower()
     flower.sites[TURKEY].config["country"] = "Türkey"
     with pytest.raises(RefusalError, match="start it with country='Turkey'"):
-        meet(sites, flower)
+        meet(sites, flower, sites="Australia,Czech Republic,Türkey")
 
 
 def test_two_sites_of_one_name_are_refused(sites: Sites) -> None:
