@@ -14,7 +14,8 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import RunAgreement, Site, Software, gather
+from ms_pfl.deployment.agreement import RunAgreement, Software
+from ms_pfl.deployment.gathering import Site, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
@@ -22,6 +23,7 @@ from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Context, Grid, ServerApp
 from ms_pfl.federation.grids.sites import Patience, SiteGrid
 from ms_pfl.federation.history import ProgressReport
+from ms_pfl.federation.replies import METRICS
 from ms_pfl.files import whole_folder
 from ms_pfl.folder_lock import hold
 from ms_pfl.paradigms import PARADIGMS, Training
@@ -30,7 +32,6 @@ from ms_pfl.training.bundle import bundle_arrays
 from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.train import SeedResult, Sites, check_training, train
 
-METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 _log = logging.getLogger(__name__)
 
 app = ServerApp()
@@ -127,7 +128,7 @@ def _train(
         parameters.training,
         parameters.seeds,
         device=parameters.device,
-        open_grid=lambda _, seeds: SiteGrid(grid, nodes, seeds[0], patience),
+        open_grid=lambda _, seeds: SiteGrid(grid, nodes, seeds[0], patience, len(FEATURES)),
         store=store,
         report=_report,
     ):
@@ -135,7 +136,7 @@ def _train(
         results.append(result)
     results.sort(key=lambda result: result.seed)
     told = {
-        "settings": asdict(replace(settings, project="", output="")),
+        "settings": asdict(replace(settings, project="", output="", keys="")),
         "software": asdict(Software.here()),
         "agreement": agreement.model_dump(mode="json"),
         "sites": {name: site.introduction.model_dump() for name, site in sites.items()},

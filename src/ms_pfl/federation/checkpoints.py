@@ -14,14 +14,18 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ms_pfl.federation.flower import to_arrays, to_record
+from ms_pfl.federation.exchange import PrivateStates
+from ms_pfl.federation.flower import ArrayError, forms_of, received, to_arrays, to_record, views
 from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.messages import first_reason
 from ms_pfl.federation.rounds import RoundState
 from ms_pfl.files import whole_file
+from ms_pfl.text import shown
 
 _KEPT = 2
 _log = logging.getLogger(__name__)
@@ -57,7 +61,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     Raises:
         DamagedFileError: it is something else now.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
@@ -68,8 +72,10 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
             raise DamagedFileError(f"{path}: the content does not match its digest")
         content = json.loads(text)
         return {name: arrays[name] for name in content["names"]}, content["told"]
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}") from error
+    except DamagedFileError:
+        raise
+    except Exception as error:  # whatever a reader meets in a file of other content
+        raise DamagedFileError(f"{path} cannot be read: {shown(error)}") from error
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], text: str, size: int = 16) -> str:
@@ -122,11 +128,15 @@ class Checkpoints:
             with suppress(OSError):
                 self._write(self._unwritten)
 
-    def latest(self) -> RoundState | None:
-        """The state to go on from: of the latest file that is whole; None: from the beginning."""
+    def latest(self, begins: RoundState | None = None) -> RoundState | None:
+        """The state to go on from: of the latest file that is whole; None: from the beginning.
+
+        Args:
+            begins: the state before round 1, whose arrays those of a file have to be like.
+        """
         for path in reversed(self._files()):
             try:
-                return _state(*read_arrays(path))
+                return _read(path, begins)
             except DamagedFileError as error:
                 _log.warning("A checkpoint is damaged; the one before it is used. %s", error)
         return None
@@ -186,23 +196,100 @@ def _arrays(state: RoundState) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return joined(parts), told
 
 
-def _state(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> RoundState:
+class _Told(BaseModel):
+    """What a checkpoint's file tells beside its arrays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    round: int = Field(ge=1)
+    further: list[str]
+    private: list[tuple[str, list[str]]]
+    moments: list[Literal["m_t", "v_t"]]
+    trained: tuple[HistoryRow, ...]
+    history: tuple[HistoryRow, ...]
+    roc_auc: float
+    best_round: int = Field(ge=0)
+    best_value: float
+    best_roc_auc: float
+
+
+def _read(path: Path, begins: RoundState | None) -> RoundState:
+    """The state that a file holds.
+
+    Raises:
+        DamagedFileError: it holds none, or one of another training.
+    """
+    arrays, told = read_arrays(path)
+    try:
+        state = _state(arrays, _Told.model_validate(told))
+        if begins is not None:
+            _check_like(state, begins)
+    except ValidationError as error:
+        raise DamagedFileError(f"{path}: {first_reason(error)}") from error
+    except Exception as error:
+        raise DamagedFileError(f"{path} is no checkpoint: {shown(error)}") from error
+    return state
+
+
+def _check_like(state: RoundState, begins: RoundState) -> None:
+    """See that a state's arrays are named, typed and shaped as in the state before round 1."""
+    if not 0 <= state.best_round <= state.round:
+        raise ValueError(f"its best round is {state.best_round} of {state.round}")
+    forms = forms_of(views(begins.arrays))
+    for record in (state.arrays, state.best_arrays):
+        received(record, forms)
+    if state.further.keys() != begins.further.keys():
+        raise ValueError("its records are not those that the method sends")
+    for name, record in state.further.items():
+        received(record, forms_of(views(begins.further[name])))
+    for name, moments in state.moments.items():
+        shapes = {key: array.shape for key, array in moments.items()}
+        if shapes != {key: form.shape for key, form in forms.items()}:
+            raise ValueError(f"{name} does not have the shapes of the weights")
+        if not all(np.isfinite(array).all() for array in moments.values()):
+            raise ValueError(f"{name} holds a number that is not finite")
+
+
+def private_alike(found: PrivateStates, wanted: PrivateStates) -> bool:
+    """Return whether clients' private states are named, typed and shaped alike, and finite.
+
+    Args:
+        found: of a checkpoint.
+        wanted: as the clients begin.
+    """
+    if found.keys() != wanted.keys():
+        return False
+    for country, records in found.items():
+        forms = [forms_of(views(record)) for record in wanted[country].values()]
+        if bool(records) != bool(forms):
+            return False
+        for name, record in records.items():
+            if not name.removeprefix("private/").isdecimal():
+                return False
+            try:
+                received(record, forms[0])
+            except ArrayError:
+                return False
+    return True
+
+
+def _state(arrays: dict[str, np.ndarray], told: _Told) -> RoundState:
     part = partial(part_of, arrays)
 
     return RoundState(
-        round=told["round"],
+        round=told.round,
         arrays=to_record(part("arrays")),
-        moments={name: part(f"moments/{name}") for name in told["moments"]},
-        further={name: to_record(part(f"further/{name}")) for name in told["further"]},
+        moments={name: part(f"moments/{name}") for name in told.moments},
+        further={name: to_record(part(f"further/{name}")) for name in told.further},
         private={
             country: {name: to_record(part(f"private/{place}/{name}")) for name in names}
-            for place, (country, names) in enumerate(told["private"])
+            for place, (country, names) in enumerate(told.private)
         },
-        trained=tuple(HistoryRow(**row) for row in told["trained"]),
-        history=tuple(HistoryRow(**row) for row in told["history"]),
-        roc_auc=told["roc_auc"],
-        best_round=told["best_round"],
-        best_value=told["best_value"],
-        best_roc_auc=told["best_roc_auc"],
+        trained=told.trained,
+        history=told.history,
+        roc_auc=told.roc_auc,
+        best_round=told.best_round,
+        best_value=told.best_value,
+        best_roc_auc=told.best_roc_auc,
         best_arrays=to_record(part("best")),
     )

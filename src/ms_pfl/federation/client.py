@@ -7,20 +7,36 @@ that is being scored, which may turn out the best, and the present one. Records 
 replaced or removed, never changed in place.
 """
 
+from __future__ import annotations
+
 import math
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ArrayRecord, Context, to_arrays, to_record
+from ms_pfl.federation.flower import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Form,
+    Message,
+    forms_of,
+    received,
+    to_arrays,
+    to_record,
+)
+from ms_pfl.federation.messages import SCALER, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning import logistic
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
 from ms_pfl.learning.scoring import Rows, score
@@ -29,9 +45,16 @@ from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_
 from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
+from ms_pfl.text import shown
 
 Metrics = dict[str, int | float | list[int] | list[float]]
 LoadPartition = Callable[[Context, int], ClientData]
+OWN, SELECTED = "own", "selected"
+"""The records of a client's state with the model that it trained by itself, and with what of its
+private state the selected round used."""
+SITE = "site"
+"""The record of a client's state in which a real site names the snapshot of its rows."""
+_SETTINGS = "settings"
 PRIVATE = "private/"
 """How the names of the records of a client's state begin that hold its private state."""
 
@@ -56,6 +79,23 @@ They go when the loader lets go of the rows they were made of.
 """
 
 
+def snapshot_of(context: Context) -> str:
+    """Return the name of the snapshot of a client's rows; empty in a simulation."""
+    site = context.state.config_records.get(SITE)
+    return "" if site is None else str(site.get("snapshot", ""))
+
+
+@contextmanager
+def _as_refused(kind: str) -> Iterator[None]:
+    """Have what is wrong with a message's arrays or settings refuse the message."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RefusedMessageError(f"{kind}: {first_reason(error)}") from None
+    except InputError as error:
+        raise RefusedMessageError(f"{kind}: {error}") from None
+
+
 def method_of(settings: ClientSettings) -> Method:
     """Return the method that some settings name.
 
@@ -63,8 +103,10 @@ def method_of(settings: ClientSettings) -> Method:
         InputError: there is no such paradigm.
     """
     if settings.paradigm not in PARADIGMS:
-        raise InputError(f"there is no paradigm {settings.paradigm!r} in this version")
+        raise InputError(f"there is no paradigm '{shown(settings.paradigm, 60)}' in this version")
     kind = method_class(settings.paradigm)
+    if kind.settings is None and settings.method is not None:
+        raise InputError(f"the paradigm {settings.paradigm} has no settings of its own")
     own = None if kind.settings is None else kind.settings.model_validate(settings.method)
     return kind(settings.network, own)
 
@@ -77,12 +119,66 @@ def initial_arrays(
     return dict(method.shared(get_arrays(network)))
 
 
+def whole_model(settings: ClientSettings, n_features: int) -> Arrays:
+    """Return the arrays of a model that nobody shares, before a training of some seed."""
+    if settings.logistic is not None:
+        return logistic.start(n_features)
+    kind = method_class(settings.paradigm).kind
+    return get_arrays(build_network(kind, n_features, settings.network, 0, 0))
+
+
+@lru_cache(maxsize=16)
+def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
+    told = ClientSettings.model_validate_json(settings)
+    if told.logistic is not None:
+        return {SHARED: forms_of(logistic.start(n_features))}
+    method = method_of(told)
+    shared = initial_arrays(told, method, n_features, 0)
+    records = {SHARED: shared, **method.further(shared)}
+    return {name: forms_of(arrays) for name, arrays in records.items()}
+
+
+def sent_forms(settings: ClientSettings, n_features: int) -> dict[str, dict[str, Form]]:
+    """Return what the arrays are that travel in a training, by record.
+
+    Raises:
+        InputError: the settings are of no paradigm, or of a method with other settings.
+    """
+    return _sent_forms(settings.model_dump_json(), n_features)
+
+
 def may_travel(settings: ClientSettings, n_features: int) -> dict[str, frozenset[str]]:
     """Return the names of the arrays that a method sends, by record."""
-    method = method_of(settings)
-    shared = initial_arrays(settings, method, n_features, 0)
-    records = {SHARED: shared, **method.further(shared)}
-    return {record: frozenset(arrays) for record, arrays in records.items()}
+    return {name: frozenset(forms) for name, forms in sent_forms(settings, n_features).items()}
+
+
+def check_initial(
+    settings: ClientSettings, seed: int, n_features: int, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """See that shared arrays are the ones that a training begins with, bit for bit.
+
+    A server that begins with arrays of its own choice can make them tell of single rows.
+
+    Args:
+        settings: of the training.
+        seed: of the fit.
+        n_features: columns of the client's rows.
+        arrays: that came with the first round.
+
+    Raises:
+        RefusedMessageError: they are others.
+    """
+    initial = initial_arrays(settings, method_of(settings), n_features, seed)
+    if initial.keys() != arrays.keys() or any(
+        own.dtype != arrays[name].dtype
+        or own.shape != arrays[name].shape
+        or own.tobytes() != arrays[name].tobytes()
+        for name, own in initial.items()
+    ):
+        raise RefusedMessageError(
+            f"the weights of round 1 are not the initial ones of seed {seed}, which follow from "
+            "the settings"
+        )
 
 
 class Client:
@@ -94,19 +190,93 @@ class Client:
         """Look up what the server has told it and what it has kept.
 
         Raises:
-            RuntimeError: the client was not prepared.
+            RefusedMessageError: this run has prepared nothing, or for other rows than the present.
         """
-        if "settings" not in context.state:
-            raise RuntimeError("the client was not prepared: send query.prepare first")
+        told = context.state.config_records.get(_SETTINGS)
+        if told is None or told["run"] != str(context.run_id):
+            raise RefusedMessageError("this run has prepared nothing here: query.prepare is first")
+        if told["snapshot"] != snapshot_of(context):
+            raise RefusedMessageError("this run was prepared for other rows than the present ones")
         self._state = context.state
-        record = context.state["settings"]
-        self.settings = ClientSettings.model_validate_json(str(record["settings"]))
+        self.settings = ClientSettings.model_validate_json(str(told["settings"]))
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
-        self.data = load_partition(context, int(record["seed"]))
-        self._federated = Scaler(**to_arrays(context.state["scaler"]))
+        self.data = load_partition(context, int(told["seed"]))
+        self._federated = self._scaler()
         self.device = resolve_device(self.settings.device)
         self.rows = self._prepared(prepared)
+
+    @classmethod
+    def prepare(
+        cls,
+        load_partition: LoadPartition,
+        prepared: PreparedRows,
+        context: Context,
+        asked: Prepare,
+        scaler: ArrayRecord,
+    ) -> Client:
+        """Take settings and scaler for what follows in this run; of earlier runs nothing stays.
+
+        But for the private state, where the training that it belongs to is to go on: that of the
+        same seed, settings and rows.
+
+        Raises:
+            RefusedMessageError: settings or scaler are of no training on these rows.
+            NotKeptError: the client is to go on after a round of which it has kept nothing.
+        """
+        state, before = context.state, context.state.config_records.get(_SETTINGS)
+        told: dict[str, str | int] = {
+            "seed": asked.seed,
+            "settings": asked.settings.model_dump_json(),
+            "snapshot": snapshot_of(context),
+        }
+        same = before is not None and all(before.get(key) == told[key] for key in told)
+        for name in (OWN, SELECTED):
+            state.pop(name, None)
+        state[_SETTINGS] = ConfigRecord({**told, "run": str(context.run_id)})
+        state[SCALER] = scaler
+        client = cls(load_partition, prepared, context)
+        client.begin(asked.after_round, same)
+        return client
+
+    def _scaler(self) -> Scaler:
+        form = Form("float64", (self.n_features,))
+        with _as_refused("query.prepare"):
+            arrays = received(self._state.array_records[SCALER], {"mean": form, "sd": form})
+        if not (arrays["sd"] > 0).all():
+            raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
+        return Scaler(**arrays)
+
+    def received(self, message: Message) -> dict[str, Arrays]:
+        """Return the records of arrays of a message, each as the client's own settings have it.
+
+        Raises:
+            RefusedMessageError: a record or array is missing, unknown, of another type or shape, or
+                holds a number that is not finite.
+        """
+        kind = message.metadata.message_type
+        with _as_refused(kind):
+            forms = sent_forms(self.settings, self.n_features)
+        records = message.content.array_records
+        unknown = records.keys() - forms.keys()
+        lacking = forms.keys() - records.keys() if kind == "train" else set()
+        for name, what in [*((n, "unknown") for n in unknown), *((n, "missing") for n in lacking)]:
+            raise RefusedMessageError(f"{kind}: the record '{shown(name, 60)}' is {what}")
+        with _as_refused(kind):
+            return {
+                name: {key: view.copy() for key, view in received(record, forms[name]).items()}
+                for name, record in records.items()
+            }
+
+    def own_model(self) -> Arrays:
+        """Return the model that the client trained by itself in this run.
+
+        Raises:
+            RefusedMessageError: it has trained none.
+        """
+        if OWN not in self._state:
+            raise RefusedMessageError("query.predict: this run has trained no own model here")
+        return to_arrays(self._state.array_records[OWN])
 
     @cached_property
     def method(self) -> Method:
@@ -265,5 +435,5 @@ def _in_use(versions: Iterable[int], server_round: int) -> int:
     """The version of the private state that was in use when the round was scored."""
     earlier = [number for number in versions if number <= server_round]
     if not earlier:
-        raise RuntimeError(f"no personal arrays were kept of round {server_round}")
+        raise NotKeptError(f"no personal arrays were kept of round {server_round}")
     return max(earlier)

@@ -3,8 +3,8 @@
 What it answers (message type: what comes in -> what goes out):
 
 * ``query.sums``: a question, the seed, what the question needs -> sums over the training rows.
-* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state``. To go on from a
-  round, the private state that the client has kept stays.
+* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state`` for this run. To
+  go on from a round, the private state that the client has kept stays.
 * ``train``: shared records, round, epochs, best round -> log-loss sum, n and ROC-AUC of what it
   received on its validation rows, then what the method sends after the local epochs.
 * ``train.personalize``: start arrays (or none) -> the epochs of a fit to the client's own best
@@ -12,6 +12,9 @@ What it answers (message type: what comes in -> what goes out):
 * ``evaluate``: shared arrays -> log-loss sum, n and ROC-AUC on the validation rows alone.
 * ``query.predict``: shared arrays (or none: the client's own model), best round -> probabilities of
   the validation and test rows. It alone reads the test rows.
+
+Each is read through its typed model (:mod:`ms_pfl.federation.messages`), and arrays have the names,
+types and shapes that the client's own settings give. A message that is refused changes nothing.
 """
 
 import math
@@ -19,6 +22,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ms_pfl.federation.client import (
+    OWN,
+    SELECTED,
     Client,
     LoadPartition,
     Metrics,
@@ -32,7 +37,6 @@ from ms_pfl.federation.flower import (
     MetricRecord,
     Mod,
     RecordDict,
-    to_arrays,
     to_record,
 )
 from ms_pfl.federation.history import FitProgress
@@ -42,6 +46,7 @@ from ms_pfl.federation.messages import (
     Personalize,
     Predict,
     Prepare,
+    RefusedMessageError,
     SumsQuestion,
     TrainRound,
     read_as,
@@ -71,7 +76,7 @@ def make_client_app(
         on_progress: told the epochs of a fit in this process; a deployment needs none.
         mods: Flower's: each stands between a message and what answers it.
     """
-    app = ClientApp(mods=list(mods))
+    app = ClientApp(mods=[_all_or_nothing, *mods])
     prepared = PreparedRows()
 
     @app.query("sums")
@@ -82,19 +87,19 @@ def make_client_app(
             answer = sums_of_rows(asked.question, {}, train.x, train.y)
         else:
             client = Client(load_partition, prepared, context)
-            model = to_arrays(message.content[SHARED])
+            if client.settings.logistic is None:
+                raise RefusedMessageError("query.sums: this training is no logistic regression")
+            model = client.received(message)[SHARED]
             train = client.data.train
             answer = sums_of_rows(asked.question, model, client.scaled(train), train.y)
         return _reply(message, {SUMS: to_record(answer_of(answer, asked.sites))})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
-        asked, told = read_as(Prepare, message), message.content["config"]
-        before = context.state.get("settings")
-        same = before is not None and all(before[k] == told[k] for k in ("seed", "settings"))
-        context.state["settings"] = told
-        context.state["scaler"] = message.content["scaler"]
-        Client(load_partition, prepared, context).begin(asked.after_round, same)
+        asked = read_as(Prepare, message)
+        Client.prepare(
+            load_partition, prepared, context, asked, message.content.array_records[SCALER]
+        )
         return _reply(message, {})
 
     @app.train()
@@ -102,7 +107,9 @@ def make_client_app(
         began = time.perf_counter()
         asked = read_as(TrainRound, message)
         client = Client(load_partition, prepared, context)
-        records = {name: to_arrays(r) for name, r in message.content.array_records.items()}
+        if client.settings.logistic is not None:
+            raise RefusedMessageError("train: a logistic regression has no rounds")
+        records = client.received(message)
         server_round = asked.server_round
         work = client.work(server_round, asked.epochs, asked.proximal_mu)
         private = client.private("evaluate", server_round - 1)
@@ -114,12 +121,12 @@ def make_client_app(
             sent = client.method.train(work, records, private)
         except TrainingDivergedError as error:
             raise error.during(f"round {server_round}") from error
-        client.keep_private(sent.private, server_round, asked.best_round)
         rows = len(client.rows.train)
         trained = {
             name: to_record(times_rows(arrays, rows, asked.sites))
             for name, arrays in sent.records.items()
         }
+        client.keep_private(sent.private, server_round, asked.best_round)
         metrics: Metrics = {
             "num-examples": rows,
             "train-loss": sent.loss,
@@ -132,7 +139,7 @@ def make_client_app(
     def personalize(message: Message, context: Context) -> Message:
         asked = read_as(Personalize, message)
         client = Client(load_partition, prepared, context)
-        start = message.content.get(SHARED)
+        start = client.received(message).get(SHARED, {})
         n = len(client.rows.selection)
         most = asked.epochs if n else asked.epochs_without_validation
 
@@ -143,7 +150,7 @@ def make_client_app(
         if client.settings.logistic is not None:
             done, arrays = _fit_logistic(client, client.settings.logistic)
         else:
-            network = client.work().network({} if start is None else to_arrays(start))
+            network = client.work().network(start)
             done = fit(
                 network,
                 client.rows.train,
@@ -159,7 +166,7 @@ def make_client_app(
             arrays = get_arrays(network)
         tell(done.records[-1].epoch, done.best.validation.roc_auc, finished=True)
         record = to_record(arrays)
-        context.state["own"] = record
+        context.state[OWN] = record
         metrics: Metrics = {
             "num-examples": len(client.rows.train),
             "num-validation": n,
@@ -179,7 +186,7 @@ def make_client_app(
         asked = read_as(Evaluate, message)
         client = Client(load_partition, prepared, context)
         server_round = asked.server_round
-        shared = to_arrays(message.content[SHARED])
+        shared = client.received(message)[SHARED]
         if client.settings.logistic is not None:
             scored = _score_logistic(client, shared)
             metrics: Metrics = {
@@ -199,13 +206,13 @@ def make_client_app(
     def predict(message: Message, context: Context) -> Message:
         asked = read_as(Predict, message)
         client = Client(load_partition, prepared, context)
-        arrays = message.content.get(SHARED)
-        if arrays is None:
-            model = to_arrays(context.state["own"])
+        shared = client.received(message).get(SHARED)
+        if shared is None:
+            model = client.own_model()
         else:
             own = client.method.kept(client.private("predict", asked.best_round))
-            context.state["selected"] = to_record(own)
-            model = to_arrays(arrays) | dict(own)
+            context.state[SELECTED] = to_record(own)
+            model = {**shared, **own}
         fitted = client.learner.open(model, client.n_features)
         # with the sound protocol the one place that reads the test rows
         splits = {"validation": client.data.validation, "test": client.data.test}
@@ -216,6 +223,23 @@ def make_client_app(
         return _reply(message, {SHARED: to_record(found)})
 
     return app
+
+
+def _all_or_nothing(
+    message: Message, context: Context, answer: Callable[[Message, Context], Message]
+) -> Message:
+    """Have what a message changes in the client's state hold only with a good answer.
+
+    Records of the state are replaced or removed, never changed in place.
+    """
+    before = dict(context.state.items())
+    try:
+        return answer(message, context)
+    except BaseException:
+        for name in context.state.keys() - before.keys():
+            del context.state[name]
+        context.state.update(before)
+        raise
 
 
 def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:

@@ -1,12 +1,13 @@
 """A grid whose nodes are known by name, and what the server asks all of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 
+from ms_pfl.errors import InputError
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
@@ -14,13 +15,21 @@ from ms_pfl.federation.flower import (
     Message,
     RecordDict,
     Run,
-    to_arrays,
     to_record,
 )
 from ms_pfl.federation.history import ProgressListener
 from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.partitions import SplitName
+from ms_pfl.federation.replies import (
+    KnownRows,
+    check_records,
+    prediction_metrics,
+    probabilities,
+)
 from ms_pfl.federation.scaler import Scaler
+from ms_pfl.text import shown
 
+T = TypeVar("T")
 PrivateStates = Mapping[str, Mapping[str, ArrayRecord]]
 """Records of the clients' private state by country and name."""
 
@@ -45,14 +54,32 @@ class NamedGrid(Grid):
 
     Attributes:
         nodes: by number.
+        n_features: columns of the clients' rows.
+        rows: how many of them each client has, as far as it is known.
+        tells_probabilities: whether clients tell the probabilities of their rows; else metrics.
         run: Flower's description of the run.
     """
 
+    tells_probabilities: ClassVar[bool] = True
     run = Run.create_empty(run_id=1)
 
-    def __init__(self, nodes: Iterable[Node]) -> None:
-        """Number the nodes in the order of their names."""
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        n_features: int,
+        rows: Mapping[Node, Mapping[SplitName, int]] | None = None,
+    ) -> None:
+        """Number the nodes in the order of their names.
+
+        Args:
+            nodes: the clients.
+            n_features: columns of their rows.
+            rows: how many a client has in each split, where that is known before it is asked.
+        """
         self.nodes: dict[int, Node] = dict(enumerate(sorted(set(nodes)), start=1))
+        self.n_features = n_features
+        known = rows or {}
+        self.rows = KnownRows({i: dict(known.get(node, {})) for i, node in self.nodes.items()})
 
     def node_ids(self, seed: int) -> list[int]:
         """The nodes of one seed, in the order of the countries' names."""
@@ -118,26 +145,49 @@ class ClientError(RuntimeError):
 
 
 def check_replies(
-    replies: Iterable[Message], expected: Sequence[int], names: Mapping[int, str]
+    replies: Iterable[Message], expected: Mapping[int, str], names: Mapping[int, str]
 ) -> list[Message]:
     """The replies in the order of ``expected``: one of each node, none of them an error.
 
+    Args:
+        replies: that came.
+        expected: by node the type of the message that it was sent.
+        names: of the nodes.
+
     Raises:
-        ClientError: a node did not answer, answered twice or with an error.
+        ClientError: a node did not answer, answered twice, something else or with an error.
     """
     by_node: dict[int, Message] = {}
     for reply in replies:
         node_id = reply.metadata.src_node_id
         name = names.get(node_id, f"node {node_id}")
         if reply.has_error():
-            raise ClientError(f"the client {name} answered with an error: {reply.error.reason}")
-        if node_id in by_node or node_id not in names:
+            raise ClientError(
+                f"the client {name} answered with an error: {shown(reply.error.reason)}"
+            )
+        if node_id in by_node or node_id not in expected:
             raise ClientError(f"a reply too many came from {name}")
+        if reply.metadata.message_type != expected[node_id] or not reply.has_content():
+            raise ClientError(
+                f"the client {name} answered {shown(reply.metadata.message_type, 60)}, and was "
+                f"asked {expected[node_id]}"
+            )
         by_node[node_id] = reply
     silent = [names[node_id] for node_id in expected if node_id not in by_node]
     if silent:
         raise ClientError(f"no reply came from {', '.join(silent)}")
     return [by_node[node_id] for node_id in expected]
+
+
+@contextmanager
+def reply_of(name: str, message_type: str) -> Iterator[None]:
+    """Name the client where the body finds that its reply cannot be used."""
+    try:
+        yield
+    except InputError as error:
+        raise ClientError(
+            f"the reply of {name} to {message_type} cannot be used: {error}"
+        ) from None
 
 
 def ask(
@@ -153,8 +203,34 @@ def ask(
         for node_id, content in contents.items()
     ]
     names = {node_id: grid.name_of(node_id) for node_id in contents}
-    replies = check_replies(grid.send_and_receive(messages), list(contents), names)
+    expected = dict.fromkeys(contents, message_type)
+    replies = check_replies(grid.send_and_receive(messages), expected, names)
     return {reply.metadata.src_node_id: reply.content for reply in replies}
+
+
+def ask_and_read(
+    grid: NamedGrid,
+    message_type: str,
+    contents: Mapping[int, RecordDict],
+    read: Callable[[int, RecordDict], T],
+) -> dict[int, T]:
+    """Send each node its content and return what each reply tells, in the order given.
+
+    Args:
+        grid: the nodes.
+        message_type: of the messages.
+        contents: of the messages, by node.
+        read: from a node and the content of its reply to what it tells; raises where the reply
+            cannot be used.
+
+    Raises:
+        ClientError: a node failed or did not answer, or its reply cannot be used.
+    """
+    found = {}
+    for node_id, content in ask(grid, message_type, contents).items():
+        with reply_of(grid.name_of(node_id), message_type):
+            found[node_id] = read(node_id, content)
+    return found
 
 
 def prepare(
@@ -163,12 +239,20 @@ def prepare(
     """Give every client of the seed its settings and the scaler.
 
     ``after_round``: the round to go on from, where the clients keep their private state.
+
+    Raises:
+        ClientError: a client failed, or its reply cannot be used.
     """
     config = ConfigRecord(
         {"seed": seed, "settings": settings.model_dump_json(), "after-round": after_round}
     )
     content = RecordDict({"config": config, "scaler": to_record(vars(scaler))})
-    ask(grid, "query.prepare", dict.fromkeys(grid.node_ids(seed), content))
+    ask_and_read(
+        grid,
+        "query.prepare",
+        dict.fromkeys(grid.node_ids(seed), content),
+        lambda _, reply: check_records(reply, (), metrics=False),
+    )
 
 
 @dataclass(frozen=True)
@@ -194,14 +278,21 @@ def predict(
         arrays: the shared ones; None: each client uses the model that it trained itself.
         best_round: whose private state is used.
         keep_as: name of the training; a real site keeps model and predictions under it.
+
+    Raises:
+        ClientError: a client failed, or its reply cannot be used.
     """
     config = ConfigRecord({"best-round": best_round, "keep-as": keep_as})
     content = RecordDict({"config": config})
     if arrays is not None:
         content["arrays"] = arrays
-    answers = ask(grid, "query.predict", dict.fromkeys(grid.node_ids(seed), content))
-    by_country = {grid.nodes[node_id].country: reply for node_id, reply in answers.items()}
-    return Finished(
-        {c: to_arrays(reply["arrays"]) for c, reply in by_country.items() if "arrays" in reply},
-        {c: dict(reply["metrics"]) for c, reply in by_country.items() if "metrics" in reply},
+    contents = dict.fromkeys(grid.node_ids(seed), content)
+    if grid.tells_probabilities:
+        told = ask_and_read(
+            grid, "query.predict", contents, lambda i, reply: probabilities(reply, i, grid.rows)
+        )
+        return Finished({grid.nodes[i].country: found for i, found in told.items()}, {})
+    metrics = ask_and_read(
+        grid, "query.predict", contents, lambda i, reply: prediction_metrics(reply, i, grid.rows)
     )
+    return Finished({}, {grid.nodes[i].country: found for i, found in metrics.items()})

@@ -9,9 +9,14 @@ import math
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
+
+from ms_pfl.errors import InputError
+from ms_pfl.text import shown
 
 # of this process and of every Ray worker
 ENVIRONMENT = {
@@ -57,6 +62,7 @@ from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 __all__ = [
     "ENVIRONMENT",
     "Array",
+    "ArrayError",
     "ArrayRecord",
     "ClientApp",
     "ConfigRecord",
@@ -67,6 +73,7 @@ __all__ = [
     "FedAvg",
     "FedProx",
     "FedYogi",
+    "Form",
     "Grid",
     "Message",
     "MetricRecord",
@@ -75,9 +82,11 @@ __all__ = [
     "Run",
     "ServerApp",
     "Strategy",
+    "forms_of",
     "name_message",
     "name_sender",
     "payload_bytes",
+    "received",
     "take_identity",
     "to_arrays",
     "to_record",
@@ -118,9 +127,29 @@ def name_sender(message: Message, node_id: int) -> None:
     message.metadata.__dict__["_src_node_id"] = node_id
 
 
+class ArrayError(InputError):
+    """An array of another machine is not what it says it is, or not what was expected."""
+
+
+class Form(NamedTuple):
+    """What an array is: its type, by numpy's name, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+Forms = Mapping[str, Form]
+"""What the arrays of a record are, by name."""
+
+
+def forms_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Form]:
+    """Return what each of some arrays is."""
+    return {name: Form(str(array.dtype), array.shape) for name, array in arrays.items()}
+
+
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
     """An ArrayRecord of named arrays."""
-    return _record({name: Array(np.asarray(array)) for name, array in arrays.items()})
+    return _record({name: Array(np.asarray(array, order="C")) for name, array in arrays.items()})
 
 
 def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
@@ -130,19 +159,61 @@ def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
 
 
 def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """The named arrays of an ArrayRecord."""
+    """The named arrays of an ArrayRecord.
+
+    Raises:
+        ArrayError: as :func:`views`.
+    """
     return {name: view.copy() for name, view in views(record).items()}
 
 
 def views(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """The same, read-only and without a copy."""
-    return {name: _view(array) for name, array in record.items()}
+    """The same, read-only and without a copy.
+
+    Raises:
+        ArrayError: an array's bytes are not, to the byte, what numpy writes for an array of its
+            type and shape.
+    """
+    return {name: _view(name, array) for name, array in record.items()}
+
+
+def received(record: ArrayRecord, expected: Forms, *, finite: bool = True) -> dict[str, np.ndarray]:
+    """Return :func:`views` of a record of another machine, in the order of ``expected``.
+
+    Args:
+        record: what came.
+        expected: the names, types and shapes that it has to have: all of them and no other.
+        finite: whether each number has to be finite.
+
+    Raises:
+        ArrayError: it has not.
+    """
+    if record.keys() != expected.keys():
+        lacking = [name for name in expected if name not in record]
+        if lacking:
+            raise ArrayError(f"the array '{shown(lacking[0], 60)}' is missing")
+        more = next(name for name in record if name not in expected)
+        raise ArrayError(f"the array '{shown(more, 60)}' is not expected")
+    found = {}
+    for name, (dtype, shape) in expected.items():
+        array = record[name]
+        if array.dtype != dtype or tuple(array.shape) != shape:
+            raise ArrayError(
+                f"the array '{name}' is {shown(array.dtype, 60)} of shape "
+                f"{shown(tuple(array.shape), 60)}, and has to be {dtype} of shape {shape}"
+            )
+        view = _view(name, array)
+        if finite and not np.isfinite(view).all():
+            raise ArrayError(f"the array '{name}' holds a number that is not finite")
+        found[name] = view
+    return found
 
 
 class _TravelingArray(Array):
     """A Flower Array whose bytes are pickled beside the object, where pickle 5 allows for it.
 
-    Ray then writes them to its store once, and reads them once, instead of by way of a pickle.
+    Ray then writes them to its store once, instead of by way of a pickle; whoever gets them reads
+    them there.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -150,7 +221,7 @@ class _TravelingArray(Array):
 
 
 def _arrived(dtype: str, shape: Sequence[int], stype: str, data: Any) -> Array:
-    return _bare(Array, dtype=dtype, shape=shape, stype=stype, data=bytes(data))
+    return _bare(Array, dtype=dtype, shape=shape, stype=stype, data=memoryview(data))
 
 
 def _bare(kind: type[Array], **fields: object) -> Array:
@@ -165,18 +236,48 @@ def traveling(record: ArrayRecord) -> ArrayRecord:
     return _record({name: _bare(_TravelingArray, **a.__dict__) for name, a in record.items()})
 
 
-def _view(array: Array) -> np.ndarray:
-    """``array.numpy()``, read-only, without parsing the header of numpy's file format again.
+_MOST_DIMENSIONS = 8
+_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "uint64")}
+"""What travels: weights, scaler and metrics by row, and fixed-point sums."""
 
-    Dtype and shape stand beside the data; parsing them takes longer than a small array's step.
+
+def _view(name: str, array: Array) -> np.ndarray:
+    """``array.numpy()``, read-only, of an array whose bytes are what numpy would have written.
+
+    The header of numpy's file format is not parsed but compared with the one that belongs to dtype
+    and shape, which leaves no room for another one and is quicker.
     """
-    dtype = np.dtype(array.dtype)
-    size = math.prod(array.shape)
-    start = len(array.data) - size * dtype.itemsize
-    if array.stype != "numpy.ndarray" or b"'fortran_order': False" not in array.data[:start]:
-        return Array.numpy(array)
-    flat = np.frombuffer(array.data, dtype=dtype, count=size, offset=start)
-    return flat.reshape(array.shape)
+    data, shape = array.data, tuple(array.shape)
+    if array.stype != "numpy.ndarray" or array.dtype not in _DTYPES:
+        kind = array.dtype if array.stype == "numpy.ndarray" else array.stype
+        raise ArrayError(
+            f"the array '{shown(name, 60)}' is of type {shown(kind, 60)}; there are: "
+            f"{', '.join(_DTYPES)}"
+        )
+    if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > _MOST_DIMENSIONS:
+        raise ArrayError(f"the array '{shown(name, 60)}' has no shape: {shown(shape, 60)}")
+    header, size = _header(array.dtype, shape)
+    if len(data) != len(header) + size or bytes(data[: len(header)]) != header:
+        raise ArrayError(
+            f"the bytes of the array '{shown(name, 60)}' are not those of {array.dtype} of shape "
+            f"{shown(shape, 60)}"
+        )
+    flat = np.frombuffer(data, dtype=_DTYPES[array.dtype], offset=len(header))
+    try:
+        return flat.reshape(shape)
+    except (ValueError, OverflowError):  # no byte, and numbers beyond those of this machine
+        raise ArrayError(
+            f"the array '{shown(name, 60)}' has no shape: {shown(shape, 60)}"
+        ) from None
+
+
+@lru_cache(maxsize=1024)
+def _header(dtype: str, shape: tuple[int, ...]) -> tuple[bytes, int]:
+    """Return the header that numpy writes before an array, and the size of the rest in bytes."""
+    header = BytesIO()
+    told = {"descr": _DTYPES[dtype].str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, told)
+    return header.getvalue(), math.prod(shape) * _DTYPES[dtype].itemsize
 
 
 def payload_bytes(record: ArrayRecord) -> int:

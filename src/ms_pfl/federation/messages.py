@@ -10,7 +10,7 @@ a message hold is checked where it is known what they should be, see
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     Json,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from ms_pfl.errors import InputError
@@ -136,6 +137,12 @@ class Personalize(Question):
     epochs_without_validation: Epochs
     start_is_candidate: bool
     reply_with_arrays: bool
+
+    @model_validator(mode="after")
+    def _ends_with_an_epoch(self) -> Self:
+        if not (self.epochs and self.epochs_without_validation) and not self.start_is_candidate:
+            raise ValueError("without an epoch and without a start there is no model to choose")
+        return self
 
 
 class Evaluate(Question):

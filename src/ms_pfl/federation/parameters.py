@@ -122,6 +122,12 @@ class RoundsParameters(Section):
     client_fraction: float = Field(
         gt=0, le=1, description="share of the countries that train in a round; all are scored"
     )
+    largest_update: float = Field(
+        default=10.0,
+        gt=0,
+        description="change of the weights by a country in a round, as a multiple of the weights' "
+        "own L2 norm (of 1 at least), above which the run ends and names the country",
+    )
 
 
 class CheckpointParameters(Section):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from ms_pfl.errors import InputError
 from ms_pfl.learning.seeds import derive_seed
 
 POOLED = "pooled"
-SPLITS = ("train", "validation", "test")
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 _ID_COLUMNS = ("episode_id", "patient_id", "country", "t0", "label")
 
 
@@ -98,7 +100,12 @@ class FederationData:
 
     def training_rows(self, country: str, seed: int) -> int:
         """Number of training episodes of a country (or of the pooled node)."""
-        return int((self.rows(country).splits[seed] == 0).sum())
+        return self.split_rows(country, seed)["train"]
+
+    def split_rows(self, country: str, seed: int) -> dict[SplitName, int]:
+        """Number of episodes of a country (or of the pooled node) in each split of a seed."""
+        counts = np.bincount(self.rows(country).splits[seed], minlength=len(SPLITS))
+        return {name: int(n) for name, n in zip(SPLITS, counts, strict=True)}
 
 
 def feature_columns(episodes: pd.DataFrame) -> list[str]:

@@ -11,22 +11,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_pfl.federation.exchange import NamedGrid, PrivateStates, check_replies
+from ms_pfl.errors import InputError
+from ms_pfl.federation.exchange import NamedGrid, PrivateStates, check_replies, reply_of
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
-    MetricRecord,
     RecordDict,
     payload_bytes,
     to_arrays,
     to_record,
+    views,
 )
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.parameters import RoundsParameters
+from ms_pfl.federation.replies import Asked, Scored, Trained
 from ms_pfl.federation.strategies import Moments, Strict, mean_over_sites
 from ms_pfl.federation.sums import mean_over_rows
-from ms_pfl.personalization.method import Arrays, Method
+from ms_pfl.personalization.method import SHARED, Arrays, Method
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,16 @@ class Federation:
     best_round: int
     validation_roc_auc: float
     history: list[HistoryRow]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A node's message, its reply, and the numbers of it."""
+
+    node_id: int
+    sent: Message
+    reply: Message
+    told: Scored
 
 
 def run_rounds(
@@ -102,21 +114,35 @@ def run_rounds(
         keep: given each round's state.
 
     Raises:
-        ClientError: a client failed or did not answer.
+        ClientError: a client failed or did not answer, or its reply cannot be used.
         InputError: a client met what a person can mend, such as a loss that diverges.
     """
-    state = resume or _start(grid, method, initial)
+    state = resume or begins(method, initial, grid.private())
     if resume is not None:
         strategy.restore(resume.moments)
         grid.restore_private(resume.private)
     patience = parameters.patience or math.inf
+
+    def exchange(messages: list[Message], state: RoundState) -> list[_Answer]:
+        asked = Asked(
+            records={
+                name: views(record)
+                for name, record in {SHARED: state.arrays, **state.further}.items()
+            },
+            rows=grid.rows,
+            selection="test" if by_roc_auc else "validation",
+            sites=len(grid.nodes),
+            largest_update=parameters.largest_update,
+        )
+        return _exchange(grid, messages, asked)
+
     # the latest round is not scored yet
     while state.round < parameters.rounds and state.round - 1 - state.best_round < patience:
-        state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc)
+        state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc, exchange)
         keep(state)
         report(state.round, state.roc_auc)
-    messages = _evaluations(state, grid.get_node_ids())
-    state = _scored(state, *_exchange(grid, messages), by_roc_auc, evaluation=True)
+    answers = exchange(_evaluations(state, grid.get_node_ids()), state)
+    state = _scored(state, answers, by_roc_auc, evaluation=True)
     return Federation(
         to_arrays(state.best_arrays),
         state.best_round,
@@ -125,7 +151,14 @@ def run_rounds(
     )
 
 
-def _start(grid: NamedGrid, method: Method, initial: Arrays) -> RoundState:
+def begins(method: Method, initial: Arrays, private: PrivateStates) -> RoundState:
+    """Return the state before round 1.
+
+    Args:
+        method: what travels beside the model.
+        initial: the shared arrays.
+        private: of the clients, in a simulation.
+    """
     arrays = to_record(initial)
     further = {name: to_record(held) for name, held in method.further(initial).items()}
     return RoundState(
@@ -133,7 +166,7 @@ def _start(grid: NamedGrid, method: Method, initial: Arrays) -> RoundState:
         arrays=arrays,
         moments={},
         further=further,
-        private=grid.private(),
+        private=private,
         trained=(),
         history=(),
         roc_auc=math.nan,
@@ -152,6 +185,7 @@ def _play(
     seed: int,
     epochs: int,
     by_roc_auc: bool,
+    exchange: Callable[[list[Message], RoundState], list[_Answer]],
 ) -> RoundState:
     """One round: score the one before, train, average."""
     number = state.round + 1
@@ -164,10 +198,10 @@ def _play(
             message.content[name] = record
     drawn = {message.metadata.dst_node_id for message in sent}
     sent += _evaluations(state, [node for node in grid.get_node_ids() if node not in drawn])
-    asked, replies = _exchange(grid, sent)
+    answers = exchange(sent, state)
     if state.round:
-        state = _scored(state, asked, replies, by_roc_auc)
-    trained_by = [reply for node, reply in replies.items() if node in drawn]
+        state = _scored(state, answers, by_roc_auc)
+    trained_by = [answer.reply for answer in answers if answer.node_id in drawn]
     arrays, _ = strategy.aggregate_train(number, trained_by)
     contents, share = [reply.content for reply in trained_by], len(trained_by) / len(grid.nodes)
     further = {
@@ -176,9 +210,9 @@ def _play(
         )
         for name, held in state.further.items()
     }
+    _check_finite(number, {SHARED: arrays, **further})
     trained = tuple(
-        _row(grid.nodes[node].country, seed, number, asked[node], reply, trained=node in drawn)
-        for node, reply in replies.items()
+        _row(grid.nodes[answer.node_id].country, seed, number, answer) for answer in answers
     )
     return replace(
         state,
@@ -200,33 +234,52 @@ def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
     ]
 
 
-def _exchange(
-    grid: NamedGrid, messages: list[Message]
-) -> tuple[dict[int, Message], dict[int, Message]]:
-    """The messages and their replies by node, in the order of the nodes."""
-    asked = {message.metadata.dst_node_id: message for message in messages}
-    names = {node_id: grid.name_of(node_id) for node_id in asked}
-    replies = check_replies(grid.send_and_receive(messages), sorted(asked), names)
-    return asked, {reply.metadata.src_node_id: reply for reply in replies}
+def _exchange(grid: NamedGrid, messages: list[Message], asked: Asked) -> list[_Answer]:
+    """Have the messages answered, and check all that was answered, in the order of the nodes."""
+    sent = {message.metadata.dst_node_id: message for message in messages}
+    kinds = {node_id: sent[node_id].metadata.message_type for node_id in sorted(sent)}
+    names = {node_id: grid.name_of(node_id) for node_id in sent}
+    answers = []
+    for reply in check_replies(grid.send_and_receive(messages), kinds, names):
+        node_id = reply.metadata.src_node_id
+        read = asked.trained if kinds[node_id] == "train" else asked.scored
+        with reply_of(names[node_id], kinds[node_id]):
+            told = read(node_id, reply.content)
+        answers.append(_Answer(node_id, sent[node_id], reply, told))
+    return answers
 
 
-def _row(
-    country: str, seed: int, number: int, sent: Message, reply: Message, *, trained: bool
-) -> HistoryRow:
+def _check_finite(number: int, records: Mapping[str, ArrayRecord]) -> None:
+    """See that what a round has come to can be gone on from, before it is written down.
+
+    Raises:
+        InputError: it cannot, although each client's reply can.
+    """
+    for name, record in records.items():
+        for key, array in views(record).items():
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"round {number}: the server's step has made {name}/{key} infinite or not a "
+                    "number; lower eta or raise tau of this strategy (training.strategies)"
+                )
+
+
+def _row(country: str, seed: int, number: int, answer: _Answer) -> HistoryRow:
     """A country's row of a round whose validation is not known yet."""
-    metrics: MetricRecord = reply.content["metrics"]
+    told = answer.told
+    trained = isinstance(told, Trained)
     return HistoryRow(
         seed=seed,
         round=number,
         country=country,
-        n_train=int(metrics["num-examples"]) if trained else 0,
-        n_validation=int(metrics["num-validation"]),
-        train_loss=float(metrics["train-loss"]) if trained else math.nan,
+        n_train=told.num_examples if isinstance(told, Trained) else 0,
+        n_validation=told.num_validation,
+        train_loss=told.train_loss if isinstance(told, Trained) else math.nan,
         validation_loss=math.nan,
         validation_roc_auc=math.nan,
-        seconds=float(metrics["seconds"]),
-        bytes_up=_bytes(reply) if trained else 0,
-        bytes_down=_bytes(sent),
+        seconds=told.seconds,
+        bytes_up=_bytes(answer.reply) if trained else 0,
+        bytes_down=_bytes(answer.sent),
         selected=False,
     )
 
@@ -237,8 +290,7 @@ def _bytes(message: Message) -> int:
 
 def _scored(
     state: RoundState,
-    asked: Mapping[int, Message],
-    replies: Mapping[int, Message],
+    answers: Sequence[_Answer],
     by_roc_auc: bool,
     *,
     evaluation: bool = False,
@@ -247,25 +299,24 @@ def _scored(
 
     Args:
         state: a round whose validation is open.
-        asked: the messages by node.
-        replies: that score it, in the order of the rows.
+        answers: that score it, in the order of the rows.
         by_roc_auc: as for :func:`run_rounds`.
         evaluation: whether the exchange did nothing else, so that its cost is this round's.
     """
     rows = []
-    for row, (node, reply) in zip(state.trained, replies.items(), strict=True):
-        metrics: MetricRecord = reply.content["metrics"]
-        n = int(metrics["num-validation"])
+    for row, answer in zip(state.trained, answers, strict=True):
+        told = answer.told
+        n = told.num_validation
         row = replace(
             row,
-            validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
-            validation_roc_auc=float(metrics["roc-auc"]),
+            validation_loss=told.loss_sum / n if n else math.nan,
+            validation_roc_auc=told.roc_auc,
         )
         if evaluation:
             row = replace(
                 row,
-                seconds=row.seconds + float(metrics["seconds"]),
-                bytes_down=row.bytes_down + _bytes(asked[node]),
+                seconds=row.seconds + told.seconds,
+                bytes_down=row.bytes_down + _bytes(answer.sent),
             )
         rows.append(row)
     loss, roc_auc = _validation(rows)

@@ -90,7 +90,7 @@ class Strict:
         Raises:
             ClientError: a client that was asked did not answer, or answered with an error.
         """
-        ordered = check_replies(replies, list(self._expected), self._expected)
+        ordered = check_replies(replies, dict.fromkeys(self._expected, "train"), self._expected)
         contents = [reply.content for reply in ordered]
         mean = {
             name: values.astype(self._dtypes[name])

@@ -5,15 +5,16 @@ more than the sum of what is averaged, times the rows. All of them travel as fix
 (:mod:`ms_pfl.federation.fixed_point`), so that the order of the sites changes no bit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.exchange import NamedGrid, ask
+from ms_pfl.federation.exchange import NamedGrid, ask_and_read
 from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, Words, add
-from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, RecordDict, to_record, views
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
+from ms_pfl.federation.replies import check_records, logistic_sums, scaler_sums
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
@@ -26,6 +27,7 @@ NAMES = {
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
 }
 """What a site sends in answer to each question."""
+_CHECKS = {SCALER: scaler_sums, LOGISTIC: logistic_sums}
 
 
 def sums_of_rows(
@@ -76,7 +78,7 @@ def sum_over_sites(
         model: that the question is about, if any.
 
     Raises:
-        ClientError: a site failed or did not answer.
+        ClientError: a site failed or did not answer, or its answer cannot be used.
         InputError: a site's answer is so large that the total could overflow.
     """
     nodes = grid.node_ids(seed)
@@ -84,8 +86,15 @@ def sum_over_sites(
     content = RecordDict({"config": config})
     if model is not None:
         content["arrays"] = to_record(model)
-    answers = ask(grid, "query.sums", dict.fromkeys(nodes, content))
-    return _total(ROWS, [answer[SUMS] for answer in answers.values()])
+
+    def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
+        check_records(reply, (SUMS,), metrics=False)
+        record, rows = reply.array_records[SUMS], grid.rows.of(node_id, "train")
+        _CHECKS[question](record, grid.n_features, rows, len(nodes))
+        return views(record)
+
+    answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
+    return _total(ROWS, list(answers.values()))
 
 
 def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:
@@ -111,7 +120,7 @@ def mean_over_rows(replies: Iterable[RecordDict], record: str) -> dict[str, NDAr
     """
     replies = list(replies)
     rows = sum(int(reply["metrics"]["num-examples"]) for reply in replies)
-    total = _total(MODEL, [reply[record] for reply in replies])
+    total = _total(MODEL, [views(reply[record]) for reply in replies])
     return {name: values / rows for name, values in total.items()}
 
 
@@ -127,9 +136,10 @@ def _encoded(
     return found
 
 
-def _total(form: FixedPoint, parts: Sequence[ArrayRecord]) -> dict[str, NDArray[np.float64]]:
-    arrays = [views(part) for part in parts]
-    return {name: form.decode(add(own[name] for own in arrays)) for name in arrays[0]}
+def _total(
+    form: FixedPoint, parts: Sequence[Mapping[str, Words]]
+) -> dict[str, NDArray[np.float64]]:
+    return {name: form.decode(add(own[name] for own in parts)) for name in parts[0]}
 
 
 def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
@@ -31,9 +31,11 @@ from ms_pfl.federation.checkpoints import (
     write_arrays,
 )
 from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.messages import first_reason
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.learning.parameters import Device
 from ms_pfl.provenance import source_digest
+from ms_pfl.text import shown
 from ms_pfl.training.train import SeedResult
 
 _LIBRARIES = ("torch", "numpy", "flwr")
@@ -90,7 +92,7 @@ class UnfinishedTraining:
         if self.folder is None or not self._path(seed).exists():
             return None
         try:
-            return _result(*read_arrays(self._path(seed)))
+            return _read(self._path(seed), seed)
         except DamagedFileError as error:
             _log.warning("A finished seed is damaged and trained again. %s", error)
             return None
@@ -146,14 +148,47 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
     }
 
 
-def _result(arrays: dict[str, np.ndarray], told: dict[str, Any]) -> SeedResult:
+class _Told(BaseModel):
+    """What the file of a finished seed tells beside its arrays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int
+    nodes: list[str]
+    countries: list[str]
+    history: list[HistoryRow]
+    metrics: dict[str, dict[str, int | float]]
+
+
+def _read(path: Path, seed: int) -> SeedResult:
+    """The finished seed that a file holds.
+
+    Raises:
+        DamagedFileError: it holds none, or another one.
+    """
+    arrays, told = read_arrays(path)
+    try:
+        result = _result(arrays, _Told.model_validate(told))
+        if result.seed != seed:
+            raise ValueError(f"it is of seed {result.seed}")
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds a number that is not finite")
+        return result
+    except ValidationError as error:
+        raise DamagedFileError(f"{path}: {first_reason(error)}") from error
+    except Exception as error:
+        raise DamagedFileError(f"{path} is no finished seed: {shown(error)}") from error
+
+
+def _result(arrays: dict[str, np.ndarray], told: _Told) -> SeedResult:
     part = partial(part_of, arrays)
     return SeedResult(
-        seed=told["seed"],
-        probabilities={name: part(f"probabilities/{i}") for i, name in enumerate(told["nodes"])},
-        history=[HistoryRow(**row) for row in told["history"]],
+        seed=told.seed,
+        probabilities={name: part(f"probabilities/{i}") for i, name in enumerate(told.nodes)},
+        history=told.history,
         shared=part("shared"),
-        personal={name: part(f"personal/{i}") for i, name in enumerate(told["countries"])},
+        personal={name: part(f"personal/{i}") for i, name in enumerate(told.countries)},
         scaler=Scaler(**part("scaler")),
-        metrics=told["metrics"],
+        metrics=told.metrics,
     )

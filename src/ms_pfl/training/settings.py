@@ -109,6 +109,7 @@ class _Settings(Section):
         if paradigm in type(self).model_fields:
             names.append(paradigm)
         told = self.model_dump(mode="json")
+        del told["federation"]["largest_update"]  # it ends a run or changes nothing
         return {
             "strategy": [strategy, told["strategies"].get(strategy)],
             **{name: told[name] for name in names},

@@ -173,9 +173,11 @@ class SimulationGrid(NamedGrid):
     look into its clients; a deployment cannot, and nothing that is trained depends on it.
     """
 
-    def __init__(self, nodes: Iterable[Node]) -> None:
-        """Number the nodes in the order of their names."""
-        super().__init__(nodes)
+    def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
+        """Number the nodes, which are countries of the data, in the order of their names."""
+        nodes = list(nodes)
+        rows = {node: data.split_rows(node.country, node.seed) for node in nodes}
+        super().__init__(nodes, len(data.features), rows)
         take_identity()
         self._replies: dict[str, Message] = {}
         self._message_ids = itertools.count(1)
@@ -301,7 +303,7 @@ class LocalGrid(SimulationGrid):
         make_app: MakeApp = make_client_app,
     ) -> None:
         """Begin a run over the nodes, countries of the data; ``make_app``: of the ClientHost."""
-        super().__init__(nodes)
+        super().__init__(data, nodes)
         self._host = ClientHost(self._tell, make_app)
         self._run_id = next(self._run_ids)
         countries = sorted({node.country for node in self.nodes.values()})

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError, NamedGrid, Node
 from ms_pfl.federation.flower import Grid, Message, name_sender
+from ms_pfl.federation.partitions import SplitName
+from ms_pfl.text import shown
 
-_GONE = {3, 4, 5}
+GONE = {3, 4, 5}
 """Flower's error codes: message, reply or node unavailable. Nobody has worked on the message."""
-_CRASHED = 8
-_TRIES = 3
+CRASHED = 8
+"""And the one of a client that has broken down at its work, which is tried so often:"""
+TRIES = 3
 _log = logging.getLogger(__name__)
 
 
@@ -45,12 +48,16 @@ class SiteGrid(NamedGrid):
     long ends the run: a round without it would be another federation than was agreed on.
     """
 
+    tells_probabilities = False
+
     def __init__(
         self,
         grid: Grid,
         sites: Mapping[str, int],
         seed: int,
         patience: Patience,
+        n_features: int,
+        rows: Mapping[str, Mapping[SplitName, int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -61,10 +68,16 @@ class SiteGrid(NamedGrid):
             sites: Flower's number of the node of each country.
             seed: of the fit.
             patience: how long to wait for whom.
+            n_features: columns of the sites' rows.
+            rows: how many each site has in each split of the seed, as it introduced itself.
             clock: seconds that pass.
             sleep: lets them pass.
         """
-        super().__init__(Node(country, seed) for country in sites)
+        super().__init__(
+            [Node(country, seed) for country in sites],
+            n_features,
+            {Node(country, seed): own for country, own in (rows or {}).items()},
+        )
         self._grid = grid
         self._flower = {i: sites[node.country] for i, node in self.nodes.items()}
         self._patience = patience
@@ -142,20 +155,38 @@ class _Exchange:
         nodes = {sent.message_id: node for node, sent in self._out.items()}
         if not nodes:
             return
-        for reply in self._flower.pull_messages(list(nodes)):
-            node = nodes[reply.metadata.reply_to_message_id]
+        for reply in self._pull(nodes):
+            node = nodes.get(reply.metadata.reply_to_message_id)
+            if node is None or node not in self._out:
+                continue  # to nothing that was asked, or a second one
             del self._out[node]
             if not reply.has_error():
                 name_sender(reply, node)
                 self.done[node] = reply
                 self._away.pop(node, None)
-            elif reply.error.code in _GONE:
-                self._tell(node, f"has not answered ({reply.error.reason})")
-            elif reply.error.code == _CRASHED and self._crashes[node] + 1 < _TRIES:
+            elif reply.error.code in GONE:
+                self._tell(node, f"has not answered ({shown(reply.error.reason)})")
+            elif reply.error.code == CRASHED and self._crashes[node] + 1 < TRIES:
                 self._crashes[node] += 1
                 self._tell(node, "broke down at its work and is asked again")
             else:
-                raise ClientError(f"{self._country(node)}: {reply.error.reason}")
+                raise ClientError(f"{self._country(node)}: {shown(reply.error.reason, 500)}")
+
+    def _pull(self, nodes: Mapping[str, int]) -> list[Message]:
+        """The replies that have come; one that Flower cannot read ends the run by its sender."""
+        try:
+            return list(self._flower.pull_messages(list(nodes)))
+        except (ConnectionError, TimeoutError):
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError):
+            for name, node in nodes.items():
+                try:
+                    self._flower.pull_messages([name])
+                except (ValueError, TypeError, LookupError, AttributeError) as error:
+                    raise ClientError(
+                        f"{self._country(node)}: its reply cannot be read: {shown(error)}"
+                    ) from None
+            raise
 
     def _push(self, node: int, activated: str) -> None:
         message = self._messages[node]

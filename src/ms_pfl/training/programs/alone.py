@@ -7,15 +7,26 @@ and those that are fine-tuned.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
-from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_arrays, to_record
+from ms_pfl.federation.client import whole_model
+from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
+from ms_pfl.federation.flower import (
+    ArrayRecord,
+    ConfigRecord,
+    RecordDict,
+    forms_of,
+    payload_bytes,
+    received,
+    to_arrays,
+    to_record,
+)
 from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
+from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
-from ms_pfl.personalization.method import Arrays
+from ms_pfl.personalization.method import SHARED, Arrays
 from ms_pfl.training.programs.federated import fit_together
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start, Task
@@ -130,6 +141,21 @@ def train_alone(
             "reply-with-arrays": reply_with_arrays,
         }
     )
+    selection = task.own.protocol.selection
+    forms = forms_of(whole_model(task.client(), task.sites.n_features))
+
+    def read(node_id: int, reply: RecordDict) -> tuple[Personalized, ArrayRecord | None]:
+        check_records(reply, (SHARED,) if reply_with_arrays else (), metrics=True)
+        told = numbers(reply, Personalized)
+        grid.rows.check(node_id, "train", told.num_examples)
+        grid.rows.check(node_id, selection, told.num_validation)
+        most = epochs if told.num_validation else epochs_without_validation
+        told.check(most, start_is_candidate=start_is_candidate)
+        if not reply_with_arrays:
+            return told, None
+        received(reply.array_records[SHARED], forms)
+        return told, reply.array_records[SHARED]
+
     contents: dict[int, RecordDict] = {}
     for seed, start in starts.items():
         content = RecordDict({"config": config})
@@ -138,7 +164,7 @@ def train_alone(
         contents |= dict.fromkeys(grid.node_ids(seed), content)
     watch = _Watch(task, grid, starts, epochs)
     with grid.watched_by(watch):
-        replies = ask(grid, "train.personalize", contents)
+        replies = ask_and_read(grid, "train.personalize", contents, read)
     models = grid.export_state("own")
     results = []
     for seed, start in starts.items():
@@ -146,14 +172,16 @@ def train_alone(
         history = [
             row
             for node_id, node in nodes.items()
-            for row in _history(seed, node.country, replies[node_id], contents[node_id])
+            for row in _history(seed, node.country, *replies[node_id], contents[node_id])
         ]
         told = predict(grid, seed, None, 0, task.training.name)
         own = {node.country: models[node] for node in nodes.values() if node in models}
         shared: Arrays = {}
         if reply_with_arrays:
             (node_id,) = nodes
-            shared, own = to_arrays(replies[node_id]["arrays"]), {}
+            _, sent = replies[node_id]
+            assert sent is not None, "it was asked for"
+            shared, own = to_arrays(sent), {}
         results.append(
             SeedResult(seed, told.probabilities, history, shared, own, start.scaler, told.metrics)
         )
@@ -200,27 +228,27 @@ class _Watch:
             self._report(ProgressReport(seed, epoch, self._epochs, auc, True, "epoch"))
 
 
-def _history(seed: int, country: str, reply: RecordDict, sent: RecordDict) -> list[HistoryRow]:
+def _history(
+    seed: int, country: str, told: Personalized, model: ArrayRecord | None, sent: RecordDict
+) -> list[HistoryRow]:
     """The epochs of a node, from what it was sent and replied."""
-    metrics = reply["metrics"]
     down = payload_bytes(sent["arrays"]) if "arrays" in sent else 0
-    up = payload_bytes(reply["arrays"]) if "arrays" in reply else 0
-    epochs = [int(epoch) for epoch in metrics["epoch"]]
+    up = 0 if model is None else payload_bytes(model)
     return [
         HistoryRow(
             seed=seed,
             round=epoch,
             country=country,
-            n_train=int(metrics["num-examples"]),
-            n_validation=int(metrics["num-validation"]),
-            train_loss=float(metrics["train-loss"][i]),
-            validation_loss=float(metrics["validation-loss"][i]),
-            validation_roc_auc=float(metrics["roc-auc"][i]),
-            seconds=float(metrics["seconds"][i]),
+            n_train=told.num_examples,
+            n_validation=told.num_validation,
+            train_loss=told.train_loss[i],
+            validation_loss=told.validation_loss[i],
+            validation_roc_auc=told.roc_auc[i],
+            seconds=told.seconds[i],
             # one message went each way, before the first epoch and after the last
-            bytes_up=up if i == len(epochs) - 1 else 0,
+            bytes_up=up if i == len(told.epoch) - 1 else 0,
             bytes_down=down if i == 0 else 0,
-            selected=epoch == int(metrics["best-epoch"]),
+            selected=epoch == told.best_epoch,
         )
-        for i, epoch in enumerate(epochs)
+        for i, epoch in enumerate(told.epoch)
     ]

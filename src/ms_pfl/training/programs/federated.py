@@ -1,16 +1,18 @@
 """Federated: rounds of a strategy over all countries, of any method, or Newton's steps."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ms_pfl.federation.checkpoints import Checkpoints
+from ms_pfl.federation.checkpoints import Checkpoints, private_alike
 from ms_pfl.federation.client import initial_arrays, method_of
-from ms_pfl.federation.exchange import NamedGrid, ask, predict, prepare
+from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
-from ms_pfl.federation.rounds import Federation, run_rounds
+from ms_pfl.federation.replies import ScoredStep, check_records, numbers
+from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import LOGISTIC, answer_of, federated_scaler, sum_over_sites
@@ -18,6 +20,8 @@ from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.training.train import SeedResult, Task
+
+_log = logging.getLogger(__name__)
 
 
 def federated(task: Task) -> Iterator[SeedResult]:
@@ -65,7 +69,8 @@ def federate(
     def tell(number: int, auc: float, note: str = "", *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
 
-    resume = checkpoints.latest()
+    initial = initial_arrays(settings, method, task.sites.n_features, seed)
+    resume = checkpoints.latest(begins(method, initial, {}))
     if resume is None:
         tell(0, math.nan)
     else:
@@ -73,11 +78,14 @@ def federate(
     scaler = federated_scaler(grid, seed)
     kept_there = resume is not None and not resume.private
     prepare(grid, seed, settings, scaler, resume.round if resume and kept_there else 0)
+    if resume is not None and resume.private and not private_alike(resume.private, grid.private()):
+        _log.warning("A checkpoint holds other private arrays; the rounds begin anew")
+        resume = None
     done = run_rounds(
         grid,
         make_strategy(strategy, fraction=limits.client_fraction, seed=seed),
         method,
-        initial_arrays(settings, method, task.sites.n_features, seed),
+        initial,
         seed=seed,
         epochs=strategy.epochs,
         parameters=limits,
@@ -113,28 +121,36 @@ def newton(
         down += payload_bytes(to_record(arrays))
         return total
 
+    def scored_step(node_id: int, reply: RecordDict) -> ScoredStep:
+        check_records(reply, (), metrics=True)
+        told = numbers(reply, ScoredStep)
+        grid.rows.check(node_id, "train", told.num_examples)
+        grid.rows.check(node_id, task.own.protocol.selection, told.num_validation)
+        return told
+
     history: list[HistoryRow] = []
     began = time.perf_counter()
     steps = logistic.steps(task.sites.n_features, of, parameters)  # one at least
     for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
-        answers = ask(grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content))
+        answers = ask_and_read(
+            grid, "evaluate", dict.fromkeys(grid.node_ids(seed), content), scored_step
+        )
         seconds, began = time.perf_counter() - began, time.perf_counter()
         rows = []
-        for node_id, answer in answers.items():
-            metrics = answer["metrics"]
-            n = int(metrics["num-validation"])
+        for node_id, told in answers.items():
+            n = told.num_validation
             rows.append(
                 HistoryRow(
                     seed=seed,
                     round=number,
                     country=grid.nodes[node_id].country,
-                    n_train=int(metrics["num-examples"]),
+                    n_train=told.num_examples,
                     n_validation=n,
                     train_loss=loss,
-                    validation_loss=float(metrics["loss-sum"]) / n if n else math.nan,
-                    validation_roc_auc=float(metrics["roc-auc"]),
+                    validation_loss=told.loss_sum / n if n else math.nan,
+                    validation_roc_auc=told.roc_auc,
                     seconds=seconds,
                     bytes_up=up,
                     bytes_down=down + payload_bytes(record),

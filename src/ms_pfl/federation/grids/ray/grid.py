@@ -24,7 +24,7 @@ class RayGrid(SimulationGrid):
 
     def __init__(self, pool: WorkerPool, data: FederationData, nodes: Iterable[Node]) -> None:
         """Begin a run over the nodes, which are countries of the data."""
-        super().__init__(nodes)
+        super().__init__(data, nodes)
         self._pool = pool
         self._run_id, self._owners = pool.open(data, self.nodes, self._states)
         self._fits: dict[int, FitProgress] = {}

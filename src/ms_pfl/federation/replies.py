@@ -1,0 +1,388 @@
+"""What each reply of a client tells, typed: the one check before the server uses it.
+
+A reply is refused as a whole where a record, an array or a number is missing, unknown, of another
+type or shape, or out of its range. Whoever asked names the client, see
+:func:`ms_pfl.federation.exchange.ask`. What stays within all ranges cannot be told from the truth:
+a client that consistently lies about its rows is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, TypeAlias, TypeVar
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ms_pfl.errors import InputError
+from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, Words
+from ms_pfl.federation.flower import ArrayRecord, Form, Forms, RecordDict, forms_of, received
+from ms_pfl.federation.messages import first_reason
+from ms_pfl.federation.partitions import SplitName
+from ms_pfl.personalization.method import SHARED, Arrays
+from ms_pfl.text import shown
+
+_SCORED: tuple[SplitName, ...] = ("validation", "test")
+METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
+"""What a real site tells of its predictions of a split."""
+_ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
+
+
+class ReplyError(InputError):
+    """A reply cannot be used; the error gives one reason and leaves the sender to the caller."""
+
+
+@dataclass
+class KnownRows:
+    """How many rows each client has in each split: as introduced, or as it first told.
+
+    Attributes:
+        introduced: by node, the rows of each split.
+    """
+
+    introduced: dict[int, dict[SplitName, int]] = field(default_factory=dict)
+
+    def of(self, node_id: int, split: SplitName) -> int | None:
+        """Return the rows of a split; None: not known yet."""
+        return self.introduced.get(node_id, {}).get(split)
+
+    def check(self, node_id: int, split: SplitName, told: int) -> None:
+        """See that a client tells of as many rows as before.
+
+        Raises:
+            ReplyError: it does not, or has no row to train on.
+        """
+        known = self.introduced.setdefault(node_id, {}).setdefault(split, told)
+        if told != known:
+            raise ReplyError(f"it tells of {told} {split} rows, and told of {known} before")
+        if split == "train" and told < 1:
+            raise ReplyError("it has no row to train on")
+
+
+def _share(value: float) -> float:
+    if not (math.isnan(value) or 0 <= value <= 1):
+        raise ValueError("has to be between 0 and 1, or NaN where it is not defined")
+    return value
+
+
+def _loss(value: float) -> float:
+    if not (math.isnan(value) or 0 <= value <= _LARGEST_LOSS):
+        raise ValueError("has to be at least 0 and finite, or NaN where it is not defined")
+    return value
+
+
+_LARGEST_LOSS = 1e100  # sums of it stay finite
+Count: TypeAlias = Annotated[int, Field(ge=0, le=10**12)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
+LossSum: TypeAlias = Annotated[float, Field(ge=0, le=_LARGEST_LOSS)]
+Share: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_share)]
+Loss: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_loss)]
+
+
+class Metrics(BaseModel):
+    """The numbers of a reply."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        alias_generator=lambda name: name.replace("_", "-"),
+        validate_by_name=True,
+    )
+
+
+class Scored(Metrics):
+    """Of the model that was sent, on the rows to select by."""
+
+    num_validation: Count
+    loss_sum: LossSum
+    roc_auc: Share
+    seconds: Seconds
+
+
+class ScoredStep(Scored):
+    """The same of a step of a logistic regression."""
+
+    num_examples: Count
+
+
+class Trained(Scored):
+    """The same, and of the local epochs."""
+
+    num_examples: Count
+    train_loss: LossSum
+
+
+class Personalized(Metrics):
+    """The epochs of a fit to a client's own best one."""
+
+    num_examples: Count
+    num_validation: Count
+    best_epoch: Count
+    epoch: list[Count]
+    train_loss: list[Loss]
+    validation_loss: list[Loss]
+    roc_auc: list[Share]
+    seconds: list[Seconds]
+
+    def check(self, epochs: int, *, start_is_candidate: bool) -> None:
+        """See that the lists are those of a fit of so many epochs at most.
+
+        Raises:
+            ReplyError: they are not.
+        """
+        first = 0 if start_is_candidate else 1
+        if self.epoch != list(range(first, first + len(self.epoch))) or not self.epoch:
+            raise ReplyError(f"epoch: epochs have to count from {first}")
+        if self.epoch[-1] > epochs:
+            raise ReplyError(f"epoch: {self.epoch[-1]} epochs are more than the {epochs} asked for")
+        for name in ("train_loss", "validation_loss", "roc_auc", "seconds"):
+            if len(getattr(self, name)) != len(self.epoch):
+                raise ReplyError(f"{name.replace('_', '-')}: one number per epoch is needed")
+        if self.best_epoch not in self.epoch:
+            raise ReplyError(f"best-epoch: {self.best_epoch} is no epoch of the fit")
+
+
+Numbers = TypeVar("Numbers", bound=Metrics)
+
+
+def check_records(content: RecordDict, arrays: Collection[str], *, metrics: bool) -> None:
+    """See that a reply has these records of arrays, and one of metrics or none.
+
+    Raises:
+        ReplyError: one is missing, or another one is there.
+    """
+    wanted = {*arrays, *(["metrics"] if metrics else [])}
+    found = {*content.array_records, *content.metric_records}
+    if content.config_records or (more := found - wanted):
+        unknown = next(iter(content.config_records), None) or min(more)
+        raise ReplyError(f"the record '{shown(unknown, 60)}' is not expected")
+    if lacking := wanted - found:
+        raise ReplyError(f"the record '{min(lacking)}' is missing")
+    if set(content.array_records) != set(arrays):
+        raise ReplyError("a record is of another kind than expected")
+
+
+def numbers(content: RecordDict, kind: type[Numbers]) -> Numbers:
+    """Return the metrics of a reply.
+
+    Raises:
+        ReplyError: one is missing, unknown, of another type or out of its range.
+    """
+    return _validated(kind, dict(content.metric_records["metrics"]))
+
+
+def _validated(kind: type[Numbers], told: Mapping[str, object]) -> Numbers:
+    try:
+        return kind.model_validate(told, strict=True, by_name=False)
+    except ValidationError as error:
+        raise ReplyError(first_reason(error)) from None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What replies to the messages of a round are measured by.
+
+    Attributes:
+        records: the arrays that were sent, by record.
+        rows: of the clients.
+        selection: the split that rounds are selected by.
+        sites: that are added up.
+        largest_update: of the weights by a client: L2 norm, as a multiple of the weights' own.
+    """
+
+    records: Mapping[str, Arrays]
+    rows: KnownRows
+    selection: SplitName
+    sites: int
+    largest_update: float
+
+    @cached_property
+    def _most(self) -> float:
+        """The norm that a change may have; what travels beside the weights are changes too."""
+        squares = sum(float(np.vdot(array, array)) for array in self.records[SHARED].values())
+        return self.largest_update * max(1.0, math.sqrt(squares))
+
+    def trained(self, node_id: int, content: RecordDict) -> Trained:
+        """Return the metrics of a reply to ``train``, all of which has been checked.
+
+        Raises:
+            ReplyError: something of it cannot be used.
+            ArrayError: an array is not what it has to be.
+        """
+        check_records(content, self.records.keys(), metrics=True)
+        told = numbers(content, Trained)
+        self.rows.check(node_id, "train", told.num_examples)
+        self.rows.check(node_id, self.selection, told.num_validation)
+        for name, sent in self.records.items():
+            away = 0.0
+            for key, total in model_sums(content[name], forms_of(sent), self.sites).items():
+                mean = total / told.num_examples
+                change = mean - sent[key] if name == SHARED else mean
+                away += float(np.vdot(change, change))
+            if not math.sqrt(away) <= self._most:
+                raise ReplyError(
+                    f"its change of the record '{name}' has the norm {math.sqrt(away):.3g}, more "
+                    f"than the {self._most:.3g} of training.federation.largest_update"
+                )
+        return told
+
+    def scored(self, node_id: int, content: RecordDict) -> Scored:
+        """Return the metrics of a reply to ``evaluate``.
+
+        Raises:
+            ReplyError: something of it cannot be used.
+        """
+        check_records(content, (), metrics=True)
+        told = numbers(content, Scored)
+        self.rows.check(node_id, self.selection, told.num_validation)
+        return told
+
+
+def model_sums(record: ArrayRecord, forms: Forms, sites: int) -> dict[str, np.ndarray]:
+    """Return the numbers that travel as a client's share of an average.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: a number is beyond a client's share of the range.
+    """
+    return _decoded(MODEL, record, forms, sites)
+
+
+def _decoded(
+    form: FixedPoint, record: ArrayRecord, forms: Forms, sites: int
+) -> dict[str, np.ndarray]:
+    expected = {name: Form("uint64", (form.words, *shape)) for name, (_, shape) in forms.items()}
+    found = {}
+    for name, words in received(record, expected, finite=False).items():
+        found[name] = form.decode(words)
+        if words.size and max(found[name].max(), -found[name].min()) > form.limit(sites):
+            raise ReplyError(f"the array '{name}' holds a number beyond its share of a sum")
+    return found
+
+
+def scaler_sums(
+    record: ArrayRecord, n_features: int, rows: int | None, sites: int
+) -> dict[str, Words]:
+    """Return a client's sums for the scaler.
+
+    Args:
+        record: of its reply.
+        n_features: columns of its rows.
+        rows: that it trains on, where they are known.
+        sites: that are added up.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no sums over so many rows.
+    """
+    forms = dict.fromkeys(("n", "sum", "sum-of-squares"), Form("float64", (n_features,)))
+    found = _decoded(ROWS, record, forms, sites)
+    n, total, squares = found["n"], found["sum"], found["sum-of-squares"]
+    if (n != np.rint(n)).any() or (n < 0).any():
+        raise ReplyError("n has to be a number of rows")
+    if rows is not None and (n > rows).any():
+        raise ReplyError(f"n is {n.max():g} for a feature, and the client has {rows} train rows")
+    room = 1e-18 * (1 + n)  # of the last bit of a fixed-point number
+    if (total**2 > n * squares * (1 + _ROUNDING) + room).any() or (squares < 0).any():
+        raise ReplyError("the sum of a feature is larger than its number and sum of squares allow")
+    return found
+
+
+def logistic_sums(
+    record: ArrayRecord, n_features: int, rows: int | None, sites: int
+) -> dict[str, np.ndarray]:
+    """Return a client's sums for a step of a logistic regression.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no sums over so many rows.
+    """
+    size = n_features + 1
+    shapes = {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
+    found = _decoded(ROWS, record, {k: Form("float64", s) for k, s in shapes.items()}, sites)
+    n, hessian = float(found["n"][0]), found["hessian"]
+    if n != np.rint(n) or n < 1 or (rows is not None and n != rows):
+        known = "" if rows is None else f", and the client has {rows} train rows"
+        raise ReplyError(f"n is {n:g}{known}")
+    if found["loss"][0] < 0:
+        raise ReplyError("the log-loss is below 0")
+    diagonal = np.diag(hessian)
+    if (diagonal < 0).any():
+        raise ReplyError("the Hessian has a number below 0 on its diagonal")
+    scale = np.sqrt(np.outer(diagonal, diagonal))
+    room = _ROUNDING * scale + 1e-15
+    if (np.abs(hessian - hessian.T) > room).any():
+        raise ReplyError("the Hessian is not symmetric")
+    if (np.abs(hessian) > scale + room).any():
+        raise ReplyError("the Hessian has a number that its diagonal does not allow")
+    if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(found["gradient"][-1]) > n * (1 + _ROUNDING):
+        raise ReplyError("the intercept's gradient or Hessian is more than so many rows can give")
+    return found
+
+
+def probabilities(content: RecordDict, node_id: int, rows: KnownRows) -> dict[str, np.ndarray]:
+    """Return a client's probabilities of its validation and test rows.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: something of the reply cannot be used.
+    """
+    check_records(content, (SHARED,), metrics=False)
+    record = content.array_records[SHARED]
+    expected: dict[str, Form] = {}
+    for split in _SCORED:
+        n = rows.of(node_id, split)
+        if n is None:
+            raise ReplyError(f"how many {split} rows the client has is not known")
+        expected[split] = Form("float64", (n,))
+    found = {name: view.copy() for name, view in received(record, expected).items()}
+    if any(((array < 0) | (array > 1)).any() for array in found.values()):
+        raise ReplyError("a probability is not between 0 and 1")
+    return found
+
+
+class _SplitMetrics(Metrics):
+    """What a real site tells of its predictions of a split."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    n_episodes: Count
+    n_positive: Count
+    roc_auc: Share
+    log_loss: Loss
+    brier: Share
+
+
+def prediction_metrics(
+    content: RecordDict, node_id: int, rows: KnownRows
+) -> dict[str, int | float]:
+    """Return what a real site tells of its predictions, by ``<split>/<metric>``.
+
+    Raises:
+        ReplyError: something of the reply cannot be used.
+    """
+    check_records(content, (), metrics=True)
+    told = dict(content.metric_records["metrics"])
+    found: dict[str, int | float] = {}
+    for split in _SCORED:
+        own = {
+            name.removeprefix(f"{split}/"): told.pop(name)
+            for name in list(told)
+            if name.startswith(f"{split}/")
+        }
+        try:
+            metrics = _validated(_SplitMetrics, own)
+        except ReplyError as error:
+            raise ReplyError(f"{split}/{error}") from None
+        rows.check(node_id, split, metrics.n_episodes)
+        if metrics.n_positive > metrics.n_episodes:
+            raise ReplyError(f"{split}/n_positive is more than {split}/n_episodes")
+        found |= {f"{split}/{name}": getattr(metrics, name) for name in METRICS}
+    if told:
+        raise ReplyError(f"the metric '{shown(next(iter(told)), 60)}' is not expected")
+    return found
