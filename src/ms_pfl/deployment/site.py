@@ -136,7 +136,10 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
     nobody = Introduction(country=country, software=here.to_json())
     if not asked.agreement or here.differs_from(asked.software) is not None:
         return nobody  # the server says what differs
-    agreement = _agreement(site, asked.agreement)
+    agreement = _agreement(asked.agreement)
+    if country not in agreement.sites:
+        return nobody
+    _check_policy(site, agreement)
     ingest, treatments = site.own
     folder, registry = site.folder, site.settings.registry_folder
     secret = folder.secret()
@@ -170,20 +173,26 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
     )
 
 
-def _agreement(site: _Site, text: str) -> RunAgreement:
-    """The agreement that a text holds, if the site can take part in it.
+def _agreement(text: str) -> RunAgreement:
+    """The agreement that a text holds.
 
     Raises:
-        RefusalError: it cannot be read, is beyond the site's policy, or is not for this site.
+        RefusalError: it cannot be read.
     """
-    country = site.settings.country
     try:
-        agreement = RunAgreement.model_validate_json(text)
+        return RunAgreement.model_validate_json(text)
     except (ValueError, RecursionError) as error:
         reason = first_reason(error) if isinstance(error, ValidationError) else shown(error)
         raise RefusalError(f"the agreement cannot be read: {reason}") from None
-    if country not in agreement.sites:
-        raise RefusalError(f"{country} is not among the sites of the run")
+
+
+def _check_policy(site: _Site, agreement: RunAgreement) -> None:
+    """See that the site can take part in what an agreement asks.
+
+    Raises:
+        RefusalError: it is beyond the site's policy, or means other drugs.
+    """
+    country = site.settings.country
     if beyond := site.policy.objections(agreement, len(FEATURES)):
         raise RefusalError(f"{country} takes no part by its policy: {'; '.join(beyond)}")
     if agreement.treatments != digest_of_treatments(site.own[1]):
@@ -192,7 +201,6 @@ def _agreement(site: _Site, text: str) -> RunAgreement:
             "those of the server; use those of the package at both, or give the site the server's "
             "in conf/ of its project=FOLDER"
         )
-    return agreement
 
 
 def _wait(site: _Site, context: Context, run: Asked, status: str) -> None:
@@ -259,21 +267,25 @@ def _guard(message: Message, context: Context, answer: Answer) -> Message:
 def _answer_introduction(
     site: _Site, asked: Introduce, message: Message, context: Context, answer: Answer
 ) -> Message:
-    run_id = message.metadata.run_id
+    facts: dict[str, Any] = {
+        "flower_run": message.metadata.run_id,
+        "question": "query.introduce",
+        "digest": digest_of(asked, {}),
+    }
     waits = _WAITS in context.state.config_records
-    if not waits:  # it is asked every few seconds, and noted once
-        site.log.note("asked", flower_run=run_id, question="query.introduce",
-                      digest=digest_of(asked, {}))  # fmt: skip
+    if not waits:
+        site.log.note("asked", **facts)
     reply = answer(message, context)
     told = reply.content["config"]
-    if not told["waiting"]:
+    if waits and told["waiting"]:  # asked every few seconds, and noted once
+        return reply
+    if waits:
         context.state.pop(_WAITS, None)
-        if told["patients"]:
-            site.folder.save_state(context)
-    if not waits or not told["waiting"]:
-        facts = {name: told[name] for name in ("country", "data", "waiting")}
-        site.log.note("sent", flower_run=run_id, question="query.introduce",
-                      patients=list(told["patients"]), **facts)  # fmt: skip
+        site.log.note("asked", **facts)
+    if told["patients"]:
+        site.folder.save_state(context)
+    names = ("country", "patients", "data", "waiting")
+    site.log.note("sent", **facts, **{name: told[name] for name in names})
     return reply
 
 
@@ -292,8 +304,7 @@ def _answer(
     approval = approvals.approval(run.run)
     assert approval is not None
     folder.secret()
-    if beyond := site.policy.objections(run.agreement, len(FEATURES)):
-        raise RefusalError(f"the site takes no part by its policy: {'; '.join(beyond)}")
+    _check_policy(site, run.agreement)
     order = Order(
         run.agreement, len(FEATURES), site.policy.evaluations,
         approvals.answered(run.run, approval.number),

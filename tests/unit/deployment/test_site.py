@@ -66,19 +66,21 @@ def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sit
             assert not any(patient in text for patient in table["patient_id"].unique())
     entries = log_of(sites)
     sent = [entry.facts for entry in entries if entry.event == "sent"]
-    replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) + 1 :]
-    assert [facts["question"] for facts in sent] == [
-        "query.introduce", *(reply.metadata.message_type for reply in replies)
+    asked = [entry.facts["question"] for entry in entries if entry.event == "asked"]
+    assert asked == [facts["question"] for facts in sent]
+    assert [facts["waiting"] for facts in sent if facts["question"] == "query.introduce"] == [
+        True, False
     ]  # fmt: skip
-    for facts, reply in zip(sent[1:], replies, strict=True):
+    sent = [facts for facts in sent if facts["question"] != "query.introduce"]
+    replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) :]
+    for facts, reply in zip(sent, replies, strict=True):
+        assert facts["question"] == reply.metadata.message_type
         names = {f"{r}/{k}" for r, record in reply.content.array_records.items() for k in record}
         assert set(facts["arrays"]) == names
         numbers = {k for record in reply.content.metric_records.values() for k in record}
         assert set(facts["numbers"]) == numbers
     rounds = [facts["place"] for facts in sent if facts["question"] == "train"]
     assert rounds == ["0/1", "0/2", "0/3"] * 2
-    asked = [entry.facts["question"] for entry in entries if entry.event == "asked"]
-    assert asked == ["query.introduce"] + [facts["question"] for facts in sent]
 
 
 def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
@@ -104,6 +106,7 @@ def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, 
         monkeypatch.setattr(kind, "train", too_much)
 
 
+@pytest.mark.parametrize("asked_for", [False, True])
 @pytest.mark.parametrize(
     ("paradigm", "told"),
     [
@@ -112,18 +115,18 @@ def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, 
     ],
 )
 def test_private_arrays_do_not_leave_even_where_the_app_would_send_them(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, told: str
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, told: str, asked_for: bool
 ) -> None:
     """Neither where the server passes them off as shared: its message names all arrays."""
 
     def happening(flower: Flower, node: int, message: Message) -> None:
-        if message.metadata.message_type == "train":
+        if asked_for and message.metadata.message_type == "train":
             state = flower.sites[node].context.state  # type: ignore[union-attr]
             for name in [name for name in state if name.startswith(PRIVATE)]:
                 message.content[SHARED].update(state[name])
 
     send_more(monkeypatch, lambda sent: {SHARED: {**sent.records[SHARED], **sent.private}})
-    with pytest.raises(ClientError, match=told):
+    with pytest.raises(ClientError, match="the one that the seed gives" if asked_for else told):
         sites.run(sites.flower(happening), paradigm)
 
 
@@ -156,7 +159,7 @@ def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) ->
             message.content["config"]["keep-as"] = name
 
     flower.happening = happening
-    with pytest.raises(ClientError, match="is no name of a training|name of the training is not"):
+    with pytest.raises(ClientError, match=r"is no name of a training|name of the training is not"):
         sites.run(flower, "federated")
     assert not list(sites.folder.rglob("predictions.*.parquet"))
 
