@@ -59,7 +59,7 @@ class Demo:
             env: the folder of conf/ that server and simulation use.
         """
         self.folder, self.env = folder, env
-        self.port = free_port()
+        self.port, self.inner_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.parameters: Parameters = read_parameters(str(PROJECT), env)
         self.countries: list[str] = []
@@ -135,17 +135,18 @@ class Demo:
             self.folder / "superlink",
             "127.0.0.1",
             self.port,
+            self.inner_port,
         )
-        wait_for_port(self.port, process)
+        wait_for_port(self.port, process)  # the gate's, which opens after the SuperLink's own
         return process
 
     def register(self) -> None:
-        """Tell the SuperLink the public keys of the sites."""
+        """Tell the SuperLink the public keys of the sites, by its port of this machine alone."""
         home = self.folder / "flwr"
         home.mkdir(exist_ok=True)
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "hospitals"\n\n[superlink.hospitals]\n'
-            f'address = "{self.address}"\n'
+            f'address = "127.0.0.1:{self.inner_port}"\n'
             f"root-certificates = {toml_text(str(self.folder / 'certificates' / 'ca.crt'))}\n"
         )
         for country in self.countries:

@@ -6,5 +6,6 @@
 # site alone.  PORT: for the site's own processes, on 127.0.0.1 alone (9094).  KEY=VALUE: project=FOLDER (whose
 # conf/ defines how the tables are spelled), env=NAME, minimum-patients=20
 set -euo pipefail
+umask 077
 [ $# -ge 6 ] || { sed -n '2,7s/^# //p' "$0" >&2; exit 2; }
 exec "$(dirname "$0")/python.sh" -m ms_pfl.deployment.start_site "$@"

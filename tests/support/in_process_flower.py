@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.site import make_site_app
+from ms_pfl.deployment.site_keys import fingerprint_of_node
 from ms_pfl.federation.flower import (
     ClientApp,
     Context,
@@ -77,7 +83,9 @@ class Flower(Grid):
 
     def get_nodes(self) -> list[SimpleNamespace]:  # type: ignore[override]
         return [
-            SimpleNamespace(node_id=node, last_activated_at=str(site.starts))
+            SimpleNamespace(
+                node_id=node, last_activated_at=str(site.starts), public_key=public_key(node)
+            )
             for node, site in self.sites.items()
             if site.online
         ]
@@ -161,6 +169,23 @@ def approve_all(site_folder: Path) -> None:
     for asked in approvals.all():
         if approvals.approval(asked.run) is None:
             approvals.approve(asked.run)
+
+
+@lru_cache
+def public_key(node: int) -> bytes:
+    """The registered key of a node, as Flower has it: always the same."""
+    key = ec.derive_private_key(node + 1, ec.SECP384R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_sites_file(path: Path, countries: Mapping[str, int]) -> Path:
+    """The server's file that binds each country to the key of a node."""
+    lines = [
+        f"{json.dumps(country)}: {fingerprint_of_node(public_key(node))}\n"
+        for country, node in countries.items()
+    ]
+    path.write_text("".join(lines))
+    return path
 
 
 def config_of(

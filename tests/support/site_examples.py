@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from in_process_flower import Flower, Happening, config_of
+from in_process_flower import Flower, Happening, config_of, write_sites_file
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.deployment.approvals import Approvals
@@ -138,6 +138,7 @@ class Sites:
     def settings(self, paradigm: str, **more: object) -> ServerSettings:
         return ServerSettings(
             project=str(self.project),
+            keys=str(write_sites_file(self.folder / "sites.yml", self.numbers)),
             paradigm=paradigm,
             output=str(self.output),
             **({"sites": ", ".join(COUNTRIES), "wait_for_sites": 5.0} | more),  # type: ignore[arg-type]

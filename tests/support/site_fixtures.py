@@ -34,7 +34,8 @@ def sites(registries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Three sites that have not met yet."""
     for app in ("server", "site"):
         monkeypatch.setattr(f"ms_pfl.deployment.{app}.log_to_stdout", lambda: None)
-    monkeypatch.setattr("ms_pfl.deployment.agreement._POLL", 0.0)
+    monkeypatch.setattr("ms_pfl.deployment.gathering._POLL", 0.0)
+    monkeypatch.setattr("ms_pfl.deployment.gathering._SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr("ms_pfl.federation.grids.sites.time.sleep", lambda _: None)
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "conf" / "base", project / "conf" / "base")

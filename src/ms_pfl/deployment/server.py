@@ -14,7 +14,8 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import RunAgreement, Site, Software, gather
+from ms_pfl.deployment.agreement import RunAgreement, Software
+from ms_pfl.deployment.gathering import Site, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
@@ -135,7 +136,7 @@ def _train(
         results.append(result)
     results.sort(key=lambda result: result.seed)
     told = {
-        "settings": asdict(replace(settings, project="", output="")),
+        "settings": asdict(replace(settings, project="", output="", keys="")),
         "software": asdict(Software.here()),
         "agreement": agreement.model_dump(mode="json"),
         "sites": {name: site.introduction.model_dump() for name, site in sites.items()},

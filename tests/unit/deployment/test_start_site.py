@@ -55,6 +55,7 @@ def write_key(path: Path, key: object = None) -> Path:
             serialization.NoEncryption(),
         )
     )
+    path.chmod(0o600)
     return path
 
 
@@ -90,7 +91,7 @@ class Place:
     def __init__(self, folder: Path, superlink: Address, certificates: Path) -> None:
         self.folder = folder
         self.registry, self.site = folder / "registry", folder / "site"
-        self.registry.mkdir()
+        self.registry.mkdir(0o700)
         self.told = folder / "told.json"
         self.port = free_port()
         self.arguments = {
