@@ -227,6 +227,17 @@ def serve(
             task.client.close()
 
 
+def limits_of(site_folder: Path) -> Limits:
+    """Return what the site's policy allows one answer; the ClientApp says if it cannot be read."""
+    from ms_pfl.deployment.policy import read_policy
+
+    try:
+        policy = read_policy(site_folder)
+    except InputError:
+        return Limits()
+    return Limits(policy.seconds_per_message, policy.memory_gib)
+
+
 def wait_for_port(port: int) -> None:
     """Wait until the SuperNode listens."""
     while True:
@@ -250,7 +261,8 @@ def main(arguments: Sequence[str]) -> int:
     from ms_pfl.deployment.supernode import SuperNode
 
     _log.info("Ready for messages")
-    serve(SuperNode(f"{HOST}:{port}", secret), app, Limits, SecurityLog(Path(folder)), country)
+    node, site = SuperNode(f"{HOST}:{port}", secret), Path(folder)
+    serve(node, app, lambda: limits_of(site), SecurityLog(site), country)
     return 0
 
 

@@ -133,7 +133,8 @@ def test_other_seeds_settings_sites_and_questions() -> None:
     guard.refuses(train(agreed, other, 0, 1, **{"proximal-mu": 0.5}), "proximal term")
     guard.refuses(train(agreed, stage, 0, 1, epochs=2), "epochs")
     guard.refuses(train(agreed, stage, 0, 1, sites=1), "number of sites")
-    guard.refuses(personalize(stage), "another question")
+    alone = personalize(stage, epochs=1, **{"epochs-without-validation": 1})
+    guard.refuses(alone, "another question")
     guard.refuses(newton_sums(agreed, 0, {"coefficients": np.zeros(3)}), "another question")
     guard.refuses(predict(stage, 0, 0), "when it has trained")
 
@@ -210,7 +211,7 @@ def test_fine_tuning_goes_on_from_the_model_that_was_predicted_with() -> None:
     other = {SHARED: model_after(rounds, 0, 1)[SHARED]}
     guard.refuses(personalize(alone, other), "not the one of the stage before")
     guard.refuses(personalize(alone), "not as it was agreed")
-    for name, value in (("epochs", 3), ("patience", 9), ("start-is-candidate", False)):
+    for name, value in (("epochs", 3), ("patience", 9), ("epochs-without-validation", 1)):
         guard.refuses(personalize(alone, model, **{name: value}), "not those that were agreed")
     guard.refuses(personalize(alone, model, **{"reply-with-arrays": True}), "its whole model")
     guard.refuses(predict(alone, 0, 0), "when it has trained")
