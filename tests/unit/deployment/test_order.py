@@ -114,7 +114,7 @@ def test_nothing_before_the_scaler_and_the_settings() -> None:
     guard.refuses(prepare(stage, 0), "come after the sums")
     for message in (
         train(agreed, stage, 0, 1), evaluate(stage, 0, 0), predict(stage, 0, 0),
-        personalize(stage),
+        personalize(stage, epochs=1, **{"epochs-without-validation": 1}),
     ):  # fmt: skip
         guard.refuses(message, "before it was prepared")
 
