@@ -65,6 +65,17 @@ class Limits:
     seconds: float = 43_200.0
     memory_gib: float = 16.0
 
+    @classmethod
+    def of_site(cls, folder: Path) -> Limits:
+        """Return what the policy of a site folder allows; without one the app refuses anyway."""
+        from ms_pfl.deployment.policy import read_policy
+
+        try:
+            policy = read_policy(folder)
+        except InputError:
+            return cls()
+        return cls(policy.seconds_per_message, policy.memory_gib)
+
     def apply(self) -> None:
         """Bind this process."""
         cores = os.cpu_count() or 1
@@ -250,7 +261,8 @@ def main(arguments: Sequence[str]) -> int:
     from ms_pfl.deployment.supernode import SuperNode
 
     _log.info("Ready for messages")
-    serve(SuperNode(f"{HOST}:{port}", secret), app, Limits, SecurityLog(Path(folder)), country)
+    node, site = SuperNode(f"{HOST}:{port}", secret), Path(folder)
+    serve(node, app, lambda: Limits.of_site(site), SecurityLog(site), country)
     return 0
 
 

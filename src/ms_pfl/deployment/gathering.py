@@ -114,7 +114,8 @@ class _Meeting:
         self._keys = self.settings.fingerprints
         self._nodes: dict[int, _Node] = {}
         self._others: list[str] = []
-        self._until = self.clock() + self.settings.wait_for_sites
+        self._looked = self.clock()
+        self._until = self._looked + self.settings.wait_for_sites
         self._log = SecurityLog(self.settings.output_folder)
         digest = hashlib.sha256(self.agreement.text.encode()).hexdigest()
         self._log.note("agreement", sites=list(self.settings.countries), digest=digest)
@@ -133,10 +134,10 @@ class _Meeting:
             if info.node_id not in self._nodes:
                 key = fingerprint_of_node(info.public_key)
                 self._nodes[info.node_id] = _Node(info.node_id, key, countries.get(key, ""))
-        now = self.clock()
+        self._looked = now = self.clock()
         for number, activated in there.items():
             node = self._nodes[number]
-            node.seen = now
+            node.seen = self._looked
             if node.asked and node.activated != activated:
                 node.asked = ""  # it was started again, and does not know what it was asked
             if not node.asked and node.state != "over" and now >= node.again:
@@ -209,17 +210,19 @@ class _Meeting:
             self._log.note("connected", site=node.site, key=node.key)
             return
         node.state = "over"
+        self._others.append(name)
         if node.site or wanted:
+            alike = near_names(told.country, [node.site]) if node.site else []
             reason = (
-                f'"{name}" is refused: its key is {node.key or "of another kind"}'
+                f'"{name}" is refused, and the run goes on without it: its key is '
+                f"{node.key or 'of another kind'}"
                 + (f', which is that of "{node.site}"' if node.site else "")
-                + (f'; {self.settings.keys} has {wanted} for "{name}"' if wanted else "")
-                + ". The run goes on without it"
+                + (f', and "{name}" has {wanted} in {self.settings.keys}' if wanted else "")
+                + ("; name both in one way" if alike else "")
             )
             self._log.note("refused", node=told.country, key=node.key, reason=reason)
             _log.warning("%s", reason)
             return
-        self._others.append(name)
         alike = near_names(told.country, self._keys)
         _log.warning(
             '"%s" is connected, but not among the sites of this run; it is not asked again%s',
@@ -260,7 +263,7 @@ class _Meeting:
             node.site
             for node in self._nodes.values()
             if node.state == "waits"
-            or (node.state == "named" and now - node.seen <= settings.wait_for_sites)
+            or (node.state == "named" and self._looked - node.seen <= settings.wait_for_sites)
         }
         absent = [name for name in self._keys if name not in self.sites and name not in here]
         if absent and now > self._until:
