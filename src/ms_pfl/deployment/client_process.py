@@ -65,17 +65,6 @@ class Limits:
     seconds: float = 43_200.0
     memory_gib: float = 16.0
 
-    @classmethod
-    def of_site(cls, folder: Path) -> Limits:
-        """Return what the policy of a site folder allows; without one the app refuses anyway."""
-        from ms_pfl.deployment.policy import read_policy
-
-        try:
-            policy = read_policy(folder)
-        except InputError:
-            return cls()
-        return cls(policy.seconds_per_message, policy.memory_gib)
-
     def apply(self) -> None:
         """Bind this process."""
         cores = os.cpu_count() or 1
@@ -238,6 +227,17 @@ def serve(
             task.client.close()
 
 
+def limits_of(site_folder: Path) -> Limits:
+    """Return what the site's policy allows one answer; the ClientApp says if it cannot be read."""
+    from ms_pfl.deployment.policy import read_policy
+
+    try:
+        policy = read_policy(site_folder)
+    except InputError:
+        return Limits()
+    return Limits(policy.seconds_per_message, policy.memory_gib)
+
+
 def wait_for_port(port: int) -> None:
     """Wait until the SuperNode listens."""
     while True:
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str]) -> int:
 
     _log.info("Ready for messages")
     node, site = SuperNode(f"{HOST}:{port}", secret), Path(folder)
-    serve(node, app, lambda: Limits.of_site(site), SecurityLog(site), country)
+    serve(node, app, lambda: limits_of(site), SecurityLog(site), country)
     return 0
 
 

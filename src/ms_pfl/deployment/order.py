@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
-from ms_pfl.federation.client import initial_arrays, method_of
+from ms_pfl.federation.client import check_initial, method_of
 from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, views
 from ms_pfl.federation.messages import (
     Evaluate,
@@ -289,10 +289,9 @@ class Order:
 
     def _check_initial(self, stage: Stage, seed: int, arrays: Mapping[str, ArrayRecord]) -> None:
         """See that the first round begins with the weights that the seed gives."""
-        method = method_of(stage.settings)
-        initial = initial_arrays(stage.settings, method, self.n_features, seed)
-        _check_same(initial, to_arrays(arrays[SHARED]))
-        for name, wanted in method.further(initial).items():
+        shared = to_arrays(arrays[SHARED])
+        check_initial(stage.settings, seed, self.n_features, shared)
+        for name, wanted in method_of(stage.settings).further(shared).items():
             if name in arrays:
                 _check_same(wanted, to_arrays(arrays[name]))
 

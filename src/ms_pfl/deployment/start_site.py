@@ -34,6 +34,7 @@ from ms_pfl.deployment.network import (
     probe,
     without_local_proxy,
 )
+from ms_pfl.deployment.policy import read_policy
 from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings, toml_text
 from ms_pfl.errors import InputError
@@ -136,14 +137,10 @@ def _readable(text: str) -> Path:
     return path
 
 
-def _further(arguments: Sequence[str]) -> dict[str, str | int]:
+def _further(arguments: Sequence[str]) -> dict[str, str]:
     """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
-    known = {
-        field.name.replace("_", "-"): type(field.default)
-        for field in fields(SiteSettings)
-        if field.default == "" or isinstance(field.default, int)
-    }
-    found: dict[str, str | int] = {}
+    known = [field.name for field in fields(SiteSettings) if field.default == ""]
+    found: dict[str, str] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or name not in known:
@@ -151,18 +148,13 @@ def _further(arguments: Sequence[str]) -> dict[str, str | int]:
                 f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
             )
         found[name] = value
-        if known[name] is int:
-            try:
-                found[name] = int(value)
-            except ValueError:
-                raise InputError(f"{_WHERE}: {argument!r} must be a whole number") from None
-        elif value[:1] in ("'", '"') and value[1:].endswith(value[0]):
+        if value[:1] in ("'", '"') and value[1:].endswith(value[0]):
             try:
                 found[name] = str(tomllib.loads(f"value = {value}")["value"])
             except tomllib.TOMLDecodeError:
                 found[name] = value[1:-1]
     if found.get("project"):
-        found["project"] = str(_path(str(found["project"])))
+        found["project"] = str(_path(found["project"]))
     return found
 
 
@@ -321,6 +313,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(OWN_FILES_ALONE)
     try:
         site = SiteStart.read(arguments)
+        read_policy(site.folder)
         lock = hold(site.folder, "a site", "give each site a SITE_FOLDER of its own")
         try:
             return _watch(site, lock)

@@ -38,6 +38,7 @@ def demo(tmp_path: Path) -> Iterator[object]:
     with demo_module.Demo(tmp_path) as demo:
         demo.make_registries()
         demo.make_keys()
+        demo.init_sites()
         demo.superlink = demo.start_superlink()
         demo.register()
         yield demo

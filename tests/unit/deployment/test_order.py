@@ -15,7 +15,7 @@ from ms_pfl.deployment.agreement import RefusalError, RunAgreement
 from ms_pfl.deployment.order import HALVINGS, Answered, Order, Place
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.federation.flower import Message, to_record
-from ms_pfl.federation.messages import read
+from ms_pfl.federation.messages import RefusedMessageError, read
 from ms_pfl.paradigms import Training, trainings
 from ms_pfl.personalization.method import SHARED
 from run_examples import (
@@ -64,7 +64,7 @@ class Guard:
 
     def refuses(self, message: Message, why: str = "") -> None:
         before = (self.place, self.answered)
-        with pytest.raises(RefusalError, match=why):
+        with pytest.raises((RefusalError, RefusedMessageError), match=why):
             self.ask(message)
         assert (self.place, self.answered) == before
 
@@ -133,7 +133,8 @@ def test_other_seeds_settings_sites_and_questions() -> None:
     guard.refuses(train(agreed, other, 0, 1, **{"proximal-mu": 0.5}), "proximal term")
     guard.refuses(train(agreed, stage, 0, 1, epochs=2), "epochs")
     guard.refuses(train(agreed, stage, 0, 1, sites=1), "number of sites")
-    guard.refuses(personalize(stage), "another question")
+    alone = personalize(stage, epochs=1, **{"epochs-without-validation": 1})
+    guard.refuses(alone, "another question")
     guard.refuses(newton_sums(agreed, 0, {"coefficients": np.zeros(3)}), "another question")
     guard.refuses(predict(stage, 0, 0), "when it has trained")
 
@@ -146,12 +147,12 @@ def test_the_first_round_begins_with_the_weights_of_the_seed() -> None:
             arrays = dict(model_after(stage, 0, 0)[SHARED])
             arrays[name] = arrays[name] + np.float32(1e-6)
             message.content[SHARED] = to_record(arrays)
-            guard.refuses(message, "not the one that the seed gives")
+            guard.refuses(message, "are not the initial ones")
         less = train(agreed, stage, 0, 1)
         less.content[SHARED] = to_record({"output.bias": np.zeros(1, np.float32)})
-        guard.refuses(less, "not the one that the seed gives")
-        guard.refuses(train(agreed, stage, 1, 1), "not the one that the seed gives")
-        guard.refuses(evaluate(stage, 1, 0), "not the one that the seed gives")
+        guard.refuses(less, "are not the initial ones")
+        guard.refuses(train(agreed, stage, 1, 1), "are not the initial ones")
+        guard.refuses(evaluate(stage, 1, 0), "are not the initial ones")
     message = train(agreed, stage, 0, 1)
     message.content["control"] = to_record(
         {k: a + np.float32(1) for k, a in model_after(stage, 0, 0)["control"].items()}
@@ -165,7 +166,7 @@ def test_one_model_a_round_in_order() -> None:
     guard.refuses(evaluate(stage, 0, 2), "in their order")
     chosen = train(agreed, stage, 0, 1)
     chosen.content[SHARED] = to_record(model_after(stage, 0, 5)[SHARED])
-    guard.refuses(chosen, "first model")
+    guard.refuses(chosen, "are not the initial ones")
     guard.ask(train(agreed, stage, 0, 2))
     again = train(agreed, stage, 0, 2)
     again.content[SHARED] = to_record(model_after(stage, 0, 9)[SHARED])
@@ -210,7 +211,7 @@ def test_fine_tuning_goes_on_from_the_model_that_was_predicted_with() -> None:
     other = {SHARED: model_after(rounds, 0, 1)[SHARED]}
     guard.refuses(personalize(alone, other), "not the one of the stage before")
     guard.refuses(personalize(alone), "not as it was agreed")
-    for name, value in (("epochs", 3), ("patience", 9), ("start-is-candidate", False)):
+    for name, value in (("epochs", 3), ("patience", 9), ("epochs-without-validation", 1)):
         guard.refuses(personalize(alone, model, **{name: value}), "not those that were agreed")
     guard.refuses(personalize(alone, model, **{"reply-with-arrays": True}), "its whole model")
     guard.refuses(predict(alone, 0, 0), "when it has trained")
@@ -287,7 +288,7 @@ def test_whatever_the_order_each_place_has_one_answer_and_the_places_are_in_orde
         before = guard.place
         try:
             guard.ask(message)
-        except RefusalError:
+        except (RefusalError, RefusedMessageError):
             assert guard.place == before
     for seed, places in guard.answered.items():
         assert int(seed) in agreed.seeds

@@ -28,8 +28,8 @@ SITE = {"country": "Turkey", "registry-folder": "/tables", "site-folder": "/site
 
 
 def test_keys_have_hyphens_and_defaults() -> None:
-    settings = read_settings(SiteSettings, SITE | {"minimum-patients": 3, "env": ""}, "--node")
-    assert settings == SiteSettings("Turkey", "/tables", "/site", minimum_patients=3)
+    settings = read_settings(SiteSettings, SITE | {"project": "/p", "env": ""}, "--node")
+    assert settings == SiteSettings("Turkey", "/tables", "/site", project="/p")
     server = read_settings(
         ServerSettings, {"project": ".", "sites": "B, A,B", "wait-for-sites": 5}, "--run"
     )
@@ -54,7 +54,7 @@ def test_two_forms_of_a_name_are_one_site() -> None:
             SITE | {"registry_folder": "/x"},
             "'registry_folder' is unknown; did you mean",
         ),
-        (SITE | {"minimum-patients": "many"}, "minimum-patients = 'many' must be a int"),
+        (SITE | {"project": 3}, "project = 3 must be a str"),
     ],
 )
 def test_what_cannot_be_used_is_named(given: dict[str, str], told: str) -> None:
