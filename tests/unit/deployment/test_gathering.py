@@ -102,6 +102,8 @@ class Nodes:
             told = self.peers[number].answer(asked)
             if told is None:
                 continue
+            if isinstance(told, Exception):
+                raise told
             if not isinstance(told, RecordDict | Error):
                 told = RecordDict({"config": ConfigRecord(dict(told))})
             replies.append(Message(told, reply_to=message))  # type: ignore[arg-type]
@@ -176,6 +178,7 @@ HOSTILE: list[object] = [
     RecordDict({"metrics": MetricRecord({"n": 1})}),
     RecordDict({"config": MetricRecord({"country": 1})}),
     RecordDict({}),
+    ValueError("of Flower's: no such\nobject"),
     {"country": "Turkey", "software": SOFTWARE},
     {"country": "Peru", "software": SOFTWARE, "patients": [987654, 3, 3]},
 ]

@@ -250,7 +250,7 @@ def refuse_in_process(
         ({"certificate": "/absent.crt"}, (), "/absent.crt cannot be read as certificates of an"),
         ({"key": "/absent"}, (), "the private key /absent cannot be read (No such file or direct"),
         ({"registry": "/absent"}, (), "the registry folder /absent cannot be read (No such file"),
-        ({"site": "/dev/null"}, (), "/dev/null/policy.yml is missing: write it by `python -m ms_pfl"),
+        ({"site": "/dev/null"}, (), "/dev/null/policy.yml is missing: write it by `python -m ms"),
         ({"country": " "}, (), "start_site.sh: 'country' is missing"),
         ({"port": "env=smoke"}, (), "start_site.sh: the 7th argument must be the PORT"),
         ({"port": "0"}, (), "start_site.sh: the 7th argument must be the PORT"),
