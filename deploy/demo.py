@@ -168,6 +168,13 @@ class Demo:
         self.command(DEPLOY / "make_certificates.sh", self.folder / "certificates", "127.0.0.1")
         for country in self.countries:
             self.command(DEPLOY / "make_key.sh", self.folder / "keys", country)
+        told = self.command(DEPLOY / "make_sites_file.sh", self.folder / "keys").stdout
+        self.sites_file.write_text(told)
+
+    @property
+    def sites_file(self) -> Path:
+        """The server's file that binds each country to its key."""
+        return self.folder / "sites.yml"
 
     def start_superlink(self) -> subprocess.Popen[bytes]:
         """Start the SuperLink and wait until it listens."""
@@ -235,6 +242,7 @@ class Demo:
             "project": str(PROJECT),
             "env": self.env,
             "sites": json.dumps(self.countries),
+            "keys": str(self.sites_file),
             "paradigm": paradigm,
             "strategy": strategy,
             "output": str(self.folder / "server"),

@@ -138,10 +138,16 @@ class Sites:
     def settings(self, paradigm: str, **more: object) -> ServerSettings:
         return ServerSettings(
             project=str(self.project),
-            keys=str(write_sites_file(self.folder / "sites.yml", self.numbers)),
             paradigm=paradigm,
             output=str(self.output),
-            **({"sites": ", ".join(COUNTRIES), "wait_for_sites": 5.0} | more),  # type: ignore[arg-type]
+            **(  # type: ignore[arg-type]
+                {
+                    "sites": ", ".join(COUNTRIES),
+                    "keys": str(write_sites_file(self.folder / "sites.yml", self.numbers)),
+                    "wait_for_sites": 5.0,
+                }
+                | more
+            ),
         )
 
     def run(self, flower: Flower, paradigm: str, **more: object) -> Path:

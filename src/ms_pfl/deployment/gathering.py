@@ -23,7 +23,7 @@ from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.settings import ServerSettings, in_quotes
 from ms_pfl.deployment.site_keys import fingerprint_of_node
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict
+from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict, reason_of
 from ms_pfl.federation.grids.sites import CRASHED, GONE, TRIES
 from ms_pfl.names import near_names
 from ms_pfl.text import shown
@@ -114,7 +114,8 @@ class _Meeting:
         self._keys = self.settings.fingerprints
         self._nodes: dict[int, _Node] = {}
         self._others: list[str] = []
-        self._until = self.clock() + self.settings.wait_for_sites
+        self._looked = self.clock()
+        self._until = self._looked + self.settings.wait_for_sites
         self._log = SecurityLog(self.settings.output_folder)
         digest = hashlib.sha256(self.agreement.text.encode()).hexdigest()
         self._log.note("agreement", sites=list(self.settings.countries), digest=digest)
@@ -133,10 +134,10 @@ class _Meeting:
             if info.node_id not in self._nodes:
                 key = fingerprint_of_node(info.public_key)
                 self._nodes[info.node_id] = _Node(info.node_id, key, countries.get(key, ""))
-        now = self.clock()
+        self._looked = now = self.clock()
         for number, activated in there.items():
             node = self._nodes[number]
-            node.seen = now
+            node.seen = self._looked
             if node.asked and node.activated != activated:
                 node.asked = ""  # it was started again, and does not know what it was asked
             if not node.asked and node.state != "over" and now >= node.again:
@@ -161,20 +162,33 @@ class _Meeting:
         Raises:
             RefusalError: a site of the run does not take part.
         """
-        out = {node.asked: node for node in self._nodes.values() if node.asked}
-        for reply in self.grid.pull_messages(list(out)) if out else ():
-            node = out[reply.metadata.reply_to_message_id]
-            node.asked = ""
-            if reply.has_error() and self._ask_again(node, reply.error.code):
-                continue
+        for node in [node for node in self._nodes.values() if node.asked]:
             try:
-                self._take(node, _introduction(reply))
+                for reply in self._pull(node):
+                    node.asked = ""
+                    if reply.has_error() and self._ask_again(node, reply.error.code):
+                        continue
+                    self._take(node, _introduction(reply))
             except RefusalError as error:
-                node.state = "over"
+                node.state, node.asked = "over", ""
                 self._log.note("refused", node=node.called, reason=str(error))
                 if node.site:
                     raise RefusalError(f"{node.site} does not take part: {error}") from None
                 _log.warning("%s is not of this run, and is left alone: %s", node.called, error)
+
+    def _pull(self, node: _Node) -> list[Message]:
+        """The answer of a node, if it has come.
+
+        Raises:
+            RefusalError: Flower cannot read it.
+        """
+        try:
+            replies = list(self.grid.pull_messages([node.asked]))
+        except (ConnectionError, TimeoutError):
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise RefusalError(f"its answer cannot be read: {shown(error)}") from None
+        return [one for one in replies if one.metadata.reply_to_message_id == node.asked][:1]
 
     def _ask_again(self, node: _Node, code: int) -> bool:
         """Whether an error says that nobody has worked on the question, or may be chance."""
@@ -209,17 +223,19 @@ class _Meeting:
             self._log.note("connected", site=node.site, key=node.key)
             return
         node.state = "over"
+        self._others.append(name)
         if node.site or wanted:
+            alike = near_names(told.country, [node.site]) if node.site else []
             reason = (
-                f'"{name}" is refused: its key is {node.key or "of another kind"}'
+                f'"{name}" is refused, and the run goes on without it: its key is '
+                f"{node.key or 'of another kind'}"
                 + (f', which is that of "{node.site}"' if node.site else "")
-                + (f'; {self.settings.keys} has {wanted} for "{name}"' if wanted else "")
-                + ". The run goes on without it"
+                + (f', and "{name}" has {wanted} in {self.settings.keys}' if wanted else "")
+                + ("; name both in one way" if alike else "")
             )
             self._log.note("refused", node=told.country, key=node.key, reason=reason)
             _log.warning("%s", reason)
             return
-        self._others.append(name)
         alike = near_names(told.country, self._keys)
         _log.warning(
             '"%s" is connected, but not among the sites of this run; it is not asked again%s',
@@ -260,7 +276,7 @@ class _Meeting:
             node.site
             for node in self._nodes.values()
             if node.state == "waits"
-            or (node.state == "named" and now - node.seen <= settings.wait_for_sites)
+            or (node.state == "named" and self._looked - node.seen <= settings.wait_for_sites)
         }
         absent = [name for name in self._keys if name not in self.sites and name not in here]
         if absent and now > self._until:
@@ -286,7 +302,7 @@ def _introduction(reply: Message) -> Introduction:
         RefusalError: it tells why it does not, or something else.
     """
     if reply.has_error():
-        raise RefusalError(_reason(reply))
+        raise RefusalError(reason_of(reply.error))
     content = reply.content
     if set(content) != {"config"} or set(content.config_records) != {"config"}:
         raise RefusalError("its introduction is none")
@@ -297,9 +313,3 @@ def _introduction(reply: Message) -> Introduction:
         first = error.errors(include_url=False)[0]
         where = shown(".".join(map(str, first["loc"])), 60)
         raise RefusalError(f"its introduction cannot be read: {where}: {first['msg']}") from None
-
-
-def _reason(reply: Message) -> str:
-    reason = str(reply.error.reason)
-    # Flower tells an exception as <class '...'>:<'message'>
-    return shown(reason.partition(">:<")[2].strip("'>\"") or reason, 500)

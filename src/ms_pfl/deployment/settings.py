@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.deployment.site_keys import read_sites_file
 from ms_pfl.errors import InputError
-from ms_pfl.names import normal
+from ms_pfl.names import near_names, normal
 from ms_pfl.parameters import Parameters, describe
 from ms_pfl.yaml_text import Name
 
@@ -70,9 +70,11 @@ class ServerSettings:
         path = Path(self.keys).expanduser().resolve()
         known = read_sites_file(path)
         if absent := [country for country in self.countries if country not in known]:
+            alike = [other for name in absent for other in near_names(name, known)]
+            hint = f" (it has one for {in_quotes(alike)}: name both in one way)" if alike else ""
             raise InputError(
-                f"{path} has no key for {in_quotes(absent)}: add each with the fingerprint of its "
-                "public key (make_sites_file.sh), or correct the sites of the run"
+                f"{path} has no key for {in_quotes(absent)}{hint}: add each with the fingerprint "
+                "of its public key (make_sites_file.sh), or correct the sites of the run"
             )
         return {country: known[country] for country in self.countries}
 

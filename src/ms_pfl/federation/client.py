@@ -81,7 +81,7 @@ They go when the loader lets go of the rows they were made of.
 
 def snapshot_of(context: Context) -> str:
     """Return the name of the snapshot of a client's rows; empty in a simulation."""
-    site = context.state.config_records.get(SITE)
+    site = context.state.get(SITE)
     return "" if site is None else str(site.get("snapshot", ""))
 
 
@@ -192,7 +192,7 @@ class Client:
         Raises:
             RefusedMessageError: this run has prepared nothing, or for other rows than the present.
         """
-        told = context.state.config_records.get(_SETTINGS)
+        told = context.state.get(_SETTINGS)
         if told is None or told["run"] != str(context.run_id):
             raise RefusedMessageError("this run has prepared nothing here: query.prepare is first")
         if told["snapshot"] != snapshot_of(context):
@@ -224,7 +224,7 @@ class Client:
             RefusedMessageError: settings or scaler are of no training on these rows.
             NotKeptError: the client is to go on after a round of which it has kept nothing.
         """
-        state, before = context.state, context.state.config_records.get(_SETTINGS)
+        state, before = context.state, context.state.get(_SETTINGS)
         told: dict[str, str | int] = {
             "seed": asked.seed,
             "settings": asked.settings.model_dump_json(),
@@ -242,7 +242,7 @@ class Client:
     def _scaler(self) -> Scaler:
         form = Form("float64", (self.n_features,))
         with _as_refused("query.prepare"):
-            arrays = received(self._state.array_records[SCALER], {"mean": form, "sd": form})
+            arrays = received(self._state[SCALER], {"mean": form, "sd": form})
         if not (arrays["sd"] > 0).all():
             raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
         return Scaler(**arrays)
@@ -257,7 +257,7 @@ class Client:
         kind = message.metadata.message_type
         with _as_refused(kind):
             forms = sent_forms(self.settings, self.n_features)
-        records = message.content.array_records
+        records = {n: r for n, r in message.content.items() if isinstance(r, ArrayRecord)}
         unknown = records.keys() - forms.keys()
         lacking = forms.keys() - records.keys() if kind == "train" else set()
         for name, what in [*((n, "unknown") for n in unknown), *((n, "missing") for n in lacking)]:
@@ -276,7 +276,7 @@ class Client:
         """
         if OWN not in self._state:
             raise RefusedMessageError("query.predict: this run has trained no own model here")
-        return to_arrays(self._state.array_records[OWN])
+        return to_arrays(self._state[OWN])
 
     @cached_property
     def method(self) -> Method:

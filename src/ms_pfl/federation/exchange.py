@@ -15,6 +15,7 @@ from ms_pfl.federation.flower import (
     Message,
     RecordDict,
     Run,
+    reason_of,
     to_record,
 )
 from ms_pfl.federation.history import ProgressListener
@@ -162,9 +163,7 @@ def check_replies(
         node_id = reply.metadata.src_node_id
         name = names.get(node_id, f"node {node_id}")
         if reply.has_error():
-            raise ClientError(
-                f"the client {name} answered with an error: {shown(reply.error.reason)}"
-            )
+            raise ClientError(f"the client {name} answered with an error: {reason_of(reply.error)}")
         if node_id in by_node or node_id not in expected:
             raise ClientError(f"a reply too many came from {name}")
         if reply.metadata.message_type != expected[node_id] or not reply.has_content():

@@ -86,6 +86,7 @@ __all__ = [
     "name_message",
     "name_sender",
     "payload_bytes",
+    "reason_of",
     "received",
     "take_identity",
     "to_arrays",
@@ -125,6 +126,15 @@ def name_message(message: Message, message_id: str) -> None:
 def name_sender(message: Message, node_id: int) -> None:
     """Have a reply come from this node: a grid may number its nodes otherwise than Flower does."""
     message.metadata.__dict__["_src_node_id"] = node_id
+
+
+def reason_of(error: Error) -> str:
+    """Return why another machine did not answer, in one line.
+
+    Flower tells of an exception as ``<class '...'>:<'message'>``; its message is the reason.
+    """
+    told = str(error.reason)
+    return shown(told.partition(">:<")[2].strip("'>\"") or told, 500)
 
 
 class ArrayError(InputError):

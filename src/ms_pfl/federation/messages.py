@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import Message
+from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, Message
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.paradigms import trainings
 from ms_pfl.personalization.method import SHARED
@@ -196,15 +196,16 @@ def read(message: Message) -> Question:
         raise RefusedMessageError(f"the server asked {shown(kind, 60)}, which is no question here")
     if not message.has_content():
         raise RefusedMessageError(f"{kind}: the message is an error, not a question")
-    content = message.content
-    configs = content.config_records
-    if set(configs) != {"config"} or content.metric_records:
+    records = dict(message.content.items())
+    config = records.pop("config", None)
+    found = {name for name, record in records.items() if isinstance(record, ArrayRecord)}
+    if not isinstance(config, ConfigRecord) or len(found) < len(records):
         raise RefusedMessageError(f"{kind}: one record of settings, 'config', has to be there")
     try:
-        asked = _QUESTIONS[kind].model_validate(dict(configs["config"]), strict=True, by_name=False)
+        asked = _QUESTIONS[kind].model_validate(dict(config), strict=True, by_name=False)
     except ValidationError as error:
         raise RefusedMessageError(f"{kind}: {first_reason(error)}") from None
-    found, wanted = set(content.array_records), asked.records()
+    wanted = asked.records()
     if lacking := sorted(wanted - found):
         raise RefusedMessageError(f"{kind}: the record {lacking[0]!r} is missing")
     more = () if asked.may_have is None else sorted(found - wanted - asked.may_have)

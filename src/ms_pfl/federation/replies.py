@@ -9,7 +9,7 @@ a client that consistently lies about its rows is believed.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, TypeAlias, TypeVar
@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, Words
-from ms_pfl.federation.flower import ArrayRecord, Form, Forms, RecordDict, forms_of, received
+from ms_pfl.federation.fixed_point import MODEL, ROWS
+from ms_pfl.federation.flower import ArrayRecord, Form, Forms, MetricRecord, RecordDict, received
 from ms_pfl.federation.messages import first_reason
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.personalization.method import SHARED, Arrays
@@ -166,15 +166,17 @@ def check_records(content: RecordDict, arrays: Collection[str], *, metrics: bool
     Raises:
         ReplyError: one is missing, or another one is there.
     """
-    wanted = {*arrays, *(["metrics"] if metrics else [])}
-    found = {*content.array_records, *content.metric_records}
-    if content.config_records or (more := found - wanted):
-        unknown = next(iter(content.config_records), None) or min(more)
-        raise ReplyError(f"the record '{shown(unknown, 60)}' is not expected")
-    if lacking := wanted - found:
+    wanted: dict[str, type] = dict.fromkeys(arrays, ArrayRecord)
+    if metrics:
+        wanted["metrics"] = MetricRecord
+    found = {name: type(record) for name, record in content.items()}
+    if found == wanted:
+        return
+    if more := found.keys() - wanted.keys():
+        raise ReplyError(f"the record '{shown(min(more), 60)}' is not expected")
+    if lacking := wanted.keys() - found.keys():
         raise ReplyError(f"the record '{min(lacking)}' is missing")
-    if set(content.array_records) != set(arrays):
-        raise ReplyError("a record is of another kind than expected")
+    raise ReplyError("a record is of another kind than expected")
 
 
 def numbers(content: RecordDict, kind: type[Numbers]) -> Numbers:
@@ -183,7 +185,7 @@ def numbers(content: RecordDict, kind: type[Numbers]) -> Numbers:
     Raises:
         ReplyError: one is missing, unknown, of another type or out of its range.
     """
-    return _validated(kind, dict(content.metric_records["metrics"]))
+    return _validated(kind, dict(content["metrics"]))
 
 
 def _validated(kind: type[Numbers], told: Mapping[str, object]) -> Numbers:
@@ -212,10 +214,25 @@ class Asked:
     largest_update: float
 
     @cached_property
+    def _forms(self) -> dict[str, Forms]:
+        """What the arrays of each record come back as."""
+        return {
+            name: {
+                key: Form("uint64", (MODEL.words, *array.shape)) for key, array in arrays.items()
+            }
+            for name, arrays in self.records.items()
+        }
+
+    @cached_property
+    def _sent(self) -> dict[str, np.ndarray]:
+        """All numbers of each record in one row."""
+        return {name: _flat(arrays.values(), np.float64) for name, arrays in self.records.items()}
+
+    @cached_property
     def _most(self) -> float:
         """The norm that a change may have; what travels beside the weights are changes too."""
-        squares = sum(float(np.vdot(array, array)) for array in self.records[SHARED].values())
-        return self.largest_update * max(1.0, math.sqrt(squares))
+        norm = math.sqrt(float(np.vdot(self._sent[SHARED], self._sent[SHARED])))
+        return self.largest_update * max(1.0, norm)
 
     def trained(self, node_id: int, content: RecordDict) -> Trained:
         """Return the metrics of a reply to ``train``, all of which has been checked.
@@ -228,16 +245,19 @@ class Asked:
         told = numbers(content, Trained)
         self.rows.check(node_id, "train", told.num_examples)
         self.rows.check(node_id, self.selection, told.num_validation)
-        for name, sent in self.records.items():
-            away = 0.0
-            for key, total in model_sums(content[name], forms_of(sent), self.sites).items():
-                mean = total / told.num_examples
-                change = mean - sent[key] if name == SHARED else mean
-                away += float(np.vdot(change, change))
-            if not math.sqrt(away) <= self._most:
+        for name, sent in self._sent.items():
+            words = received(content[name], self._forms[name], finite=False).values()
+            total = MODEL.decode(_flat(words, np.uint64)[np.newaxis])
+            if max(total.max(), -total.min()) > MODEL.limit(self.sites):
+                raise ReplyError(f"the record '{name}' holds a number beyond its share of a sum")
+            change = total / told.num_examples
+            if name == SHARED:
+                change -= sent
+            away = math.sqrt(float(np.vdot(change, change)))
+            if not away <= self._most:
                 raise ReplyError(
-                    f"its change of the record '{name}' has the norm {math.sqrt(away):.3g}, more "
-                    f"than the {self._most:.3g} of training.federation.largest_update"
+                    f"its change of the record '{name}' has the norm {away:.3g}, more than the "
+                    f"{self._most:.3g} of training.federation.largest_update"
                 )
         return told
 
@@ -253,31 +273,27 @@ class Asked:
         return told
 
 
-def model_sums(record: ArrayRecord, forms: Forms, sites: int) -> dict[str, np.ndarray]:
-    """Return the numbers that travel as a client's share of an average.
-
-    Raises:
-        ArrayError: an array is not what it has to be.
-        ReplyError: a number is beyond a client's share of the range.
-    """
-    return _decoded(MODEL, record, forms, sites)
+def _flat(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
+    """All numbers of some arrays in one row, in the order of the arrays."""
+    return np.concatenate([array.ravel() for array in arrays], dtype=dtype)
 
 
 def _decoded(
-    form: FixedPoint, record: ArrayRecord, forms: Forms, sites: int
+    record: ArrayRecord, shapes: Mapping[str, tuple[int, ...]], sites: int
 ) -> dict[str, np.ndarray]:
-    expected = {name: Form("uint64", (form.words, *shape)) for name, (_, shape) in forms.items()}
+    """The sums over rows that a client sends, which are finite however they are written."""
+    expected = {name: Form("uint64", (ROWS.words, *shape)) for name, shape in shapes.items()}
     found = {}
     for name, words in received(record, expected, finite=False).items():
-        found[name] = form.decode(words)
-        if words.size and max(found[name].max(), -found[name].min()) > form.limit(sites):
+        found[name] = ROWS.decode(words)
+        if words.size and max(found[name].max(), -found[name].min()) > ROWS.limit(sites):
             raise ReplyError(f"the array '{name}' holds a number beyond its share of a sum")
     return found
 
 
 def scaler_sums(
     record: ArrayRecord, n_features: int, rows: int | None, sites: int
-) -> dict[str, Words]:
+) -> dict[str, np.ndarray]:
     """Return a client's sums for the scaler.
 
     Args:
@@ -290,8 +306,8 @@ def scaler_sums(
         ArrayError: an array is not what it has to be.
         ReplyError: the numbers are no sums over so many rows.
     """
-    forms = dict.fromkeys(("n", "sum", "sum-of-squares"), Form("float64", (n_features,)))
-    found = _decoded(ROWS, record, forms, sites)
+    shapes = dict.fromkeys(("n", "sum", "sum-of-squares"), (n_features,))
+    found = _decoded(record, shapes, sites)
     n, total, squares = found["n"], found["sum"], found["sum-of-squares"]
     if (n != np.rint(n)).any() or (n < 0).any():
         raise ReplyError("n has to be a number of rows")
@@ -313,8 +329,13 @@ def logistic_sums(
         ReplyError: the numbers are no sums over so many rows.
     """
     size = n_features + 1
-    shapes = {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
-    found = _decoded(ROWS, record, {k: Form("float64", s) for k, s in shapes.items()}, sites)
+    shapes: dict[str, tuple[int, ...]] = {
+        "gradient": (size,),
+        "hessian": (size, size),
+        "loss": (1,),
+        "n": (1,),
+    }
+    found = _decoded(record, shapes, sites)
     n, hessian = float(found["n"][0]), found["hessian"]
     if n != np.rint(n) or n < 1 or (rows is not None and n != rows):
         known = "" if rows is None else f", and the client has {rows} train rows"
@@ -343,7 +364,7 @@ def probabilities(content: RecordDict, node_id: int, rows: KnownRows) -> dict[st
         ReplyError: something of the reply cannot be used.
     """
     check_records(content, (SHARED,), metrics=False)
-    record = content.array_records[SHARED]
+    record = content[SHARED]
     expected: dict[str, Form] = {}
     for split in _SCORED:
         n = rows.of(node_id, split)
@@ -377,7 +398,7 @@ def prediction_metrics(
         ReplyError: something of the reply cannot be used.
     """
     check_records(content, (), metrics=True)
-    told = dict(content.metric_records["metrics"])
+    told = dict(content["metrics"])
     found: dict[str, int | float] = {}
     for split in _SCORED:
         own = {

@@ -185,7 +185,7 @@ TRAIN_LIES: list[tuple[Lie, str]] = [
     (put("private/1", to_record({})), "the record 'private/1' is not expected"),
     (weights(lambda w: w + 1e5), "its change of the record 'arrays' has the norm"),
     (all_weights(lambda w: w * -100), "its change of the record 'arrays' has the norm"),
-    (array("arrays", "output.bias", lambda w: w * 0 + 2**63), "the array 'output.bias' holds"),
+    (array("arrays", "output.bias", lambda w: w * 0 + 2**63), "the record 'arrays' holds a number"),
     (array("arrays", "core.0.weight", lambda w: w[0]), "the array 'core.0.weight' is uint64 of sh"),
     (raw("arrays", "output.bias", **BYTES), "the bytes of the array 'output.bias' are not those"),
     (raw("arrays", "core.0.weight", **ONE), "the array 'core.0.weight' is uint64 of shape (1,)"),
@@ -347,7 +347,7 @@ def test_a_reply_of_another_type_or_too_many_are_refused() -> None:
     with pytest.raises(ClientError) as told:
         check(error)
     assert str(told.value).startswith(r"the client AU answered with an error: \x1b[2Jdisk\nfullxx")
-    assert len(str(told.value)) < 300
+    assert len(str(told.value)) < 600
 
 
 # -- at random -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError, NamedGrid, Node
-from ms_pfl.federation.flower import Grid, Message, name_sender
+from ms_pfl.federation.flower import Grid, Message, name_sender, reason_of
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.text import shown
 
@@ -165,12 +165,12 @@ class _Exchange:
                 self.done[node] = reply
                 self._away.pop(node, None)
             elif reply.error.code in GONE:
-                self._tell(node, f"has not answered ({shown(reply.error.reason)})")
+                self._tell(node, f"has not answered ({reason_of(reply.error)})")
             elif reply.error.code == CRASHED and self._crashes[node] + 1 < TRIES:
                 self._crashes[node] += 1
                 self._tell(node, "broke down at its work and is asked again")
             else:
-                raise ClientError(f"{self._country(node)}: {shown(reply.error.reason, 500)}")
+                raise ClientError(f"{self._country(node)}: {reason_of(reply.error)}")
 
     def _pull(self, nodes: Mapping[str, int]) -> list[Message]:
         """The replies that have come; one that Flower cannot read ends the run by its sender."""
