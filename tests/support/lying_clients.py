@@ -35,6 +35,7 @@ TOLD = parameters(
     local={"epochs": 2, "patience": 2, "epochs_without_validation": 2},
     centralized={"epochs": 2, "patience": 2, "batch_size": 16},
 )
+NOTHING = UnfinishedTraining(None)
 Lie = Callable[[RecordDict], None]
 
 
@@ -44,7 +45,6 @@ class LyingGrid(LocalGrid):
     def __init__(self, data: FederationData, nodes: Iterable[Node], kind: str, lie: Lie) -> None:
         super().__init__(data, nodes)
         self._kind, self._lie = kind, lie
-        self.told = 0
 
     def _answer(self, items):  # type: ignore[no-untyped-def]
         answers = super()._answer(items)
@@ -63,7 +63,11 @@ class LyingGrid(LocalGrid):
 
 
 def results(
-    training: Training, kind: str = "", lie: Lie = lambda _: None, told: TrainingSettings = TOLD
+    training: Training,
+    kind: str = "",
+    lie: Lie = lambda _: None,
+    told: TrainingSettings = TOLD,
+    store: UnfinishedTraining = NOTHING,
 ) -> list[SeedResult]:
     """The results of a training in which the liar's replies to one type of message are changed."""
     return list(
@@ -76,7 +80,7 @@ def results(
             open_grid=lambda names, seeds: LyingGrid(
                 DATA, [Node(name, seed) for name in names for seed in seeds], kind, lie
             ),
-            store=UnfinishedTraining(None),
+            store=store,
             report=lambda _: None,
         )
     )

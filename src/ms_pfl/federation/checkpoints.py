@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import PrivateStates
 from ms_pfl.federation.flower import ArrayError, forms_of, received, to_arrays, to_record, views
 from ms_pfl.federation.history import HistoryRow
@@ -242,6 +243,9 @@ def _check_like(state: RoundState, begins: RoundState) -> None:
         raise ValueError("its records are not those that the method sends")
     for name, record in state.further.items():
         received(record, forms_of(views(begins.further[name])))
+    for name in {name for records in state.private.values() for name in records}:
+        if not (name.startswith(PRIVATE) and name.removeprefix(PRIVATE).isdecimal()):
+            raise ValueError(f"it holds a private state of the name {name!r}")
     for name, moments in state.moments.items():
         shapes = {key: array.shape for key, array in moments.items()}
         if shapes != {key: form.shape for key, form in forms.items()}:
@@ -263,9 +267,7 @@ def private_alike(found: PrivateStates, wanted: PrivateStates) -> bool:
         forms = [forms_of(views(record)) for record in wanted[country].values()]
         if bool(records) != bool(forms):
             return False
-        for name, record in records.items():
-            if not name.removeprefix("private/").isdecimal():
-                return False
+        for record in records.values():
             try:
                 received(record, forms[0])
             except ArrayError:

@@ -224,6 +224,8 @@ class Client:
             RefusedMessageError: settings or scaler are of no training on these rows.
             NotKeptError: the client is to go on after a round of which it has kept nothing.
         """
+        with _as_refused("query.prepare"):
+            method_of(asked.settings)
         state, before = context.state, context.state.get(_SETTINGS)
         told: dict[str, str | int] = {
             "seed": asked.seed,

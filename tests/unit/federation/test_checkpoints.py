@@ -6,20 +6,31 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from federation_examples import STRATEGIES, data_of, federate, nodes_of, prepared, settings
+from federation_examples import (
+    STRATEGIES,
+    data_of,
+    federate,
+    initial,
+    nodes_of,
+    prepared,
+    settings,
+)
 from ms_pfl.federation.checkpoints import (
     Checkpoints,
     DamagedFileError,
+    private_alike,
     read_arrays,
     write_arrays,
 )
-from ms_pfl.federation.flower import to_arrays
+from ms_pfl.federation.client import method_of
+from ms_pfl.federation.flower import to_arrays, to_record
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
     ClientSettings,
@@ -27,7 +38,7 @@ from ms_pfl.federation.parameters import (
     StrategiesParameters,
     StrategyParameters,
 )
-from ms_pfl.federation.rounds import Federation, RoundState
+from ms_pfl.federation.rounds import Federation, RoundState, begins
 
 ROUNDS = 6
 
@@ -244,3 +255,94 @@ def test_all_of_a_state_comes_back(tmp_path: Path) -> None:
         assert all(np.array_equal(x, y) for x, y in zip(
             to_arrays(a).values(), to_arrays(b).values(), strict=True))  # fmt: skip
     assert Checkpoints(None, "seed=0", every_rounds=1).latest() is None
+
+
+# -- right digest, wrong content -------------------------------------------------------------------
+
+NAME = "core.0.weight"
+Content = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def told_of(name: str, value: object) -> Callable[[Content], None]:
+    """Replace what a file tells; None: remove it."""
+
+    def change(content: Content) -> None:
+        if value is None:
+            del content[1][name]
+        else:
+            content[1][name] = value
+
+    return change
+
+
+def array_of(name: str, change: Callable[[np.ndarray], np.ndarray] | None) -> Callable[..., None]:
+    """Replace an array of a file; None: remove it."""
+
+    def other(content: Content) -> None:
+        if change is None:
+            del content[0][name]
+        else:
+            content[0][name] = change(content[0].get(name, np.zeros(3, np.float32)))
+
+    return other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        told_of("round", "five"),
+        told_of("round", 0),
+        told_of("round", None),
+        told_of("best_round", 7),
+        told_of("more", 1),
+        told_of("history", [{"seed": 0}]),
+        told_of("history", 3),
+        told_of("trained", [[1]]),
+        told_of("private", [["AU", ["../x"]]]),
+        told_of("private", {"AU": 1}),
+        told_of("further", ["control"]),
+        told_of("moments", ["w_t"]),
+        told_of("moments", ["m_t"]),
+        array_of(f"arrays/{NAME}", None),
+        array_of(f"arrays/{NAME}", lambda w: w.T.copy()),
+        array_of(f"arrays/{NAME}", lambda w: w[:1]),
+        array_of(f"arrays/{NAME}", lambda w: w.astype(np.float64)),
+        array_of(f"arrays/{NAME}", lambda w: w * np.nan),
+        array_of(f"best/{NAME}", lambda w: w * np.inf),
+        array_of("arrays/more", lambda w: w),
+        array_of("best/more", lambda w: w),
+    ],
+)
+def test_a_checkpoint_of_other_content_is_refused_whatever_its_digest(
+    change: Callable[[Content], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(tmp_path, "seed=0", every_rounds=1)
+    run(keep=checkpoints.keep)
+    _, last = sorted(tmp_path.iterdir())
+    content = read_arrays(last)
+    begin = begins(method_of(TOLD), initial(TOLD), {})
+    assert checkpoints.latest(begin).round == 6  # type: ignore[union-attr]
+    change(content)
+    write_arrays(last, *content)
+    found = checkpoints.latest(begin)
+    assert found is not None
+    assert found.round == 5
+    (line,) = caplog.messages
+    assert line.startswith(f"A checkpoint is damaged; the one before it is used. {last}")
+    assert line.isprintable()
+
+
+def test_private_state_of_other_clients_names_or_shapes_is_noticed() -> None:
+    own = {"AU": {"private/0": to_record({"w": np.zeros(2)})}}
+    for found, alike in (
+        ({"w": np.ones(2)}, True),
+        ({"w": np.ones(1)}, False),
+        ({"w": np.full(2, np.nan)}, False),
+        ({"w": np.ones(2, np.float32)}, False),
+        ({"v": np.ones(2)}, False),
+        ({}, False),
+    ):
+        assert private_alike({"AU": {"private/3": to_record(found)}}, own) is alike
+    assert not private_alike({"BE": own["AU"]}, own)
+    assert not private_alike({"AU": {}}, own)
+    assert private_alike({"AU": {}}, {"AU": {}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from federation_examples import STRATEGIES
 from hypothesis_profiles import examples
 from lying_clients import (
     DATA,
     LIAR,
+    TOLD,
     Lie,
     array,
     content_of,
@@ -27,6 +30,8 @@ from lying_clients import (
     raw,
     results,
 )
+from ms_pfl.errors import InputError
+from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.exchange import ClientError, check_replies
 from ms_pfl.federation.fixed_point import MODEL, ROWS
 from ms_pfl.federation.flower import (
@@ -38,6 +43,7 @@ from ms_pfl.federation.flower import (
     take_identity,
     to_record,
 )
+from ms_pfl.federation.parameters import StrategiesParameters
 from ms_pfl.federation.replies import (
     METRICS,
     KnownRows,
@@ -45,6 +51,7 @@ from ms_pfl.federation.replies import (
     prediction_metrics,
 )
 from ms_pfl.paradigms import Training
+from ms_pfl.training.resume import UnfinishedTraining
 
 FEDERATED = Training("federated", "fedavg")
 NEWTON = Training("federated", "logistic")
@@ -434,3 +441,33 @@ def test_a_random_lie_is_refused_or_changes_nothing(data: st.DataObject) -> None
 
 def without_history(text: str) -> str:
     return re.sub(r"\('(train_loss|validation_loss|validation_roc_auc)', [^)]*\)", "", text)
+
+
+# -- what is written down --------------------------------------------------------------------------
+
+
+def test_a_lie_leaves_a_run_that_goes_on_to_the_honest_result(tmp_path: Path) -> None:
+    """The state of the round before stays; the same command, without the liar, comes to it all."""
+
+    def in_round_2(content: RecordDict) -> None:
+        rounds.append(len(rounds) + 1)
+        if len(rounds) == 2:
+            all_weights(lambda w: w * -100)(content)
+
+    rounds: list[int] = []
+    store = UnfinishedTraining(tmp_path)
+    with pytest.raises(ClientError, match=r"BE .* its change of the record 'arrays'"):
+        results(FEDERATED, "train", in_round_2, store=store)
+    (kept,) = tmp_path.iterdir()
+    assert kept.name == "seed=0.round=000001.safetensors"
+    assert all(np.isfinite(a).all() for a in read_arrays(kept)[0].values())
+    assert content_of(results(FEDERATED, store=store)) == honest(FEDERATED)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_step_of_the_server_that_is_not_finite_is_not_written_down(tmp_path: Path) -> None:
+    steep = STRATEGIES | {"fedadam": {**STRATEGIES["fedadam"], "eta": 1e300}}
+    told = TOLD.model_copy(update={"strategies": StrategiesParameters.model_validate(steep)})
+    with pytest.raises(InputError, match=r"^round 1: the server's step has made arrays/\S+ infin"):
+        results(Training("federated", "fedadam"), told=told, store=UnfinishedTraining(tmp_path))
+    assert not list(tmp_path.iterdir())
