@@ -152,7 +152,7 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
         _wait(site, context, run, status)
         return nobody.model_copy(update={"waiting": True})
     wanted = {one.snapshot for one in approvals.all() if approvals.status(one.run) == "approved"}
-    folder.prune_snapshots(wanted)
+    folder.prune_snapshots(wanted, snapshot)
     folder.check_size(site.policy.disk_gib * _GIB)
     folder.take_snapshot(snapshot, country, registry, ingest, treatments, agreement)
     data = folder.data(snapshot)

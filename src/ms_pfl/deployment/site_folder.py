@@ -177,11 +177,18 @@ class SiteFolder:
             with whole_file(folder / f"{title}.parquet") as part:
                 table.to_parquet(part, index=False)
 
-    def prune_snapshots(self, wanted: Collection[str]) -> None:
-        """Remove the snapshots that no approved run is about, and the oldest of too many."""
-        held = [path for path in self._snapshots.glob("*") if path.is_dir()]
+    def prune_snapshots(self, wanted: Collection[str], current: str) -> None:
+        """Remove the snapshots that no approved run is about, and the oldest of too many.
+
+        Args:
+            wanted: those of approved runs.
+            current: the one that is used now, or made next.
+        """
+        held = [
+            path for path in self._snapshots.glob("*") if path.is_dir() and path.name != current
+        ]
         held.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        kept = [path for path in held if path.name in wanted][:_SNAPSHOTS]
+        kept = [path for path in held if path.name in wanted][: _SNAPSHOTS - 1]
         for path in set(held) - set(kept):
             shutil.rmtree(path, ignore_errors=True)
 
