@@ -75,8 +75,8 @@ def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sit
     asked = [entry.facts["question"] for entry in entries if entry.event == "asked"]
     assert asked == [facts["question"] for facts in sent]
     assert [facts["waiting"] for facts in sent if facts["question"] == "query.introduce"] == [
-        True, False
-    ]  # fmt: skip
+        False, True, False
+    ], "its name, that it waits, and that it takes part"  # fmt: skip
     sent = [facts for facts in sent if facts["question"] != "query.introduce"]
     replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) :]
     for facts, reply in zip(sent, replies, strict=True):
@@ -116,8 +116,8 @@ def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, 
 @pytest.mark.parametrize(
     ("paradigm", "told"),
     [
-        ("adaptive", r"train: the array 'extension\.0\.weight' is not expected$"),
-        ("private_intercept", r"train: the array 'output\.bias' is not expected$"),
+        ("adaptive", r"does not send extension\.0\.bias, .* to train"),
+        ("private_intercept", r"does not send output\.bias in answer to train"),
     ],
 )
 def test_private_arrays_do_not_leave_even_where_the_app_would_send_them(
