@@ -93,6 +93,7 @@ class Place:
         self.folder = folder
         self.registry, self.site = folder / "registry", folder / "site"
         self.registry.mkdir(0o700)
+        self.site.mkdir(0o700)
         write_policy(self.site, SitePolicy())
         self.told = folder / "told.json"
         self.port = free_port()
