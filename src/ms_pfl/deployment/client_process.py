@@ -50,7 +50,7 @@ _NEEDED = (
     "pyarrow.parquet",
 )
 _FORK = multiprocessing.get_context("fork")
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ms_pfl.deployment.client_process")  # also where it is run by -m
 
 
 @dataclass(frozen=True)

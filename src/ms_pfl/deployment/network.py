@@ -101,11 +101,26 @@ class Proxy:
         return f"the proxy {self.address} (from {self.variable})"
 
 
-def probe(address: Address, certificate: Path) -> str:
-    """Reach the SuperLink as Flower does, which for its part tries for ever and names no cause.
+@dataclass(frozen=True)
+class Reached:
+    """The SuperLink was reached.
 
-    Returns:
-        The way that was taken, in words.
+    Attributes:
+        way: that was taken, in words.
+        valid_until: of its certificate, in seconds since 1970.
+    """
+
+    way: str
+    valid_until: float
+
+
+def probe(address: Address, certificate: Path) -> str:
+    """Return the way to the SuperLink, in words; see :func:`reach`."""
+    return reach(address, certificate).way
+
+
+def reach(address: Address, certificate: Path) -> Reached:
+    """Reach the SuperLink as Flower does, which for its part tries for ever and names no cause.
 
     Raises:
         InputError: there is no way, and why.
@@ -138,7 +153,7 @@ def probe(address: Address, certificate: Path) -> str:
             "there does not reach the SuperLink behind it; tell the server's administrator"
         )
     _check_clock(address, response.headers.get("date"))
-    return way.taken()
+    return Reached(way.taken(), way.valid_until)
 
 
 def _unusable_proxies(error: Exception) -> str:
@@ -179,6 +194,7 @@ class _Way:
         self._proxy: Proxy | None = None
         self._reached = False  # the SuperLink, be it through a proxy
         self._connected = False
+        self.valid_until = 0.0  # the server's certificate, as the last one that was shown
 
     def trace(self, event: str, told: Mapping[str, Any]) -> None:
         """Take an event of httpcore."""
@@ -190,6 +206,9 @@ class _Way:
             self._connected = True
         elif event.endswith("start_tls.started"):
             self._reached = told["server_hostname"] == self._address.host
+        elif event.endswith("start_tls.complete"):
+            certificate = told["return_value"].get_extra_info("ssl_object").getpeercert()
+            self.valid_until = ssl.cert_time_to_seconds(certificate["notAfter"])
 
     def taken(self) -> str:
         """The way, in words."""

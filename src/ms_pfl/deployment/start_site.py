@@ -43,11 +43,11 @@ from ms_pfl.folder_lock import FolderLock, hold
 TRIES = 6
 _SECONDS_BETWEEN = 20.0
 _SECONDS_OF_A_START = 60.0
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _TAKEN = "address already in use"
 _REFUSED = "[code: 2004]"  # Flower's error code for a SuperNode that is not activated
 _WHERE = "start_site.sh"
-_PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
+PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
 _SECRET = ".runtime-secret"
 _LOOK = 0.1
 _SECONDS_TO_END = 10.0
@@ -70,6 +70,11 @@ class SiteStart:
         Raises:
             InputError: an argument cannot be used.
         """
+        if len(arguments) < 6:
+            raise InputError(
+                f"{_WHERE} takes SUPERLINK CA_CERTIFICATE PRIVATE_KEY COUNTRY REGISTRY_FOLDER "
+                "SITE_FOLDER, and then PORT and KEY=VALUE"
+            )
         superlink, certificate, key, country, registry, folder, *rest = arguments
         port = rest[0] if rest else "9094"
         if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
@@ -86,7 +91,7 @@ class SiteStart:
         settings = read_settings(SiteSettings, given, _WHERE)
         if settings.project:
             read_parameters(settings.project, settings.env)
-        _check_key(_path(key))
+        check_key(_path(key))
         return cls(Address.read(superlink), _path(certificate), _path(key), int(port), settings)
 
     @property
@@ -116,7 +121,7 @@ class SiteStart:
         return [
             "flower-supernode", "--root-certificates", str(self.certificate),
             "--auth-supernode-private-key", str(self.key), "--superlink", str(self.address),
-            "--host", _HOST, "--port", str(self.port), "--isolation", "process",
+            "--host", HOST, "--port", str(self.port), "--isolation", "process",
             "--superexec-auth-secret-file", str(self.secret), "--node-config", config,
         ]  # fmt: skip
 
@@ -158,7 +163,12 @@ def _further(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _check_key(path: Path) -> None:
+def check_key(path: Path) -> EllipticCurvePrivateKey:
+    """Return a site's private key.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     try:
         key = load_ssh_private_key(path.read_bytes(), None)
     except OSError as error:
@@ -178,6 +188,7 @@ def _check_key(path: Path) -> None:
             f"{path} is no private key of the kind that Flower takes (ECDSA, as OpenSSH writes "
             "it); make a pair by make_key.sh and give the file without .pub"
         )
+    return key
 
 
 class Watch:
@@ -262,10 +273,10 @@ class Watch:
         """Say why the SuperNode has ended, other than by a refusal."""
         site = self._site
         if _TAKEN in said:
-            check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+            check_port(HOST, site.port, "the site's own processes", PORT_REMEDY)
             raise InputError(
                 f"port {site.port}, for the site's own processes, was taken by another program "
-                f"when the SuperNode started: {_PORT_REMEDY}"
+                f"when the SuperNode started: {PORT_REMEDY}"
             )
         if lasted <= _SECONDS_OF_A_START:
             probe(site.address, site.certificate)
@@ -329,7 +340,7 @@ def _watch(site: SiteStart, lock: FolderLock) -> int:
     for path in (site.folder, Path(site.settings.registry_folder), site.key):
         if told := open_to_others(path):
             print(f"Warning: {told}", file=sys.stderr, flush=True)
-    check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+    check_port(HOST, site.port, "the site's own processes", PORT_REMEDY)
     os.environ.update(without_local_proxy(os.environ))  # which the probe's client reads
     way = probe(site.address, site.certificate)
     print(f"The SuperLink at {site.address} is reached {way}", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from pathlib import Path
 from ms_pfl.deployment.gate import GateLimits, GateLoop, GateServer
 from ms_pfl.deployment.network import check_port, end_with_parent, without_local_proxy
 from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
+from ms_pfl.deployment.security_log import Event, SecurityLog
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import FolderLock, hold
 
@@ -224,7 +226,7 @@ async def _serve(
     """Be the gate until the SuperLink ends, a signal arrives, or the port cannot be had."""
     gate = GateServer(
         start.certificates, start.host, start.port, f"https://{INNER_HOST}:{start.inner_port}",
-        start.limits, tell,
+        start.limits, functools.partial(tell, SecurityLog(start.state)),
     )  # fmt: skip
     serving = asyncio.create_task(gate.serve())
     told = False
@@ -256,11 +258,15 @@ async def _end(superlink: subprocess.Popen[bytes]) -> None:
         await asyncio.sleep(_LOOK)
 
 
-def tell(event: str, **facts: object) -> None:
-    """Print what the gate tells, in one line."""
+def tell(log: SecurityLog, event: Event, **facts: object) -> None:
+    """Print what the gate tells, in one line, and note it in the security log."""
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     told = " ".join(f"{name}={value!r}" for name, value in facts.items())
     print(f"{when} gate: {event} {told}", flush=True)
+    try:
+        log.note(event, **facts)
+    except (OSError, InputError) as error:  # the gate stays closed to the same all the same
+        print(f"The security log cannot be written: {error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

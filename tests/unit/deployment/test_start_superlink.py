@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ms_pfl.deployment import start_superlink
+from ms_pfl.deployment.security_log import verify
 from network_examples import PROJECT, free_port, make_certificates
 
 SUPERLINK = """#!{python}
@@ -141,6 +142,9 @@ def test_the_superlink_listens_at_the_loopback_behind_the_gate(place: Place) -> 
     assert "gate: refused peer='127.0.0.1' asked='POST /v1/control/start-run' status=404" in out
     assert "Traceback" not in err
     assert not alive(told["pid"])
+    assert verify(place.state).lines == 1
+    (line,) = (place.state / "security.jsonl").read_text().splitlines()
+    assert json.loads(line)["facts"]["asked"] == "POST /v1/control/start-run"
 
 
 def test_one_killed_ends_the_other(place: Place) -> None:
