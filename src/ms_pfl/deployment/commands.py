@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,6 +27,7 @@ from ms_pfl.paradigms import PARADIGMS, model_name
 from ms_pfl.personalization.method import method_class
 from ms_pfl.text import shown
 
+_LEAST_ARGUMENTS = 6  # of start_site.sh
 _NEWTON = (
     "gradient ({0} numbers), Hessian ({0} x {0}), log-loss and rows of the training rows, for each "
     "of some {1} models: cells of few patients are in them (small_cells)"
@@ -278,8 +278,11 @@ def _verify_log(given: argparse.Namespace) -> None:
 
 
 def _preflight(given: argparse.Namespace) -> None:
-    preflight = import_module("ms_pfl.deployment.preflight")  # by need: it looks at the network
-    if code := preflight.main(given.arguments):
+    from ms_pfl.deployment.preflight import preflight  # by need: it looks at the network
+
+    if len(given.arguments) < _LEAST_ARGUMENTS:
+        raise InputError("site preflight: give the arguments of deploy/start_site.sh")
+    if code := preflight(given.arguments):
         raise SystemExit(code)
 
 
