@@ -123,14 +123,14 @@ def make_site_app() -> ClientApp:
     def introduce(message: Message, context: Context) -> Message:
         asked = read(message)
         assert isinstance(asked, Introduce)
-        introduction = _introduce(_Site.of(context), context, asked, message.metadata.run_id)
+        introduction = _introduce(_Site.of(context), context, asked)
         content = RecordDict({"config": ConfigRecord(introduction.model_dump(mode="json"))})
         return Message(content, reply_to=message)
 
     return app
 
 
-def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> Introduction:
+def _introduce(site: _Site, context: Context, asked: Introduce) -> Introduction:
     """Tell who the site is and, of an agreement that is approved, what it brings."""
     country, here = site.settings.country, Software.here()
     nobody = Introduction(country=country, software=here.to_json())
@@ -140,6 +140,7 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
     if country not in agreement.sites:
         return nobody
     _check_policy(site, agreement)
+    _check_treatments(site, agreement)
     ingest, treatments = site.own
     folder, registry = site.folder, site.settings.registry_folder
     secret = folder.secret()
@@ -156,10 +157,7 @@ def _introduce(site: _Site, context: Context, asked: Introduce, run_id: int) -> 
     folder.check_size(site.policy.disk_gib * _GIB)
     folder.take_snapshot(snapshot, country, registry, ingest, treatments, agreement)
     data = folder.data(snapshot)
-    floors = site.floors(data)
-    floors.check_splits()
-    if site.policy.small_cells == "refuse" and any(s.kind == "newton" for s in agreement.stages):
-        floors.check_cells()
+    floors = _checked_floors(site, data, agreement)
     KnownSets(folder.path).check(snapshot, data, country, secret, site.policy.floor)
     _begin(site, context, run)
     return Introduction(
@@ -187,20 +185,43 @@ def _agreement(text: str) -> RunAgreement:
 
 
 def _check_policy(site: _Site, agreement: RunAgreement) -> None:
-    """See that the site can take part in what an agreement asks.
+    """See that an agreement is within the site's policy.
 
     Raises:
-        RefusalError: it is beyond the site's policy, or means other drugs.
+        RefusalError: it is beyond it.
     """
-    country = site.settings.country
     if beyond := site.policy.objections(agreement, len(FEATURES)):
-        raise RefusalError(f"{country} takes no part by its policy: {'; '.join(beyond)}")
+        raise RefusalError(
+            f"{site.settings.country} takes no part by its policy: {'; '.join(beyond)}"
+        )
+
+
+def _check_treatments(site: _Site, agreement: RunAgreement) -> None:
+    """See that the drugs that are looked for in free text are those that the server means.
+
+    Raises:
+        RefusalError: they are others; the server's are not taken over.
+    """
     if agreement.treatments != digest_of_treatments(site.own[1]):
         raise RefusalError(
-            f"{country} takes no part: its drugs by efficacy class (cohort.treatments) are not "
-            "those of the server; use those of the package at both, or give the site the server's "
-            "in conf/ of its project=FOLDER"
+            f"{site.settings.country} takes no part: its drugs by efficacy class "
+            "(cohort.treatments) are not those of the server; use those of the package at both, or "
+            "give the site the server's in conf/ of its project=FOLDER"
         )
+
+
+def _checked_floors(site: _Site, data: FederationData, agreement: RunAgreement) -> Floors:
+    """Return the floors of rows that are enough for what an agreement asks.
+
+    Raises:
+        RefusalError: they are too few.
+    """
+    floors = site.floors(data)
+    floors.check_splits()
+    newton = any(stage.kind == "newton" for stage in agreement.stages)
+    if newton and site.policy.small_cells == "refuse":
+        floors.check_cells()
+    return floors
 
 
 def _wait(site: _Site, context: Context, run: Asked, status: str) -> None:
@@ -305,6 +326,7 @@ def _answer(
     assert approval is not None
     folder.secret()
     _check_policy(site, run.agreement)
+    _checked_floors(site, folder.data(run.snapshot), run.agreement)
     order = Order(
         run.agreement, len(FEATURES), site.policy.evaluations,
         approvals.answered(run.run, approval.number),

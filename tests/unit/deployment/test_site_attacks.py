@@ -330,6 +330,17 @@ def test_d_a_small_split_ends_it(server: Server, fractions: tuple[float, float, 
     assert not list(server.folder.glob("sets/*"))
 
 
+def test_d_a_floor_that_is_raised_in_a_run_holds_at_once(server: Server) -> None:
+    agreement = begun(server)
+    asked = train(agreement, agreement.stages[0], 0, 1, N)
+    server.sites.change_policy("Turkey", floor=20)
+    assert "too few patients" in server.refused(asked)
+    server.sites.change_policy("Turkey", seeds=1)
+    assert "seeds: 2 asked for, at most 1" in server.refused(asked)
+    server.sites.change_policy("Turkey")
+    assert not server.ask(asked).has_error()
+
+
 def begun(server: Server, training: str = "adaptive.fedavg") -> RunAgreement:
     """An approved run that is prepared for its first seed."""
     agreement = server.agreement(training)
