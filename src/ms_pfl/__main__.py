@@ -1,4 +1,4 @@
-"""``python -m ms_pfl``: the same as ``kedro run`` inside the project."""
+"""``python -m ms_pfl``: the same as ``kedro run`` inside the project; ``... site``: of a site."""
 
 import sys
 from typing import Any
@@ -16,4 +16,8 @@ def main(*args: Any, **kwargs: Any) -> Any:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["site"]:
+        from ms_pfl.deployment.commands import main as site
+
+        sys.exit(site(sys.argv[2:]))
     main()

@@ -50,6 +50,7 @@ def test_three_sites_hold_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with Demo(tmp_path) as demo:
         demo.make_registries()
         demo.make_keys()
+        demo.init_sites({country: golden.secret_of(country) for country in demo.countries})
         demo.start_superlink()
         demo.register()
         for country in demo.countries:

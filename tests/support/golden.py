@@ -82,11 +82,22 @@ def tables(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def secret_of(country: str) -> bytes:
+    """The secret of a site whose digests are kept: its splits depend on it."""
+    return hashlib.sha256(country.encode()).digest()
+
+
 def sites(folder: Path) -> dict[str, str]:
-    """Digests of what three sites and their server hold after a demonstration."""
+    """Digests of what three sites and their server hold after a demonstration.
+
+    The sites' secrets have to be those of :func:`secret_of`. Runs are left out of the names: they
+    depend on the version of the software.
+    """
     found = {}
-    for path in sorted(folder.glob("sites/*/*/*.seed=*")) + sorted(folder.glob("server/*/*")):
-        name = path.relative_to(folder).as_posix()
+    paths = [(p, f"sites/{p.parts[-5]}/{p.parts[-2]}/{p.name}")
+             for p in folder.glob("sites/*/runs/*/*/*.seed=*")]  # fmt: skip
+    paths += [(p, p.relative_to(folder).as_posix()) for p in folder.glob("server/*/*")]
+    for path, name in sorted(paths, key=lambda pair: pair[1]):
         if path.suffix == ".safetensors":
             found[name] = digest_of_arrays(load_file(path))
         elif path.suffix == ".parquet":

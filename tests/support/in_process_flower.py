@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.site import make_site_app
+from ms_pfl.deployment.site_keys import fingerprint_of_node
 from ms_pfl.federation.flower import (
     ClientApp,
     Context,
@@ -41,10 +48,15 @@ class Flower(Grid):
 
     ``happening(flower, node, message)`` is asked before each: it may say ``lost`` (the message is
     gone with the process of the site), or ``unanswered`` (the work is done, the reply is gone).
+    With ``approve`` an operator at each site approves what is asked, once the site waits for it.
     """
 
     def __init__(
-        self, configs: Mapping[int, dict[str, str | int]], happening: Happening | None = None
+        self,
+        configs: Mapping[int, dict[str, str | int]],
+        happening: Happening | None = None,
+        *,
+        approve: bool = True,
     ) -> None:
         take_identity()
         self.sites = {node: FakeNode(dict(config)) for node, config in configs.items()}
@@ -52,6 +64,7 @@ class Flower(Grid):
         self.answered: list[tuple[str, int]] = []
         self.sent: list[tuple[int, Message]] = []
         self.run_id = 1
+        self.approve = approve
         self._out: dict[str, Message] = {}
         self._number = 0
 
@@ -70,7 +83,9 @@ class Flower(Grid):
 
     def get_nodes(self) -> list[SimpleNamespace]:  # type: ignore[override]
         return [
-            SimpleNamespace(node_id=node, last_activated_at=str(site.starts))
+            SimpleNamespace(
+                node_id=node, last_activated_at=str(site.starts), public_key=public_key(node)
+            )
             for node, site in self.sites.items()
             if site.online
         ]
@@ -129,6 +144,9 @@ class Flower(Grid):
             reason = f"{type(error)}:<'{error}'>"
             reply = Message(Error(RAISED, reason), reply_to=message)
         reply.metadata.__dict__["_src_node_id"] = node
+        told = {} if reply.has_error() else reply.content.config_records.get("config", {})
+        if self.approve and told.get("waiting", False):
+            approve_all(Path(str(site.config["site-folder"])))
         return reply
 
     def send_and_receive(self, messages, *, timeout=None):  # type: ignore[no-untyped-def]
@@ -143,6 +161,31 @@ class Flower(Grid):
     @property
     def run(self) -> Run:
         raise AssertionError("not used")
+
+
+def approve_all(site_folder: Path) -> None:
+    """Approve, as a site's operator, exactly what is asked for and was never approved."""
+    approvals = Approvals(site_folder)
+    for asked in approvals.all():
+        if approvals.approval(asked.run) is None:
+            approvals.approve(asked.run)
+
+
+@lru_cache
+def public_key(node: int) -> bytes:
+    """The registered key of a node, as Flower has it: always the same."""
+    key = ec.derive_private_key(node + 1, ec.SECP384R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_sites_file(path: Path, countries: Mapping[str, int]) -> Path:
+    """The server's file that binds each country to the key of a node."""
+    lines = [
+        f"{json.dumps(country)}: {fingerprint_of_node(public_key(node))}\n"
+        for country, node in countries.items()
+    ]
+    path.write_text("".join(lines))
+    return path
 
 
 def config_of(

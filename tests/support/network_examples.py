@@ -74,12 +74,12 @@ def expire(certificates: Path, folder: Path) -> Path:
 
 @contextmanager
 def https_server(
-    certificates: Path | None, status: int = 405, date: str | None = None, host: str = HOST
+    certificates: Path | None, status: int = 401, date: str | None = None, host: str = HOST
 ) -> Iterator[Address]:
     """A server that answers each request with one status; without certificates, without TLS."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_POST(self) -> None:
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from in_process_flower import Flower, Happening, config_of
+from in_process_flower import Flower, Happening, config_of, write_sites_file
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
+from ms_pfl.deployment.approvals import Approvals
+from ms_pfl.deployment.policy import SitePolicy, write_policy
 from ms_pfl.deployment.server import run, training_between_sites
 from ms_pfl.deployment.settings import ServerSettings, read_parameters
 from ms_pfl.federation.checkpoints import read_arrays
@@ -21,10 +26,12 @@ from ms_pfl.registry.ingest.tables import read_folder
 from ms_pfl.training.simulation import Compute, Outcome, train_tables
 
 PROJECT = Path(__file__).resolve().parents[2]
+PEOPLE = 1600
+"""That leave 19 patients or more in each split of three sites: above the floor of a policy."""
 COUNTRIES = ("Australia", "Czech Republic", "Turkey")
 SMALL = {
     "seeds": [0, 1],
-    "synthetic_registry": {"n_patients": 600},
+    "synthetic_registry": {"n_patients": PEOPLE},
     "training": {
         "network": {"width": 8, "extension_width": 4, "hidden_layers": 1},
         "optimizer": {"batch_size": 64, "learning_rate": 5.0e-3},
@@ -40,6 +47,22 @@ SMALL = {
 _SIMULATED: dict[Training, Outcome] = {}
 
 
+def secret_of(country: str) -> bytes:
+    """The secret of a test's site: the same in each test, so that its splits are."""
+    return hashlib.sha256(country.encode()).digest()
+
+
+def site_splits(
+    episodes: pd.DataFrame, parameters: Parameters, secrets: Callable[[str], bytes] = secret_of
+) -> pd.DataFrame:
+    """The splits that the sites make of their episodes, each with its own secret."""
+    parts = [
+        split_patients(own, parameters.seeds, parameters.splits, secrets(str(country)))
+        for country, own in episodes.groupby("country", sort=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def simulated(registries: Path, project: Path, training: Training) -> Outcome:
     """A training's outcome for the three countries, in this process."""
     if training not in _SIMULATED:
@@ -52,7 +75,7 @@ def simulated(registries: Path, project: Path, training: Training) -> Outcome:
         _SIMULATED[training] = train_tables(
             training,
             episodes,
-            split_patients(episodes, own.seeds, own.splits),
+            site_splits(episodes, own),
             own.training,
             Compute(RayParameters(num_workers=0, address=None), own.device),
             lambda _: None,
@@ -84,15 +107,32 @@ class Sites:
     def output(self) -> Path:
         return self.folder / "server"
 
-    def flower(self, happening: Happening | None = None) -> Flower:
+    def init(self, country: str, folder: Path | None = None, **policy: object) -> Path:
+        """A site folder as `site init` writes it, with the secret of the test, once."""
+        folder = folder or self.site(country)
+        if not (folder / "policy.yml").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "secret").write_bytes(secret_of(country))
+            told: dict[str, Any] = {"small_cells": "allow", **policy}
+            write_policy(folder, SitePolicy.model_validate(told))
+        return folder
+
+    def change_policy(self, country: str, **policy: object) -> None:
+        """Another policy of a site that has one."""
+        write_policy(self.site(country), SitePolicy.model_validate(policy))
+
+    def approvals(self, country: str) -> Approvals:
+        return Approvals(self.site(country))
+
+    def flower(self, happening: Happening | None = None, *, approve: bool = True) -> Flower:
+        """The sites, whose operators approve what they are asked, or do not."""
         return Flower(
             {
-                number: config_of(
-                    country, self.registries / country, self.site(country), minimum_patients=5
-                )
+                number: config_of(country, self.registries / country, self.init(country))
                 for country, number in self.numbers.items()
             },
             happening,
+            approve=approve,
         )
 
     def settings(self, paradigm: str, **more: object) -> ServerSettings:
@@ -100,7 +140,14 @@ class Sites:
             project=str(self.project),
             paradigm=paradigm,
             output=str(self.output),
-            **({"sites": ", ".join(COUNTRIES), "wait_for_sites": 5.0} | more),  # type: ignore[arg-type]
+            **(  # type: ignore[arg-type]
+                {
+                    "sites": ", ".join(COUNTRIES),
+                    "keys": str(write_sites_file(self.folder / "sites.yml", self.numbers)),
+                    "wait_for_sites": 5.0,
+                }
+                | more
+            ),
         )
 
     def run(self, flower: Flower, paradigm: str, **more: object) -> Path:
@@ -111,12 +158,16 @@ class Sites:
         training = training_between_sites(paradigm, strategy)
         return simulated(self.registries, self.project, training)
 
+    def kept(self, country: str, training: str, pattern: str = "*") -> list[Path]:
+        """The files that a site has kept of a training, in whatever run."""
+        return sorted(self.site(country).glob(f"runs/*/{training}/{pattern}"))
+
     def predictions(self, training: str) -> pd.DataFrame:
         """What all sites keep of a training."""
         paths = [
             path
             for country in COUNTRIES
-            for path in sorted((self.site(country) / training).glob("predictions.*.parquet"))
+            for path in self.kept(country, training, "predictions.*.parquet")
         ]
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
@@ -132,7 +183,7 @@ def assert_same(sites: Sites, training: str, outcome: Outcome) -> None:
     assert there["probability"].to_numpy().tobytes() == here["probability"].to_numpy().tobytes()
     arrays: dict[str, np.ndarray] = {}
     for country in COUNTRIES:
-        for path in (sites.site(country) / training).glob("models.*.safetensors"):
+        for path in sites.kept(country, training, "models.*.safetensors"):
             arrays |= read_arrays(path)[0]
     wanted = {name: array for name, array in outcome.models.items() if name != "stamp"}
     assert arrays.keys() == wanted.keys()

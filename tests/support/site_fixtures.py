@@ -11,7 +11,7 @@ import yaml
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.registry.synthetic.simulation import simulate
 from remembered import remember
-from site_examples import COUNTRIES, PROJECT, SMALL, Sites
+from site_examples import COUNTRIES, PEOPLE, PROJECT, SMALL, Sites
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tables a country, and one of all; synthetic."""
     folder = tmp_path_factory.mktemp("registries")
     own = read_parameters(str(PROJECT), "smoke").synthetic_registry
-    tables = simulate(own.model_copy(update={"n_patients": 600}))
+    tables = simulate(own.model_copy(update={"n_patients": PEOPLE}))
     people = tables.patients.set_index("PATIENT_ID")["country"]
     for country in [*COUNTRIES, "all"]:
         (folder / country).mkdir()
@@ -36,7 +36,8 @@ def sites(registries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for app in ("server", "site"):
         monkeypatch.setattr(f"ms_pfl.deployment.{app}.log_to_stdout", lambda: None)
     remember(monkeypatch, registries)
-    monkeypatch.setattr("ms_pfl.deployment.agreement._POLL", 0.0)
+    monkeypatch.setattr("ms_pfl.deployment.gathering._POLL", 0.0)
+    monkeypatch.setattr("ms_pfl.deployment.gathering._SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr("ms_pfl.federation.grids.sites.time.sleep", lambda _: None)
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "conf" / "base", project / "conf" / "base")

@@ -75,7 +75,7 @@ class TreatmentClasses(Section):
         return self
 
 
-class CohortParameters(Section):
+class CohortRules(Section):
     """Which visits become episodes, and how their outcome is read. Windows are in days."""
 
     outcome: Outcome = Field(
@@ -146,7 +146,6 @@ class CohortParameters(Section):
     earliest_year: int = Field(
         ge=1900, le=2100, description="onset (where known) and first visit in this year or later"
     )
-    treatments: TreatmentClasses = Field(description="drugs by efficacy class")
 
     @model_validator(mode="after")
     def _follow_up_after_baseline(self) -> Self:
@@ -156,6 +155,12 @@ class CohortParameters(Section):
                 f"horizon_days ({self.horizon_days}), so that follow-up lies after the baseline"
             )
         return self
+
+
+class CohortParameters(CohortRules):
+    """The rules of the cohort, with the drugs that are looked for in free text."""
+
+    treatments: TreatmentClasses = Field(description="drugs by efficacy class")
 
 
 class SplitFractions(Section):

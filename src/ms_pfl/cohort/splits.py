@@ -1,6 +1,7 @@
 """Splits by patient into training, validation and test, country by country."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from itertools import product
 
@@ -14,7 +15,7 @@ _MINIMUM_TO_SPLIT = 3
 
 
 def split_episodes(
-    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions
+    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions, secret: bytes = b""
 ) -> pd.DataFrame:
     """Split each country's episodes as if each were a patient: the published way.
 
@@ -25,26 +26,29 @@ def split_episodes(
         As :func:`split_patients`, with a row an episode and seed, and a column episode_id.
     """
     units = episodes.assign(patient_id=episodes["episode_id"])
-    splits = split_patients(units, seeds, fractions).rename(columns={"patient_id": "episode_id"})
+    splits = split_patients(units, seeds, fractions, secret)
+    splits = splits.rename(columns={"patient_id": "episode_id"})
     owners = episodes[["patient_id", "episode_id", "country"]].astype("str")
     table = splits.merge(owners, on=["country", "episode_id"], how="left", validate="many_to_one")
     return table[["patient_id", "episode_id", "country", "seed", "split"]]
 
 
 def split_patients(
-    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions
+    episodes: pd.DataFrame, seeds: Sequence[int], fractions: SplitFractions, secret: bytes = b""
 ) -> pd.DataFrame:
     """Split each country's patients for each seed.
 
     A country's sizes are those of :func:`split_sizes`. Its patients are stratified by whether any
     of their episodes worsened, where each stratum has at least three patients; the sizes are then
-    shared over the two strata (:func:`stratum_sizes`). A country's split hangs on its own
-    patients, the seed and its name alone, so that a site computes the same by itself.
+    shared over the two strata (:func:`stratum_sizes`). A country's split depends on its own
+    patients, the seed, its name and the secret alone, so that a site computes the same by itself.
 
     Args:
         episodes: at least patient_id, country, label (0/1); rows in any order.
         seeds: one split each.
         fractions: shares of patients.
+        secret: of a real site. Without it a split is a public permutation, so that sums over the
+            training patients of many seeds are linear equations for the patients' values.
 
     Returns:
         patient_id, country, seed (int64), split, sorted by seed, country, patient_id.
@@ -52,7 +56,9 @@ def split_patients(
     worsened = episodes.groupby(["country", "patient_id"], sort=True)["label"].max()
     parts = []
     for seed, (country, labels) in product(seeds, worsened.groupby(level="country", sort=True)):
-        split = _split_country(labels.to_numpy() > 0, _generator(seed, str(country)), fractions)
+        split = _split_country(
+            labels.to_numpy() > 0, _generator(seed, str(country), secret), fractions
+        )
         patients = labels.index.to_frame(index=False)
         parts.append(patients.assign(seed=seed, split=np.array(SPLITS)[split]))
     columns = {"patient_id": "str", "country": "str", "seed": "int64", "split": "str"}
@@ -84,8 +90,9 @@ def count_splits(episodes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     return counted.astype("int64").reset_index()
 
 
-def _generator(seed: int, country: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"split|{seed}|{country}".encode()).digest()
+def _generator(seed: int, country: str, secret: bytes) -> np.random.Generator:
+    text = f"split|{seed}|{country}".encode()
+    digest = hmac.digest(secret, text, "sha256") if secret else hashlib.sha256(text).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Collection
+from importlib.resources import files
 from itertools import accumulate
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from ms_pfl.cohort.parameters import TreatmentClasses, closed_up, normalize
 from ms_pfl.names import near
@@ -20,6 +22,12 @@ UNKNOWN, BLINDED = "treatment_unknown", "treatment_blinded"
 _LONGEST_SHOWN = 60
 
 _NO_DMT = (-1, -1)
+
+
+def package_classes() -> TreatmentClasses:
+    """Return the drugs as the package has them, which no setting has changed."""
+    text = files("ms_pfl.cohort").joinpath("drug_names.yml").read_text(encoding="utf-8")
+    return TreatmentClasses.model_validate(yaml.safe_load(text))
 
 
 def classify(dmt: pd.Series, classes: TreatmentClasses) -> tuple[np.ndarray, np.ndarray]:

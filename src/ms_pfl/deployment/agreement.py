@@ -2,38 +2,170 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
-import logging
-import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 import ms_pfl
-from ms_pfl.cohort.features import FEATURES
-from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.cohort.parameters import CohortRules, SplitFractions, TreatmentClasses
 from ms_pfl.config import Section
-from ms_pfl.deployment.settings import ServerSettings, in_quotes
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict, reason_of
-from ms_pfl.federation.parameters import ProtocolParameters
-from ms_pfl.names import near_names
+from ms_pfl.federation.client import method_of
+from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
+from ms_pfl.federation.partitions import SPLITS
+from ms_pfl.learning.parameters import Device
+from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
+from ms_pfl.parameters import Parameters
 from ms_pfl.provenance import source_digest
+from ms_pfl.text import shown
+from ms_pfl.training.programs.alone import fine_tuning_optimizer
+from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.train import client_settings
 
-INTRODUCE = "query.introduce"
 _LIBRARIES = ("flwr", "torch", "numpy")
-_POLL = 1.0
-_log = logging.getLogger(__name__)
+
+Seed = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+SiteName = Annotated[str, Field(min_length=1, max_length=200)]
+Word = Annotated[str, Field(max_length=200)]
+Patients = Annotated[int, Field(ge=0, le=10**9)]
+_LONGEST = 10_000  # characters of what tells of software
 
 
-class CohortAgreement(Section):
-    """How every site makes episodes and splits of its tables: the server says, all do the same."""
+class Stage(Section):
+    """One fit of a seed: what a site is prepared with, and what it is asked to train.
 
-    cohort: CohortParameters
+    Attributes:
+        training: under whose name the site keeps its model.
+        settings: of the site.
+        rounds: at most, or steps of Newton; 0: each site trains by itself.
+        epochs: in a round, or at most where the site trains by itself.
+        proximal_mu: weight of FedProx's term.
+        patience: epochs without a better one, after which a site that trains by itself stops.
+        epochs_without_validation: of a site that has nothing to choose by.
+        start_is_candidate: whether the site trains on from the model of the stage before, which may
+            be the best.
+    """
+
+    training: str
+    settings: ClientSettings
+    rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    proximal_mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    patience: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    epochs_without_validation: Annotated[int, Field(ge=0, le=10_000)] = 0
+    start_is_candidate: bool = False
+
+    @property
+    def kind(self) -> Literal["rounds", "newton", "alone"]:
+        """How the stage is trained."""
+        if not self.rounds:
+            return "alone"
+        return "rounds" if self.settings.logistic is None else "newton"
+
+
+class RunAgreement(Section):
+    """All that a run asks of a site: what its operator approves, word by word.
+
+    Attributes:
+        cohort: which visits become episodes.
+        treatments: a digest of the drugs that are looked for in free text. The drugs themselves
+            come from the site's own installation or configuration, and never from a server.
+        splits: shares of the patients.
+        seeds: divisions of the patients.
+        protocol: as for the study.
+        sites: that take part, sorted.
+        stages: of each seed, in order.
+    """
+
+    cohort: CohortRules
+    treatments: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     splits: SplitFractions
-    seeds: tuple[int, ...]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=10_000)]
     protocol: ProtocolParameters
+    sites: Annotated[tuple[SiteName, ...], Field(min_length=1, max_length=10_000)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=10)]
+
+    @classmethod
+    def of(cls, training: Training, parameters: Parameters, sites: Iterable[str]) -> RunAgreement:
+        """Return what a training with some parameters asks of its sites."""
+        rules = parameters.cohort.model_dump(exclude={"treatments"})
+        return cls(
+            cohort=CohortRules(**rules),
+            treatments=digest_of_treatments(parameters.cohort.treatments),
+            splits=parameters.splits,
+            seeds=parameters.seeds,
+            protocol=parameters.training.protocol,
+            sites=tuple(sorted(sites)),
+            stages=stages_of(training, parameters.training, parameters.device),
+        )
+
+    @property
+    def text(self) -> str:
+        """The agreement as it travels, and as it is compared: two equal ones are one text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds) or tuple(sorted(set(self.sites))) != self.sites:
+            raise ValueError("a seed or a site is named twice, or the sites are not sorted")
+        known = {training.name: training for training in trainings()}
+        for stage in self.stages:
+            if stage.training not in known:
+                raise ValueError(f"there is no training '{shown(stage.training, 60)}'")
+            training, settings = known[stage.training], stage.settings
+            if settings.protocol != self.protocol:
+                raise ValueError(f"{stage.training} has another protocol than the run")
+            if (
+                settings.paradigm != training.paradigm
+                or (settings.logistic is not None) != (learner_of(training.strategy) == "logistic")
+                or bool(stage.rounds) != PARADIGMS[training.paradigm].rounds
+            ):
+                raise ValueError(f"the settings of {stage.training} are those of another training")
+            method_of(settings)
+        return self
+
+
+def digest_of_treatments(classes: TreatmentClasses) -> str:
+    """Return a digest of the drugs that are looked for in free text."""
+    return hashlib.blake2b(classes.model_dump_json().encode(), digest_size=16).hexdigest()
+
+
+def stages_of(training: Training, settings: TrainingSettings, device: Device) -> tuple[Stage, ...]:
+    """Return the fits of a training, in the order in which a seed goes through them."""
+    own, row = settings.of(*training), PARADIGMS[training.paradigm]
+    client = client_settings(training, settings, device)
+    steps = 0 if client.logistic is None else client.logistic.steps
+    if row.rounds and steps:
+        return (Stage(training=training.name, settings=client, rounds=steps),)
+    if row.rounds:
+        strategy = own.strategies.of(training.strategy)
+        stage = Stage(
+            training=training.name,
+            settings=client,
+            rounds=own.federation.rounds,
+            epochs=strategy.epochs,
+            proximal_mu=getattr(strategy, "proximal_mu", 0.0),
+        )
+        return (stage,)
+    section = own.local if row.starts_from is None else own.fine_tuned
+    before: tuple[Stage, ...] = ()
+    if row.starts_from is not None:
+        before = stages_of(Training(row.starts_from, training.strategy), settings, device)
+        client = client_settings(training, settings, device, fine_tuning_optimizer(own))
+    alone = Stage(
+        training=training.name,
+        settings=client,
+        epochs=steps or section.epochs,
+        patience=section.patience,
+        epochs_without_validation=steps or section.epochs_without_validation,
+        start_is_candidate=bool(before),
+    )
+    return (*before, alone)
 
 
 class RefusalError(InputError):
@@ -44,9 +176,9 @@ class RefusalError(InputError):
 class Software:
     """What computes: the package, a digest of its source, and the libraries that decide bits."""
 
-    ms_pfl: str
-    source: str
-    libraries: dict[str, str]
+    ms_pfl: Word
+    source: Word
+    libraries: Annotated[dict[Word, Word], Field(max_length=20)]
 
     @classmethod
     def here(cls) -> Software:
@@ -59,22 +191,34 @@ class Software:
         return json.dumps(asdict(self), sort_keys=True)
 
     def differs_from(self, told: str) -> str | None:
-        """In words, what differs in the software that another process told; None: nothing."""
-        other = Software(**json.loads(told))
+        """In words, what differs in the software that another process told; None: nothing.
+
+        Raises:
+            RefusalError: what was told describes no software.
+        """
+        try:
+            other = _SOFTWARE.validate_json(told[:_LONGEST], strict=True)
+        except (ValidationError, RecursionError):
+            raise RefusalError(
+                f"what the other end tells of its software cannot be read: {shown(told, 60)!r}"
+            ) from None
         if self.ms_pfl != other.ms_pfl:
-            return f"ms_pfl {self.ms_pfl} here, {other.ms_pfl} there"
+            return f"ms_pfl {self.ms_pfl} here, {shown(other.ms_pfl, 40)} there"
         if self.source != other.source:
             return (
                 f"ms_pfl {self.ms_pfl} with other source code (digest {self.source[:8]} here, "
-                f"{other.source[:8]} there)"
+                f"{shown(other.source[:8])} there)"
             )
         for name, version in self.libraries.items():
             if version != other.libraries.get(name):
-                return f"{name} {version} here, {other.libraries.get(name)} there"
+                return f"{name} {version} here, {shown(other.libraries.get(name), 40)} there"
         return None
 
 
-class Introduction(BaseModel, frozen=True):
+_SOFTWARE = TypeAdapter(Software)
+
+
+class Introduction(BaseModel):
     """What a site tells of itself: no patient, and no more than sizes.
 
     Attributes:
@@ -83,13 +227,32 @@ class Introduction(BaseModel, frozen=True):
         features: names of the features, in their order.
         data: a digest of its rows and splits, by which a change of its data is noticed.
         patients: how many it has in each split of the first seed.
+        waiting: whether the run waits for the site's operator; all else is empty then.
+        log: the last digest of the site's security log.
     """
 
-    country: str
-    software: str
-    features: tuple[str, ...] = ()
-    data: str = ""
-    patients: tuple[int, ...] = ()
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    country: SiteName
+    software: Annotated[str, Field(max_length=_LONGEST)]
+    features: Annotated[tuple[Word, ...], Field(strict=False, max_length=1000)] = ()
+    data: Word = ""
+    patients: Annotated[tuple[Patients, ...], Field(strict=False, max_length=len(SPLITS))] = ()
+    waiting: bool = False
+    log: Word = ""
+
+    def check_software(self) -> None:
+        """See that the site computes with the server's software.
+
+        Raises:
+            RefusalError: it does not.
+        """
+        different = Software.here().differs_from(self.software)
+        if different is not None:
+            raise RefusalError(
+                f"it computes with other software than the server ({different}; 'here' is the "
+                "server); install the same version at both"
+            )
 
     def check(self, features: tuple[str, ...]) -> None:
         """See that the site can take part in what the server trains.
@@ -100,108 +263,17 @@ class Introduction(BaseModel, frozen=True):
         Raises:
             RefusalError: other software, or other features.
         """
-        different = Software.here().differs_from(self.software)
-        if different is not None:
-            raise RefusalError(
-                f"{self.country} cannot take part: it computes with other software than the "
-                f"server ({different}; 'here' is the server); install the same version at both"
-            )
+        self.check_software()
         if self.features != features:
             lacking = [name for name in features if name not in self.features]
-            more = [name for name in self.features if name not in features]
+            more = [shown(name, 60) for name in self.features if name not in features][:20]
             told = [
                 *([f"lacks {', '.join(lacking)}"] if lacking else []),
                 *([f"has {', '.join(more)} besides"] if more else []),
             ] or ["has them in another order"]
             raise RefusalError(
-                f"{self.country} cannot take part: its features are not those of the server: it "
+                f"its features are not those of the server: it "
                 f"{' and '.join(told)}; use the same settings (cohort) and version at both"
             )
-
-
-@dataclass(frozen=True)
-class Site:
-    """A site that takes part: its node in Flower, and what it told of itself."""
-
-    node_id: int
-    introduction: Introduction
-
-
-def gather(grid: Grid, settings: ServerSettings, agreement: CohortAgreement) -> dict[str, Site]:
-    """Wait for the sites that are named, and see that they can take part; sorted by name.
-
-    Raises:
-        RefusalError: a site is not compatible, or two call themselves by one name.
-        InputError: a site has not come in time.
-    """
-    question = RecordDict(
-        {
-            "config": ConfigRecord(
-                {"software": Software.here().to_json(), "agreement": agreement.model_dump_json()}
-            )
-        }
-    )
-    expected = settings.countries
-    _log.info("Waiting for the sites %s", in_quotes(expected))
-    sites: dict[str, Site] = {}
-    asked: dict[str, int] = {}
-    seen: set[int] = set()
-    others: list[str] = []
-    until = time.monotonic() + settings.wait_for_sites
-    while len(sites) < len(expected):
-        new = [node for node in grid.get_node_ids() if node not in seen]
-        messages = [
-            Message(
-                content=question,
-                message_type=INTRODUCE,
-                dst_node_id=node,
-                ttl=settings.answer_within,
-            )
-            for node in new
-        ]
-        if messages:
-            asked |= dict(zip(grid.push_messages(messages), new, strict=True))
-            seen |= set(new)
-        for reply in grid.pull_messages(list(asked)) if asked else ():
-            node = asked.pop(reply.metadata.reply_to_message_id)
-            if reply.has_error():
-                raise RefusalError(f"a site does not take part: {reason_of(reply.error)}")
-            told = Introduction(**reply.content["config"])
-            if told.country not in expected:
-                others.append(told.country)
-                alike = near_names(told.country, expected)
-                _log.warning(
-                    '"%s" is connected, but not among the sites of this run; it is not asked '
-                    "again%s",
-                    told.country,
-                    f'; the run waits for "{alike[0]}": name both in one way, in the run\'s sites '
-                    "or in the site's country" if alike else "",
-                )  # fmt: skip
-            elif told.country in sites:
-                raise RefusalError(
-                    f'two sites call themselves "{told.country}"; each needs its own name'
-                )
-            else:
-                told.check(FEATURES)
-                sites[told.country] = Site(node, told)
-                _log.info(
-                    "%s takes part: %d patients to train on, %d to validate, %d to test",
-                    told.country,
-                    *told.patients,
-                )
-        if time.monotonic() > until and len(sites) < len(expected):
-            absent = [name for name in expected if name not in sites]
-            besides = f" (connected but not named: {in_quotes(others)})" if others else ""
-            hint = "".join(
-                f'; "{alike}" is connected and the run waits for "{name}": name both in one way'
-                for name in absent
-                for alike in near_names(name, others)
-            )
-            raise InputError(
-                f"{in_quotes(absent)} did not come within {settings.wait_for_sites:.0f} seconds"
-                f"{besides}: is the SuperNode there running, is its key registered, and its "
-                "country spelled so? A name with a comma is given in a JSON list: "
-                f'sites=\'["Korea, Republic of", "Turkey"]\'{hint}'
-            )
-        time.sleep(_POLL)
-    return dict(sorted(sites.items()))
+        if len(self.patients) != len(SPLITS):
+            raise RefusalError("it does not tell how many patients it has in each split")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import email.utils
 import errno
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ import httpx
 from ms_pfl.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PR_SET_PDEATHSIG = 1
 _SECONDS = 10.0
 _CLOCK_SECONDS = 290  # Flower refuses a signature that is older than 300
 _SERVER_ERRORS = (502, 503, 504)
@@ -97,11 +101,26 @@ class Proxy:
         return f"the proxy {self.address} (from {self.variable})"
 
 
-def probe(address: Address, certificate: Path) -> str:
-    """Reach the SuperLink as Flower does, which for its part tries for ever and names no cause.
+@dataclass(frozen=True)
+class Reached:
+    """The SuperLink was reached.
 
-    Returns:
-        The way that was taken, in words.
+    Attributes:
+        way: that was taken, in words.
+        valid_until: of its certificate, in seconds since 1970.
+    """
+
+    way: str
+    valid_until: float
+
+
+def probe(address: Address, certificate: Path) -> str:
+    """Return the way to the SuperLink, in words; see :func:`reach`."""
+    return reach(address, certificate).way
+
+
+def reach(address: Address, certificate: Path) -> Reached:
+    """Reach the SuperLink as Flower does, which for its part tries for ever and names no cause.
 
     Raises:
         InputError: there is no way, and why.
@@ -120,8 +139,11 @@ def probe(address: Address, certificate: Path) -> str:
         raise InputError(_unusable_proxies(error)) from None
     with client:
         try:
-            response = client.get(
-                f"https://{address}/v1/fleet/activate-node", extensions={"trace": way.trace}
+            # as a SuperNode does, but without a key: the answer is 401
+            response = client.post(
+                f"https://{address}/v1/fleet/activate-node",
+                headers={"content-type": "application/protobuf"},
+                extensions={"trace": way.trace},
             )
         except httpx.HTTPError as error:
             raise InputError(way.cause(error)) from None
@@ -131,7 +153,7 @@ def probe(address: Address, certificate: Path) -> str:
             "there does not reach the SuperLink behind it; tell the server's administrator"
         )
     _check_clock(address, response.headers.get("date"))
-    return way.taken()
+    return Reached(way.taken(), way.valid_until)
 
 
 def _unusable_proxies(error: Exception) -> str:
@@ -172,6 +194,7 @@ class _Way:
         self._proxy: Proxy | None = None
         self._reached = False  # the SuperLink, be it through a proxy
         self._connected = False
+        self.valid_until = 0.0  # the server's certificate, as the last one that was shown
 
     def trace(self, event: str, told: Mapping[str, Any]) -> None:
         """Take an event of httpcore."""
@@ -183,6 +206,9 @@ class _Way:
             self._connected = True
         elif event.endswith("start_tls.started"):
             self._reached = told["server_hostname"] == self._address.host
+        elif event.endswith("start_tls.complete"):
+            certificate = told["return_value"].get_extra_info("ssl_object").getpeercert()
+            self.valid_until = ssl.cert_time_to_seconds(certificate["notAfter"])
 
     def taken(self) -> str:
         """The way, in words."""
@@ -319,3 +345,9 @@ def _listener(port: int) -> str:
         if found := re.search(r'\(\("([^"]+)",pid=(\d+)', told):
             return f"{found[1]} (process {found[2]})"
     return "another program"
+
+
+def end_with_parent(kind: int = signal.SIGTERM) -> None:
+    """Have the system end this process with its parent, however that ends (Linux)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, kind)

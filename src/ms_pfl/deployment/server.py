@@ -14,7 +14,8 @@ import pandas as pd
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import CohortAgreement, Site, Software, gather
+from ms_pfl.deployment.agreement import RunAgreement, Software
+from ms_pfl.deployment.gathering import Site, gather
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
@@ -62,12 +63,7 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
     """
     training = training_between_sites(settings.paradigm, settings.strategy)
     parameters = read_parameters(settings.project, settings.env)
-    agreement = CohortAgreement(
-        cohort=parameters.cohort,
-        splits=parameters.splits,
-        seeds=parameters.seeds,
-        protocol=parameters.training.protocol,
-    )
+    agreement = RunAgreement.of(training, parameters, settings.countries)
     output = settings.output_folder
     lock = hold(output, "flwr run", "name another folder by output=... in --run-config")
     try:
@@ -114,7 +110,7 @@ def _train(
     training: Training,
     settings: ServerSettings,
     parameters: Parameters,
-    agreement: CohortAgreement,
+    agreement: RunAgreement,
     sites: Mapping[str, Site],
 ) -> Path:
     """Train all seeds over the sites, and write what the server has learned."""
@@ -141,7 +137,7 @@ def _train(
         results.append(result)
     results.sort(key=lambda result: result.seed)
     told = {
-        "settings": asdict(replace(settings, project="", output="")),
+        "settings": asdict(replace(settings, project="", output="", keys="")),
         "software": asdict(Software.here()),
         "agreement": agreement.model_dump(mode="json"),
         "sites": {name: site.introduction.model_dump() for name, site in sites.items()},

@@ -13,8 +13,9 @@ from pydantic.dataclasses import dataclass
 
 from ms_pfl.conf_files import ConfLoader
 from ms_pfl.config import CONFIG_LOADER_ARGS
+from ms_pfl.deployment.site_keys import read_sites_file
 from ms_pfl.errors import InputError
-from ms_pfl.names import normal
+from ms_pfl.names import near_names, normal
 from ms_pfl.parameters import Parameters, describe
 from ms_pfl.yaml_text import Name
 
@@ -31,22 +32,26 @@ class ServerSettings:
     Attributes:
         project: folder with conf/, at the server.
         sites: the countries that take part: comma-separated, or a JSON list of names with commas.
+        keys: the file that binds each country to its key (sites.yml), at the server.
         paradigm: a row of the table of paradigms, such as adaptive or fine_tuned.
         strategy: of the rounds, such as fedavg.
         env: a folder of conf/ beside base; empty: none.
         output: folder for what the server learns; empty: data/06_models/federation of the project.
         wait_for_sites: seconds that a site may be away.
+        wait_for_approval: seconds that a site's operator may take to approve what is asked.
         answer_within: seconds that a site may take to answer one message.
         anew: begin from the first round although an unfinished run has left something.
     """
 
     project: str
     sites: str
+    keys: str
     paradigm: str = "adaptive"
     strategy: str = "fedavg"
     env: str = ""
     output: str = ""
     wait_for_sites: float = 600.0
+    wait_for_approval: float = 86400.0
     answer_within: float = 43200.0
     anew: bool = False
 
@@ -55,6 +60,24 @@ class ServerSettings:
         """The folder for what the server learns."""
         default = Path(self.project) / "data" / "06_models" / "federation"
         return Path(self.output or default).expanduser().resolve()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of the key of each country that takes part.
+
+        Raises:
+            InputError: the file of keys cannot be used, or a country is not in it.
+        """
+        path = Path(self.keys).expanduser().resolve()
+        known = read_sites_file(path)
+        if absent := [country for country in self.countries if country not in known]:
+            alike = [other for name in absent for other in near_names(name, known)]
+            hint = f" (it has one for {in_quotes(alike)}: name both in one way)" if alike else ""
+            raise InputError(
+                f"{path} has no key for {in_quotes(absent)}{hint}: add each with the fingerprint "
+                "of its public key (make_sites_file.sh), or correct the sites of the run"
+            )
+        return {country: known[country] for country in self.countries}
 
     @property
     def countries(self) -> tuple[str, ...]:
@@ -92,7 +115,6 @@ class SiteSettings:
         project: folder with conf/, of which the site's own spelling of the tables (ingest) is read;
             empty: the tables are spelled as in docs/ingest.md.
         env: a folder of conf/ beside base; empty: none.
-        minimum_patients: with fewer training patients the site takes no part.
     """
 
     country: Name
@@ -100,7 +122,6 @@ class SiteSettings:
     site_folder: str
     project: str = ""
     env: str = ""
-    minimum_patients: int = 20
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:

@@ -1,21 +1,45 @@
 """The ClientApp of a real site: the one that simulations run, behind a guard.
 
-The guard decides what leaves the site: sums for the scaler, shared arrays, and metrics. Personal
-models and predictions are written to the site's own folder. Whatever else an answer would hold is
-refused here, whatever the server asked for; and what has left is written down.
+The guard decides what the site answers, and what leaves it: sums for the scaler, shared arrays, and
+metrics. It answers what an agreement asks that the site's operator has approved, within the site's
+policy, in the agreed order, about enough patients. Personal models and predictions are written to
+the site's own folder. Whatever else an answer would hold is refused here, whatever the server asked
+for; and what was asked, refused and sent is written down before it takes effect.
 """
 
+import hashlib
 import logging
+import math
 import os
+import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
+from ms_pfl.cohort.features import FEATURES
+from ms_pfl.cohort.parameters import TreatmentClasses
+from ms_pfl.cohort.treatments import package_classes
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import CohortAgreement, Introduction, RefusalError, Software
+from ms_pfl.deployment.agreement import (
+    Introduction,
+    RefusalError,
+    RunAgreement,
+    Software,
+    digest_of_treatments,
+)
+from ms_pfl.deployment.approvals import Approvals, Asked
+from ms_pfl.deployment.floors import Floors, KnownSets
+from ms_pfl.deployment.order import Order, Place, digest_of
+from ms_pfl.deployment.policy import SitePolicy, read_policy
+from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
-from ms_pfl.deployment.site_folder import SITE, SiteFolder
+from ms_pfl.deployment.site_folder import PLACE, RUN, SITE, SNAPSHOT, SiteFolder
+from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.client import NotKeptError, may_travel
 from ms_pfl.federation.client_app import make_client_app
@@ -26,17 +50,69 @@ from ms_pfl.federation.flower import (
     Message,
     MetricRecord,
     RecordDict,
+    payload_bytes,
     to_arrays,
 )
-from ms_pfl.federation.messages import RefusedMessageError
+from ms_pfl.federation.messages import (
+    Introduce,
+    Predict,
+    Question,
+    RefusedMessageError,
+    first_reason,
+    read,
+)
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
 from ms_pfl.federation.sums import NAMES, SUMS
 from ms_pfl.learning.training import TrainingDivergedError
 from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.text import shown
 from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
 
+_WAITS = "waits"
+_GIB = 2**30
+_BALLAST = 16 * 2**20  # bytes of arrays in a message beside those of the largest network
 _log = logging.getLogger(__name__)
+
+Answer = Callable[[Message, Context], Message]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A site while it answers one message."""
+
+    settings: SiteSettings
+    folder: SiteFolder
+    policy: SitePolicy
+    log: SecurityLog
+
+    @classmethod
+    def of(cls, context: Context) -> "_Site":
+        """Return the site that a client's configuration describes.
+
+        Raises:
+            InputError: its configuration or its policy cannot be used.
+        """
+        settings = _settings(context)
+        folder = SiteFolder(settings.site_folder)
+        return cls(settings, folder, read_policy(folder.path), SecurityLog(folder.path))
+
+    @cached_property
+    def own(self) -> tuple[IngestParameters, TreatmentClasses]:
+        """How the site's tables are spelled, and the drugs that are looked for in them."""
+        if not self.settings.project:
+            return IngestParameters(), package_classes()
+        parameters = read_parameters(self.settings.project, self.settings.env)
+        return parameters.ingest, parameters.cohort.treatments
+
+    @property
+    def approvals(self) -> Approvals:
+        """What was asked of the site, and what is approved."""
+        return Approvals(self.folder.path)
+
+    def floors(self, data: FederationData) -> Floors:
+        """Return the floors of the site's rows."""
+        return Floors(data, self.settings.country, self.policy.floor)
 
 
 def make_site_app() -> ClientApp:
@@ -45,50 +121,133 @@ def make_site_app() -> ClientApp:
 
     @app.query("introduce")
     def introduce(message: Message, context: Context) -> Message:
-        introduction = _introduce(context, message.content["config"])
+        asked = read(message)
+        assert isinstance(asked, Introduce)
+        introduction = _introduce(_Site.of(context), context, asked)
         content = RecordDict({"config": ConfigRecord(introduction.model_dump(mode="json"))})
         return Message(content, reply_to=message)
 
     return app
 
 
-def _introduce(context: Context, told: ConfigRecord) -> Introduction:
-    settings = _settings(context)
-    here = Software.here()
-    if here.differs_from(str(told["software"])) is not None:
-        # the server says what differs
-        return Introduction(country=settings.country, software=here.to_json())
-    agreement = CohortAgreement.model_validate_json(str(told["agreement"]))
-    ingest = (
-        read_parameters(settings.project, settings.env).ingest
-        if settings.project
-        else IngestParameters()
-    )
-    folder = SiteFolder(settings.site_folder)
-    snapshot = folder.take_snapshot(settings.country, settings.registry_folder, ingest, agreement)
+def _introduce(site: _Site, context: Context, asked: Introduce) -> Introduction:
+    """Tell who the site is and, of an agreement that is approved, what it brings."""
+    country, here = site.settings.country, Software.here()
+    nobody = Introduction(country=country, software=here.to_json())
+    if not asked.agreement or here.differs_from(asked.software) is not None:
+        return nobody  # the server says what differs
+    agreement = _agreement(asked.agreement)
+    if country not in agreement.sites:
+        return nobody
+    _check_policy(site, agreement)
+    _check_treatments(site, agreement)
+    ingest, treatments = site.own
+    folder, registry = site.folder, site.settings.registry_folder
+    secret = folder.secret()
+    snapshot = folder.snapshot_name(registry, ingest, treatments, agreement)
+    approvals = site.approvals
+    run = approvals.ask(agreement, snapshot, country)
+    if run.agreement != agreement or run.snapshot != snapshot:
+        raise RefusalError("the name of this run stands for another one at the site")
+    if (status := approvals.status(run.run)) != "approved":
+        _wait(site, context, run, status)
+        return nobody.model_copy(update={"waiting": True})
+    wanted = {one.snapshot for one in approvals.all() if approvals.status(one.run) == "approved"}
+    folder.prune_snapshots(wanted, snapshot)
+    folder.check_size(site.policy.disk_gib * _GIB)
+    folder.take_snapshot(snapshot, country, registry, ingest, treatments, agreement)
     data = folder.data(snapshot)
-    patients = _patients(data, settings.country, agreement.seeds[0])
-    if patients[0] < settings.minimum_patients:
-        raise RefusalError(
-            f"{settings.country} takes no part: it has {patients[0]} patients to train on, and its "
-            f"minimum-patients is {settings.minimum_patients}"
-        )
-    if SITE not in context.state:
-        folder.restore_state(context, of_run=False)
-    context.state[SITE] = ConfigRecord({"snapshot": snapshot})
+    floors = _checked_floors(site, data, agreement)
+    KnownSets(folder.path).check(snapshot, data, country, secret, site.policy.floor)
+    _begin(site, context, run)
     return Introduction(
-        country=settings.country,
+        country=country,
         software=here.to_json(),
         features=data.features,
-        data=data.identity,
-        patients=patients,
+        # with the run: other tables are another run, also where they make the same rows
+        data=hashlib.blake2b(f"{run.run} {data.identity}".encode(), digest_size=16).hexdigest(),
+        patients=floors.patients(agreement.seeds[0]),
+        log=site.log.digest,
     )
 
 
-def _patients(data: FederationData, country: str, seed: int) -> tuple[int, ...]:
-    codes = data.countries[country].splits[seed]
-    people = data.ids[country]["patient_id"].to_numpy()
-    return tuple(len(np.unique(people[codes == i])) for i in range(len(SPLITS)))
+def _agreement(text: str) -> RunAgreement:
+    """The agreement that a text holds.
+
+    Raises:
+        RefusalError: it cannot be read.
+    """
+    try:
+        return RunAgreement.model_validate_json(text)
+    except (ValueError, RecursionError) as error:
+        reason = first_reason(error) if isinstance(error, ValidationError) else shown(error)
+        raise RefusalError(f"the agreement cannot be read: {reason}") from None
+
+
+def _check_policy(site: _Site, agreement: RunAgreement) -> None:
+    """See that an agreement is within the site's policy.
+
+    Raises:
+        RefusalError: it is beyond it.
+    """
+    if beyond := site.policy.objections(agreement, len(FEATURES)):
+        raise RefusalError(
+            f"{site.settings.country} takes no part by its policy: {'; '.join(beyond)}"
+        )
+
+
+def _check_treatments(site: _Site, agreement: RunAgreement) -> None:
+    """See that the drugs that are looked for in free text are those that the server means.
+
+    Raises:
+        RefusalError: they are others; the server's are not taken over.
+    """
+    if agreement.treatments != digest_of_treatments(site.own[1]):
+        raise RefusalError(
+            f"{site.settings.country} takes no part: its drugs by efficacy class "
+            "(cohort.treatments) are not those of the server; use those of the package at both, or "
+            "give the site the server's in conf/ of its project=FOLDER"
+        )
+
+
+def _checked_floors(site: _Site, data: FederationData, agreement: RunAgreement) -> Floors:
+    """Return the floors of rows that are enough for what an agreement asks.
+
+    Raises:
+        RefusalError: they are too few.
+    """
+    floors = site.floors(data)
+    floors.check_splits()
+    newton = any(stage.kind == "newton" for stage in agreement.stages)
+    if newton and site.policy.small_cells == "refuse":
+        floors.check_cells()
+    return floors
+
+
+def _wait(site: _Site, context: Context, run: Asked, status: str) -> None:
+    """Take down, once in a `flwr run`, that a run waits for the operator."""
+    before = context.state.config_records.get(_WAITS)
+    if before is not None and before[RUN] == run.run:
+        return
+    context.state[_WAITS] = ConfigRecord({RUN: run.run})
+    trainings = ", ".join(stage.training for stage in run.agreement.stages)
+    site.log.note("agreement", run=run.run, snapshot=run.snapshot, status=status)
+    _log.warning(
+        "%s waits for approval. See what is asked and what leaves: python -m ms_pfl site review "
+        "%s --folder %s",
+        trainings, run.run, shlex.quote(str(site.folder.path)),
+    )  # fmt: skip
+
+
+def _begin(site: _Site, context: Context, run: Asked) -> None:
+    """Have the client hold the state of this run, and of no other one."""
+    held = context.state.config_records.get(SITE)
+    if held is not None and held[RUN] == run.run:
+        return
+    context.state.clear()
+    site.folder.restore_state(context, run=run.run)
+    if SITE not in context.state:
+        context.state[SITE] = ConfigRecord({RUN: run.run, SNAPSHOT: run.snapshot, PLACE: ""})
 
 
 def _settings(context: Context) -> SiteSettings:
@@ -96,69 +255,174 @@ def _settings(context: Context) -> SiteSettings:
 
 
 def _load(context: Context, seed: int) -> ClientData:
-    settings = _settings(context)
-    if SITE not in context.state:
-        raise RefusalError(f"{settings.country} was asked before it introduced itself")
-    data = SiteFolder(settings.site_folder).data(str(context.state[SITE]["snapshot"]))
+    site = _Site.of(context)
+    data = site.folder.data(str(context.state[SITE][SNAPSHOT]))
     if seed not in data.seeds:
-        raise RefusalError(f"seed {seed} is not among those agreed on: {data.seeds}")
-    return data.countries[settings.country].client_data(seed)
+        raise RefusalError("the seed is not among those that were agreed on")
+    own = data.countries[site.settings.country].client_data(seed)
+    return site.floors(data).without_rare_features(own)
 
 
-def _guard(
-    message: Message, context: Context, answer: Callable[[Message, Context], Message]
-) -> Message:
-    """Answer a message so that nothing leaves but what may; Flower's way of wrapping an app."""
+def _guard(message: Message, context: Context, answer: Answer) -> Message:
+    """Answer a message so that nothing leaves but what may; Flower's way of wrapping an app.
+
+    What the client keeps changes with a good answer alone.
+    """
     log_to_stdout()
+    before = dict(context.state)
+    kind = shown(message.metadata.message_type, 60)
+    site: _Site | None = None
     try:
-        settings = _settings(context)
-        folder = SiteFolder(settings.site_folder)
-        if SITE not in context.state:
-            folder.restore_state(context, of_run=True)
-        config = message.content.config_records.get("config", {})
-        if config.get("reply-with-arrays", False):
-            raise RefusalError(f"{settings.country} does not send its whole model")
-        reply = answer(message, context)
-        if message.metadata.message_type == "query.predict":
-            reply = _keep(message, context, reply, settings, folder)
-        _check(message, context, reply, settings)
-        folder.save_state(context)
-        folder.note(message, reply)
-    except (RefusalError, RefusedMessageError, NotKeptError, TrainingDivergedError) as error:
-        _log.exception("The site does not answer")
-        raise RefusalError(str(error)) from None
-    except OSError as error:
-        _log.exception("The site cannot answer")
-        # the system's own words for it: the rest of the text may hold a path or a value
-        cause = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise RefusalError(
-            f"an error at the site: a file there cannot be read or written ({cause}); which one "
-            "stands in the log there. When that is corrected, the same flwr run resumes"
-        ) from None
+        site = _Site.of(context)
+        asked = read(message)
+        _check_ballast(site, message)
+        if isinstance(asked, Introduce):
+            return _answer_introduction(site, asked, message, context, answer)
+        return _answer(site, asked, message, context, answer)
     except Exception as error:
-        # its text may tell of a patient: an error names the row and the value that it met
-        _log.exception("The site cannot answer")
-        raise RefusalError(
-            f"an error at the site ({type(error).__name__}); its text stays in the log there"
-        ) from None
+        context.state.clear()
+        context.state.update(before)
+        _refuse(site, kind, message.metadata.run_id, error)
+
+
+def _answer_introduction(
+    site: _Site, asked: Introduce, message: Message, context: Context, answer: Answer
+) -> Message:
+    facts: dict[str, Any] = {
+        "flower_run": message.metadata.run_id,
+        "question": "query.introduce",
+        "digest": digest_of(asked, {}),
+    }
+    waits = _WAITS in context.state.config_records
+    if not waits:
+        site.log.note("asked", **facts)
+    reply = answer(message, context)
+    told = reply.content["config"]
+    if waits and told["waiting"]:  # asked every few seconds, and noted once
+        return reply
+    if waits:
+        context.state.pop(_WAITS, None)
+        site.log.note("asked", **facts)
+    if told["patients"]:
+        site.folder.save_state(context)
+    names = ("country", "patients", "data", "waiting")
+    site.log.note("sent", **facts, **{name: told[name] for name in names})
     return reply
 
 
+def _answer(
+    site: _Site, asked: Question, message: Message, context: Context, answer: Answer
+) -> Message:
+    """Answer what an approved agreement asks, in its order."""
+    folder, run_id = site.folder, message.metadata.run_id
+    if SITE not in context.state:
+        folder.restore_state(context)
+    if SITE not in context.state:
+        raise RefusalError(f"{site.settings.country} was asked before it introduced itself")
+    held = context.state[SITE]
+    approvals = site.approvals
+    run = approvals.approved(str(held[RUN]))
+    approval = approvals.approval(run.run)
+    assert approval is not None
+    folder.secret()
+    _check_policy(site, run.agreement)
+    _checked_floors(site, folder.data(run.snapshot), run.agreement)
+    order = Order(
+        run.agreement, len(FEATURES), site.policy.evaluations,
+        approvals.answered(run.run, approval.number),
+    )  # fmt: skip
+    allowed = order.allow(asked, message, Place.read(str(held[PLACE])))
+    facts: dict[str, Any] = {
+        "run": run.run,
+        "flower_run": run_id,
+        "question": message.metadata.message_type,
+        "seed": allowed.seed,
+        "place": allowed.key[1],
+        "digest": allowed.digest,
+    }
+    site.log.note("asked", **facts)
+    folder.check_size(site.policy.disk_gib * _GIB)
+    reply = answer(message, context)
+    if reply.has_error():
+        raise RefusalError("the site could not work on the message; why stands in the log there")
+    if isinstance(asked, Predict):
+        name = run.run if approval.number == 1 else f"{run.run}.{approval.number}"
+        reply = _keep(site, asked, message, context, reply, name)
+    reply = _without_small_classes(site, run, message, context, reply, allowed.seed)
+    _check(message, context, reply, site.settings)
+    context.state[SITE] = ConfigRecord({**held, PLACE: allowed.place.to_json()})
+    approvals.note_answered(run.run, approval.number, order.note(allowed))
+    folder.save_state(context)
+    site.log.note("sent", **facts, **_contents(reply))
+    return reply
+
+
+def _contents(reply: Message) -> dict[str, Any]:
+    """What an answer holds: names and shapes of arrays, and numbers, which may leave."""
+    return {
+        "arrays": {
+            f"{record}/{name}": list(array.shape)
+            for record, arrays in reply.content.array_records.items()
+            for name, array in arrays.items()
+        },
+        "numbers": {
+            name: value
+            for record in reply.content.metric_records.values()
+            for name, value in record.items()
+        },
+    }
+
+
+def _refuse(site: _Site | None, kind: str, run_id: int, error: Exception) -> NoReturn:
+    """Raise what the server learns of an error: one line, and no number of patients."""
+    match error:
+        case RefusalError() | RefusedMessageError() | NotKeptError() | TrainingDivergedError():
+            _log.error("The site does not answer %s: %s", kind, error)
+            reason = shown(error, 600)
+        case OSError():
+            _log.exception("The site cannot answer")
+            # the system's own words for it: the rest of the text may hold a path or a value
+            cause = os.strerror(error.errno) if error.errno else type(error).__name__
+            reason = (
+                f"an error at the site: a file there cannot be read or written ({cause}); which "
+                "one stands in the log there. When that is corrected, the same flwr run resumes"
+            )
+        case InputError() if site is None:  # of its configuration or policy, not of its tables
+            _log.error("The site answers nothing: %s", error)
+            reason = "the site's own configuration or policy cannot be used; see the log there"
+        case _:
+            # its text may tell of a patient: an error names the row and the value that it met
+            _log.exception("The site cannot answer")
+            reason = f"an error at the site ({type(error).__name__}); its text stays in the log"
+            reason += " there"
+    if site is not None:
+        try:
+            site.log.note("refused", flower_run=run_id, question=kind, reason=reason)
+        except OSError:
+            _log.exception("The refusal cannot be written down")
+    raise RefusalError(reason) from None
+
+
+def _check_ballast(site: _Site, message: Message) -> None:
+    """See that the arrays of a message are no larger than a run can need.
+
+    Raises:
+        RefusalError: they are.
+    """
+    size = sum(payload_bytes(record) for record in message.content.array_records.values())
+    if size > _BALLAST + 16 * site.policy.parameters:
+        raise RefusalError("the message is larger than the site's policy allows (parameters)")
+
+
 def _keep(
-    message: Message,
-    context: Context,
-    reply: Message,
-    settings: SiteSettings,
-    folder: SiteFolder,
+    site: _Site, asked: Predict, message: Message, context: Context, reply: Message, run: str
 ) -> Message:
     """Keep the model and its predictions here, and answer with metrics instead."""
-    config = message.content["config"]
-    training, seed = str(config["keep-as"]), int(context.state["settings"]["seed"])
-    if training.strip(".") != training or "/" in training or "\\" in training:
-        raise RefusalError(f"{training!r} is no name of a training")
-    country, data = settings.country, folder.data(str(context.state[SITE]["snapshot"]))
+    seed = int(context.state["settings"]["seed"])
+    country = site.settings.country
+    data = site.folder.data(str(context.state[SITE][SNAPSHOT]))
     probabilities = to_arrays(reply.content["arrays"])
-    shared = message.content.get("arrays")
+    shared = message.content.array_records.get("arrays")
     own = to_arrays(context.state["own" if shared is None else "selected"])
     models = joined({f"seed={seed}/personal/{country}": own}) | {FORMAT_NAME: np.array([FORMAT])}
     if shared is not None:
@@ -176,7 +440,8 @@ def _keep(
         "features": list(data.features),
         "software": Software.here().to_json(),
     }
-    folder.keep_model(training, seed, models, told, pd.concat(parts, ignore_index=True))
+    predictions = pd.concat(parts, ignore_index=True)
+    site.folder.keep_model(run, asked.keep_as, seed, models, told, predictions)
     return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
 
 
@@ -192,10 +457,34 @@ def _scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[s
     }
 
 
+def _without_small_classes(
+    site: _Site, run: Asked, message: Message, context: Context, reply: Message, seed: int
+) -> Message:
+    """Leave out ROC-AUC and counts of a split where too few patients have or lack the outcome."""
+    metrics = reply.content.metric_records.get("metrics")
+    if metrics is None:
+        return reply
+    floors = site.floors(site.folder.data(run.snapshot))
+    selection = "test" if run.agreement.protocol.selection == "test" else "validation"
+    changed = dict(metrics)
+    for split in ("validation", "test"):
+        if floors.classes_are_told(seed, split):
+            continue
+        hidden = [f"{split}/roc_auc", f"{split}/n_positive"]
+        hidden += ["roc-auc"] if split == selection else []
+        for name in hidden:
+            if name in changed:
+                value = changed[name]
+                changed[name] = [math.nan] * len(value) if isinstance(value, list) else math.nan
+    if changed == dict(metrics):
+        return reply
+    return Message(
+        RecordDict({**reply.content, "metrics": MetricRecord(changed)}), reply_to=message
+    )
+
+
 def _check(message: Message, context: Context, reply: Message, settings: SiteSettings) -> None:
     """Stop an answer with anything in it that may not leave."""
-    if reply.has_error():
-        return
     kind = message.metadata.message_type
     for record, arrays in reply.content.array_records.items():
         if forbidden := set(arrays) - _may_leave(message, context, record):
@@ -203,7 +492,7 @@ def _check(message: Message, context: Context, reply: Message, settings: SiteSet
                 f"{settings.country} does not send {', '.join(sorted(forbidden))} in answer to "
                 f"{kind}"
             )
-    if reply.content.config_records and kind != "query.introduce":
+    if reply.content.config_records:
         raise RefusalError(f"{settings.country} does not send text in answer to {kind}")
 
 

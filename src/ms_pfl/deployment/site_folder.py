@@ -1,10 +1,14 @@
-"""The folder in which a site keeps what must not leave it, and what has left it."""
+"""The folder in which a site keeps what must not leave it, and its secret."""
 
-import datetime
+from __future__ import annotations
+
 import hashlib
-import json
 import logging
-from collections.abc import Mapping
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ms_pfl.deployment.agreement import CohortAgreement, RefusalError
+from ms_pfl.cohort.parameters import CohortParameters, TreatmentClasses
+from ms_pfl.deployment.agreement import RefusalError, RunAgreement
 from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
-from ms_pfl.federation.flower import ConfigRecord, Context, Message, to_arrays, to_record
+from ms_pfl.federation.flower import ConfigRecord, Context, to_arrays, to_record
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.files import whole_file
 from ms_pfl.names import near_names
@@ -24,29 +29,119 @@ from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.spreadsheets import write_csv
 
 SITE = "site"
+"""The record of a site's state that says which run, and where it is."""
+RUN, SNAPSHOT, PLACE = "run", "snapshot", "place"
+"""What stands in it."""
+SECRET_BYTES = 32
+_SNAPSHOTS = 5
 _log = logging.getLogger(__name__)
 
 
 class SiteFolder:
-    """``site-folder`` of one site: episodes, state, models, predictions, the log of what left."""
+    """``site-folder`` of one site: secret, policy, approvals, episodes, state, finished runs."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | Path) -> None:
         """Name the folder; it is made when something is kept."""
         self.path = Path(folder).expanduser().resolve()
 
+    def secret(self) -> bytes:
+        """Return the site's secret, on which its splits depend; it is made at the first start.
+
+        Raises:
+            RefusalError: it is lost or damaged, so that the splits cannot be made again.
+        """
+        path = self.path / "secret"
+        try:
+            secret = path.read_bytes()
+        except FileNotFoundError:
+            kept = ("state.safetensors", "snapshots/*", "sets/*", "runs/*")
+            if any(True for pattern in kept for _ in self.path.glob(pattern)):
+                raise RefusalError(
+                    "the site's secret is lost, and no run can go on without it; its operator "
+                    "restores the file 'secret' of the site folder, or begins with a new site "
+                    "folder"
+                ) from None
+            return self._new_secret(path)
+        if len(secret) != SECRET_BYTES:
+            raise RefusalError(
+                "the site's secret is damaged, and no run can go on without it; its operator "
+                "restores the file 'secret' of the site folder"
+            )
+        return secret
+
+    def _new_secret(self, path: Path) -> bytes:
+        self.path.mkdir(parents=True, exist_ok=True)
+        secret = secrets.token_bytes(SECRET_BYTES)
+        with whole_file(path) as part:
+            part.chmod(0o600)
+            with part.open("wb") as file:
+                file.write(secret)
+                file.flush()
+                os.fsync(file.fileno())
+        path.chmod(0o600)
+        return secret
+
+    def check_size(self, most: int) -> None:
+        """See that the folder has not grown beyond some bytes.
+
+        Raises:
+            RefusalError: it has.
+        """
+        size = 0
+        for path in self.path.rglob("*"):
+            with suppress(OSError):
+                size += path.lstat().st_size
+        if size > most:
+            _log.warning("%s holds %d bytes, and the policy allows %d", self.path, size, most)
+            raise RefusalError(
+                "the site folder has reached the size that the site's policy allows (disk_gib)"
+            )
+
+    def snapshot_name(
+        self,
+        registry_folder: str,
+        ingest: IngestParameters,
+        treatments: TreatmentClasses,
+        agreement: RunAgreement,
+    ) -> str:
+        """Return the name of the episodes and splits of these tables, by these settings."""
+        registry = Path(registry_folder).expanduser()
+        digest = hashlib.blake2b(source_digest().encode(), digest_size=8)
+        for told in (
+            ingest.model_dump_json(),
+            treatments.model_dump_json(),
+            agreement.cohort.model_dump_json(),
+            agreement.splits.model_dump_json(),
+            f"{agreement.seeds} {agreement.protocol.split_unit}",
+        ):
+            digest.update(told.encode())
+        for file in sorted(registry.glob("*")) if registry.is_dir() else ():
+            if file.is_file():
+                digest.update(f"{file.name}\x1f{file.stat().st_size}".encode())
+                with file.open("rb") as content:
+                    digest.update(hashlib.file_digest(content, "blake2b").digest())
+        return digest.hexdigest()
+
     def take_snapshot(
         self,
+        name: str,
         country: str,
         registry_folder: str,
         ingest: IngestParameters,
-        agreement: CohortAgreement,
-    ) -> str:
+        treatments: TreatmentClasses,
+        agreement: RunAgreement,
+    ) -> None:
         """Make episodes and splits of the registry's tables, once for the same tables and settings.
 
         A training goes on with the rows that it began with, whatever happens to the tables.
 
-        Returns:
-            The name of the snapshot.
+        Args:
+            name: of :meth:`snapshot_name`.
+            country: of the site.
+            registry_folder: its tables.
+            ingest: how they are spelled.
+            treatments: drugs that are looked for in free text.
+            agreement: how episodes and splits are made.
 
         Raises:
             InputError: the tables cannot be used.
@@ -57,15 +152,14 @@ class SiteFolder:
         from ms_pfl.cohort.treatments import unread
         from ms_pfl.registry.ingest.tables import ingest as read
 
-        registry = Path(registry_folder).expanduser()
-        name = _snapshot_name(registry, ingest, agreement)
-        folder = self.path / "snapshots" / name
+        folder = self._snapshots / name
         if (folder / "splits.parquet").is_file():
-            return name
+            os.utime(folder)  # the latest used ones stay
+            return
         tables, report = read(
-            registry,
+            Path(registry_folder).expanduser(),
             ingest,
-            unread_treatments=lambda dmt: unread(dmt, agreement.cohort.treatments),
+            unread_treatments=lambda dmt: unread(dmt, treatments),
         )
         countries = sorted(tables.patients["country"].astype(str).unique())
         if countries != [country]:
@@ -74,19 +168,38 @@ class SiteFolder:
                 f"{in_quotes(countries)}; each site brings the tables of its own country"
                 f"{_hint(country, countries)}"
             )
-        episodes = build_episodes(tables, agreement.cohort).episodes
+        rules = CohortParameters(**agreement.cohort.model_dump(), treatments=treatments)
+        episodes = build_episodes(tables, rules).episodes
         divide = split_patients if agreement.protocol.split_unit == "patient" else split_episodes
-        splits = divide(episodes, agreement.seeds, agreement.splits)
+        splits = divide(episodes, agreement.seeds, agreement.splits, self.secret())
         with whole_file(folder / "ingest_report.csv") as part:
             write_csv(report, part)
         for title, table in (("episodes", episodes), ("splits", splits)):  # splits are the last
             with whole_file(folder / f"{title}.parquet") as part:
                 table.to_parquet(part, index=False)
-        return name
+
+    def prune_snapshots(self, wanted: Collection[str], current: str) -> None:
+        """Remove the snapshots that no approved run is about, and the oldest of too many.
+
+        Args:
+            wanted: those of approved runs.
+            current: the one that is used now, or made next.
+        """
+        held = [
+            path for path in self._snapshots.glob("*") if path.is_dir() and path.name != current
+        ]
+        held.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        kept = [path for path in held if path.name in wanted][: _SNAPSHOTS - 1]
+        for path in set(held) - set(kept):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @property
+    def _snapshots(self) -> Path:
+        return self.path / "snapshots"
 
     def data(self, snapshot: str) -> FederationData:
         """The rows of a snapshot."""
-        return _read_snapshot(self.path / "snapshots" / snapshot)
+        return _read_snapshot(self._snapshots / snapshot)
 
     def save_state(self, context: Context) -> None:
         """Write down what the client keeps from message to message."""
@@ -103,13 +216,14 @@ class SiteFolder:
         }
         write_arrays(self._state, arrays, told)
 
-    def restore_state(self, context: Context, *, of_run: bool) -> None:
+    def restore_state(self, context: Context, *, run: str | None = None) -> None:
         """Put back what was written down, into a client that has forgotten it.
 
         Args:
             context: of the client.
-            of_run: only what is of the present run, as after a restart of the SuperNode; else
-                whatever is there, as for a new run of a training that was cut off.
+            run: the approved run whose state is wanted, as for a new `flwr run` of a training that
+                was cut off; None: what is of the present `flwr run`, as after a restart of the
+                SuperNode.
         """
         if not self._state.exists():
             return
@@ -118,7 +232,8 @@ class SiteFolder:
         except DamagedFileError as error:
             _log.warning("The state of the site is damaged and not used. %s", error)
             return
-        if of_run and told["run_id"] != context.run_id:
+        of = told["configs"].get(SITE, {}).get(RUN)
+        if (told["run_id"] != context.run_id) if run is None else (of != run):
             return
         for name in told["records"]:
             prefix = f"{name}:"
@@ -134,70 +249,37 @@ class SiteFolder:
 
     def keep_model(
         self,
+        run: str,
         training: str,
         seed: int,
         models: Mapping[str, np.ndarray],
         told: Mapping[str, Any],
         predictions: pd.DataFrame,
     ) -> None:
-        """Keep a finished model with its predictions; both stay here."""
-        folder = self.path / training
-        write_arrays(folder / f"models.seed={seed}.safetensors", models, told)
-        with whole_file(folder / f"predictions.seed={seed}.parquet") as part:
-            predictions.to_parquet(part, index=False)
+        """Keep a finished model with its predictions; both stay here, and are never replaced.
 
-    def note(self, message: Message, reply: Message) -> None:
-        """Add a line to ``sent.jsonl``: when, what was asked, and what left the site."""
-        server_round = message.content.config_records.get("config", {}).get("server-round")
-        line = {
-            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "run": message.metadata.run_id,
-            "asked": message.metadata.message_type,
-            "round": None if server_round is None else int(server_round),
-            "arrays": {
-                key: list(array.shape)
-                for record in reply.content.array_records.values()
-                for key, array in record.items()
-            },
-            "numbers": {
-                key: value
-                for record in reply.content.metric_records.values()
-                for key, value in record.items()
-            },
-            "text": {
-                key: value
-                for record in reply.content.config_records.values()
-                for key, value in record.items()
-            },
-        }
-        self.path.mkdir(parents=True, exist_ok=True)
-        rest = memoryview(json.dumps(line).encode() + b"\n")
-        with (self.path / "sent.jsonl").open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                file.truncate(before)  # a line is whole, or absent
-                raise
+        Args:
+            run: name of the folder in ``runs``.
+            training: name of the folder in it.
+            seed: of the fit.
+            models: arrays.
+            told: what else belongs to them.
+            predictions: of the model.
+        """
+        folder = self.path / "runs" / run / training
+        model = folder / f"models.seed={seed}.safetensors"
+        table = folder / f"predictions.seed={seed}.parquet"
+        if not model.exists():
+            write_arrays(model, models, told)
+        if not table.exists():
+            with whole_file(table) as part:
+                predictions.to_parquet(part, index=False)
 
 
 def _hint(country: str, countries: list[str]) -> str:
     if countries == (alike := near_names(country, countries)) and len(alike) == 1:
         return f": start it with country={alike[0]!r}, as the run's sites have to name it too"
     return ""
-
-
-def _snapshot_name(registry: Path, ingest: IngestParameters, agreement: CohortAgreement) -> str:
-    digest = hashlib.blake2b(source_digest().encode(), digest_size=8)
-    for told in (ingest.model_dump_json(), agreement.model_dump_json()):
-        digest.update(told.encode())
-    for file in sorted(registry.glob("*")) if registry.is_dir() else ():
-        if file.is_file():
-            digest.update(f"{file.name}\x1f{file.stat().st_size}".encode())
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "blake2b").digest())
-    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1)

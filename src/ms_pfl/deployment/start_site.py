@@ -1,4 +1,7 @@
-"""Starts a site's SuperNode and watches it: what deploy/start_site.sh runs.
+"""Starts a site and watches it: what deploy/start_site.sh runs.
+
+A site is two processes: Flower's SuperNode, which talks to the server, and the one that answers
+its messages (:mod:`ms_pfl.deployment.client_process`). Each ends with the other.
 
 Flower tries for ever where it does not get through, and gives one reason for many. So whatever can
 be seen before is seen before, and an end of the SuperNode is given its cause.
@@ -6,8 +9,8 @@ be seen before is seen before, and an end of the SuperNode is given its cause.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,7 +19,6 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO
@@ -25,7 +27,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from ms_pfl.deployment.network import Address, check_port, probe, without_local_proxy
+from ms_pfl.deployment.network import (
+    Address,
+    check_port,
+    end_with_parent,
+    probe,
+    without_local_proxy,
+)
+from ms_pfl.deployment.policy import read_policy
+from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings, toml_text
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import FolderLock, hold
@@ -33,12 +43,14 @@ from ms_pfl.folder_lock import FolderLock, hold
 TRIES = 6
 _SECONDS_BETWEEN = 20.0
 _SECONDS_OF_A_START = 60.0
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _TAKEN = "address already in use"
 _REFUSED = "[code: 2004]"  # Flower's error code for a SuperNode that is not activated
 _WHERE = "start_site.sh"
-_PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
-_PR_SET_PDEATHSIG = 1
+PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
+_SECRET = ".runtime-secret"
+_LOOK = 0.1
+_SECONDS_TO_END = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,11 @@ class SiteStart:
         Raises:
             InputError: an argument cannot be used.
         """
+        if len(arguments) < 6:
+            raise InputError(
+                f"{_WHERE} takes SUPERLINK CA_CERTIFICATE PRIVATE_KEY COUNTRY REGISTRY_FOLDER "
+                "SITE_FOLDER, and then PORT and KEY=VALUE"
+            )
         superlink, certificate, key, country, registry, folder, *rest = arguments
         port = rest[0] if rest else "9094"
         if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
@@ -74,11 +91,28 @@ class SiteStart:
         settings = read_settings(SiteSettings, given, _WHERE)
         if settings.project:
             read_parameters(settings.project, settings.env)
-        _check_key(_path(key))
+        check_key(_path(key))
         return cls(Address.read(superlink), _path(certificate), _path(key), int(port), settings)
 
+    @property
+    def folder(self) -> Path:
+        """The site folder."""
+        return Path(self.settings.site_folder)
+
+    @property
+    def secret(self) -> Path:
+        """The file by which the SuperNode knows the process that may take its messages."""
+        return self.folder / _SECRET
+
+    def answering_command(self) -> list[str]:
+        """The command that starts the process that answers messages."""
+        return [
+            sys.executable, "-P", "-m", "ms_pfl.deployment.client_process", str(self.port),
+            str(self.secret), self.settings.country, str(self.folder),
+        ]  # fmt: skip
+
     def command(self) -> list[str]:
-        """The command that starts the SuperNode."""
+        """The command that starts the SuperNode, which starts no process of its own."""
         config = " ".join(
             f"{name.replace('_', '-')}={toml_text(value) if isinstance(value, str) else value}"
             for name, value in asdict(self.settings).items()
@@ -87,7 +121,8 @@ class SiteStart:
         return [
             "flower-supernode", "--root-certificates", str(self.certificate),
             "--auth-supernode-private-key", str(self.key), "--superlink", str(self.address),
-            "--host", _HOST, "--port", str(self.port), "--node-config", config,
+            "--host", HOST, "--port", str(self.port), "--isolation", "process",
+            "--superexec-auth-secret-file", str(self.secret), "--node-config", config,
         ]  # fmt: skip
 
 
@@ -107,14 +142,10 @@ def _readable(text: str) -> Path:
     return path
 
 
-def _further(arguments: Sequence[str]) -> dict[str, str | int]:
+def _further(arguments: Sequence[str]) -> dict[str, str]:
     """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
-    known = {
-        field.name.replace("_", "-"): type(field.default)
-        for field in fields(SiteSettings)
-        if field.default == "" or isinstance(field.default, int)
-    }
-    found: dict[str, str | int] = {}
+    known = [field.name for field in fields(SiteSettings) if field.default == ""]
+    found: dict[str, str] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or name not in known:
@@ -122,22 +153,22 @@ def _further(arguments: Sequence[str]) -> dict[str, str | int]:
                 f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
             )
         found[name] = value
-        if known[name] is int:
-            try:
-                found[name] = int(value)
-            except ValueError:
-                raise InputError(f"{_WHERE}: {argument!r} must be a whole number") from None
-        elif value[:1] in ("'", '"') and value[1:].endswith(value[0]):
+        if value[:1] in ("'", '"') and value[1:].endswith(value[0]):
             try:
                 found[name] = str(tomllib.loads(f"value = {value}")["value"])
             except tomllib.TOMLDecodeError:
                 found[name] = value[1:-1]
     if found.get("project"):
-        found["project"] = str(_path(str(found["project"])))
+        found["project"] = str(_path(found["project"]))
     return found
 
 
-def _check_key(path: Path) -> None:
+def check_key(path: Path) -> EllipticCurvePrivateKey:
+    """Return a site's private key.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     try:
         key = load_ssh_private_key(path.read_bytes(), None)
     except OSError as error:
@@ -157,22 +188,20 @@ def _check_key(path: Path) -> None:
             f"{path} is no private key of the kind that Flower takes (ECDSA, as OpenSSH writes "
             "it); make a pair by make_key.sh and give the file without .pub"
         )
+    return key
 
 
 class Watch:
-    """A site's SuperNode: started, started again where that may help, and stopped by a signal."""
+    """A site's processes: started, started again where that may help, and stopped by a signal."""
 
     def __init__(self, site: SiteStart, lock: FolderLock, environment: Mapping[str, str]) -> None:
         """Start nothing yet."""
         self._site, self._lock, self._environment = site, lock, dict(environment)
-        self._stopped = threading.Event()
-        self._node: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def stop(self, *_: object) -> None:
-        """End the SuperNode, and this watch with it; a signal handler."""
-        self._stopped.set()
-        if self._node is not None:
-            self._node.terminate()
+        """End the site, and this watch with it; a signal handler."""
+        self._stopped = True
 
     def run(self) -> int:
         """Watch the SuperNode until it ends for good; the exit code.
@@ -189,7 +218,7 @@ class Watch:
         for number in range(1, TRIES + 1):
             began = time.monotonic()
             code, said = self._once()
-            if self._stopped.is_set():
+            if self._stopped:
                 return 0
             lasted = time.monotonic() - began
             if _REFUSED not in said or lasted > _SECONDS_OF_A_START:
@@ -199,38 +228,55 @@ class Watch:
                     f"{why}; trying again in {_SECONDS_BETWEEN:.0f} seconds",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
-                if self._stopped.wait(_SECONDS_BETWEEN):
+                until = time.monotonic() + _SECONDS_BETWEEN
+                while time.monotonic() < until and not self._stopped:
+                    time.sleep(_LOOK)
+                if self._stopped:
                     return 0
         raise InputError(f"{why}. Given up: ask the server's administrator to register the key")
 
     def _once(self) -> tuple[int, str]:
-        """Run the SuperNode to its end; its exit code, and the last of what it printed."""
+        """Run the site to its end; the SuperNode's exit code, and the last of what it printed.
+
+        Raises:
+            InputError: the process that answers messages has ended.
+        """
         holds = [self._lock.descriptor] if self._lock.descriptor is not None else []
-        self._node = node = subprocess.Popen(
+        _write_secret(self._site.secret)
+        node = subprocess.Popen(
             self._site.command(), env=self._environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=holds,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )  # fmt: skip
-        if self._stopped.is_set():
-            node.terminate()
         assert node.stdout is not None
         last: deque[bytes] = deque(maxlen=200)
         reader = threading.Thread(target=_pass_on, args=(node.stdout, last))
         reader.start()
-        code = node.wait()
-        with suppress(FileNotFoundError):  # what a refused SuperNode leaves behind
-            subprocess.run(["pkill", "-TERM", "-f", "--", f"--parent-pid {node.pid}$"], check=False)
+        answering = subprocess.Popen(
+            self._site.answering_command(), env=self._environment, stdin=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
+        )  # fmt: skip
+        while node.poll() is None and answering.poll() is None and not self._stopped:
+            time.sleep(_LOOK)
+        code = answering.poll()
+        alone = node.poll() is None and code is not None
+        _end(node, answering)
         reader.join(10)
-        return code, b"".join(last).decode(errors="replace")
+        if alone and not self._stopped:
+            raise InputError(
+                f'The process that answers for "{self._site.settings.country}" has ended with exit '
+                f"code {code}, and the site with it; what it printed stands above"
+            )
+        return node.returncode, b"".join(last).decode(errors="replace")
 
     def _ended(self, code: int, said: str, lasted: float) -> int:
         """Say why the SuperNode has ended, other than by a refusal."""
         site = self._site
         if _TAKEN in said:
-            check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+            check_port(HOST, site.port, "the site's own processes", PORT_REMEDY)
             raise InputError(
                 f"port {site.port}, for the site's own processes, was taken by another program "
-                f"when the SuperNode started: {_PORT_REMEDY}"
+                f"when the SuperNode started: {PORT_REMEDY}"
             )
         if lasted <= _SECONDS_OF_A_START:
             probe(site.address, site.certificate)
@@ -251,33 +297,54 @@ def _pass_on(output: IO[bytes], last: deque[bytes]) -> None:
         sys.stdout.buffer.flush()
 
 
-def _end_with_parent() -> None:
-    """Have the system end this process with its parent, however that ends (Linux)."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _write_secret(path: Path) -> None:
+    """Write a new secret, for this account alone."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(32))
+
+
+def _end(*processes: subprocess.Popen[bytes]) -> None:
+    """Ask processes to end, and end those that do not."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    until = time.monotonic() + _SECONDS_TO_END
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Start the site and watch it; the exit code."""
+    os.umask(OWN_FILES_ALONE)
     try:
         site = SiteStart.read(arguments)
-        folder = Path(site.settings.site_folder)
-        lock = hold(folder, "a site", "give each site a SITE_FOLDER of its own")
+        read_policy(site.folder)
+        lock = hold(site.folder, "a site", "give each site a SITE_FOLDER of its own")
         try:
-            return _watch(site, lock, folder)
+            return _watch(site, lock)
         finally:
+            site.secret.unlink(missing_ok=True)
             lock.release()
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _watch(site: SiteStart, lock: FolderLock, folder: Path) -> int:
-    check_port(_HOST, site.port, "the site's own processes", _PORT_REMEDY)
+def _watch(site: SiteStart, lock: FolderLock) -> int:
+    for path in (site.folder, Path(site.settings.registry_folder), site.key):
+        if told := open_to_others(path):
+            print(f"Warning: {told}", file=sys.stderr, flush=True)
+    check_port(HOST, site.port, "the site's own processes", PORT_REMEDY)
     os.environ.update(without_local_proxy(os.environ))  # which the probe's client reads
     way = probe(site.address, site.certificate)
     print(f"The SuperLink at {site.address} is reached {way}", flush=True)
-    home = os.environ.get("FLWR_HOME") or str(folder / "flwr")
+    home = os.environ.get("FLWR_HOME") or str(site.folder / "flwr")
     watch = Watch(site, lock, {**os.environ, "FLWR_HOME": home, "PYTHONUNBUFFERED": "1"})
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, watch.stop)

@@ -74,10 +74,20 @@ def _loss(value: float) -> float:
     return value
 
 
+def _withheld(value: float) -> float:
+    if not math.isnan(value):
+        raise ValueError("has to be a whole number, or NaN where the site withholds it")
+    return value
+
+
 _LARGEST_LOSS = 1e100  # sums of it stay finite
 Count: TypeAlias = Annotated[int, Field(ge=0, le=10**12)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 LossSum: TypeAlias = Annotated[float, Field(ge=0, le=_LARGEST_LOSS)]
+CountOrWithheld: TypeAlias = (
+    Count | Annotated[float, Field(allow_inf_nan=True), AfterValidator(_withheld)]
+)
+"""A site does not tell of few patients."""
 Share: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_share)]
 Loss: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_loss)]
 
@@ -373,7 +383,7 @@ class _SplitMetrics(Metrics):
     model_config = ConfigDict(alias_generator=None)
 
     n_episodes: Count
-    n_positive: Count
+    n_positive: CountOrWithheld
     roc_auc: Share
     log_loss: Loss
     brier: Share

@@ -97,18 +97,35 @@ class Task:
 
     def client(self, optimizer: OptimizerParameters | None = None) -> ClientSettings:
         """What clients are told, with another optimizer where a paradigm has its own."""
-        own, (paradigm, strategy) = self.own, self.training
-        section = getattr(own, paradigm) if method_class(paradigm).settings is not None else None
-        logistic = own.strategies.logistic if learner_of(strategy) == "logistic" else None
-        return ClientSettings(
-            paradigm=paradigm,
-            network=own.network,
-            optimizer=optimizer or own.optimizer,
-            protocol=own.protocol,
-            device=self.device,
-            method=None if section is None else section.model_dump(mode="json"),
-            logistic=logistic,
-        )
+        return client_settings(self.training, self.settings, self.device, optimizer)
+
+
+def client_settings(
+    training: Training,
+    settings: TrainingSettings,
+    device: Device,
+    optimizer: OptimizerParameters | None = None,
+) -> ClientSettings:
+    """Return what the clients of a training are told.
+
+    Args:
+        training: paradigm and strategy.
+        settings: of all trainings.
+        device: what the clients compute on.
+        optimizer: in the place of the one that is set.
+    """
+    own, (paradigm, strategy) = settings.of(*training), training
+    section = getattr(own, paradigm) if method_class(paradigm).settings is not None else None
+    logistic = own.strategies.logistic if learner_of(strategy) == "logistic" else None
+    return ClientSettings(
+        paradigm=paradigm,
+        network=own.network,
+        optimizer=optimizer or own.optimizer,
+        protocol=own.protocol,
+        device=device,
+        method=None if section is None else section.model_dump(mode="json"),
+        logistic=logistic,
+    )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def demo(tmp_path: Path) -> Iterator[object]:
     with demo_module.Demo(tmp_path) as demo:
         demo.make_registries()
         demo.make_keys()
+        demo.init_sites()
         demo.superlink = demo.start_superlink()
         demo.register()
         yield demo
@@ -105,9 +106,14 @@ def test_who_is_not_let_in(demo) -> None:  # type: ignore[no-untyped-def]
     country = demo.countries[1]
     process = demo.start_site(country, key="Nobody")
     wait_for(demo.folder / f"site-{country}.log", "Nobody.pub is not registered there")
-    text = Run(demo, "federated", wait_for_sites=10.0).join()
+    impostor = demo.start_site(demo.countries[0], key=demo.countries[2])  # which is registered
+    wait_for(demo.folder / f"site-{demo.countries[0]}.log", "Ready for messages")
+    text = Run(demo, "federated", wait_for_sites=30.0).join()
     named = ", ".join(f'"{country}"' for country in demo.countries)
-    assert f"{named} did not come within 10 seconds" in text
+    assert f"{named} did not come within 30 seconds" in text
+    assert f'"{demo.countries[0]}" is refused, and the run goes on without it: its key is' in text
+    assert not list(demo.site(demo.countries[0]).glob("snapshots")), "it was asked its name alone"
+    demo_module.stop(impostor)
     assert process.wait(300) == 1
     assert "Given up" in (demo.folder / f"site-{country}.log").read_text()
 

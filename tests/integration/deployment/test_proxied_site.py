@@ -16,6 +16,7 @@ import pytest
 from kedro_project import PROJECT
 
 sys.path.insert(0, str(PROJECT / "tests" / "apps"))
+from ms_pfl.deployment.policy import SitePolicy, write_policy
 from network_examples import HOST, ConnectProxy, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -74,25 +75,34 @@ def wait_for(log: Path, text: str) -> str:
 
 
 def test_a_site_behind_a_proxy(scripts: Scripts) -> None:
-    folder, port = scripts.folder, free_port(HOST)
+    folder, port, inner = scripts.folder, free_port(HOST), free_port()
     assert scripts.run("make_certificates.sh", "certificates", HOST)[0] == 0
     assert scripts.run("make_key.sh", "keys", "Korea")[0] == 0
-    (folder / "registry").mkdir()
+    (folder / "registry").mkdir(0o700)
+    (folder / "site").mkdir(0o700)
+    write_policy(folder / "site", SitePolicy())
     dead = f"http://127.0.0.1:{free_port()}"
     # nobody is at the proxy for the SuperLink's own processes: they do not take it
     log = scripts.start(
-        "start_superlink.sh", "certificates", "state", HOST, port, https_proxy=dead, http_proxy=dead
+        "start_superlink.sh", "certificates", "state", HOST, port, inner,
+        https_proxy=dead, http_proxy=dead,
+    )  # fmt: skip
+    wait_for(
+        log, f"The gate at {HOST}:{port} passes the sites to the SuperLink; flwr reaches it at"
     )
-    wait_for(log, "Uvicorn running on")
     code, said = scripts.run("start_superlink.sh", "certificates", "state", HOST, free_port(HOST))
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith(f"a SuperLink runs already in {folder / 'state'}: process ")
     code, said = scripts.run("start_superlink.sh", "certificates", "other", HOST, port)
     assert (code, said.count("\n")) == (1, 1)
-    assert said.startswith(f"port {port}, for the SuperLink, is taken by flower-superlin")
+    assert said.startswith(f"port {port}, for the sites, is taken by python")
+    other = free_port(HOST)
+    code, said = scripts.run("start_superlink.sh", "certificates", "other", HOST, other, inner)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith(f"port {inner}, for the SuperLink, is taken by flower-superlin")
 
     (folder / "flwr" / "config.toml").write_text(
-        f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "{HOST}:{port}"\n'
+        f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{inner}"\n'
         f'root-certificates = "{folder / "certificates" / "ca.crt"}"\n'
     )
     subprocess.run(
@@ -115,7 +125,8 @@ def test_a_site_behind_a_proxy(scripts: Scripts) -> None:
         code, said = scripts.run("start_site.sh", *site[:-1], free_port())
         assert (code, said.count("\n")) == (1, 1)
         assert said.startswith(f"a site runs already in {folder / 'site'}: process ")
-        time.sleep(5)  # flower-superexec asks the SuperNode for work, and would find the dead proxy
+        wait_for(log, "Ready for messages")  # the process that asks the SuperNode for work
+        time.sleep(2)
         assert "Connection attempt failed" not in log.read_text()
         assert set(proxy.asked) == {f"CONNECT {HOST}:{port}"}
         scripts.stop()

@@ -14,7 +14,13 @@ from cohort_examples import FRACTIONS
 from hypothesis_profiles import examples
 from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.schemas import Splits
-from ms_pfl.cohort.splits import count_splits, split_patients, split_sizes, stratum_sizes
+from ms_pfl.cohort.splits import (
+    count_splits,
+    split_episodes,
+    split_patients,
+    split_sizes,
+    stratum_sizes,
+)
 
 
 def episodes_of(sizes: dict[str, tuple[int, int]], rows: int = 2) -> pd.DataFrame:
@@ -243,3 +249,36 @@ def test_counts_of_a_country_by_hand() -> None:
         [7, "Belgium", 1, 1, 1, 2, 1],
         [7, "Norway", 1, 0, 0, 1, 0],
     ]
+
+
+def test_a_secret_of_a_site_divides_its_patients_otherwise_and_always_so():
+    table = episodes_of({"Italy": (30, 70), "Iran": (10, 40)})
+    public = split_patients(table, [0, 1], FRACTIONS)
+    pd.testing.assert_frame_equal(public, split_patients(table, [0, 1], FRACTIONS, b""))
+    own = {
+        secret: split_patients(table, [0, 1], FRACTIONS, secret)
+        for secret in (b"a" * 32, b"b" * 32)
+    }
+    pd.testing.assert_frame_equal(
+        own[b"a" * 32], split_patients(table, [0, 1], FRACTIONS, b"a" * 32)
+    )
+    tables = [public, *own.values()]
+    for one, other in itertools.combinations(tables, 2):
+        same = (one["split"] == other["split"]).mean()
+        assert 0.2 < same < 0.7, "as two shuffled decks agree: 0.44 is expected"
+        key = ["seed", "country"]
+        assert counts(one) == counts(other)
+        pd.testing.assert_series_equal(
+            one.groupby(key)["split"].value_counts().sort_index(),
+            other.groupby(key)["split"].value_counts().sort_index(),
+        )
+
+
+def test_episodes_are_split_by_the_secret_too():
+    table = episodes_of({"Italy": (30, 70)}).assign(
+        episode_id=lambda rows: [f"e{i}" for i in range(len(rows))]
+    )
+    public = split_episodes(table, [0], FRACTIONS)
+    own = split_episodes(table, [0], FRACTIONS, b"a" * 32)
+    assert (public["split"] == own["split"]).mean() < 0.7
+    assert counts(public) == counts(own)

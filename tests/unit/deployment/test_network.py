@@ -309,26 +309,6 @@ def test_what_answers_for_the_superlink(certificates: Path) -> None:
         probe(address, certificates / "ca.crt")
 
 
-def test_an_openssl_server_through_a_proxy(
-    certificates: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = free_port(HOST)
-    with subprocess.Popen(
-        ["openssl", "s_server", "-accept", f"{HOST}:{port}", "-www", "-quiet",
-         "-cert", certificates / "server.pem", "-key", certificates / "server.key"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as server, ConnectProxy() as proxy:  # fmt: skip
-        try:
-            monkeypatch.setenv("https_proxy", proxy.address)
-            until = time.monotonic() + 10
-            while socket.socket().connect_ex((HOST, port)) and time.monotonic() < until:
-                time.sleep(0.05)
-            way = probe(Address(HOST, port), certificates / "ca.crt")
-            assert way == f"through the proxy {proxy.address} (from https_proxy)"
-        finally:
-            server.terminate()
-
-
 def test_ports() -> None:
     check_port("127.0.0.1", free_port(), "the site", "name another")
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -28,10 +28,12 @@ SITE = {"country": "Turkey", "registry-folder": "/tables", "site-folder": "/site
 
 
 def test_keys_have_hyphens_and_defaults() -> None:
-    settings = read_settings(SiteSettings, SITE | {"minimum-patients": 3, "env": ""}, "--node")
-    assert settings == SiteSettings("Turkey", "/tables", "/site", minimum_patients=3)
+    settings = read_settings(SiteSettings, SITE | {"project": "/p", "env": ""}, "--node")
+    assert settings == SiteSettings("Turkey", "/tables", "/site", project="/p")
     server = read_settings(
-        ServerSettings, {"project": ".", "sites": "B, A,B", "wait-for-sites": 5}, "--run"
+        ServerSettings,
+        {"project": ".", "keys": "k", "sites": "B, A,B", "wait-for-sites": 5},
+        "--run",
     )
     assert server.wait_for_sites == 5.0
     assert server.countries == ("A", "B")
@@ -41,7 +43,7 @@ def test_two_forms_of_a_name_are_one_site() -> None:
     composed, decomposed = "Türkiye", "Tu\u0308rkiye\u00a0"
     settings = read_settings(SiteSettings, SITE | {"country": decomposed}, "--node")
     assert settings.country == composed
-    run = {"project": ".", "sites": f"{decomposed},Czech\u00a0Republic,{composed}"}
+    run = {"project": ".", "keys": "k", "sites": f"{decomposed},Czech\u00a0Republic,{composed}"}
     server = read_settings(ServerSettings, run, "--run")
     assert server.countries == ("Czech Republic", composed)
 
@@ -54,7 +56,7 @@ def test_two_forms_of_a_name_are_one_site() -> None:
             SITE | {"registry_folder": "/x"},
             "'registry_folder' is unknown; did you mean",
         ),
-        (SITE | {"minimum-patients": "many"}, "minimum-patients = 'many' must be a int"),
+        (SITE | {"project": 3}, "project = 3 must be a str"),
     ],
 )
 def test_what_cannot_be_used_is_named(given: dict[str, str], told: str) -> None:
@@ -65,13 +67,13 @@ def test_what_cannot_be_used_is_named(given: dict[str, str], told: str) -> None:
 @pytest.mark.parametrize("sites", [" , ", "[]", '[" "]'])
 def test_no_site_is_named(sites: str) -> None:
     with pytest.raises(InputError, match="no site is named"):
-        _ = ServerSettings(project=".", sites=sites).countries
+        _ = ServerSettings(project=".", keys="k", sites=sites).countries
 
 
 @pytest.mark.parametrize("sites", ["[A, B]", '["A", 1]', '["A"', '["A"] B'])
 def test_what_is_no_list_is_shown(sites: str) -> None:
     with pytest.raises(InputError) as caught:
-        _ = ServerSettings(project=".", sites=sites).countries
+        _ = ServerSettings(project=".", keys="k", sites=sites).countries
     assert str(caught.value).startswith(f"--run-config: sites = {sites} is no JSON list of names (")
 
 
@@ -98,20 +100,22 @@ def as_run(folder: Path, config: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(("config", "countries"), SHOWN.items())
 def test_sites_on_the_command_line(config: str, countries: tuple[str, ...], tmp_path: Path) -> None:
-    assert as_run(tmp_path, f'project="." {config} paradigm="local"') == countries
+    assert as_run(tmp_path, f'project="." keys="k" {config} paradigm="local"') == countries
 
 
 def test_sites_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     quotes = "'" * 3
     names = '["Korea, Republic of", "Côte d\'Ivoire", "Turkey"]'
-    path.write_text(f'project = "."\nsites = {quotes}{names}{quotes}\n', encoding="utf-8")
+    path.write_text(
+        f'project = "."\nkeys = "k"\nsites = {quotes}{names}{quotes}\n', encoding="utf-8"
+    )
     assert as_run(tmp_path, str(path)) == ("Côte d'Ivoire", "Korea, Republic of", "Turkey")
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
 def test_any_names_can_be_given(names: list[str]) -> None:
-    config = f"project={toml_text('.')} sites={toml_text(json.dumps(names))}"
+    config = f"project={toml_text('.')} keys={toml_text('k')} sites={toml_text(json.dumps(names))}"
     settings = read_settings(ServerSettings, parse_config_args([config]), "--run-config")
     assert settings.countries == tuple(sorted({normal(name) for name in names}))
 
@@ -129,9 +133,9 @@ def test_a_path_that_is_no_text() -> None:
 
 
 def test_where_the_output_goes(tmp_path: Path) -> None:
-    settings = ServerSettings(project=str(tmp_path), sites="A")
+    settings = ServerSettings(project=str(tmp_path), keys="k", sites="A")
     assert settings.output_folder == tmp_path / "data" / "06_models" / "federation"
-    settings = ServerSettings(project="/p", sites="A", output=str(tmp_path / "x" / ".."))
+    settings = ServerSettings(project="/p", keys="k", sites="A", output=str(tmp_path / "x" / ".."))
     assert settings.output_folder == tmp_path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from in_process_flower import Flower
+from in_process_flower import Flower, write_sites_file
 from ms_pfl.deployment import agreement
-from ms_pfl.deployment.agreement import CohortAgreement, RefusalError, Software
-from ms_pfl.deployment.server import gather
+from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Software
+from ms_pfl.deployment.gathering import gather
+from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict
+from ms_pfl.federation.flower import Message
+from ms_pfl.paradigms import Training
 from ms_pfl.personalization.method import SHARED, Arrays, Method, Sent
 from ms_pfl.personalization.proximal_copy import ProximalCopy
 from ms_pfl.personalization.scaffold import Scaffold
@@ -27,20 +29,26 @@ from site_examples import COUNTRIES, Sites
 TURKEY = 405
 
 
-def agreed(sites: Sites) -> CohortAgreement:
-    own = sites.parameters
-    return CohortAgreement(
-        cohort=own.cohort, splits=own.splits, seeds=own.seeds, protocol=own.training.protocol
-    )
+def agreed(sites: Sites, names: Sequence[str] = COUNTRIES) -> RunAgreement:
+    return RunAgreement.of(Training("adaptive", "fedavg"), sites.parameters, names)
 
 
 def meet(three: Sites, flower: Flower, **settings: object) -> dict[str, object]:
-    return dict(gather(flower, three.settings("adaptive", **settings), agreed(three)))
+    own = three.settings("adaptive", **settings)
+    return dict(gather(flower, own, agreed(three, own.countries)))
 
 
-def ask_turkey(flower: Flower, kind: str, content: RecordDict) -> Message:
-    names = flower.push_messages([Message(content=content, message_type=kind, dst_node_id=TURKEY)])
-    return flower.pull_messages(names)[0]
+def keys_of(sites: Sites, turkey: str) -> str:
+    """The server's file of keys, with another name for Turkey."""
+    numbers = {name: node for name, node in sites.numbers.items() if node != TURKEY}
+    return str(write_sites_file(sites.folder / "other.yml", {**numbers, turkey: TURKEY}))
+
+
+def log_of(sites: Sites, country: str = "Turkey") -> list[Entry]:
+    """The site's security log, whose chain holds."""
+    verify(sites.site(country))
+    lines = (sites.site(country) / "security.jsonl").read_text().splitlines()
+    return [Entry.model_validate_json(line) for line in lines]
 
 
 def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sites) -> None:
@@ -62,24 +70,32 @@ def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sit
         text = json.dumps([dict(r) for r in reply.content.config_records.values()], default=str)
         for table in episodes.values():
             assert not any(patient in text for patient in table["patient_id"].unique())
-    lines = [
-        json.loads(line) for line in (sites.site("Turkey") / "sent.jsonl").read_text().splitlines()
-    ]
-    sent = [reply for node, reply in flower.sent if node == TURKEY]
-    assert len(lines) == len(sent)
-    for line, reply in zip(lines, sent, strict=True):
-        assert line["asked"] == reply.metadata.message_type
-        names = {k for record in reply.content.array_records.values() for k in record}
-        assert set(line["arrays"]) == names
-    assert [line["round"] for line in lines if line["asked"] == "train"] == [1, 2, 3] * 2
+    entries = log_of(sites)
+    sent = [entry.facts for entry in entries if entry.event == "sent"]
+    asked = [entry.facts["question"] for entry in entries if entry.event == "asked"]
+    assert asked == [facts["question"] for facts in sent]
+    assert [facts["waiting"] for facts in sent if facts["question"] == "query.introduce"] == [
+        False, True, False
+    ], "its name, that it waits, and that it takes part"  # fmt: skip
+    sent = [facts for facts in sent if facts["question"] != "query.introduce"]
+    replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) :]
+    for facts, reply in zip(sent, replies, strict=True):
+        assert facts["question"] == reply.metadata.message_type
+        names = {f"{r}/{k}" for r, record in reply.content.array_records.items() for k in record}
+        assert set(facts["arrays"]) == names
+        numbers = {k for record in reply.content.metric_records.values() for k in record}
+        assert set(facts["numbers"]) == numbers
+    rounds = [facts["place"] for facts in sent if facts["question"] == "train"]
+    assert rounds == ["0/1", "0/2", "0/3"] * 2
 
 
 def test_a_server_that_asks_for_more_is_refused(sites: Sites) -> None:
-    flower = sites.flower()
-    meet(sites, flower)
-    want = RecordDict({"config": ConfigRecord({"reply-with-arrays": True})})
-    reply = ask_turkey(flower, "train.personalize", want)
-    assert "Turkey does not send its whole model" in reply.error.reason
+    def happening(flower: Flower, node: int, message: Message) -> None:
+        if message.metadata.message_type == "train.personalize":
+            message.content["config"]["reply-with-arrays"] = True
+
+    with pytest.raises(ClientError, match="does not send its whole model"):
+        sites.run(sites.flower(happening), "local")
 
 
 def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, Arrays]]) -> None:
@@ -96,26 +112,27 @@ def send_more(monkeypatch: pytest.MonkeyPatch, more: Callable[[Sent], dict[str, 
         monkeypatch.setattr(kind, "train", too_much)
 
 
+@pytest.mark.parametrize("asked_for", [False, True])
 @pytest.mark.parametrize(
     ("paradigm", "told"),
     [
-        ("adaptive", r"train: the array 'extension\.0\.weight' is not expected$"),
-        ("private_intercept", r"train: the array 'output\.bias' is not expected$"),
+        ("adaptive", r"does not send extension\.0\.bias, .* to train"),
+        ("private_intercept", r"does not send output\.bias in answer to train"),
     ],
 )
 def test_private_arrays_do_not_leave_even_where_the_app_would_send_them(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, told: str
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, paradigm: str, told: str, asked_for: bool
 ) -> None:
     """The server passes them off as shared: a message that names them is refused."""
 
     def happening(flower: Flower, node: int, message: Message) -> None:
-        if message.metadata.message_type == "train":
+        if asked_for and message.metadata.message_type == "train":
             state = flower.sites[node].context.state  # type: ignore[union-attr]
             for name in [name for name in state if name.startswith(PRIVATE)]:
                 message.content[SHARED].update(state[name])
 
     send_more(monkeypatch, lambda sent: {SHARED: {**sent.records[SHARED], **sent.private}})
-    with pytest.raises(ClientError, match=told):
+    with pytest.raises(ClientError, match="are not the initial ones" if asked_for else told):
         sites.run(sites.flower(happening), paradigm)
 
 
@@ -136,7 +153,11 @@ def test_records_that_a_method_does_not_share_do_not_leave(
         sites.run(sites.flower(happening), paradigm)
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "a\\b", ".."])
+@pytest.mark.parametrize(
+    "name",
+    ["../elsewhere", "a/b", "a\\b", "..", "", "flwr", "con", "federated.fedavg\n", "local.none",
+     "federated.fedavg/../../x", "FEDERATED.FEDAVG"],
+)  # fmt: skip
 def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) -> None:
     flower = sites.flower()
 
@@ -145,7 +166,7 @@ def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) ->
             message.content["config"]["keep-as"] = name
 
     flower.happening = happening
-    with pytest.raises(ClientError, match="is no name of a training"):
+    with pytest.raises(ClientError, match=r"is no name of a training|name of the training is not"):
         sites.run(flower, "federated")
     assert not list(sites.folder.rglob("predictions.*.parquet"))
 
@@ -162,9 +183,10 @@ def test_tables_of_another_country_are_refused(sites: Sites) -> None:
 
 def test_a_site_with_few_patients_takes_no_part(sites: Sites) -> None:
     flower = sites.flower()
-    flower.sites[TURKEY].config["minimum-patients"] = 100
-    with pytest.raises(RefusalError, match=r"Turkey takes no part: it has \d+ patients to tr"):
+    sites.change_policy("Turkey", floor=20)
+    with pytest.raises(RefusalError, match="Turkey takes no part: too few patients") as refused:
         meet(sites, flower)
+    assert not any(letter.isdigit() for letter in str(refused.value).partition("Turkey")[2])
 
 
 def test_an_error_over_a_patients_row_does_not_tell_of_it(
@@ -187,19 +209,21 @@ def test_an_error_over_a_patients_row_does_not_tell_of_it(
 
 
 def test_a_site_that_is_not_named_takes_no_part(sites: Sites) -> None:
+    for country in COUNTRIES:
+        sites.init(country, sites=2)
     flower = sites.flower()
     met = meet(sites, flower, sites="Australia,Czech Republic")
     assert list(met) == ["Australia", "Czech Republic"]
-    flower.answered.clear()
-    sites.run(sites.flower(), "federated", sites="Australia,Czech Republic")
-    assert not (sites.site("Turkey") / "federated.fedavg").exists()
+    sites.run(flower, "federated", sites="Australia,Czech Republic")
+    assert not list(sites.site("Turkey").glob("snapshots/*"))
+    assert not list(sites.site("Turkey").glob("runs/*"))
 
 
 def test_a_site_that_does_not_come_is_named(sites: Sites) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].online = False
-    with pytest.raises(InputError, match=r'^"Turkey" did not come within 0 seconds'):
-        meet(sites, flower, wait_for_sites=0.1)
+    with pytest.raises(InputError, match=r'^"Turkey" did not come within 1 seconds'):
+        meet(sites, flower, wait_for_sites=1.0)
 
 
 def test_a_site_of_a_name_that_looks_alike_is_told_of(
@@ -207,27 +231,34 @@ def test_a_site_of_a_name_that_looks_alike_is_told_of(
 ) -> None:
     named = "Australia,Czech Republic,TURKEY"
     with pytest.raises(InputError) as caught:
-        meet(sites, sites.flower(), sites=named, wait_for_sites=0.1)
+        meet(sites, sites.flower(), sites=named, wait_for_sites=1.0, keys=keys_of(sites, "TURKEY"))
     both = '"Turkey" is connected and the run waits for "TURKEY": name both in one way'
     assert both in str(caught.value)
-    assert 'the run waits for "TURKEY": name both in one way' in caplog.text
+    assert 'which is that of "TURKEY"; name both in one way' in caplog.text
+    with pytest.raises(InputError, match=r'sites.yml has no key for "TURKEY" \(it has one for "Tu'):
+        meet(sites, sites.flower(), sites=named)
 
 
 def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].config["country"] = "Türkey"
     with pytest.raises(RefusalError, match="start it with country='Turkey'"):
-        meet(sites, flower)
+        meet(sites, flower, sites="Australia,Czech Republic,Türkey", keys=keys_of(sites, "Türkey"))
 
 
-def test_two_sites_of_one_name_are_refused(sites: Sites) -> None:
+def test_a_site_that_calls_itself_by_anothers_name_is_left_alone(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].config |= {
         "country": "Australia",
         "registry-folder": str(sites.registries / "Australia"),
     }
-    with pytest.raises(RefusalError, match='two sites call themselves "Australia"'):
-        meet(sites, flower)
+    with pytest.raises(InputError, match=r'^"Turkey" did not come within 1 seconds'):
+        meet(sites, flower, wait_for_sites=1.0)
+    assert (
+        '"Australia" is refused, and the run goes on without it: its key is SHA256:' in caplog.text
+    )
 
 
 def other_software(monkeypatch: pytest.MonkeyPatch, flower: Flower, **change: object) -> None:
@@ -241,14 +272,14 @@ def other_software(monkeypatch: pytest.MonkeyPatch, flower: Flower, **change: ob
     def software() -> Software:
         return replace(here, **change) if asking["node"] == TURKEY else here  # type: ignore[arg-type]
 
-    def check(self, features):  # type: ignore[no-untyped-def]
+    def check(self) -> None:  # type: ignore[no-untyped-def]
         asking["node"] = 0
-        original(self, features)
+        original(self)
 
-    original = agreement.Introduction.check
+    original = agreement.Introduction.check_software
     flower.happening = happening
     monkeypatch.setattr(Software, "here", staticmethod(software))
-    monkeypatch.setattr(agreement.Introduction, "check", check)
+    monkeypatch.setattr(agreement.Introduction, "check_software", check)
 
 
 @pytest.mark.parametrize(
@@ -264,15 +295,17 @@ def test_other_software_is_refused_before_a_table_is_read(
 ) -> None:
     flower = sites.flower()
     other_software(monkeypatch, flower, **change)
-    with pytest.raises(RefusalError, match=f"^Turkey cannot take part: .*{told}"):
+    with pytest.raises(RefusalError, match=f"^Turkey does not take part: .*{told}"):
         meet(sites, flower)
     assert not list(sites.site("Turkey").glob("snapshots/*"))
 
 
 def test_other_features_are_refused(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     flower = sites.flower()
-    monkeypatch.setattr("ms_pfl.deployment.agreement.FEATURES", ("age", "weight"))
-    with pytest.raises(RefusalError, match=r"cannot take part: .*it lacks age, weight and has \w+"):
+    monkeypatch.setattr("ms_pfl.deployment.gathering.FEATURES", ("age", "weight"))
+    with pytest.raises(
+        RefusalError, match=r"does not take part: .*it lacks age, weight and has \w+"
+    ):
         meet(sites, flower)
 
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from ms_pfl.deployment import start_site
 from ms_pfl.deployment.network import Address
+from ms_pfl.deployment.policy import SitePolicy, write_policy
 from ms_pfl.deployment.start_site import SiteStart
 from ms_pfl.names import normal
 from network_examples import HOST, PROJECT, ConnectProxy, free_port, https_server, make_certificates
@@ -55,6 +56,7 @@ def write_key(path: Path, key: object = None) -> Path:
             serialization.NoEncryption(),
         )
     )
+    path.chmod(0o600)
     return path
 
 
@@ -90,7 +92,9 @@ class Place:
     def __init__(self, folder: Path, superlink: Address, certificates: Path) -> None:
         self.folder = folder
         self.registry, self.site = folder / "registry", folder / "site"
-        self.registry.mkdir()
+        self.registry.mkdir(0o700)
+        self.site.mkdir(0o700)
+        write_policy(self.site, SitePolicy())
         self.told = folder / "told.json"
         self.port = free_port()
         self.arguments = {
@@ -151,7 +155,7 @@ def place(tmp_path: Path, superlink: Address, certificates: Path) -> Place:
 def test_a_site_is_started_and_stopped(place: Place) -> None:
     with ConnectProxy() as proxy:
         process = place.start(
-            "minimum-patients=5",
+            "env=smoke",
             environment={"https_proxy": proxy.address, "NO_PROXY": "a.org", "STAND_IN_LASTS": "60"},
         )
         node = place.node()
@@ -164,7 +168,7 @@ def test_a_site_is_started_and_stopped(place: Place) -> None:
         "country": "Turkey",
         "registry-folder": str(place.registry),
         "site-folder": str(place.site),
-        "minimum-patients": 5,
+        "env": "smoke",
     }
     for name in ("no_proxy", "NO_PROXY"):
         assert node.environment[name] == "a.org,127.0.0.1,localhost,::1"
@@ -183,6 +187,7 @@ def test_names_of_any_letters_arrive(place: Place) -> None:
     for argument in ("registry", "site"):
         folder = place.folder / f"{argument} {name}"
         folder.mkdir()
+        write_policy(folder, SitePolicy())
         folders[argument] = str(folder)
     project = place.folder / "project, 'new' \"é\" = \\1"
     (project / "conf" / "local").mkdir(parents=True)
@@ -194,7 +199,6 @@ def test_names_of_any_letters_arrive(place: Place) -> None:
         "registry-folder": folders["registry"],
         "site-folder": folders["site"],
         "project": str(project),
-        "minimum-patients": 20,
     }
 
 
@@ -218,7 +222,6 @@ def test_any_country_arrives(place: Place, country: str) -> None:
         ("env='it is \"x\"'", {"env": 'it is "x"'}),
         ('env="a\\\\b"', {"env": "a\\b"}),
         ("env=a=b", {"env": "a=b"}),
-        ('minimum-patients=7', {"minimum-patients": 7}),
     ],
 )  # fmt: skip
 def test_further_settings(argument: str, wanted: dict[str, object], place: Place) -> None:
@@ -248,12 +251,11 @@ def refuse_in_process(
         ({"certificate": "/absent.crt"}, (), "/absent.crt cannot be read as certificates of an"),
         ({"key": "/absent"}, (), "the private key /absent cannot be read (No such file or direct"),
         ({"registry": "/absent"}, (), "the registry folder /absent cannot be read (No such file"),
-        ({"site": "/dev/null"}, (), "/dev/null cannot be written (File exists); name a folder"),
+        ({"site": "/dev/null"}, (), "/dev/null/policy.yml is missing: write it by `python -m"),
         ({"country": " "}, (), "start_site.sh: 'country' is missing"),
-        ({"port": "minimum-patients=5"}, (), "start_site.sh: the 7th argument must be the PORT"),
+        ({"port": "env=smoke"}, (), "start_site.sh: the 7th argument must be the PORT"),
         ({"port": "0"}, (), "start_site.sh: the 7th argument must be the PORT"),
-        ({}, ("minimum-patient=5",), "start_site.sh: 'minimum-patient=5' must be KEY=VALUE with"),
-        ({}, ("minimum-patients=few",), "start_site.sh: 'minimum-patients=few' must be a whole"),
+        ({}, ("minimum-patients=5",), "start_site.sh: 'minimum-patients=5' must be KEY=VALUE with"),
         ({}, ("smoke",), "start_site.sh: 'smoke' must be KEY=VALUE with one of the keys project,"),
         ({}, ("project=/absent",), "the parameters in /absent/conf cannot be used"),
     ],

@@ -12,10 +12,11 @@ from ms_pfl.federation.flower import Grid, Message, name_sender, reason_of
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.text import shown
 
-_GONE = {3, 4, 5}
+GONE = {3, 4, 5}
 """Flower's error codes: message, reply or node unavailable. Nobody has worked on the message."""
-_CRASHED = 8
-_TRIES = 3
+CRASHED = 8
+"""And the one of a client that has broken down at its work, which is tried so often:"""
+TRIES = 3
 _log = logging.getLogger(__name__)
 
 
@@ -163,9 +164,9 @@ class _Exchange:
                 name_sender(reply, node)
                 self.done[node] = reply
                 self._away.pop(node, None)
-            elif reply.error.code in _GONE:
+            elif reply.error.code in GONE:
                 self._tell(node, f"has not answered ({reason_of(reply.error)})")
-            elif reply.error.code == _CRASHED and self._crashes[node] + 1 < _TRIES:
+            elif reply.error.code == CRASHED and self._crashes[node] + 1 < TRIES:
                 self._crashes[node] += 1
                 self._tell(node, "broke down at its work and is asked again")
             else:

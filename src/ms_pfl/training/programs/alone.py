@@ -24,9 +24,11 @@ from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.federation.sums import federated_scaler
+from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import SHARED, Arrays
 from ms_pfl.training.programs.federated import fit_together
+from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start, Task
 
 
@@ -69,9 +71,8 @@ def fine_tuned(task: Task) -> Iterator[SeedResult]:
     That model is itself among the candidates; the learning rate is a smaller one. Where no
     federated model is given it is trained first, and kept as the shared arrays.
     """
-    own, optimizer = task.own.fine_tuned, task.own.optimizer
-    rate = optimizer.learning_rate * own.learning_rate_factor
-    settings = task.client(optimizer.model_copy(update={"learning_rate": rate}))
+    own = task.own.fine_tuned
+    settings = task.client(fine_tuning_optimizer(task.own))
     for seed in task.seeds:
         with task.open_grid(task.sites.names, [seed]) as grid:
             given = task.starts.get(seed)
@@ -87,6 +88,12 @@ def fine_tuned(task: Task) -> Iterator[SeedResult]:
                 start_is_candidate=True,
             )
             yield result if given else replace(result, shared=start.arrays)
+
+
+def fine_tuning_optimizer(own: TrainingSettings) -> OptimizerParameters:
+    """Return the optimizer of fine-tuning, whose learning rate is a smaller one."""
+    rate = own.optimizer.learning_rate * own.fine_tuned.learning_rate_factor
+    return own.optimizer.model_copy(update={"learning_rate": rate})
 
 
 def _federated(task: Task, grid: NamedGrid, seed: int) -> Start:

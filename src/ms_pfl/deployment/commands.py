@@ -1,0 +1,293 @@
+"""`python -m ms_pfl site ...`: what the people of a site look at, approve and check."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ms_pfl.cohort.features import FEATURES
+from ms_pfl.deployment.agreement import Stage
+from ms_pfl.deployment.approvals import DAYS, Approvals, Asked
+from ms_pfl.deployment.policy import (
+    SitePolicy,
+    first_reason,
+    number_of_weights,
+    read_policy,
+    write_policy,
+)
+from ms_pfl.deployment.security_log import SecurityLog, verify
+from ms_pfl.deployment.site_folder import SiteFolder
+from ms_pfl.errors import InputError
+from ms_pfl.paradigms import PARADIGMS, model_name
+from ms_pfl.personalization.method import method_class
+from ms_pfl.text import shown
+
+_LEAST_ARGUMENTS = 6  # of start_site.sh
+_NEWTON = (
+    "gradient ({0} numbers), Hessian ({0} x {0}), log-loss and rows of the training rows, for each "
+    "of some {1} models: cells of few patients are in them (small_cells)"
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    before = os.umask(0o077)
+    try:
+        given.command(given)
+    except InputError as error:
+        print(shown(error, 1000), file=sys.stderr)
+        return 1
+    finally:
+        os.umask(before)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ms_pfl site", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], text: str
+    ) -> argparse.ArgumentParser:
+        own = commands.add_parser(name, help=text, description=text)
+        own.set_defaults(command=run)
+        return own
+
+    init = command("init", _init, "write policy.yml and the secret of a new site folder")
+    init.add_argument("folder", type=Path)
+    for name, field in SitePolicy.model_fields.items():
+        text = f"{field.description} ({field.default})"
+        init.add_argument(f"--{name.replace('_', '-')}", dest=f"policy_{name}", help=text)
+    policy = command("policy", _policy, "check policy.yml, and show what holds")
+    review = command("review", _review, "show what is asked of the site, and what will leave it")
+    review.add_argument("run", nargs="?", default="")
+    approve = command("approve", _approve, "let a run be answered")
+    approve.add_argument("run")
+    approve.add_argument("--days", type=float, default=DAYS, help=f"until it expires ({DAYS})")
+    approve.add_argument(
+        "--again", action="store_true", help="let it begin again, as another site's data changed"
+    )
+    revoke = command("revoke", _revoke, "end an approval")
+    revoke.add_argument("run")
+    verify = command("verify-log", _verify_log, "see that the security log is as it was written")
+    verify.add_argument("--digest", default="", help="the last one that the other end has kept")
+    for own in (policy, review, approve, revoke, verify):
+        folder = os.environ.get("MS_PFL_SITE", ".")
+        own.add_argument(
+            "--folder", type=Path, default=Path(folder),
+            help="the site folder (else MS_PFL_SITE names it, or it is the present one)",
+        )  # fmt: skip
+    preflight = command("preflight", _preflight, "see that a site can start here")
+    preflight.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _init(given: argparse.Namespace) -> None:
+    folder = SiteFolder(given.folder)
+    if (folder.path / "policy.yml").exists():
+        read_policy(folder.path)
+        raise InputError(f"{folder.path / 'policy.yml'} is there already: change it by hand")
+    told = {
+        name: _value(name, text)
+        for name in SitePolicy.model_fields
+        if (text := getattr(given, f"policy_{name}")) is not None
+    }
+    try:
+        policy = SitePolicy.model_validate(told)
+    except ValidationError as error:
+        raise InputError(f"site init: {first_reason(error)}") from None
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.path.chmod(0o700)
+    folder.secret()
+    print(f"Wrote {write_policy(folder.path, policy)} and the site's secret beside it.")
+    print("Keep a copy of the file 'secret': without it no run can go on. Nobody else gets it.")
+
+
+def _value(name: str, text: str) -> object:
+    """The value of an option: a number where the policy has one, or a list of names."""
+    default = SitePolicy.model_fields[name].default
+    if name == "runs":
+        return text if text == "all" else [one.strip() for one in text.split(",")]
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _policy(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    policy = read_policy(folder.path)
+    for name, value in policy:
+        told = ", ".join(value) if isinstance(value, tuple) else value
+        print(f"{name:>20}: {told}")
+
+
+def _review(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    policy, approvals = read_policy(folder.path), Approvals(folder.path)
+    if given.run:
+        print("\n".join(described(approvals.asked(given.run), approvals, policy)))
+        return
+    found = approvals.all()
+    for asked in found:
+        names = ", ".join(stage.training for stage in asked.agreement.stages)
+        print(f"{asked.run}  {_status(asked, approvals):<40} {names}")
+    if not found:
+        print("Nothing is asked for.")
+
+
+def _status(asked: Asked, approvals: Approvals) -> str:
+    approval = approvals.approval(asked.run)
+    match approvals.status(asked.run):
+        case "approved":
+            assert approval is not None
+            return f"approved until {approval.until}"
+        case "expired":
+            assert approval is not None
+            return f"expired {approval.until}"
+        case _:
+            return f"waits since {asked.first}"
+
+
+def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterator[str]:
+    """Yield what a run asks of the site, in lines of plain words."""
+    agreement = asked.agreement
+    yield f"Run {asked.run} ({_status(asked, approvals)})"
+    yield f"Sites: {shown('; '.join(agreement.sites), 2000)}"
+    seeds = ", ".join(map(str, agreement.seeds))
+    yield f"Divisions of the patients (seeds): {shown(seeds)}"
+    yield f"Split: {agreement.splits.train:g} training, {agreement.splits.validation:g} " + (
+        f"validation, {agreement.splits.test:g} test"
+    )
+    protocol = agreement.protocol
+    if protocol.selection == "test":
+        yield "NOTE: rounds are chosen by test rows (the published audit, not a sound protocol)"
+    if protocol.split_unit == "episode":
+        yield "NOTE: episodes of one patient are in several splits (the published audit)"
+    cohort = agreement.cohort
+    yield f"Outcome: {cohort.outcome} within {cohort.horizon_days} days, rule {cohort.rule}"
+    for stage in agreement.stages:
+        yield ""
+        yield from _stage(stage)
+    yield ""
+    yield "Never leaves: rows, identifiers, dates, predictions, personal arrays."
+    yield (
+        f"Numbers are told of sets of {policy.floor} patients or more; a feature that fewer have "
+        "is withheld, and so are ROC-AUC and the number with the outcome of a split where fewer "
+        "have it."
+    )
+    for text in policy.objections(agreement, len(FEATURES)):
+        yield f"BEYOND THE POLICY, refused even if approved: {text}"
+    newton = any(stage.kind == "newton" for stage in agreement.stages)
+    if newton and policy.small_cells == "allow":
+        yield (
+            "small_cells: allow. The sums for a logistic regression tell, of each indicator (a "
+            "course, an onset, a treatment), how many rows have it, also where these are rows of "
+            f"fewer than {policy.floor} patients."
+        )
+    elif newton:
+        yield (
+            "small_cells: refuse. The site takes no part where an indicator has fewer than "
+            f"{policy.floor} patients."
+        )
+    yield ""
+    yield f"Approve it: python -m ms_pfl site approve {asked.run} --days {DAYS}"
+
+
+def _stage(stage: Stage) -> Iterator[str]:
+    settings, n = stage.settings, len(FEATURES)
+    paradigm, strategy = stage.training.split(".")
+    network, optimizer = settings.network, settings.optimizer
+    kind = method_class(settings.paradigm).kind
+    yield f"{model_name(paradigm, strategy)} ({stage.training})"
+    if settings.logistic is not None:
+        steps = settings.logistic.steps
+        yield f"  Model: logistic regression of {n} features, at most {steps} steps"
+    else:
+        weights = number_of_weights(kind, n, network)
+        yield (
+            f"  Model: network of {weights:,} weights ({network.hidden_layers} layers of "
+            f"{network.width} units); {optimizer.kind}, learning rate "
+            f"{optimizer.learning_rate:g}, {optimizer.batch_size or 'all'} rows per step"
+        )
+    alone = PARADIGMS[paradigm].starts_from is None
+    if stage.kind == "rounds":
+        yield f"  Training: at most {stage.rounds} rounds of {stage.epochs} epochs"
+    elif stage.kind == "alone":
+        where = "from initial weights" if alone else "from the model of the stage before"
+        yield f"  Training: {where}, by itself, at most {stage.epochs} epochs"
+    yield "  What will leave, per seed:"
+    yield f"  - number, sum and sum of squares of each of {n} features over the training rows, once"
+    if stage.kind == "rounds":
+        yield (
+            "  - after each round the shared weights as trained here, times the training rows"
+            + (
+                " (SCAFFOLD: and the change of the control variate)"
+                if paradigm == "scaffold"
+                else ""
+            )
+        )
+        yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
+    elif stage.kind == "newton":
+        yield f"  - {_NEWTON.format(n + 1, stage.rounds + 1)}"
+        yield "  - each step: log-loss sum, rows and ROC-AUC of the validation rows"
+    else:
+        yield "  - of each epoch training loss, validation loss and ROC-AUC; no weights"
+    yield (
+        "  - once, of validation and test rows: number, number with the outcome, ROC-AUC, "
+        "log-loss, Brier score"
+    )
+
+
+def _approve(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    policy, approvals = read_policy(folder.path), Approvals(folder.path)
+    asked = approvals.asked(given.run)
+    if beyond := policy.objections(asked.agreement, len(FEATURES)):
+        raise InputError(f"run {asked.run} is beyond the policy: {'; '.join(beyond)}")
+    approval = approvals.approve(asked.run, given.days, again=given.again)
+    SecurityLog(folder.path).note(
+        "approved", run=asked.run, until=approval.until, number=approval.number
+    )
+    print(f"Run {asked.run} is approved until {approval.until}.")
+
+
+def _revoke(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    run = Approvals(folder.path).revoke(given.run)
+    SecurityLog(folder.path).note("revoked", run=run)
+    print(f"Run {run} is not answered any more.")
+
+
+def _verify_log(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    found = verify(folder.path, given.digest)
+    print(
+        f"The security log is as it was written: {found.lines} lines from number {found.first}, "
+        f"last digest {found.digest}"
+    )
+
+
+def _preflight(given: argparse.Namespace) -> None:
+    from ms_pfl.deployment.preflight import preflight  # by need: it looks at the network
+
+    if len(given.arguments) < _LEAST_ARGUMENTS:
+        raise InputError("site preflight: give the arguments of deploy/start_site.sh")
+    if code := preflight(given.arguments):
+        raise SystemExit(code)
+
+
+def _site(given: argparse.Namespace) -> SiteFolder:
+    folder = SiteFolder(given.folder)
+    if not folder.path.is_dir():
+        raise InputError(f"{folder.path} is no folder: name the site folder by --folder")
+    return folder

@@ -1,0 +1,373 @@
+"""The order of the questions of an approved run, and which of them a site has answered.
+
+A seed goes through the stages of the agreement: sums for the scaler, then in each stage settings,
+rounds (or Newton's steps, or one training alone), and predictions. A question that was answered is
+answered again, word by word the same: a server that was cut off asks again. Another one in its
+place is not, beyond the number of the policy (``evaluations``): what a site tells of models that
+somebody has chosen is what can be learned about its patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
+from ms_pfl.federation.client import check_initial, method_of
+from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, views
+from ms_pfl.federation.messages import (
+    Evaluate,
+    Personalize,
+    Predict,
+    Prepare,
+    Question,
+    SumsQuestion,
+    TrainRound,
+)
+from ms_pfl.learning.logistic import start
+from ms_pfl.personalization.method import SHARED, Arrays
+
+HALVINGS = 30
+"""Of Newton's steps in one fit: each asks for the sums of one more model."""
+
+Answered = dict[str, dict[str, list[str]]]
+"""By seed and place: the digests of the questions that were answered there."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is at a site.
+
+    Attributes:
+        seed: that was prepared last; None: none was.
+        stage: of the agreement.
+        step: the exchange of the stage that was answered last; 0: it was prepared.
+        scored: whether that exchange scored a model and trained nothing.
+        finished: whether the stage has predicted.
+    """
+
+    seed: int | None = None
+    stage: int = 0
+    step: int = 0
+    scored: bool = False
+    finished: bool = False
+
+    def to_json(self) -> str:
+        """As text, for the state of the site."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Place:
+        """The place that a text of :meth:`to_json` names; the beginning where it is empty."""
+        return cls(**json.loads(text)) if text else cls()
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A question that may be answered, and what is to be noted when it is.
+
+    Attributes:
+        place: where the run is afterwards.
+        key: seed and place of the question.
+        digest: of the question.
+        seed: that it is about.
+    """
+
+    place: Place
+    key: tuple[str, str]
+    digest: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an approved run may ask next.
+
+    Attributes:
+        agreement: that was approved.
+        n_features: columns of the episodes.
+        evaluations: different questions in one place, from the policy.
+        answered: questions so far, under this approval.
+    """
+
+    agreement: RunAgreement
+    n_features: int
+    evaluations: int
+    answered: Answered = field(default_factory=dict)
+
+    def allow(self, asked: Question, message: Message, place: Place) -> Allowed:
+        """See that a question is the next one, or one that was answered.
+
+        Args:
+            asked: what the message asks.
+            message: with its arrays.
+            place: where the run is.
+
+        Raises:
+            RefusalError: the agreement has another question in this place, or none.
+        """
+        arrays = message.content.array_records
+        match asked:
+            case SumsQuestion(question="scaler"):
+                return self._scaler(asked, place)
+            case SumsQuestion():
+                return self._newton_sums(asked, arrays, place)
+            case Prepare():
+                return self._prepare(asked, arrays, place)
+            case TrainRound():
+                return self._train(asked, arrays, place)
+            case Evaluate():
+                return self._evaluate(asked, arrays, place)
+            case Personalize():
+                return self._personalize(asked, arrays, place)
+            case Predict():
+                return self._predict(asked, arrays, place)
+        raise RefusalError(f"the agreement has no question {type(asked).__name__}")
+
+    def note(self, allowed: Allowed) -> Answered:
+        """Return the questions that are answered with this one."""
+        seed, key = allowed.key
+        places = self.answered.get(seed, {})
+        digests = places.get(key, [])
+        if allowed.digest not in digests:
+            digests = [*digests, allowed.digest]
+        return {**self.answered, seed: {**places, key: digests}}
+
+    def _scaler(self, asked: SumsQuestion, place: Place) -> Allowed:
+        self._check_sites(asked.sites)
+        if asked.seed not in self.agreement.seeds:
+            raise RefusalError("the seed is not among those that were agreed on")
+        return self._new(asked, {}, asked.seed, "scaler", place)
+
+    def _prepare(self, asked: Prepare, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
+        if asked.seed not in self.agreement.seeds:
+            raise RefusalError("the seed is not among those that were agreed on")
+        stages = [stage.settings for stage in self.agreement.stages]
+        if asked.settings not in stages:
+            raise RefusalError("the settings are not those that were agreed on")
+        number = stages.index(asked.settings)
+        if not self._has(asked.seed, "scaler"):
+            raise RefusalError("settings come after the sums for the scaler")
+        if number and not self._has(asked.seed, f"{number - 1}/predict"):
+            raise RefusalError("a stage begins when the one before it has predicted")
+        after = asked.after_round
+        reached = self.agreement.stages[number].kind == "rounds" and (
+            after == 0 or self._has(asked.seed, f"{number}/{after}")
+        )
+        if after and not reached:
+            raise RefusalError("the round to go on from was not reached at this site")
+        next_ = Place(asked.seed, number, after)
+        # the round to go on from is the server's to say: it is no part of the question
+        same = asked.model_copy(update={"after_round": 0})
+        allowed = self._new(same, arrays, asked.seed, f"{number}/prepare", next_)
+        if after and not self._was(allowed):
+            raise RefusalError("a run goes on with the scaler that it began with")
+        return allowed
+
+    def _train(self, asked: TrainRound, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
+        stage = self._stage(place, "rounds")
+        self._check_sites(asked.sites)
+        if (asked.epochs, asked.proximal_mu) != (stage.epochs, stage.proximal_mu):
+            raise RefusalError("epochs or proximal term are not those that were agreed on")
+        if asked.server_round > stage.rounds:
+            raise RefusalError("there are more rounds than were agreed on")
+        return self._exchange(asked, arrays, place, asked.server_round, scored=False)
+
+    def _evaluate(
+        self, asked: Evaluate, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
+        stage = self._stage(place, "rounds", "newton")
+        if stage.kind == "newton":
+            if not 1 <= asked.server_round <= stage.rounds:
+                raise RefusalError("there are more steps than were agreed on")
+            return self._exchange(asked, arrays, place, asked.server_round, scored=True)
+        if asked.server_round > stage.rounds:
+            raise RefusalError("there are more rounds than were agreed on")
+        # what a round has come to is scored in the exchange after it
+        return self._exchange(asked, arrays, place, asked.server_round + 1, scored=True)
+
+    def _exchange(
+        self,
+        asked: Question,
+        arrays: Mapping[str, ArrayRecord],
+        place: Place,
+        number: int,
+        *,
+        scored: bool,
+    ) -> Allowed:
+        seed, stage = self._seed(place), self.agreement.stages[place.stage]
+        if place.finished or number not in (place.step, place.step + 1):
+            raise RefusalError("rounds are answered in their order, and none after predictions")
+        if number == 1 and stage.kind == "rounds":
+            self._check_initial(stage, seed, arrays)
+        allowed = self._new(
+            asked, arrays, seed, f"{place.stage}/{number}",
+            replace(place, step=number, scored=scored),
+        )  # fmt: skip
+        if number == place.step and not self._was(allowed):
+            raise RefusalError("a round is answered again only where the same is asked")
+        return allowed
+
+    def _newton_sums(
+        self, asked: SumsQuestion, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
+        stage = self._stage(place, "newton")
+        self._check_sites(asked.sites)
+        if asked.seed != self._seed(place) or place.finished:
+            raise RefusalError("sums of another seed than the one that was prepared")
+        key = f"{place.stage}/sums"
+        if not self._has(asked.seed, key):
+            _check_same(start(self.n_features), to_arrays(arrays[SHARED]))
+        most = self.evaluations * (stage.rounds + 1 + HALVINGS)
+        return self._new(asked, arrays, asked.seed, key, place, most)
+
+    def _personalize(
+        self, asked: Personalize, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
+        stage = self._stage(place, "alone")
+        agreed = Personalize(
+            epochs=stage.epochs,
+            patience=stage.patience,
+            epochs_without_validation=stage.epochs_without_validation,
+            start_is_candidate=stage.start_is_candidate,
+            reply_with_arrays=False,
+        )
+        if asked.reply_with_arrays:
+            raise RefusalError("the site does not send its whole model")
+        if asked != agreed:
+            raise RefusalError("epochs or patience are not those that were agreed on")
+        if (SHARED in arrays) != stage.start_is_candidate:
+            raise RefusalError("the model to train on from is not as it was agreed on")
+        if SHARED in arrays and not self._has(
+            self._seed(place), f"{place.stage - 1}/predict", digest_of_arrays(arrays)
+        ):
+            raise RefusalError("the model to train on from is not the one of the stage before")
+        if place.finished:
+            raise RefusalError("a site trains before it predicts")
+        return self._new(
+            asked, arrays, self._seed(place), f"{place.stage}/1", replace(place, step=1)
+        )
+
+    def _predict(self, asked: Predict, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
+        stage, seed = self._stage(place), self._seed(place)
+        if asked.keep_as != stage.training:
+            raise RefusalError("the name of the training is not the one that was agreed on")
+        if not place.step:
+            raise RefusalError("a site predicts when it has trained")
+        if stage.kind == "alone":
+            if arrays or asked.best_round:
+                raise RefusalError("a site predicts with its own model in this training")
+        else:
+            self._check_best(asked, arrays, place, stage, seed)
+        return self._new(
+            asked, arrays, seed, f"{place.stage}/predict", replace(place, finished=True)
+        )
+
+    def _check_best(
+        self,
+        asked: Predict,
+        arrays: Mapping[str, ArrayRecord],
+        place: Place,
+        stage: Stage,
+        seed: int,
+    ) -> None:
+        """See that the site predicts, at the end, with a model that it has scored before."""
+        number = asked.best_round + (stage.kind == "rounds")
+        if not (place.scored and asked.best_round >= 1 and number <= place.step):
+            raise RefusalError("a site predicts when the last round is scored")
+        model = {SHARED: arrays[SHARED]} if SHARED in arrays else {}
+        if not self._has(seed, f"{place.stage}/{number}", digest_of_arrays(model)):
+            raise RefusalError("the model to predict with is not that of the best round")
+
+    def _check_sites(self, sites: int) -> None:
+        if sites != len(self.agreement.sites):
+            raise RefusalError("the number of sites is not the one that was agreed on")
+
+    def _check_initial(self, stage: Stage, seed: int, arrays: Mapping[str, ArrayRecord]) -> None:
+        """See that the first round begins with the weights that the seed gives."""
+        shared = to_arrays(arrays[SHARED])
+        check_initial(stage.settings, seed, self.n_features, shared)
+        for name, wanted in method_of(stage.settings).further(shared).items():
+            if name in arrays:
+                _check_same(wanted, to_arrays(arrays[name]))
+
+    def _stage(self, place: Place, *kinds: str) -> Stage:
+        self._seed(place)
+        stage = self.agreement.stages[place.stage]
+        if kinds and stage.kind not in kinds:
+            raise RefusalError("the agreement has another question in this place")
+        return stage
+
+    def _seed(self, place: Place) -> int:
+        if place.seed is None:
+            raise RefusalError("the site was asked before it was prepared")
+        return place.seed
+
+    def _new(
+        self,
+        asked: Question,
+        arrays: Mapping[str, ArrayRecord],
+        seed: int,
+        key: str,
+        place: Place,
+        most: int | None = None,
+    ) -> Allowed:
+        """A question in a place, where it was answered before or another one still may be."""
+        digest = digest_of(asked, arrays)
+        allowed = Allowed(place, (str(seed), key), digest, seed)
+        limit = self.evaluations if most is None else most
+        if not self._was(allowed) and len(self._digests(seed, key)) >= limit:
+            raise RefusalError(
+                "another question was answered in this place under the present approval; where the "
+                "data of a site have changed since, the operators approve the run again "
+                "(site approve RUN --again)"
+            )
+        return allowed
+
+    def _was(self, allowed: Allowed) -> bool:
+        seed, key = allowed.key
+        return allowed.digest in self.answered.get(seed, {}).get(key, [])
+
+    def _digests(self, seed: int, key: str) -> list[str]:
+        return self.answered.get(str(seed), {}).get(key, [])
+
+    def _has(self, seed: int, key: str, model: str | None = None) -> bool:
+        """Whether something was answered in a place, about this model where one is given."""
+        digests = self._digests(seed, key)
+        if model is None:
+            return bool(digests)
+        return any(digest.partition(":")[2] == model for digest in digests)
+
+
+def _check_same(wanted: Arrays, given: Arrays) -> None:
+    same = wanted.keys() == given.keys() and all(
+        np.array_equal(array, given[name]) and array.dtype == given[name].dtype
+        for name, array in wanted.items()
+    )
+    if not same:
+        raise RefusalError("the first model is not the one that the seed gives")
+
+
+def digest_of(asked: Question, arrays: Mapping[str, ArrayRecord]) -> str:
+    """Return a digest of a question, and behind a colon that of the model in it."""
+    told = json.dumps([type(asked).__name__, asked.model_dump(mode="json")], sort_keys=True)
+    digest = hashlib.blake2b(told.encode(), digest_size=16)
+    for name in sorted(arrays):
+        digest.update(digest_of_arrays({name: arrays[name]}).encode())
+    model = {SHARED: arrays[SHARED]} if SHARED in arrays else {}
+    return f"{digest.hexdigest()}:{digest_of_arrays(model)}"
+
+
+def digest_of_arrays(records: Mapping[str, ArrayRecord]) -> str:
+    """Return a digest of records of arrays: names, types, shapes and values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for record, arrays in sorted(records.items()):
+        for name, array in sorted(views(arrays).items()):
+            head = [record, name, str(array.dtype), list(array.shape)]
+            digest.update(json.dumps(head).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

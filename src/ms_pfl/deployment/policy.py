@@ -1,0 +1,187 @@
+"""What a site takes part in: one file of its own, which no server can change."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+
+from ms_pfl.config import Section
+from ms_pfl.errors import InputError
+from ms_pfl.files import whole_file
+from ms_pfl.personalization.method import method_class
+from ms_pfl.text import shown
+from ms_pfl.yaml_text import YamlText
+
+if TYPE_CHECKING:
+    from ms_pfl.deployment.agreement import RunAgreement, Stage
+    from ms_pfl.learning.parameters import NetworkKind, NetworkParameters
+
+NAME = "policy.yml"
+_LARGEST = 10_000  # bytes of the file: it is written by a person
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class SitePolicy(Section):
+    """The bounds of a site: what is beyond one of them is refused, approved or not.
+
+    ``seeds``: each seed tells two sums per feature and country over other training patients, which
+    are linear equations for their values as soon as somebody knows how they were divided. Five
+    are far fewer than the patients of any site that passes the floor, and enough for a mean.
+    """
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    floor: Annotated[int, Field(ge=2)] = Field(
+        default=10, description="patients in every set that a number is told of"
+    )
+    small_cells: Literal["refuse", "allow"] = Field(
+        default="refuse", description="sums with a cell of fewer patients, as they are (Newton)"
+    )
+    sites: Count = Field(default=3, description="sites at least: with two, each knows the other")
+    runs: Literal["all"] | Annotated[tuple[YamlText, ...], Field(strict=False, min_length=1)] = (
+        Field(default="all", description="or a list of trainings, such as [adaptive.fedavg]")
+    )
+    seeds: Count = Field(default=5, description="divisions of the patients in one run")
+    rounds: Count = Field(default=400, description="rounds, or steps of Newton")
+    evaluations: Count = Field(
+        default=1, description="different models scored per seed and round, under one approval"
+    )
+    epochs: Count = Field(default=150, description="epochs in a round, or of a training alone")
+    batch: Count = Field(default=32, description="rows per step of the optimizer, at least")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="of the optimizer"
+    )
+    parameters: Count = Field(default=5_000_000, description="weights of the network")
+    width: Count = Field(default=1024, description="units in a layer")
+    layers: Count = Field(default=10, description="hidden layers")
+    seconds_per_message: Count = Field(default=43_200, description="time for one answer")
+    memory_gib: Count = Field(default=16, description="memory for one answer")
+    disk_gib: Count = Field(default=20, description="size of the site folder")
+
+    def objections(self, agreement: RunAgreement, n_features: int) -> list[str]:
+        """Return what of an agreement is beyond the policy, a line each; nothing: it is within.
+
+        Args:
+            agreement: what the server asks for.
+            n_features: columns of the episodes.
+        """
+        found = []
+        if len(agreement.sites) < self.sites:
+            found.append(_beyond("sites", len(agreement.sites), self.sites, "at least"))
+        if len(agreement.seeds) > self.seeds:
+            found.append(_beyond("seeds", len(agreement.seeds), self.seeds))
+        for stage in agreement.stages:
+            if self.runs != "all" and stage.training not in self.runs:
+                found.append(f"runs: {stage.training} is not among those of the policy")
+            found += [f"{stage.training}: {text}" for text in self._of_stage(stage, n_features)]
+        return found
+
+    def _of_stage(self, stage: Stage, n_features: int) -> Iterator[str]:
+        settings = stage.settings
+        network, optimizer = settings.network, settings.optimizer
+        batch = optimizer.batch_size
+        if settings.logistic is not None:
+            steps = settings.logistic.steps
+            if steps > self.rounds:
+                yield _beyond("rounds", steps, self.rounds)
+            return
+        rates = [optimizer.learning_rate]
+        if settings.method is not None and "learning_rate" in settings.method:
+            rates.append(settings.method["learning_rate"])
+        kind = method_class(settings.paradigm).kind
+        most = {
+            "rounds": stage.rounds,
+            "epochs": max(stage.epochs, stage.epochs_without_validation),
+            "learning_rate": max(rates),
+            "width": max(network.width, network.extension_width),
+            "layers": max(
+                network.hidden_layers, *(tier.layers for tier in network.extension_tiers)
+            ),
+            "parameters": number_of_weights(kind, n_features, network),
+        }
+        for name, value in most.items():
+            if value > getattr(self, name):
+                yield _beyond(name, value, getattr(self, name))
+        if batch is not None and batch < self.batch:
+            yield _beyond("batch", batch, self.batch, "at least")
+
+
+def _beyond(name: str, value: float, bound: float, how: str = "at most") -> str:
+    return f"{name}: {value:g} asked for, {how} {bound:g} by the policy"
+
+
+def number_of_weights(kind: NetworkKind, n_features: int, network: NetworkParameters) -> int:
+    """Return the weights of the largest network that a site would build; nothing is built."""
+    layers, width = network.hidden_layers, network.width
+    core = _weights([n_features, *itertools.repeat(width, layers)])
+    last = width if layers else n_features
+    if kind == "mlp":
+        return core + last + 1
+    depth = max(tier.layers for tier in network.extension_tiers)
+    own = network.extension_width
+    extension = _weights([n_features, *itertools.repeat(own, depth)])
+    return core + extension + _weights([last + own, width]) + width + 1
+
+
+def _weights(sizes: list[int]) -> int:
+    return sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+
+
+def read_policy(folder: Path) -> SitePolicy:
+    """Return the policy of a site folder.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    path = folder / NAME
+    try:
+        if not path.is_file():
+            raise InputError(
+                f"{path} is missing: write it by `python -m ms_pfl site init {folder}`"
+            )
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} is larger than {_LARGEST} bytes: it is no policy of a site")
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is no YAML: {shown(error)}") from None
+    if not isinstance(told, dict):
+        raise InputError(f"{path} has to hold names with their values, such as floor: 10")
+    try:
+        return SitePolicy.model_validate(told)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_reason(error)}") from None
+
+
+def first_reason(error: ValidationError) -> str:
+    """Return the first reason why a policy cannot be used, in one line."""
+    first = error.errors(include_url=False)[0]
+    name, known = str(first["loc"][0]), list(SitePolicy.model_fields)
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}" if close else f"known are: {', '.join(known)}"
+        return f"{shown(name, 60)} is unknown; {hint}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {shown(repr(first['input']), 60)}: {shown(reason)}"
+
+
+def write_policy(folder: Path, policy: SitePolicy) -> Path:
+    """Write a policy with a comment at each line; return its file."""
+    lines = ["# What this site takes part in; `python -m ms_pfl site policy FOLDER` checks it."]
+    for name, field in SitePolicy.model_fields.items():
+        value = getattr(policy, name)
+        told = f"[{', '.join(value)}]" if isinstance(value, tuple) else f"{value}"
+        lines.append(f"{f'{name}: {told}':<28} # {field.description}")
+    path = folder / NAME
+    with whole_file(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.chmod(0o600)
+    return path
