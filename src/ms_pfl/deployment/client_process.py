@@ -4,7 +4,8 @@ The parent imports once what the app needs, takes a message, sees whether it is 
 (:mod:`ms_pfl.deployment.agreed_app`), and forks a child that computes the answer within the site's
 limits of memory and time. A child that is over them is ended, and the server is told that.
 
-The parent has one thread and trains nothing, so that a fork copies no lock and no pool of threads.
+The parent has one thread of Python's and computes nothing, so that a fork copies no lock that is
+held (numpy's own pools make themselves again in a child).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.network import end_with_parent
+from ms_pfl.deployment.processes import end_with_parent, set_limit
 from ms_pfl.deployment.rights import OWN_FILES_ALONE
 from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.errors import InputError
@@ -68,17 +69,11 @@ class Limits:
     def apply(self) -> None:
         """Bind this process."""
         cores = os.cpu_count() or 1
-        _set_limit(resource.RLIMIT_CPU, int(self.seconds * cores) + 1)
-        _set_limit(resource.RLIMIT_DATA, int(self.memory_gib * 2**30))
-        _set_limit(resource.RLIMIT_CORE, 0)  # a core file would hold rows
+        set_limit(resource.RLIMIT_CPU, int(self.seconds * cores) + 1)
+        set_limit(resource.RLIMIT_DATA, int(self.memory_gib * 2**30))
+        set_limit(resource.RLIMIT_CORE, 0)  # a core file would hold rows
         with suppress(OSError):  # where memory runs out all the same, this process is to end
             Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _set_limit(kind: int, value: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, hard))
 
 
 class NoAnswerError(Exception):
