@@ -113,6 +113,7 @@ class Sites:
         if not (folder / "policy.yml").exists():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "secret").write_bytes(secret_of(country))
+            (folder / "secret").chmod(0o600)
             told: dict[str, Any] = {"small_cells": "allow", **policy}
             write_policy(folder, SitePolicy.model_validate(told))
         return folder
