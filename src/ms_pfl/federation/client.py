@@ -198,11 +198,12 @@ class Client:
         if told["snapshot"] != snapshot_of(context):
             raise RefusedMessageError("this run was prepared for other rows than the present ones")
         self._state = context.state
-        self.settings = ClientSettings.model_validate_json(str(told["settings"]))
+        self._settings = str(told["settings"])
+        self.settings = ClientSettings.model_validate_json(self._settings)
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(told["seed"]))
-        self._federated = self._scaler()
+        self._federated = Scaler(**to_arrays(context.state[SCALER]))
         self.device = resolve_device(self.settings.device)
         self.rows = self._prepared(prepared)
 
@@ -237,17 +238,15 @@ class Client:
             state.pop(name, None)
         state[_SETTINGS] = ConfigRecord({**told, "run": str(context.run_id)})
         state[SCALER] = scaler
+        n_features = int(load_partition(context, asked.seed).train.x.shape[1])
+        form = Form("float64", (n_features,))
+        with _as_refused("query.prepare"):
+            arrays = received(scaler, {"mean": form, "sd": form})
+        if not (arrays["sd"] > 0).all():
+            raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
         client = cls(load_partition, prepared, context)
         client.begin(asked.after_round, same)
         return client
-
-    def _scaler(self) -> Scaler:
-        form = Form("float64", (self.n_features,))
-        with _as_refused("query.prepare"):
-            arrays = received(self._state[SCALER], {"mean": form, "sd": form})
-        if not (arrays["sd"] > 0).all():
-            raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
-        return Scaler(**arrays)
 
     def received(self, message: Message) -> dict[str, Arrays]:
         """Return the records of arrays of a message, each as the client's own settings have it.
@@ -258,7 +257,7 @@ class Client:
         """
         kind = message.metadata.message_type
         with _as_refused(kind):
-            forms = sent_forms(self.settings, self.n_features)
+            forms = _sent_forms(self._settings, self.n_features)
         records = {n: r for n, r in message.content.items() if isinstance(r, ArrayRecord)}
         unknown = records.keys() - forms.keys()
         lacking = forms.keys() - records.keys() if kind == "train" else set()

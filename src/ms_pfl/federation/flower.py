@@ -212,7 +212,7 @@ def received(record: ArrayRecord, expected: Forms, *, finite: bool = True) -> di
                 f"the array '{name}' is {shown(array.dtype, 60)} of shape "
                 f"{shown(tuple(array.shape), 60)}, and has to be {dtype} of shape {shape}"
             )
-        view = _view(name, array)
+        view = _bytes_as(name, array, dtype, shape)
         if finite and not np.isfinite(view).all():
             raise ArrayError(f"the array '{name}' holds a number that is not finite")
         found[name] = view
@@ -257,7 +257,7 @@ def _view(name: str, array: Array) -> np.ndarray:
     The header of numpy's file format is not parsed but compared with the one that belongs to dtype
     and shape, which leaves no room for another one and is quicker.
     """
-    data, shape = array.data, tuple(array.shape)
+    shape = tuple(array.shape)
     if array.stype != "numpy.ndarray" or array.dtype not in _DTYPES:
         kind = array.dtype if array.stype == "numpy.ndarray" else array.stype
         raise ArrayError(
@@ -266,13 +266,19 @@ def _view(name: str, array: Array) -> np.ndarray:
         )
     if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > _MOST_DIMENSIONS:
         raise ArrayError(f"the array '{shown(name, 60)}' has no shape: {shown(shape, 60)}")
-    header, size = _header(array.dtype, shape)
-    if len(data) != len(header) + size or bytes(data[: len(header)]) != header:
+    return _bytes_as(name, array, array.dtype, shape)
+
+
+def _bytes_as(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array's bytes as an array of a type and shape that may be."""
+    data, (header, size) = array.data, _header(dtype, shape)
+    start = len(header)
+    if array.stype != "numpy.ndarray" or len(data) != start + size or bytes(data[:start]) != header:
         raise ArrayError(
-            f"the bytes of the array '{shown(name, 60)}' are not those of {array.dtype} of shape "
+            f"the bytes of the array '{shown(name, 60)}' are not those of {dtype} of shape "
             f"{shown(shape, 60)}"
         )
-    flat = np.frombuffer(data, dtype=_DTYPES[array.dtype], offset=len(header))
+    flat = np.frombuffer(data, dtype=_DTYPES[dtype], offset=start)
     try:
         return flat.reshape(shape)
     except (ValueError, OverflowError):  # no byte, and numbers beyond those of this machine

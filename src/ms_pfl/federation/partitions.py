@@ -104,8 +104,8 @@ class FederationData:
 
     def split_rows(self, country: str, seed: int) -> dict[SplitName, int]:
         """Number of episodes of a country (or of the pooled node) in each split of a seed."""
-        counts = np.bincount(self.rows(country).splits[seed], minlength=len(SPLITS))
-        return {name: int(n) for name, n in zip(SPLITS, counts, strict=True)}
+        codes = self.rows(country).splits[seed]  # a row may be in no split
+        return {name: int((codes == i).sum()) for i, name in enumerate(SPLITS)}
 
 
 def feature_columns(episodes: pd.DataFrame) -> list[str]:

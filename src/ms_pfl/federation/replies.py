@@ -250,10 +250,10 @@ class Asked:
             total = MODEL.decode(_flat(words, np.uint64)[np.newaxis])
             if max(total.max(), -total.min()) > MODEL.limit(self.sites):
                 raise ReplyError(f"the record '{name}' holds a number beyond its share of a sum")
-            change = total / told.num_examples
+            total /= told.num_examples
             if name == SHARED:
-                change -= sent
-            away = math.sqrt(float(np.vdot(change, change)))
+                total -= sent
+            away = math.sqrt(float(np.vdot(total, total)))
             if not away <= self._most:
                 raise ReplyError(
                     f"its change of the record '{name}' has the norm {away:.3g}, more than the "

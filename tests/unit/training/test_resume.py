@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +15,13 @@ from kedro.pipeline import Node, Pipeline
 
 from federation_examples import tables
 from ms_pfl.datasets import Unfinished
+from ms_pfl.federation.checkpoints import read_arrays, write_arrays
 from ms_pfl.federation.history import ProgressReport
 from ms_pfl.hooks.run import FinishedRun
 from ms_pfl.paradigms import Training
 from ms_pfl.settings import HOOKS
 from ms_pfl.training import resume as module
-from ms_pfl.training.resume import UnfinishedTrainings, training_key
+from ms_pfl.training.resume import UnfinishedTraining, UnfinishedTrainings, training_key
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Outcome, train_tables
 from paradigm_examples import Study, compute, parameters
@@ -200,6 +203,35 @@ def test_a_damaged_seed_is_trained_again(cut_off: Path, caplog: pytest.LogCaptur
     assert notes(cutter) == ["goes on after round 2"]
     whole = Study().outcome("federated", "fedavg")
     pd.testing.assert_frame_equal(done.predictions, whole.predictions, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda arrays, told: told.update(seed=5), "is no finished seed: it is of seed 5"),
+        (lambda arrays, told: told.update(history=[{"seed": 0}]), "history.0.round: Field requ"),
+        (lambda arrays, told: told.update(more=1), "more: Extra inputs are not permitted"),
+        (lambda arrays, told: told.pop("nodes"), "nodes: Field required"),
+        (lambda arrays, told: arrays.pop("scaler/sd"), "is no finished seed: Scaler.__init__() mi"),
+        (lambda arrays, told: arrays["scaler/sd"].fill(np.nan), "scaler/sd holds a number that is"),
+    ],
+)
+def test_a_finished_seed_of_other_content_is_trained_again_whatever_its_digest(
+    change: Callable[[dict[str, np.ndarray], dict[str, Any]], object],
+    told: str,
+    cut_off: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (finished,) = cut_off.rglob("seed=0.finished.safetensors")
+    content = read_arrays(finished)
+    change(*content)
+    write_arrays(finished, *content)
+    store = UnfinishedTraining(finished.parent)
+    assert store.result(0) is None
+    (line,) = caplog.messages
+    assert line.startswith(f"A finished seed is damaged and trained again. {finished}")
+    assert told in line
+    assert line.isprintable()
 
 
 def test_a_finished_run_is_not_used_again(tmp_path: Path) -> None:

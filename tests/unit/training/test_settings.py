@@ -133,6 +133,18 @@ def test_every_setting_is_in_the_list(sensitive: Study) -> None:
     assert leaves(sensitive.told) - without == SETTINGS.keys()
 
 
+def test_the_update_that_ends_a_run_does_not_decide_its_result() -> None:
+    """Models that were trained with another bound are those of the same training."""
+    told, other = (
+        parameters(),
+        parameters(
+            federation={"rounds": 4, "patience": 2, "client_fraction": 1.0, "largest_update": 3.0}
+        ),
+    )
+    assert told.federation.largest_update == 10.0
+    assert other.sections_of("federated", "fedavg") == told.sections_of("federated", "fedavg")
+
+
 def changed_by(
     study: Study, settings: Iterable[str], trainings: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:

@@ -131,7 +131,7 @@ def test_an_interrupt_ends_the_work_that_nobody_waits_for() -> None:
     pool, data = pool_of_three(), data_of()
     with RayGrid(pool, data, nodes_of(data)) as grid:
         prepared(grid, settings())
-        messages = dict.fromkeys(grid.node_ids(0), fit_for(10_000_000))
+        messages = dict.fromkeys(grid.node_ids(0), fit_for(10_000))
         # a shell starts its background jobs with interrupts ignored
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -159,7 +159,7 @@ def test_an_error_while_workers_compute_ends_their_work_too() -> None:
 
     with RayGrid(pool, data, nodes_of(data)) as grid:
         prepared(grid, settings())
-        messages = dict.fromkeys(grid.node_ids(0), fit_for(10_000_000))
+        messages = dict.fromkeys(grid.node_ids(0), fit_for(10_000))
         with pytest.raises(OSError, match="screen"), grid.watched_by(fail):
             ask(grid, "train.personalize", messages)
     with pytest.raises(ray.exceptions.RayActorError):
