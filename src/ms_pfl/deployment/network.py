@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import email.utils
 import errno
 import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,6 @@ import httpx
 from ms_pfl.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_PR_SET_PDEATHSIG = 1
 _SECONDS = 10.0
 _CLOCK_SECONDS = 290  # Flower refuses a signature that is older than 300
 _SERVER_ERRORS = (502, 503, 504)
@@ -345,9 +341,3 @@ def _listener(port: int) -> str:
         if found := re.search(r'\(\("([^"]+)",pid=(\d+)', told):
             return f"{found[1]} (process {found[2]})"
     return "another program"
-
-
-def end_with_parent(kind: int = signal.SIGTERM) -> None:
-    """Have the system end this process with its parent, however that ends (Linux)."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, kind)

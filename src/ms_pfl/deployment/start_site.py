@@ -9,7 +9,9 @@ be seen before is seen before, and an end of the SuperNode is given its cause.
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -30,11 +32,11 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from ms_pfl.deployment.network import (
     Address,
     check_port,
-    end_with_parent,
     probe,
     without_local_proxy,
 )
 from ms_pfl.deployment.policy import read_policy
+from ms_pfl.deployment.processes import end_with_parent, set_limit
 from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings, toml_text
 from ms_pfl.errors import InputError
@@ -246,7 +248,7 @@ class Watch:
         node = subprocess.Popen(
             self._site.command(), env=self._environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=holds,
-            preexec_fn=end_with_parent,
+            preexec_fn=functools.partial(_be_a_node, read_policy(self._site.folder).memory_gib),
         )  # fmt: skip
         assert node.stdout is not None
         last: deque[bytes] = deque(maxlen=200)
@@ -295,6 +297,12 @@ def _pass_on(output: IO[bytes], last: deque[bytes]) -> None:
         last.append(line)
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
+
+
+def _be_a_node(memory_gib: int) -> None:
+    """Be a SuperNode, which holds what the server sends before anybody has looked at it."""
+    end_with_parent()
+    set_limit(resource.RLIMIT_DATA, memory_gib * 2**30)
 
 
 def _write_secret(path: Path) -> None:

@@ -22,7 +22,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ms_pfl.deployment.gate import GateLimits, GateLoop, GateServer
-from ms_pfl.deployment.network import check_port, end_with_parent, without_local_proxy
+from ms_pfl.deployment.network import check_port, without_local_proxy
+from ms_pfl.deployment.processes import end_with_parent
 from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
 from ms_pfl.deployment.security_log import Event, SecurityLog
 from ms_pfl.errors import InputError

@@ -393,6 +393,18 @@ def test_slow_clients_are_let_go(certificates: Path, superlink: SuperLink) -> No
                 assert line.recv(1000) == b""
 
 
+def test_a_handshake_that_does_not_begin_is_not_waited_for(
+    certificates: Path, superlink: SuperLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GateLimits, "seconds_for_head", 0.5)
+    with (
+        running(certificates, superlink.port) as gate,
+        socket.create_connection(("127.0.0.1", gate.port), timeout=10) as line,
+        suppress(ConnectionError),
+    ):
+        assert line.recv(10) == b""
+
+
 def test_too_many_connections(certificates: Path, superlink: SuperLink) -> None:
     with running(certificates, superlink.port, GateLimits(connections_per_address=3)) as gate:
         text = f"POST {PATH} HTTP/1.1\r\n{HEAD}content-length: 0\r\n\r\n"

@@ -181,6 +181,81 @@ def test_a_site_is_started_and_stopped(place: Place) -> None:
     ]  # fmt: skip
 
 
+def children(pid: int) -> dict[int, str]:
+    """The processes that a process has started, and their commands."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid:
+                found[int(path.name)] = (path / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+def answering(process: subprocess.Popen[str]) -> int:
+    """The process that answers a site's messages."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for pid, command in children(process.pid).items():
+            if "ms_pfl.deployment.client_process" in command:
+                return pid
+        time.sleep(0.02)
+    raise AssertionError(children(process.pid))
+
+
+def test_the_supernode_starts_nothing_and_one_process_may_take_its_messages(place: Place) -> None:
+    process = place.start(environment={"STAND_IN_LASTS": "60"})
+    arguments = place.node().arguments
+    assert arguments[arguments.index("--isolation") + 1] == "process"
+    secret = Path(arguments[arguments.index("--superexec-auth-secret-file") + 1])
+    assert secret.stat().st_mode & 0o777 == 0o600
+    first = secret.read_bytes()
+    assert len(first) == 32
+    pid = answering(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert not Path(f"/proc/{pid}").exists()
+    assert not secret.exists()
+    place.told.unlink()
+    process = place.start(environment={"STAND_IN_LASTS": "60"})
+    place.node()
+    assert secret.read_bytes() != first
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+
+def test_one_of_the_two_ends_the_other(place: Place) -> None:
+    process = place.start(environment={"STAND_IN_LASTS": "60"})
+    node = place.node()
+    os.kill(answering(process), signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err == (
+        'The process that answers for "Turkey" has ended with exit code -9, and the site with it; '
+        "what it printed stands above\n"
+    )
+    assert not Path(f"/proc/{node.pid}").exists()
+    place.told.unlink()
+    process = place.start(environment={"STAND_IN_LASTS": "60"})
+    node, pid = place.node(), answering(process)
+    os.kill(node.pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "with exit code -9; what it printed stands above" in err
+    assert not Path(f"/proc/{pid}").exists()
+    place.told.unlink()
+    process = place.start(environment={"STAND_IN_LASTS": "60"})
+    node, pid = place.node(), answering(process)
+    process.kill()  # as a power cut would: the system ends both
+    process.communicate(timeout=20)
+    until = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() or Path(f"/proc/{node.pid}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_names_of_any_letters_arrive(place: Place) -> None:
     name = 'Korea, "Rép." [of] {x}=\\1\' $HOME `a` 한국'
     folders = {}
