@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_BEATS = 10.0  # the SuperNode gives a task up after 60 without one
+_SECONDS_BETWEEN_LOOKS_AT_WORK = 2.0
 _NEEDED = (
     "ms_pfl.deployment.site",
     "ms_pfl.cohort.episodes",
@@ -76,11 +77,31 @@ class Limits:
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+class SupersededError(Exception):
+    """There is a newer task, and so nobody waits for the present one.
+
+    A SuperNode takes one message after the other. It has left a task behind where its run ended, or
+    the SuperLink went away, while the content of the message arrived, which it then never does.
+    """
+
+    def __init__(self, newer: Task) -> None:
+        """Keep the newer one."""
+        super().__init__("the SuperNode has taken a newer message")
+        self.newer = newer
+
+
 class NoAnswerError(Exception):
     """A child has ended without an answer; the text says why, and is for the server too."""
 
 
-def answer_task(task: Task, app: ClientApp, limits: Limits, log: SecurityLog, country: str) -> None:
+def answer_task(
+    task: Task,
+    app: ClientApp,
+    limits: Limits,
+    log: SecurityLog,
+    country: str,
+    newer: Callable[[], Task | None] = lambda: None,
+) -> None:
     """Answer a message, or say why not.
 
     Args:
@@ -89,13 +110,16 @@ def answer_task(task: Task, app: ClientApp, limits: Limits, log: SecurityLog, co
         limits: of the answer.
         log: of the site.
         country: what the site is called.
+        newer: looks for a newer task.
 
     Raises:
         LostTaskError: nobody waits for the answer any more.
+        SupersededError: the same, as there is a newer task.
     """
     from ms_pfl.deployment.agreed_app import AGREED, ForeignAppError, check_app
     from ms_pfl.deployment.supernode import CLIENT_APP
 
+    task.identify()
     try:
         if task.kind != CLIENT_APP:
             raise ForeignAppError(f"it is an app of the kind {shown(task.kind, 40)}")
@@ -106,7 +130,7 @@ def answer_task(task: Task, app: ClientApp, limits: Limits, log: SecurityLog, co
         _refuse(task, f"{reason}; nothing was started")
         return
     try:
-        parts = _in_a_child(task, app, limits)
+        parts = _in_a_child(task, app, limits, newer)
     except NoAnswerError as error:
         _note(log, what="answer", run=task.run_id, reason=str(error))
         _refuse(task, f"{country} has no answer: {error}")
@@ -127,19 +151,22 @@ def _refuse(task: Task, reason: str) -> None:
     task.answer(task.error(reason), failed=reason)
 
 
-def _in_a_child(task: Task, app: ClientApp, limits: Limits) -> Parts:
+def _in_a_child(
+    task: Task, app: ClientApp, limits: Limits, newer: Callable[[], Task | None]
+) -> Parts:
     """Compute an answer in a child, and wait for it.
 
     Raises:
         NoAnswerError: the child was over a limit, or has ended by itself.
         LostTaskError: nobody waits for the answer any more.
+        SupersededError: the same, as there is a newer task.
     """
     ours, theirs = _FORK.Pipe(duplex=False)
     child = _FORK.Process(target=_compute, args=(task, app, limits, theirs), daemon=True)
     child.start()
     theirs.close()
     try:
-        return _wait(task, child, ours, limits)
+        return _wait(task, child, ours, limits, newer)
     finally:
         child.kill()
         child.join()
@@ -147,9 +174,16 @@ def _in_a_child(task: Task, app: ClientApp, limits: Limits) -> Parts:
         ours.close()
 
 
-def _wait(task: Task, child: BaseProcess, ours: Connection, limits: Limits) -> Parts:
-    until = time.monotonic() + limits.seconds
-    next_beat = 0.0
+def _wait(
+    task: Task,
+    child: BaseProcess,
+    ours: Connection,
+    limits: Limits,
+    newer: Callable[[], Task | None],
+) -> Parts:
+    began = time.monotonic()
+    until = began + limits.seconds
+    next_beat, next_look = 0.0, began + _SECONDS_BETWEEN_LOOKS_AT_WORK
     parts: Parts = []
     while True:
         now = time.monotonic()
@@ -158,7 +192,11 @@ def _wait(task: Task, child: BaseProcess, ours: Connection, limits: Limits) -> P
         if now >= next_beat:
             task.beat()
             next_beat = now + _SECONDS_BETWEEN_BEATS
-        if not multiprocessing.connection.wait([ours], min(until, next_beat) - now):
+        if now >= next_look:
+            if (other := newer()) is not None:
+                raise SupersededError(other)
+            next_look = now + _SECONDS_BETWEEN_LOOKS_AT_WORK
+        if not multiprocessing.connection.wait([ours], min(until, next_beat, next_look) - now):
             continue
         try:
             parts.append(ours.recv_bytes())
@@ -209,17 +247,23 @@ def serve(
     """Answer one message after the other, for ever."""
     from ms_pfl.deployment.supernode import LostTaskError
 
+    task: Task | None = None
     while True:
-        task = node.take()
+        task = task or node.take()
         if task is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             continue
+        present, task = task, None
         try:
-            answer_task(task, app, limits(), log, country)
+            answer_task(present, app, limits(), log, country, node.take)
+        except SupersededError as error:
+            _log.warning("An answer has come to nothing: %s", error)
+            task = error.newer
+            present.drop(str(error))
         except LostTaskError as error:
             _log.warning("An answer has come to nothing: %s", error)
         finally:
-            task.client.close()
+            present.client.close()
 
 
 def limits_of(site_folder: Path) -> Limits:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ms_pfl.learning.parameters import NetworkKind, NetworkParameters
 
 NAME = "policy.yml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # it is read at each message
 _LARGEST = 10_000  # bytes of the file: it is written by a person
 
 Count = Annotated[int, Field(ge=1)]
@@ -148,7 +149,7 @@ def read_policy(folder: Path) -> SitePolicy:
             )
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path} is larger than {_LARGEST} bytes: it is no policy of a site")
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        told = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -266,10 +266,9 @@ def _load(context: Context, seed: int) -> ClientData:
 def _guard(message: Message, context: Context, answer: Answer) -> Message:
     """Answer a message so that nothing leaves but what may; Flower's way of wrapping an app.
 
-    What the client keeps changes with a good answer alone.
+    What the client keeps changes with a good answer alone: the app itself sees to that.
     """
     log_to_stdout()
-    before = dict(context.state)
     kind = shown(message.metadata.message_type, 60)
     site: _Site | None = None
     try:
@@ -280,8 +279,6 @@ def _guard(message: Message, context: Context, answer: Answer) -> Message:
             return _answer_introduction(site, asked, message, context, answer)
         return _answer(site, asked, message, context, answer)
     except Exception as error:
-        context.state.clear()
-        context.state.update(before)
         _refuse(site, kind, message.metadata.run_id, error)
 
 

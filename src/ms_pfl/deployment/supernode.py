@@ -10,6 +10,7 @@ of Flower, look at these two.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -102,9 +103,6 @@ class SuperNode:
                 return None
         except httpx.HTTPError:
             return None
-        TaskIdentity.task_id = given.task_id
-        TaskIdentity.run_id = given.run.run_id
-        TaskIdentity.node_id = given.context.node_id
         asked = message_from_proto(pulled.messages_list[0])
         tree = pulled.message_object_trees[0]
         return Task(claimed.task.type, asked, given, tree, client, self._address, claimed.token)
@@ -157,6 +155,12 @@ class Task:
             raise LostTaskError(f"the SuperNode answers {error.response.status_code}") from None
         raise LostTaskError("the SuperNode does not wait for it any more")
 
+    def identify(self) -> None:
+        """Have this process make messages as those of the task."""
+        TaskIdentity.task_id = self.given.task_id
+        TaskIdentity.run_id = self.run_id
+        TaskIdentity.node_id = self.given.context.node_id
+
     def load(self) -> tuple[Message, Context]:
         """Fetch the message's content, in a process of its own, and the client's state."""
         context = context_from_proto(self.given.context)
@@ -178,6 +182,11 @@ class Task:
         """Return the answer that there is none, and why; the client's state stays as it was."""
         error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason)
         return list(packed(Message(error, reply_to=self.asked), None))
+
+    def drop(self, reason: str) -> None:
+        """End the task without an answer, so that the SuperNode does not make one of its own."""
+        with suppress(httpx.HTTPError):
+            _finish(self.client, b"", reason)
 
     def answer(self, parts: Parts, failed: str = "") -> None:
         """Hand an answer to the SuperNode.

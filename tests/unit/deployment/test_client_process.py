@@ -170,6 +170,27 @@ def test_a_task_that_nobody_waits_for(node: RuntimeApi, tmp_path: Path) -> None:
     assert not [pid for pid in site.ran if Path(f"/proc/{pid}").exists()]
 
 
+def test_a_task_that_was_left_behind_does_not_hold_up_the_next(
+    node: RuntimeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_process, "_SECONDS_BETWEEN_LOOKS_AT_WORK", 0.1)
+    site = Site(tmp_path, node, "answer")
+    behind = node.ask(ARRAYS, FAB, TaskType.CLIENT_APP)
+    store = node.state.object_store  # type: ignore[attr-defined]
+    for name in list(store.store):  # its content is announced, and does not come
+        store.store[name].content = b""
+        store.store[name].is_available = False
+    task = site.take()
+    log = SecurityLog(tmp_path / "log")
+    asked = node.ask({"x": np.ones(3)}, FAB, TaskType.CLIENT_APP)
+    with pytest.raises(client_process.SupersededError) as caught:
+        answer_task(task, site.app, Limits(), log, "Turkey", SuperNode(node.address, SECRET).take)
+    task.drop("left behind")
+    answer_task(caught.value.newer, site.app, Limits(), log, "Turkey")
+    (reply,) = node.state.get_messages_legacy(is_reply=True)  # type: ignore[attr-defined]
+    assert reply.metadata.reply_to_message_id == asked != behind
+
+
 def test_a_log_that_cannot_be_written_changes_no_refusal(
     node: RuntimeApi, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
