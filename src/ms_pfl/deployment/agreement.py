@@ -17,7 +17,7 @@ from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import method_of
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
-from ms_pfl.federation.partitions import SPLITS
+from ms_pfl.federation.partitions import SPLITS, SplitName
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
 from ms_pfl.parameters import Parameters
@@ -32,7 +32,7 @@ _LIBRARIES = ("flwr", "torch", "numpy")
 Seed = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 SiteName = Annotated[str, Field(min_length=1, max_length=200)]
 Word = Annotated[str, Field(max_length=200)]
-Patients = Annotated[int, Field(ge=0, le=10**9)]
+Number = Annotated[int, Field(ge=0, le=10**9)]
 _LONGEST = 10_000  # characters of what tells of software
 
 
@@ -227,6 +227,7 @@ class Introduction(BaseModel):
         features: names of the features, in their order.
         data: a digest of its rows and splits, by which a change of its data is noticed.
         patients: how many it has in each split of the first seed.
+        rows: how many it has in each split of each seed, in the order of the agreement.
         waiting: whether the run waits for the site's operator; all else is empty then.
         log: the last digest of the site's security log.
     """
@@ -237,7 +238,8 @@ class Introduction(BaseModel):
     software: Annotated[str, Field(max_length=_LONGEST)]
     features: Annotated[tuple[Word, ...], Field(strict=False, max_length=1000)] = ()
     data: Word = ""
-    patients: Annotated[tuple[Patients, ...], Field(strict=False, max_length=len(SPLITS))] = ()
+    patients: Annotated[tuple[Number, ...], Field(strict=False, max_length=len(SPLITS))] = ()
+    rows: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000 * len(SPLITS))] = ()
     waiting: bool = False
     log: Word = ""
 
@@ -254,11 +256,16 @@ class Introduction(BaseModel):
                 "server); install the same version at both"
             )
 
-    def check(self, features: tuple[str, ...]) -> None:
+    def rows_of(self, place: int) -> dict[SplitName, int]:
+        """Return its rows in each split of the seed at a place of the agreement."""
+        return dict(zip(SPLITS, self.rows[len(SPLITS) * place :], strict=False))
+
+    def check(self, features: tuple[str, ...], seeds: int) -> None:
         """See that the site can take part in what the server trains.
 
         Args:
             features: that the server's version makes of the tables.
+            seeds: of the agreement.
 
         Raises:
             RefusalError: other software, or other features.
@@ -277,3 +284,6 @@ class Introduction(BaseModel):
             )
         if len(self.patients) != len(SPLITS):
             raise RefusalError("it does not tell how many patients it has in each split")
+        first = self.rows[: len(SPLITS)]
+        if len(self.rows) != len(SPLITS) * seeds or any(map(int.__lt__, first, self.patients)):
+            raise RefusalError("it does not tell how many rows its patients have in each split")

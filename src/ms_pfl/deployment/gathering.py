@@ -204,7 +204,7 @@ class _Meeting:
         elif told.waiting:
             self._wait(node)
         else:
-            told.check(FEATURES)
+            told.check(FEATURES, len(self.agreement.seeds))
             node.state = "over"
             self.sites[node.site] = Site(node.number, told)
             self._log.note("told", site=node.site, patients=list(told.patients), digest=told.log)

@@ -16,14 +16,15 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment import log_to_stdout
 from ms_pfl.deployment.agreement import RunAgreement, Software
 from ms_pfl.deployment.gathering import Site, gather
+from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.settings import ServerSettings, read_parameters, read_settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import write_arrays
-from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import Context, Grid, ServerApp
+from ms_pfl.federation.exchange import ClientError, ask_and_read
+from ms_pfl.federation.flower import ConfigRecord, Context, Grid, RecordDict, ServerApp
 from ms_pfl.federation.grids.sites import Patience, SiteGrid
 from ms_pfl.federation.history import ProgressReport
-from ms_pfl.federation.replies import METRICS
+from ms_pfl.federation.replies import METRICS, log_digest
 from ms_pfl.files import whole_folder
 from ms_pfl.folder_lock import hold
 from ms_pfl.paradigms import PARADIGMS, Training
@@ -122,6 +123,12 @@ def _train(
         store.remove()
     patience = Patience(settings.wait_for_sites, settings.answer_within)
     nodes = {name: site.node_id for name, site in sites.items()}
+
+    def open_grid(seed: int) -> SiteGrid:
+        place = parameters.seeds.index(seed)
+        rows = {name: site.introduction.rows_of(place) for name, site in sites.items()}
+        return SiteGrid(grid, nodes, seed, patience, len(FEATURES), rows)
+
     results = []
     for result in train(
         training,
@@ -129,7 +136,7 @@ def _train(
         parameters.training,
         parameters.seeds,
         device=parameters.device,
-        open_grid=lambda _, seeds: SiteGrid(grid, nodes, seeds[0], patience, len(FEATURES)),
+        open_grid=lambda _, seeds: open_grid(seeds[0]),
         store=store,
         report=_report,
     ):
@@ -146,7 +153,33 @@ def _train(
     _write(folder, training, results, told)
     unfinished.finish()
     _log.info("What the server has learned is in %s", folder)
+    _end(open_grid(parameters.seeds[0]), SecurityLog(output))
     return folder
+
+
+def _end(grid: SiteGrid, log: SecurityLog) -> None:
+    """Tell the sites the last digest of the server's security log, and keep theirs.
+
+    Whatever a site answers here changes nothing of the run, which has ended.
+    """
+    digest = log.note("ended", sites=[node.country for node in grid.nodes.values()])
+    _log.info("The security log of the server ends with %s", digest)
+    content = RecordDict({"config": ConfigRecord({"log": digest})})
+    try:
+        told = ask_and_read(
+            grid,
+            "query.end",
+            dict.fromkeys(grid.nodes, content),
+            lambda _, reply: log_digest(reply),
+        )
+    except (ClientError, InputError) as error:
+        log.note("refused", reason=str(error))
+        _log.warning("The sites' logs have told no last digest: %s", error)
+        return
+    for number, kept in told.items():
+        country = grid.nodes[number].country
+        log.note("told", site=country, digest=kept)
+        _log.info("The security log of %s ends with %s", country, kept)
 
 
 def _key(parameters: Parameters, sites: Mapping[str, Site]) -> str:

@@ -54,12 +54,14 @@ from ms_pfl.federation.flower import (
     to_arrays,
 )
 from ms_pfl.federation.messages import (
+    End,
     Introduce,
     Predict,
     Question,
     RefusedMessageError,
     first_reason,
     read,
+    read_as,
 )
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
@@ -127,6 +129,16 @@ def make_site_app() -> ClientApp:
         content = RecordDict({"config": ConfigRecord(introduction.model_dump(mode="json"))})
         return Message(content, reply_to=message)
 
+    @app.query("end")
+    def end(message: Message, context: Context) -> Message:
+        told = read_as(End, message).log
+        digest = _Site.of(context).log.note(
+            "ended", run=context.state[SITE][RUN], flower_run=message.metadata.run_id, server=told
+        )
+        _log.info("The security log of the site ends with %s, that of the server with %s",
+                  digest, told)  # fmt: skip
+        return Message(RecordDict({"config": ConfigRecord({"log": digest})}), reply_to=message)
+
     return app
 
 
@@ -167,6 +179,11 @@ def _introduce(site: _Site, context: Context, asked: Introduce) -> Introduction:
         # with the run: other tables are another run, also where they make the same rows
         data=hashlib.blake2b(f"{run.run} {data.identity}".encode(), digest_size=16).hexdigest(),
         patients=floors.patients(agreement.seeds[0]),
+        rows=tuple(
+            int(np.sum(data.countries[country].splits[seed] == part))
+            for seed in agreement.seeds
+            for part in range(len(SPLITS))
+        ),
         log=site.log.digest,
     )
 
@@ -277,6 +294,9 @@ def _guard(message: Message, context: Context, answer: Answer) -> Message:
         _check_ballast(site, message)
         if isinstance(asked, Introduce):
             return _answer_introduction(site, asked, message, context, answer)
+        if isinstance(asked, End):
+            _approved_run(site, context)
+            return answer(message, context)
         return _answer(site, asked, message, context, answer)
     except Exception as error:
         _refuse(site, kind, message.metadata.run_id, error)
@@ -307,18 +327,26 @@ def _answer_introduction(
     return reply
 
 
+def _approved_run(site: _Site, context: Context) -> Asked:
+    """The run that the client holds the state of.
+
+    Raises:
+        RefusalError: there is none, or its operator has not approved it.
+    """
+    if SITE not in context.state:
+        site.folder.restore_state(context)
+    if SITE not in context.state:
+        raise RefusalError(f"{site.settings.country} was asked before it introduced itself")
+    return site.approvals.approved(str(context.state[SITE][RUN]))
+
+
 def _answer(
     site: _Site, asked: Question, message: Message, context: Context, answer: Answer
 ) -> Message:
     """Answer what an approved agreement asks, in its order."""
-    folder, run_id = site.folder, message.metadata.run_id
-    if SITE not in context.state:
-        folder.restore_state(context)
-    if SITE not in context.state:
-        raise RefusalError(f"{site.settings.country} was asked before it introduced itself")
+    folder, run_id, approvals = site.folder, message.metadata.run_id, site.approvals
+    run = _approved_run(site, context)
     held = context.state[SITE]
-    approvals = site.approvals
-    run = approvals.approved(str(held[RUN]))
     approval = approvals.approval(run.run)
     assert approval is not None
     folder.secret()

@@ -173,6 +173,12 @@ class Predict(Question):
         return keep_as
 
 
+class End(Question):
+    """The run is over; ``log``: the last digest of the server's security log, for the site's."""
+
+    log: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 _QUESTIONS: Mapping[str, type[Question]] = {
     "query.introduce": Introduce,
     "query.sums": SumsQuestion,
@@ -181,6 +187,7 @@ _QUESTIONS: Mapping[str, type[Question]] = {
     "train.personalize": Personalize,
     "evaluate": Evaluate,
     "query.predict": Predict,
+    "query.end": End,
 }
 
 

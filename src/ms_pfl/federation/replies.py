@@ -389,6 +389,22 @@ class _SplitMetrics(Metrics):
     brier: Share
 
 
+class _Ended(Metrics):
+    log: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def log_digest(content: RecordDict) -> str:
+    """Return the last digest of a real site's security log, which it tells when a run is over.
+
+    Raises:
+        ReplyError: the reply is no digest.
+    """
+    record = content.config_records.get("config")
+    if record is None or len(content) != 1:
+        raise ReplyError("the digest of its security log, alone, has to be there")
+    return _validated(_Ended, dict(record)).log
+
+
 def prediction_metrics(
     content: RecordDict, node_id: int, rows: KnownRows
 ) -> dict[str, int | float]:

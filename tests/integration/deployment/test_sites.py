@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from in_process_flower import Flower
+from in_process_flower import FakeNode, Flower
+from ms_pfl.deployment.security_log import NAME, TamperedLogError, verify
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.exchange import ClientError
-from ms_pfl.federation.flower import Message
+from ms_pfl.federation.flower import Array, Message
 from ms_pfl.federation.grids.sites import SiteLostError
 from ms_pfl.training.simulation import Outcome
 from site_examples import COUNTRIES, Sites, assert_same
@@ -270,3 +271,44 @@ def test_what_cannot_run_between_sites(sites: Sites) -> None:
         sites.run(sites.flower(), "centralized")
     with pytest.raises(InputError, match="not trained with a strategy 'fedsgd'; there are: fedavg"):
         sites.run(sites.flower(), "federated", strategy="fedsgd")
+
+
+def test_each_end_keeps_the_last_digest_of_the_other_ones_security_log(sites: Sites) -> None:
+    sites.run(sites.flower(), "federated")
+    lines = [json.loads(line) for line in (sites.output / NAME).read_text().splitlines()]
+    told = {line["facts"]["site"]: line["facts"]["digest"] for line in lines[-len(COUNTRIES) :]}
+    assert list(told) == sorted(COUNTRIES)
+    for country, digest in told.items():
+        last = json.loads((sites.site(country) / NAME).read_text().splitlines()[-1])
+        assert (last["event"], last["digest"]) == ("ended", digest)
+        assert verify(sites.site(country), digest).digest == digest
+        assert verify(sites.output, last["facts"]["server"]).lines == len(lines)
+    path = sites.site("Turkey") / NAME
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(TamperedLogError, match="cut off at its end"):
+        verify(sites.site("Turkey"), told["Turkey"])
+
+
+class Liar(Flower):
+    """The Czech Republic tells of ten times its rows in answer to one kind of message."""
+
+    def __init__(self, honest: Flower, kind: str) -> None:
+        super().__init__({number: site.config for number, site in honest.sites.items()})
+        self.kind = kind
+
+    def _answer(self, site: FakeNode, node: int, message: Message) -> Message:
+        reply = super()._answer(site, node, message)
+        if node == 11 and message.metadata.message_type == self.kind == "query.sums":
+            words = reply.content.array_records["sums"]
+            words["n"] = Array(words["n"].numpy() * np.uint64(10))
+        if node == 11 and message.metadata.message_type == self.kind == "train":
+            metrics = reply.content.metric_records["metrics"]
+            metrics["num-examples"] = 10 * int(metrics["num-examples"])
+        return reply
+
+
+@pytest.mark.parametrize("kind", ["query.sums", "train"])
+def test_a_site_is_held_to_the_rows_that_it_introduced(sites: Sites, kind: str) -> None:
+    with pytest.raises(ClientError, match=r"Czech Republic.*train rows"):
+        sites.run(Liar(sites.flower(), kind), "federated")
+    assert not (sites.output / "federated.fedavg").exists()
