@@ -110,7 +110,10 @@ class Approvals:
             raise InputError(f"{kind} with {run!r}; asked for: {known}")
         asked = self._read(found[0])
         if asked is None:
-            raise InputError(f"{self.path / found[0]}.json is damaged: revoke the run by its name")
+            raise InputError(
+                f"{self.path / found[0]}.json is damaged; it is written anew when the server asks "
+                "for that run again"
+            )
         return asked
 
     def all(self) -> list[Asked]:

@@ -191,13 +191,16 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
     if newton and policy.small_cells == "allow":
         yield (
             "small_cells: allow. The sums for a logistic regression tell, of each indicator (a "
-            "course, an onset, a treatment), how many rows have it, also where these are rows of "
-            f"fewer than {policy.floor} patients."
+            "course, an onset, a treatment), how many rows have it, and the sums of all features "
+            "over those with the outcome, also where these are rows of fewer than "
+            f"{policy.floor} patients. The server chooses the models after the first one: one with "
+            "large coefficients can single out the row of one patient."
         )
     elif newton:
         yield (
-            "small_cells: refuse. The site takes no part where an indicator has fewer than "
-            f"{policy.floor} patients."
+            "small_cells: refuse. The site takes no part where fewer than "
+            f"{policy.floor} patients have a value of an indicator, or of two at once (the outcome "
+            "is one)."
         )
     yield ""
     yield f"Approve it: python -m ms_pfl site approve {asked.run} --days {DAYS}"

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +47,24 @@ class Floors:
                 raise self._too_few("patients")
 
     def check_cells(self) -> None:
-        """See that both values of each indicator have enough training patients, or none.
+        """See that each cell of two indicators has enough training patients, or none.
+
+        The outcome is one of them: Newton's first gradient is a sum over those who have it, and its
+        first Hessian counts who has two indicators at once.
 
         Raises:
             RefusalError: one has too few, in a seed.
         """
         for seed in self._data.seeds:
-            train = self._rows.splits[seed] == _TRAIN
-            for column in self._rows.x.T:
-                values = np.unique(column[train & ~np.isnan(column)])
-                if not np.isin(values, (0.0, 1.0)).all():
-                    continue
-                for value in values:
-                    if self._count(train & (column == value)) < self._floor:
-                        raise self._too_few("patients in a cell (small_cells: refuse)")
+            train = np.flatnonzero(self._rows.splits[seed] == _TRAIN)
+            train = train[np.argsort(self._patients[train], kind="stable")]
+            first = np.flatnonzero(np.diff(self._patients[train], prepend=-1))  # row of a patient
+            columns = [*self._rows.x[train].T, self._rows.y[train]]
+            held = np.column_stack([c == value for c in columns for value in _values(c)])
+            for value in held.T:
+                patients = np.logical_or.reduceat(held & value[:, None], first).sum(axis=0)
+                if ((patients > 0) & (patients < self._floor)).any():
+                    raise self._too_few("patients in a cell (small_cells: refuse)")
 
     def patients(self, seed: int) -> tuple[int, ...]:
         """Return the number of patients in each split of a seed."""
@@ -69,16 +74,12 @@ class Floors:
     def without_rare_features(self, own: ClientData) -> ClientData:
         """Return a seed's rows without the features that too few training patients have.
 
-        They are missing then, and so not known here: number, sum and sum of squares are 0.
+        They are missing then, and so not known here: number, sum and sum of squares are 0. So is a
+        feature whose sums in an earlier seed are over nearly the same patients: the difference
+        would be a sum over too few.
         """
-        train = self._rows.splits[own.seed] == _TRAIN
-        known = ~np.isnan(self._rows.x)
-        rare = [
-            number
-            for number in range(self._rows.x.shape[1])
-            if self._count(train & known[:, number]) < self._floor
-        ]
-        if not rare:
+        rare = np.flatnonzero(~self._told_features[own.seed])
+        if not len(rare):
             return own
 
         def without(split: Split) -> Split:
@@ -89,6 +90,24 @@ class Floors:
         return ClientData(
             own.country, own.seed, without(own.train), without(own.validation), without(own.test)
         )
+
+    @cached_property
+    def _told_features(self) -> dict[int, NDArray[np.bool_]]:
+        """Of each seed, which features enough training patients have."""
+        order = np.argsort(self._patients, kind="stable")
+        first = np.flatnonzero(np.diff(self._patients[order], prepend=-1))  # row of a patient
+        known = ~np.isnan(self._rows.x[order])
+        before: list[NDArray[np.bool_]] = []  # who has each feature that is told, by seed
+        told: dict[int, NDArray[np.bool_]] = {}
+        for seed in self._data.seeds:
+            train = self._rows.splits[seed][order] == _TRAIN
+            have = np.logical_or.reduceat(known & train[:, None], first)
+            told[seed] = have.sum(axis=0) >= self._floor
+            for other in before:
+                differing = (have ^ other).sum(axis=0)
+                told[seed] &= ~other.any(axis=0) | (differing == 0) | (differing >= self._floor)
+            before.append(have & told[seed])
+        return told
 
     def classes_are_told(self, seed: int, split: str) -> bool:
         """Return whether enough patients of a split have the outcome, and enough lack it.
@@ -103,6 +122,12 @@ class Floors:
 
     def _too_few(self, what: str) -> RefusalError:
         return RefusalError(f"{self._country} takes no part: too few {what}")
+
+
+def _values(column: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values of an indicator; none of another column."""
+    values = np.unique(column[~np.isnan(column)])
+    return values if np.isin(values, (0.0, 1.0)).all() else values[:0]
 
 
 class KnownSets:

@@ -149,13 +149,19 @@ def read_policy(folder: Path) -> SitePolicy:
             )
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path} is larger than {_LARGEST} bytes: it is no policy of a site")
-        told = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        text = path.read_text(encoding="utf-8")
+        told = yaml.load(text, Loader=_LOADER)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is no YAML: {shown(error)}") from None
     if not isinstance(told, dict):
         raise InputError(f"{path} has to hold names with their values, such as floor: 10")
+    root = yaml.compose(text, Loader=_LOADER)
+    assert isinstance(root, yaml.MappingNode)
+    names = [key.value for key, _ in root.value]
+    if twice := [name for name in names if names.count(name) > 1]:  # YAML takes the last one
+        raise InputError(f"{path}: {shown(twice[0], 60)} stands there twice")
     try:
         return SitePolicy.model_validate(told)
     except ValidationError as error:
@@ -176,7 +182,8 @@ def first_reason(error: ValidationError) -> str:
 
 def write_policy(folder: Path, policy: SitePolicy) -> Path:
     """Write a policy with a comment at each line; return its file."""
-    lines = ["# What this site takes part in; `python -m ms_pfl site policy FOLDER` checks it."]
+    check = "python -m ms_pfl site policy --folder FOLDER"
+    lines = [f"# What this site takes part in; `{check}` checks it."]
     for name, field in SitePolicy.model_fields.items():
         value = getattr(policy, name)
         told = f"[{', '.join(value)}]" if isinstance(value, tuple) else f"{value}"

@@ -423,7 +423,7 @@ def _refuse(site: _Site | None, kind: str, run_id: int, error: Exception) -> NoR
     if site is not None:
         try:
             site.log.note("refused", flower_run=run_id, question=kind, reason=reason)
-        except OSError:
+        except (OSError, InputError):  # InputError: the log is not as it was written
             _log.exception("The refusal cannot be written down")
     raise RefusalError(reason) from None
 

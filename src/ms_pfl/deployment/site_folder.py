@@ -27,6 +27,7 @@ from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.spreadsheets import write_csv
+from ms_pfl.text import shown
 
 SITE = "site"
 """The record of a site's state that says which run, and where it is."""
@@ -163,9 +164,11 @@ class SiteFolder:
         )
         countries = sorted(tables.patients["country"].astype(str).unique())
         if countries != [country]:
+            # in the log alone: where the column is another one, these are not countries
+            _log.error("The tables hold patients of %s", shown(in_quotes(countries), 1000))
             raise RefusalError(
-                f'the site is configured as "{country}", but its tables hold patients of '
-                f"{in_quotes(countries)}; each site brings the tables of its own country"
+                f'the site is configured as "{country}", but its tables hold patients of another '
+                "country, which its log names; each site brings the tables of its own country"
                 f"{_hint(country, countries)}"
             )
         rules = CohortParameters(**agreement.cohort.model_dump(), treatments=treatments)

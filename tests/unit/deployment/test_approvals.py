@@ -105,6 +105,19 @@ def test_a_flood_of_questions_fills_no_disk(tmp_path: Path, agreement: RunAgreem
     assert approvals.approved(kept).snapshot == "approved"
 
 
+def test_a_damaged_request_is_written_anew_when_it_is_asked_for_again(
+    tmp_path: Path, agreement: RunAgreement
+) -> None:
+    approvals = Approvals(tmp_path)
+    asked = approvals.ask(agreement, "snapshot", "Turkey")
+    (approvals.path / f"{asked.run}.json").write_text("{")
+    for command in (approvals.asked, approvals.approve, approvals.revoke):
+        with pytest.raises(InputError, match="is damaged; it is written anew when the server asks"):
+            command(asked.run)
+    approvals.ask(agreement, "snapshot", "Turkey")
+    assert approvals.asked(asked.run).agreement == agreement
+
+
 @pytest.mark.parametrize("days", [0, -1, 1e9, float("nan")])
 def test_days_that_cannot_be(tmp_path: Path, agreement: RunAgreement, days: float) -> None:
     approvals = Approvals(tmp_path)

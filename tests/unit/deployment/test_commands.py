@@ -80,6 +80,12 @@ def test_a_policy_that_cannot_be_is_not_written(
     assert not (tmp_path / "site").exists()
 
 
+def test_the_policy_says_how_it_is_checked(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = (site / "policy.yml").read_text().splitlines()[0]
+    *_, command, option, _ = first.partition("`")[2].partition("`")[0].split()
+    assert "floor: 10" in said(capsys, command, option, str(site))
+
+
 def test_from_review_to_revoke(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ("--folder", str(site))
     assert said(capsys, "review", *where) == "Nothing is asked for.\n"

@@ -92,6 +92,32 @@ def test_a_feature_of_few_patients_is_not_known_here(known: int) -> None:
         assert np.isnan(split.x[:, place]).all()
 
 
+@pytest.mark.parametrize("differing", [0, 1, 9, 10])
+def test_a_feature_is_not_told_of_nearly_the_same_patients_in_another_seed(differing: int) -> None:
+    """Their sums are over ten patients or more, and the difference of them over fewer."""
+    episodes, splits = tables((40, 20, 20), seeds=(0, 1, 2))
+    train = {
+        seed: set(splits.loc[(splits["seed"] == seed) & (splits["split"] == "train"), "patient_id"])
+        for seed in (0, 1, 2)
+    }
+    both = sorted(train[0] & train[1])[:12]
+    have = {*both, *sorted(train[1] - train[0])[:differing]}
+    episodes.loc[~episodes["patient_id"].isin(have), "rare"] = np.nan
+    own = federation_data(episodes, splits)
+    floors, place = Floors(own, "AU", 10), own.features.index("rare")
+    n = [
+        ScalerSums.of(
+            floors.without_rare_features(own.countries["AU"].client_data(seed)).train.x
+        ).n[place]
+        for seed in (0, 1, 2)
+    ]
+    assert n[0] == 12 * 3
+    assert n[1] == (0 if differing in (1, 9) else (12 + differing) * 3)
+    third = have & train[2]
+    apart = [len(third ^ (have & train[seed])) for seed in (0, 1) if n[seed]]
+    assert n[2] == (3 * len(third) if len(third) >= 10 and min(apart) >= 10 else 0)
+
+
 def test_classes_of_few_patients_are_not_told() -> None:
     episodes, splits = tables((30, 12, 20))
     floors = Floors(federation_data(episodes, splits), "AU", 10)
@@ -118,6 +144,27 @@ def test_cells_of_indicators() -> None:
                 Floors(own, "AU", 10).check_cells()
             assert not any(letter.isdigit() for letter in str(refused.value))
     Floors(federation_data(episodes.assign(flag=0.0), splits), "AU", 10).check_cells()
+
+
+@pytest.mark.parametrize("few", [1, 9])
+def test_cells_of_the_outcome_and_of_two_indicators(few: int) -> None:
+    """Newton's first gradient is a sum over those with the outcome; its Hessian counts pairs."""
+    episodes, splits = tables((60, 40, 40))
+    patients = splits.loc[splits["split"] == "train", "patient_id"]
+    place = episodes["patient_id"].map({name: i for i, name in enumerate(patients)}).fillna(-1)
+    worsened = episodes.assign(label=place.between(0, few - 1).astype(int))
+    flags = (place % 2 == 0) | place.between(0, 2 * few - 1)
+    with_flag = episodes.assign(flag=flags.astype(np.float32))
+    pair = episodes.assign(
+        rare=(place < 30).astype(np.float32), flag=(place >= 30 - few).astype(np.float32)
+    )
+    for given_ in (worsened, with_flag, pair):
+        with pytest.raises(RefusalError, match=r"too few patients in a cell"):
+            Floors(federation_data(given_, splits), "AU", 10).check_cells()
+    enough = episodes.assign(
+        rare=(place < 30).astype(np.float32), flag=(place >= 20).astype(np.float32)
+    )
+    Floors(federation_data(enough, splits), "AU", 10).check_cells()
 
 
 def known(folder: Path, name: str, own: FederationData, floor: int = 10) -> None:

@@ -161,6 +161,7 @@ def test_an_empty_policy_is_the_strict_one(tmp_path: Path) -> None:
         ("runs: []\n", "runs"),
         ("# " + "x" * 20_000, "is larger than 10000 bytes"),
         ("floor: \x1b[31m\n", "is no YAML"),
+        ("floor: 20\nsites: 4\nfloor: 2\n", "floor stands there twice"),
     ],
 )
 def test_a_policy_that_cannot_be_used_is_one_line(

@@ -171,13 +171,18 @@ def test_a_server_cannot_have_a_site_write_elsewhere(sites: Sites, name: str) ->
     assert not list(sites.folder.rglob("predictions.*.parquet"))
 
 
-def test_tables_of_another_country_are_refused(sites: Sites) -> None:
+def test_tables_of_another_country_are_refused(
+    sites: Sites, caplog: pytest.LogCaptureFixture
+) -> None:
     flower = sites.flower()
     flower.sites[TURKEY].config["registry-folder"] = str(sites.registries / "all")
     with pytest.raises(
-        RefusalError, match=r'configured as "Turkey", but .* "Australia", "Czech Rep'
-    ):
+        RefusalError,
+        match=r'configured as "Turkey", but .* of another country, which its log names',
+    ) as refused:
         meet(sites, flower)
+    assert "Czech Republic" not in str(refused.value), "the column may be one of names of people"
+    assert 'The tables hold patients of "Australia", "Czech Republic"' in caplog.text
     assert not list(sites.site("Turkey").glob("snapshots/*"))
 
 

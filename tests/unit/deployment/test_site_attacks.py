@@ -459,6 +459,15 @@ def test_i_what_cannot_be_written_down_does_not_leave(
     assert not server.ask(asked).has_error(), "the same is answered when there is room"
 
 
+def test_i_a_log_that_was_changed_stops_the_site_and_names_no_path(server: Server) -> None:
+    agreement = begun(server)
+    with (server.folder / "security.jsonl").open("a") as file:
+        file.write("{}\n")
+    text = server.refused(train(agreement, agreement.stages[0], 0, 1, N))
+    assert "an error at the site (TamperedLogError); its text stays in the log there" in text
+    assert str(server.folder) not in text
+
+
 def test_j_ballast(server: Server) -> None:
     agreement = begun(server)
     asked = train(agreement, agreement.stages[0], 0, 1, N)
