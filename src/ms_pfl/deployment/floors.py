@@ -66,6 +66,24 @@ class Floors:
                 if ((patients > 0) & (patients < self._floor)).any():
                     raise self._too_few("patients in a cell (small_cells: refuse)")
 
+    def check_weights(self, seed: int, weights: NDArray[np.float64]) -> None:
+        """See that a weighted sum over a seed's training rows is one over enough patients.
+
+        Their number is Kish's effective one: the square of the sum of the patients' weights over
+        the sum of their squares.
+
+        Args:
+            seed: of the rows.
+            weights: of them, at least 0.
+
+        Raises:
+            RefusalError: nearly all the weight is that of too few.
+        """
+        train = self._rows.splits[seed] == _TRAIN
+        own = np.bincount(self._patients[train], weights)
+        if own.sum() ** 2 < self._floor * np.square(own).sum() or not own.any():
+            raise self._too_few("patients weigh in such a sum (small_cells: refuse)")
+
     def patients(self, seed: int) -> tuple[int, ...]:
         """Return the number of patients in each split of a seed."""
         codes = self._rows.splits[seed]

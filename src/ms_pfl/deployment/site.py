@@ -41,7 +41,7 @@ from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_setti
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE, SNAPSHOT, SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import joined
-from ms_pfl.federation.client import NotKeptError, may_travel
+from ms_pfl.federation.client import Client, NotKeptError, PreparedRows, may_travel
 from ms_pfl.federation.client_app import make_client_app
 from ms_pfl.federation.flower import (
     ClientApp,
@@ -59,14 +59,18 @@ from ms_pfl.federation.messages import (
     Predict,
     Question,
     RefusedMessageError,
+    SumsQuestion,
     first_reason,
     read,
     read_as,
 )
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
-from ms_pfl.federation.sums import NAMES, SUMS
+from ms_pfl.federation.sums import LOGISTIC, NAMES, SUMS
+from ms_pfl.learning.logistic import logits
+from ms_pfl.learning.scoring import probabilities
 from ms_pfl.learning.training import TrainingDivergedError
+from ms_pfl.personalization.method import SHARED
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.text import shown
 from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
@@ -367,6 +371,8 @@ def _answer(
     }
     site.log.note("asked", **facts)
     folder.check_size(site.policy.disk_gib * _GIB)
+    if isinstance(asked, SumsQuestion) and asked.question == LOGISTIC:
+        _check_newton(site, run, message, context)
     reply = answer(message, context)
     if reply.has_error():
         raise RefusalError("the site could not work on the message; why stands in the log there")
@@ -380,6 +386,23 @@ def _answer(
     folder.save_state(context)
     site.log.note("sent", **facts, **_contents(reply))
     return reply
+
+
+def _check_newton(site: _Site, run: Asked, message: Message, context: Context) -> None:
+    """See that Newton's sums about a model do not single out the rows of few patients.
+
+    A row weighs p (1 - p) in the Hessian. A server that chooses large coefficients leaves that of
+    the rows near a plane alone.
+
+    Raises:
+        RefusalError: they do, and the policy does not allow it.
+    """
+    if site.policy.small_cells == "allow":
+        return
+    client = Client(_load, PreparedRows(), context)
+    train = client.data.train
+    p = probabilities(logits(client.received(message)[SHARED], client.scaled(train)))
+    site.floors(site.folder.data(run.snapshot)).check_weights(client.data.seed, p * (1 - p))
 
 
 def _contents(reply: Message) -> dict[str, Any]:

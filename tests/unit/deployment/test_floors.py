@@ -167,6 +167,18 @@ def test_cells_of_the_outcome_and_of_two_indicators(few: int) -> None:
     Floors(federation_data(enough, splits), "AU", 10).check_cells()
 
 
+def test_weights_of_few_patients() -> None:
+    floors = Floors(data(rows=4), "AU", 10)  # 30 to train
+    floors.check_weights(0, np.ones(120))
+    for patients, rest in ((1, 1e-9), (9, 1e-3), (0, 0.0)):
+        weights = np.full(120, rest)
+        weights[: 4 * patients] = 0.25
+        with pytest.raises(RefusalError, match="too few patients weigh in such a sum"):
+            floors.check_weights(0, weights)
+    weights[:40] = 0.25
+    floors.check_weights(0, weights)
+
+
 def known(folder: Path, name: str, own: FederationData, floor: int = 10) -> None:
     KnownSets(folder).check(name, own, "AU", SECRET, floor)
 
@@ -228,6 +240,21 @@ def test_a_change_of_all_patients_does_not_hide_one_that_is_gone(tmp_path: Path)
     with pytest.raises(RefusalError, match="nearly the same"):
         known(tmp_path, "second", federation_data(one, splits))
     known(tmp_path, "second", federation_data(scaled, splits))
+
+
+def test_sets_of_other_features_are_told_apart_by_their_patients(tmp_path: Path) -> None:
+    episodes, splits = tables()
+    known(tmp_path, "first", federation_data(episodes, splits))
+    fewer = episodes.drop(columns="days")
+    gone = splits["patient_id"].iloc[0]
+    with pytest.raises(RefusalError, match="nearly the same"):
+        known(
+            tmp_path, "second",
+            federation_data(
+                fewer[fewer["patient_id"] != gone], splits[splits["patient_id"] != gone]
+            ),
+        )  # fmt: skip
+    known(tmp_path, "second", federation_data(fewer, splits))
 
 
 def test_the_sets_are_digests_with_the_secret(tmp_path: Path) -> None:

@@ -200,6 +200,21 @@ def test_chosen_models_are_not_predicted_with() -> None:
     guard.refuses(evaluate(stage, 0, 3), "none after predictions")
 
 
+def test_no_model_is_scored_after_the_last_round() -> None:
+    guard, _, stage = ready("adaptive.fedavg", steps=3)
+    guard.ask(evaluate(stage, 0, 3))
+    guard.refuses(evaluate(stage, 0, 4), "more rounds than were agreed on")
+
+
+def test_a_site_that_trains_by_itself_predicts_with_its_own_model() -> None:
+    guard, _, alone = ready("local.none", steps=1)
+    given_ = predict(alone, 0, 0)
+    given_.content[SHARED] = to_record({"output.bias": np.zeros(1, np.float32)})
+    guard.refuses(given_, "with its own model")
+    guard.refuses(predict(alone, 0, 1), "with its own model")
+    guard.ask(predict(alone, 0, 0))
+
+
 def test_fine_tuning_goes_on_from_the_model_that_was_predicted_with() -> None:
     agreed = agreement("fine_tuned.fedavg")
     rounds, alone = agreed.stages
@@ -234,6 +249,9 @@ def test_newtons_sums_are_counted() -> None:
     guard.refuses(evaluate(stage, 0, 2), "in their order")
     guard.refuses(evaluate(stage, 0, 0), "more steps")
     guard.refuses(evaluate(stage, 0, 3), "more steps")
+    guard.refuses(newton_sums(agreed, 1, model_after(stage, 0, 0)[SHARED]), "of another seed")
+    done = Guard(agreed).after(list(honest(agreed, 0)))
+    done.refuses(newton_sums(agreed, 0, model_after(stage, 0, 0)[SHARED]), "of another seed")
 
 
 def test_more_evaluations_where_the_policy_has_them() -> None:
@@ -250,6 +268,9 @@ def test_more_evaluations_where_the_policy_has_them() -> None:
     begin = [scaler_sums(agreed, 0), prepare(stage, 0), train(agreed, stage, 0, 1)]
     guard.after([*begin, other(7)])
     guard.after(begin).refuses(other(8), "another question was answered")
+    resumed = prepare(stage, 0, after_round=1)
+    resumed.content["scaler"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
+    guard.refuses(resumed, "goes on with the scaler that it began with")
 
 
 Change = Callable[[Message], None]

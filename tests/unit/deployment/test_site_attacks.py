@@ -28,10 +28,12 @@ from ms_pfl.deployment import approvals as approvals_module
 from ms_pfl.deployment.agreement import RunAgreement, Software
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.commands import described, main
+from ms_pfl.deployment.floors import Floors
 from ms_pfl.deployment.policy import read_policy
 from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import Message, to_arrays, to_record
+from ms_pfl.learning.logistic import start
 from ms_pfl.paradigms import Training
 from ms_pfl.personalization.method import SHARED
 from run_examples import (
@@ -39,6 +41,7 @@ from run_examples import (
     honest,
     message,
     model_after,
+    newton_sums,
     personalize,
     predict,
     prepare,
@@ -540,6 +543,27 @@ def test_small_cells_leave_by_permission_alone(server: Server) -> None:
     assert told(server.introduce(agreement))["patients"] != []
     server.sites.change_policy("Turkey")
     assert server.meet(server.agreement("local.logistic"))["patients"] != [], "its stay there"
+
+
+@pytest.mark.parametrize("policy", ["refuse", "allow"])
+def test_a_model_that_singles_out_a_patient_needs_permission(
+    server: Server, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With large coefficients the Hessian is that of the row nearest to a plane."""
+    monkeypatch.setattr(Floors, "check_cells", lambda _: None)  # the synthetic sites are small
+    server.sites.change_policy("Turkey", small_cells=policy)
+    agreement = begun(server, "federated.logistic")
+    assert not server.ask(newton_sums(agreement, 0, start(N))).has_error()
+    steep = {"coefficients": np.zeros(N), "intercept": np.zeros(1)}
+    steep["coefficients"][FEATURES.index("AGE_AT_0")] = 1e4
+    steep["intercept"][0] = -4e5  # at the scaler of this test, the age of 40
+    reply = server.ask(newton_sums(agreement, 0, steep))
+    if policy == "allow":
+        assert not reply.has_error()
+    else:
+        assert "too few patients weigh in such a sum" in refusal(reply)
+    mild = {name: array + 1e-3 for name, array in start(N).items()}
+    assert not server.ask(newton_sums(agreement, 0, mild)).has_error()
 
 
 def test_the_secret_is_made_once_and_its_loss_is_said(server: Server) -> None:
