@@ -23,7 +23,7 @@ from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.settings import ServerSettings, in_quotes
 from ms_pfl.deployment.site_keys import fingerprint_of_node
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ConfigRecord, Grid, Message, RecordDict, reason_of
+from ms_pfl.federation.flower import UNREADABLE, ConfigRecord, Grid, Message, RecordDict, reason_of
 from ms_pfl.federation.grids.sites import CRASHED, GONE, TRIES
 from ms_pfl.names import near_names
 from ms_pfl.text import shown
@@ -186,7 +186,7 @@ class _Meeting:
             replies = list(self.grid.pull_messages([node.asked]))
         except (ConnectionError, TimeoutError):
             raise
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except UNREADABLE as error:
             raise RefusalError(f"its answer cannot be read: {shown(error)}") from None
         return [one for one in replies if one.metadata.reply_to_message_id == node.asked][:1]
 

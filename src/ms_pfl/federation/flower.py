@@ -58,9 +58,11 @@ from flwr.serverapp.strategy import (  # noqa: E402
 )
 from flwr.supercore.run import Run  # noqa: E402
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
+from google.protobuf.message import DecodeError  # noqa: E402
 
 __all__ = [
     "ENVIRONMENT",
+    "UNREADABLE",
     "Array",
     "ArrayError",
     "ArrayRecord",
@@ -94,6 +96,11 @@ __all__ = [
     "traveling",
     "views",
 ]
+
+UNREADABLE = (
+    ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, DecodeError,
+)  # fmt: skip
+"""What Flower raises over bytes of another machine that are no message or no record."""
 
 # Flower adds a console handler of its own at import, after the application set up its logging,
 # and tells every step of every round

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ def name_of(country: str) -> dict[str, object]:
 
 def agreeing(country: str, **more: object) -> dict[str, object]:
     told = {"features": list(FEATURES), "data": "d", "patients": [30, 20, 10], "log": "0" * 64}
+    told["rows"] = [90, 60, 10] * len(AGREEMENT.seeds)
     return {**name_of(country), **told, **more}
 
 
@@ -179,6 +181,8 @@ HOSTILE: list[object] = [
     RecordDict({"config": MetricRecord({"country": 1})}),
     RecordDict({}),
     ValueError("of Flower's: no such\nobject"),
+    DecodeError("Error parsing message with type 'flwr.proto.ConfigRecord'"),
+    RecursionError("maximum recursion depth exceeded while decoding a JSON array"),
     {"country": "Turkey", "software": SOFTWARE},
     {"country": "Peru", "software": SOFTWARE, "patients": [987654, 3, 3]},
 ]

@@ -6,13 +6,17 @@ import pickle
 
 import numpy as np
 import pytest
+from flwr.supercore.inflatable.inflatable_object import add_header_to_object_body
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ms_pfl.federation.flower import (
+    UNREADABLE,
     Array,
     ArrayError,
     ArrayRecord,
+    ConfigRecord,
+    MetricRecord,
     forms_of,
     payload_bytes,
     received,
@@ -164,3 +168,18 @@ def test_a_traveling_record_arrives_as_an_ordinary_one() -> None:
             assert type(array) is Array
             assert array == record[name]
             np.testing.assert_array_equal(array.numpy(), arrays[name])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (MetricRecord, b"\xff\xff\xff"), (ConfigRecord, b"\x0a\xff"), (Array, b"[" * 100_000),
+        (Array, b'{"shape": null, "arraychunk_ids": [0]}'), (Array, b'{"a":' + b"9" * 5000 + b"}"),
+        (Array, b"\xff"), (Array, b"{}"),
+    ],
+)  # fmt: skip
+def test_bytes_that_flower_makes_no_record_of(kind: type, body: bytes) -> None:
+    own = Array("float32", (1,), "numpy.ndarray", b"1234") if kind is Array else kind()
+    told = add_header_to_object_body(object_body=body, obj=own)
+    with pytest.raises(UNREADABLE):
+        kind.inflate(told, own.children or {})  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError, NamedGrid, Node
-from ms_pfl.federation.flower import Grid, Message, name_sender, reason_of
+from ms_pfl.federation.flower import UNREADABLE, Grid, Message, name_sender, reason_of
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.text import shown
 
@@ -178,11 +178,11 @@ class _Exchange:
             return list(self._flower.pull_messages(list(nodes)))
         except (ConnectionError, TimeoutError):
             raise
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except UNREADABLE:
             for name, node in nodes.items():
                 try:
                     self._flower.pull_messages([name])
-                except (ValueError, TypeError, LookupError, AttributeError) as error:
+                except UNREADABLE as error:
                     raise ClientError(
                         f"{self._country(node)}: its reply cannot be read: {shown(error)}"
                     ) from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
 import pytest
+from google.protobuf.message import DecodeError
 
 from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import Error, Message, RecordDict, take_identity
@@ -106,10 +107,11 @@ def test_a_second_reply_and_one_to_nothing_are_left_out() -> None:
     assert list(ask_both(pull)) == [1, 2]
 
 
-def test_a_reply_that_flower_cannot_read_names_its_sender() -> None:
+@pytest.mark.parametrize("kind", [TypeError, DecodeError, RecursionError])
+def test_a_reply_that_flower_cannot_read_names_its_sender(kind: type[Exception]) -> None:
     def pull(out: dict[str, Message]) -> list[Message]:
         if any(of(message) == 22 for message in out.values()):
-            raise TypeError(f"not all values are of valid type: {ESCAPES}")
+            raise kind(f"not all values are of valid type: {ESCAPES}")
         return []
 
     with pytest.raises(ClientError) as error:
