@@ -127,12 +127,20 @@ def mean_over_rows(replies: Iterable[RecordDict], record: str) -> dict[str, NDAr
 def _encoded(
     form: FixedPoint, arrays: Arrays, sites: int, remedy: str, times: int = 1
 ) -> dict[str, Words]:
-    found = {}
+    flat = np.concatenate([np.ravel(values) for values in arrays.values()])
+    try:
+        words = form.encode(flat, sites, times)  # all in one step, which is quicker
+    except InputError:
+        for name, values in arrays.items():
+            try:
+                form.encode(values, sites, times)
+            except InputError as error:
+                raise InputError(f"{name}: {error}; {remedy}") from None
+        raise
+    found, end = {}, 0
     for name, values in arrays.items():
-        try:
-            found[name] = form.encode(values, sites, times)
-        except InputError as error:
-            raise InputError(f"{name}: {error}; {remedy}") from None
+        begin, end = end, end + np.size(values)
+        found[name] = words[:, begin:end].reshape(form.words, *np.shape(values))
     return found
 
 

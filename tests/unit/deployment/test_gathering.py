@@ -39,6 +39,7 @@ SOFTWARE = Software.here().to_json()
 AGREEMENT = RunAgreement.of(
     Training("adaptive", "fedavg"), read_parameters(str(PROJECT), "smoke"), KEYS
 )
+N_SEEDS = len(AGREEMENT.seeds)
 
 
 def name_of(country: str) -> dict[str, object]:
@@ -46,8 +47,10 @@ def name_of(country: str) -> dict[str, object]:
 
 
 def agreeing(country: str, **more: object) -> dict[str, object]:
-    told = {"features": list(FEATURES), "data": "d", "patients": [30, 20, 10], "log": "0" * 64}
-    told["rows"] = [90, 60, 10] * len(AGREEMENT.seeds)
+    told = {
+        "features": list(FEATURES), "data": "d", "patients": [30, 20, 10], "log": "0" * 64,
+        "rows": [60, 40, 20] * N_SEEDS,
+    }  # fmt: skip
     return {**name_of(country), **told, **more}
 
 
@@ -239,6 +242,8 @@ def test_another_name_with_the_agreement(run: Run) -> None:
         (Error(2, "<class 'x'>:<'too few patients'>"), "too few patients"),
         (Error(2, "x" * 10**5), "x" * 50),
         ({**agreeing("Turkey"), "patients": [1, 2]}, "it does not tell how many patients it has"),
+        ({**agreeing("Turkey"), "rows": [60, 40, 20]}, "it does not tell how many rows"),
+        ({**agreeing("Turkey"), "rows": [60, 40, 9] * N_SEEDS}, "it does not tell how many rows"),
         ({**agreeing("Turkey"), "patients": [1, 2, -3]}, "its introduction cannot be read: patie"),
         ({**agreeing("Turkey"), "patients": [1, 2, 10**12]}, "its introduction cannot be read"),
         ({**agreeing("Turkey"), "features": ["a\x1b[2J"]}, "its features are not those of the"),
