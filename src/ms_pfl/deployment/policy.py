@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_file
+from ms_pfl.paradigms import trainings
 from ms_pfl.personalization.method import method_class
 from ms_pfl.text import shown
 from ms_pfl.yaml_text import YamlText
@@ -65,6 +66,18 @@ class SitePolicy(Section):
     seconds_per_message: Count = Field(default=43_200, description="time for one answer")
     memory_gib: Count = Field(default=16, description="memory for one answer")
     disk_gib: Count = Field(default=20, description="size of the site folder")
+
+    @field_validator("runs")
+    @classmethod
+    def _known(cls, runs: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+        known = {training.name for training in trainings()}
+        for name in () if runs == "all" else runs:
+            if name not in known:
+                raise ValueError(
+                    f"there is no training '{shown(name, 60)}'; there are: "
+                    f"{', '.join(sorted(known))}"
+                )
+        return runs
 
     def objections(self, agreement: RunAgreement, n_features: int) -> list[str]:
         """Return what of an agreement is beyond the policy, a line each; nothing: it is within.

@@ -157,6 +157,8 @@ def test_an_empty_policy_is_the_strict_one(tmp_path: Path) -> None:
         ("floor: '10'\n", "floor: '10': Input should be a valid integer"),
         ("seeds: .inf\n", "seeds: inf"),
         ("learning_rate: .nan\n", "learning_rate: nan"),
+        ("learning_rate: .inf\n", "learning_rate: inf"),
+        ("runs: [adaptiv.fedavg]\n", "there is no training 'adaptiv.fedavg'; there are: adaptive"),
         ("small_cells: sometimes\n", "small_cells: 'sometimes'"),
         ("runs: []\n", "runs"),
         ("# " + "x" * 20_000, "is larger than 10000 bytes"),

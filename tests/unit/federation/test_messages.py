@@ -106,6 +106,8 @@ def test_each_message_is_read_as_what_it_asks() -> None:
         ("query.prepare", {"settings": "{"}, "query.prepare: settings: Invalid JSON"),
         ("query.predict", {"keep-as": "../a\nb"}, r"keep-as: '../a\nb' is no name of a training"),
         ("train.personalize", {"start-is-candidate": 1}, "start-is-candidate: Input should be a"),
+        ("train.personalize", {"epochs": 0}, "there is no model to choose"),
+        ("train.personalize", {"epochs-without-validation": 0}, "there is no model to choose"),
     ],
 )
 def test_a_value_out_of_its_type_or_bounds_is_refused(
