@@ -78,7 +78,9 @@ def test_what_leaves_holds_no_row_no_prediction_and_no_personal_array(sites: Sit
         False, True, False
     ], "its name, that it waits, and that it takes part"  # fmt: skip
     sent = [facts for facts in sent if facts["question"] != "query.introduce"]
-    replies = [reply for node, reply in flower.sent if node == TURKEY][-len(sent) :]
+    replies = [reply for node, reply in flower.sent if node == TURKEY]
+    assert replies.pop().metadata.message_type == "query.end", "noted as ended"
+    replies = replies[-len(sent) :]
     for facts, reply in zip(sent, replies, strict=True):
         assert facts["question"] == reply.metadata.message_type
         names = {f"{r}/{k}" for r, record in reply.content.array_records.items() for k in record}
