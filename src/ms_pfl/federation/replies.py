@@ -29,6 +29,7 @@ _SCORED: tuple[SplitName, ...] = ("validation", "test")
 METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 """What a real site tells of its predictions of a split."""
 _ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
+_SQUARES = 100  # of a scaled feature, a row in the mean: 1, or more where it hardly varies
 
 
 class ReplyError(InputError):
@@ -74,19 +75,20 @@ def _loss(value: float) -> float:
     return value
 
 
-def _withheld(value: float) -> float:
-    if not math.isnan(value):
+def _count_or_withheld(value: float) -> float:
+    if not (math.isnan(value) or (isinstance(value, int) and 0 <= value <= _LARGEST_COUNT)):
         raise ValueError("has to be a whole number, or NaN where the site withholds it")
     return value
 
 
 _LARGEST_LOSS = 1e100  # sums of it stay finite
-Count: TypeAlias = Annotated[int, Field(ge=0, le=10**12)]
+_LARGEST_COUNT = 10**12
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 LossSum: TypeAlias = Annotated[float, Field(ge=0, le=_LARGEST_LOSS)]
-CountOrWithheld: TypeAlias = (
-    Count | Annotated[float, Field(allow_inf_nan=True), AfterValidator(_withheld)]
-)
+CountOrWithheld: TypeAlias = Annotated[
+    int | Annotated[float, Field(allow_inf_nan=True)], AfterValidator(_count_or_withheld)
+]
 """A site does not tell of few patients."""
 Share: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_share)]
 Loss: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_loss)]
@@ -320,9 +322,21 @@ def scaler_sums(
 
 
 def logistic_sums(
-    record: ArrayRecord, n_features: int, rows: int | None, sites: int
+    record: ArrayRecord,
+    n_features: int,
+    rows: int | None,
+    sites: int,
+    scaled_rows: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return a client's sums for a step of a logistic regression.
+
+    Args:
+        record: of its reply.
+        n_features: columns of its rows.
+        rows: that it trains on, where they are known.
+        sites: that are added up.
+        scaled_rows: of all clients, where they are known and their features are scaled together:
+            the squares of a feature add up to no more than their number.
 
     Raises:
         ArrayError: an array is not what it has to be.
@@ -353,6 +367,10 @@ def logistic_sums(
         raise ReplyError("the Hessian has a number that its diagonal does not allow")
     if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(found["gradient"][-1]) > n * (1 + _ROUNDING):
         raise ReplyError("the intercept's gradient or Hessian is more than so many rows can give")
+    if scaled_rows is not None:
+        squares = _SQUARES * scaled_rows
+        if (4 * diagonal > squares).any() or (found["gradient"] ** 2 > n * squares).any():
+            raise ReplyError("a gradient or Hessian is more than scaled features can give")
     return found
 
 

@@ -27,7 +27,6 @@ NAMES = {
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
 }
 """What a site sends in answer to each question."""
-_CHECKS = {SCALER: scaler_sums, LOGISTIC: logistic_sums}
 
 
 def sums_of_rows(
@@ -67,7 +66,12 @@ def answer_of(sums: Arrays, sites: int) -> dict[str, Words]:
 
 
 def sum_over_sites(
-    grid: NamedGrid, seed: int, question: str, model: Arrays | None = None
+    grid: NamedGrid,
+    seed: int,
+    question: str,
+    model: Arrays | None = None,
+    *,
+    scaled: bool = False,
 ) -> dict[str, NDArray[np.float64]]:
     """Return the sum of all sites' answers to a question: the same bits in any order of sites.
 
@@ -76,6 +80,7 @@ def sum_over_sites(
         seed: whose splits are asked about.
         question: one of :data:`NAMES`.
         model: that the question is about, if any.
+        scaled: whether the sites' features are scaled together.
 
     Raises:
         ClientError: a site failed or did not answer, or its answer cannot be used.
@@ -87,11 +92,18 @@ def sum_over_sites(
     if model is not None:
         content["arrays"] = to_record(model)
 
+    rows = {node: grid.rows.of(node, "train") for node in nodes}
+    known = [own for own in rows.values() if own is not None]
+    every = sum(known) if scaled and len(known) == len(nodes) else None
+
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
-        record, rows = reply.array_records[SUMS], grid.rows.of(node_id, "train")
-        _CHECKS[question](record, grid.n_features, rows, len(nodes))
-        return views(record)
+        told = (reply.array_records[SUMS], grid.n_features, rows[node_id], len(nodes))
+        if question == SCALER:
+            scaler_sums(*told)
+        else:
+            logistic_sums(*told, every)
+        return views(reply.array_records[SUMS])
 
     answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
     return _total(ROWS, list(answers.values()))

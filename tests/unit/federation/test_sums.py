@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from federation_examples import RecordingGrid, by_hand, linear, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
+from ms_pfl.federation import client_app
+from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import MetricRecord, RecordDict, to_record
 from ms_pfl.federation.sums import (
@@ -46,6 +50,34 @@ def test_what_a_site_answers_by_hand() -> None:
         assert answer.keys() == NAMES[question]
     with pytest.raises(ValueError, match="no question 'rows'; there are: scaler, logistic"):
         sums_of_rows("rows", {}, x, y)
+
+
+@pytest.mark.parametrize("name", ["gradient", "hessian"])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_sums_are_no_larger_than_those_of_scaled_features(
+    monkeypatch: pytest.MonkeyPatch, name: str, scaled: bool
+) -> None:
+    """Of features that the sites scale together, where the rows of all of them are known."""
+    answer = sums_of_rows
+
+    def lie(question: str, *rest: Any) -> dict[str, Any]:
+        found = answer(question, *rest)
+        if question == LOGISTIC:
+            found[name][(0,) * found[name].ndim] = 1e9
+        return found
+
+    with RecordingGrid(DATA, nodes_of(DATA)) as grid:
+        prepared(grid, TOLD)
+        for node, site in zip(grid.node_ids(0), SITES, strict=True):
+            grid.rows.introduced[node] = {"train": len(site["train"][1])}
+        monkeypatch.setattr(client_app, "sums_of_rows", lie)
+        if scaled:
+            with pytest.raises(ClientError, match="is more than scaled features can give"):
+                sum_over_sites(grid, 0, LOGISTIC, MODEL, scaled=True)
+        else:
+            sum_over_sites(grid, 0, LOGISTIC, MODEL)
+        monkeypatch.undo()
+        sum_over_sites(grid, 0, LOGISTIC, MODEL, scaled=True)
 
 
 def test_the_sum_of_the_sites_is_that_of_the_pooled_rows() -> None:

@@ -116,7 +116,8 @@ def newton(
 
     def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
-        total = sum_over_sites(grid, seed, LOGISTIC, arrays)
+        together = task.own.protocol.scaling == "federated"
+        total = sum_over_sites(grid, seed, LOGISTIC, arrays, scaled=together)
         up += payload_bytes(to_record(answer_of(total, sites=1)))  # of the shapes of a site's
         down += payload_bytes(to_record(arrays))
         return total
