@@ -38,7 +38,9 @@ def test_console_ends_with_table_1_and_where_things_lie(
 
 def test_console_is_quiet(smoke_run: FinishedRun) -> None:
     said = smoke_run.stdout + smoke_run.stderr
-    assert len(said.splitlines()) <= 60, said
+    # on a busy machine a training is told seed by seed
+    lines = [line for line in said.splitlines() if not re.search(r", seed \d+: ", line)]
+    assert len(lines) <= 60, said
     assert not re.search(r"warn|deprecat|traceback|flwr|telemetry", said, re.IGNORECASE), said
 
 

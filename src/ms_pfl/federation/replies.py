@@ -75,19 +75,21 @@ def _loss(value: float) -> float:
     return value
 
 
-def _count_or_withheld(value: float) -> float:
-    if not (math.isnan(value) or (isinstance(value, int) and 0 <= value <= _LARGEST_COUNT)):
-        raise ValueError("has to be a whole number, or NaN where the site withholds it")
-    return value
+def _count_or_nan(value: float) -> float:
+    if math.isnan(value):
+        return value
+    if not 0 <= value <= _MOST or value != int(value):
+        raise ValueError("it is no number of rows, and not NaN")
+    return int(value)
 
 
 _LARGEST_LOSS = 1e100  # sums of it stay finite
-_LARGEST_COUNT = 10**12
-Count: TypeAlias = Annotated[int, Field(ge=0, le=_LARGEST_COUNT)]
+_MOST = 10**12
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_MOST)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 LossSum: TypeAlias = Annotated[float, Field(ge=0, le=_LARGEST_LOSS)]
 CountOrWithheld: TypeAlias = Annotated[
-    int | Annotated[float, Field(allow_inf_nan=True)], AfterValidator(_count_or_withheld)
+    float, Field(allow_inf_nan=True), AfterValidator(_count_or_nan)
 ]
 """A site does not tell of few patients."""
 Share: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_share)]
