@@ -3,23 +3,16 @@
 ``python benchmarks/between_countries.py --env=base --knob=1`` simulates many people in every
 country, fits a pooled logistic regression, and prints tau(ROC-AUC) and the sd of prevalence and of
 log(expected / observed) with sampling error taken out (:mod:`realism.between_countries`). It takes
-about two minutes on two cores and 3 GiB.
+half a minute a registry on one core.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
+from ms_pfl.studies.heterogeneity.registries import with_common_knob
 from realism.between_countries import PEOPLE, Between, between_countries
 from support import read_parameters
-
-
-def scaled(parameters: SyntheticRegistryParameters, knob: float) -> SyntheticRegistryParameters:
-    """The same registry with each heterogeneity knob multiplied by a common one."""
-    knobs = parameters.heterogeneity.model_dump()
-    heterogeneity = Heterogeneity.model_validate({name: knob * own for name, own in knobs.items()})
-    return parameters.model_copy(update={"heterogeneity": heterogeneity})
 
 
 def line(found: Between) -> str:
@@ -47,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         registry = parameters.synthetic_registry
         for knob in chosen.knob:
             for seed in chosen.seed or [registry.seed]:
-                own = scaled(registry.model_copy(update={"seed": seed}), knob)
+                own = with_common_knob(registry.model_copy(update={"seed": seed}), knob)
                 found = between_countries(own, parameters.cohort, chosen.people)
                 print(f"{env}, knobs x {knob:g}, seed {seed}: {line(found)}", flush=True)
 

@@ -17,7 +17,7 @@ from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.registry.synthetic.parameters import Heterogeneity, SyntheticRegistryParameters
 from ms_pfl.registry.synthetic.simulation import second_ratings, simulate
-from realism.between_countries import PEOPLE, between_countries
+from realism.between_countries import Between, between_countries
 from realism.summary import measure, rater_agreement
 from realism.targets import BETWEEN_TARGETS, TARGETS
 from support import PROJECT, read_parameters
@@ -49,11 +49,8 @@ def achieved(
     return measure(tables) | agreement | cohort_figures(episodes)
 
 
-def between_figures(
-    parameters: SyntheticRegistryParameters, cohort: CohortParameters, people: int = PEOPLE
-) -> dict[str, float]:
-    """The figures of ``BETWEEN_TARGETS``, of so many people in every country."""
-    found = between_countries(parameters, cohort, people)
+def between_figures(found: Between) -> dict[str, float]:
+    """The figures of ``BETWEEN_TARGETS``."""
     values = (found.sd("roc_auc"), found.sd("log_eo"))
     return {target.figure: value for target, value in zip(BETWEEN_TARGETS, values, strict=True)}
 
@@ -119,7 +116,8 @@ def figures(parameters: SyntheticRegistryParameters, cohort: CohortParameters) -
     """Simulate, label and measure."""
     tables = simulate(parameters)
     episodes = build_episodes(tables, cohort).episodes
-    return achieved(tables, episodes, parameters) | between_figures(parameters, cohort)
+    between = between_figures(between_countries(parameters, cohort))
+    return achieved(tables, episodes, parameters) | between
 
 
 def outside(parameters: SyntheticRegistryParameters, cohort: CohortParameters) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from ms_pfl.errors import InputError
 from ms_pfl.registry.synthetic.parameters import (
     Deviations,
@@ -67,7 +69,7 @@ def with_common_knob(
     knobs = {name: knob * own for name, own in parameters.heterogeneity.model_dump().items()}
     try:
         heterogeneity = Heterogeneity.model_validate(knobs)
-    except ValueError as error:
+    except ValidationError as error:
         raise InputError(
             f"heterogeneity_study.knobs: {knob:g} times synthetic_registry.heterogeneity leaves "
             "the range of a knob (0 to 3); choose a smaller one"
@@ -90,8 +92,10 @@ def with_way(
         deviations = Deviations.model_validate(
             parameters.deviations.model_dump() | dict(way.deviations)
         )
-    except ValueError as error:
+    except ValidationError as error:
+        first = error.errors()[0]
         raise InputError(
-            f"heterogeneity_study.ways: {error}; the settings are those of synthetic_registry"
+            f"heterogeneity_study.ways: {first['loc'][-1]}: {first['msg']}; the settings are those "
+            "of synthetic_registry.heterogeneity and synthetic_registry.deviations"
         ) from error
     return parameters.model_copy(update={"heterogeneity": heterogeneity, "deviations": deviations})

@@ -46,6 +46,14 @@ def test_knobs_at_zero_leave_no_deviation() -> None:
         assert not deviation.any()
 
 
+@settings(max_examples=examples(50))
+@given(seed=st.integers(0, 10_000), country=st.integers(0, 31), balanced=st.booleans())
+def test_at_zero_no_country_deviates(seed: int, country: int, balanced: bool) -> None:
+    given = deviations() | {"balanced": balanced}
+    profile = profile_of(knobs(), country, seed=seed, deviations=given)
+    assert not any(getattr(profile, field.name) for field in fields(profile))
+
+
 def test_turning_one_knob_leaves_the_other_deviations() -> None:
     one = profile_of(knobs(case_mix=1.0, hazard=1.0))
     two = profile_of(knobs(case_mix=2.0, hazard=1.0))
