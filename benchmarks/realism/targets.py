@@ -165,3 +165,21 @@ COHORT_TARGETS: tuple[Target, ...] = (
     ),
     Target("Episodes a cohort patient", "Pirmani 2025: 283,115 of 26,246", 10.8, 1.5),
 )
+#: How much countries differ to one model: :mod:`realism.between_countries`.
+BETWEEN_TARGETS: tuple[Target, ...] = (
+    Target(
+        "Between countries, sd of ROC-AUC (tau)",
+        "469 models, 1,603 validations: sd .015 (van Leeuwen 2025)",
+        0.055,
+        0.015,
+        only_with_knobs=True,
+    ),
+    Target(
+        "Between countries, sd of log(expected / observed)",
+        "derived: half the variance of log prevalence, sd .03-.04 of .155",
+        0.16,
+        0.07,
+        only_with_knobs=True,
+    ),
+)
+TARGETS: tuple[Target, ...] = REGISTRY_TARGETS + COHORT_TARGETS + BETWEEN_TARGETS

@@ -19,7 +19,12 @@ from ms_pfl.learning.parameters import Device
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
-from ms_pfl.studies.parameters import AttributionParameters, AuditParameters, NewCountryParameters
+from ms_pfl.studies.parameters import (
+    AttributionParameters,
+    AuditParameters,
+    HeterogeneityStudyParameters,
+    NewCountryParameters,
+)
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.yaml_text import YamlPath
@@ -68,6 +73,7 @@ class Parameters(Section):
     attribution: AttributionParameters
     audit: AuditParameters
     new_country: NewCountryParameters
+    heterogeneity_study: HeterogeneityStudyParameters
     prediction: PredictionParameters
     tracking: TrackingParameters
 

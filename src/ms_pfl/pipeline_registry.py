@@ -33,6 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "preprocessing": preprocessing,
         "own_data": own_episodes,
         "audit": registry + studies.create_audit_pipeline(),
+        "heterogeneity": studies.create_heterogeneity_pipeline(),
         "new_country": studies.create_new_country_pipeline(),
         "training": training.create_pipeline("study"),
         **{
@@ -81,7 +82,7 @@ def step_to_run(
         for output in node.outputs
     }
     wanted = _stale_and_above(datasets, is_stale, inputs_of)
-    unsuited = {"pfl", "modelling", "audit", other}
+    unsuited = {"pfl", "modelling", "audit", "heterogeneity", other}
     return next((name for name in steps_that_make(wanted) if name not in unsuited), whole)
 
 

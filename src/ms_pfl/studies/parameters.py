@@ -55,3 +55,23 @@ class NewCountryParameters(Section):
                 "the one before it"
             )
         return self
+
+
+class WayParameters(Section):
+    """One way in which countries differ: settings of ``synthetic_registry`` that it replaces."""
+
+    heterogeneity: dict[str, float] = Field(description="knobs")
+    deviations: dict[str, float] = Field(description="standard deviations")
+
+
+class HeterogeneityStudyParameters(Section):
+    """Synthetic registries whose countries differ more and more."""
+
+    knobs: tuple[Annotated[float, Field(ge=0.0, le=3.0)], ...] = Field(
+        min_length=1, description="common factors of all knobs of synthetic_registry.heterogeneity"
+    )
+    ways: dict[str, WayParameters] = Field(description="registries that differ in one way alone")
+    data_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        min_length=1, description="seeds of the registries; intervals are over them"
+    )
+    n_patients: int = Field(ge=96, description="people in each registry")

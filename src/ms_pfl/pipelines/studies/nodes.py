@@ -6,12 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.cohort.parameters import SplitFractions
+from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import Training, model_name
-from ms_pfl.studies.parameters import AttributionParameters, AuditParameters, NewCountryParameters
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
+from ms_pfl.studies.parameters import (
+    AttributionParameters,
+    AuditParameters,
+    HeterogeneityStudyParameters,
+    NewCountryParameters,
+)
 from ms_pfl.studies.protocol_audit.train import VARIANTS, protocol_of, variant_name
 from ms_pfl.training.settings import TrainingSettings
 
@@ -100,6 +106,58 @@ def show_audit(audit: pd.DataFrame, cohort: dict[str, Any]) -> tuple[pd.DataFram
 
     table = audit_table(audit)
     return table, audit_page(table, cohort["source"]), draw_audit(audit)
+
+
+def train_heterogeneity(
+    registry: SyntheticRegistryParameters,
+    study: HeterogeneityStudyParameters,
+    cohort: CohortParameters,
+    fractions: SplitFractions,
+    seeds: Sequence[int],
+    settings: TrainingSettings,
+    unfinished: Any,
+    device: Device,
+    ray: RayParameters,
+    checkpoints: CheckpointParameters,
+) -> pd.DataFrame:
+    """Train on registries whose countries differ more and more, with a line per model.
+
+    Trainings take the first of ``seeds``; intervals are over the data seeds of the study.
+    """
+    from ms_pfl.console import TrainingProgress
+    from ms_pfl.studies.heterogeneity.registries import registries
+    from ms_pfl.studies.heterogeneity.train import train_registries
+    from ms_pfl.training.simulation import Compute
+
+    return train_registries(
+        registries(registry, study),
+        cohort,
+        fractions,
+        seeds[0],
+        settings,
+        Compute(ray, device, unfinished, checkpoints.every_rounds),
+        lambda one, training: TrainingProgress(f"{one.title}: {model_name(*training)}"),
+    )
+
+
+def measure_heterogeneity(scores: pd.DataFrame) -> pd.DataFrame:
+    """Gains over the federated model, with simultaneous intervals over the data seeds."""
+    from ms_pfl.studies.heterogeneity.compare import measure
+
+    return measure(scores)
+
+
+def show_heterogeneity(gains: pd.DataFrame) -> tuple[pd.DataFrame, Any]:
+    """Lay the gains out as a table and as a figure, and say what they came to."""
+    from ms_pfl.studies.heterogeneity.show import (
+        draw_heterogeneity,
+        heterogeneity_sentences,
+        heterogeneity_table,
+    )
+
+    for line in heterogeneity_sentences(gains):
+        _log.info("%s", line)
+    return heterogeneity_table(gains), draw_heterogeneity(gains)
 
 
 def leave_countries_out(

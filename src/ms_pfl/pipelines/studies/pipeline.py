@@ -1,4 +1,4 @@
-"""The studies beside the comparison: attribution, protocol audit, and countries left out."""
+"""The studies beside the comparison: attribution, audit, heterogeneity, countries left out."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,10 +9,13 @@ from ms_pfl.pipelines.studies.nodes import (
     compare_countries,
     leave_countries_out,
     measure_audit,
+    measure_heterogeneity,
     measure_importance,
     measure_new_countries,
     show_audit,
+    show_heterogeneity,
     show_new_countries,
+    train_heterogeneity,
     variant_trainer,
 )
 from ms_pfl.pipelines.training.nodes import by_training
@@ -107,6 +110,48 @@ def create_audit_pipeline() -> Pipeline:
                 inputs=["audit", "cohort_description"],
                 outputs=["audit_table", "audit_page", "figure_audit"],
                 name="show_audit",
+            ),
+        ]
+    )
+
+
+def create_heterogeneity_pipeline() -> Pipeline:
+    """What does personalization gain where countries differ more?
+
+    ::
+
+        params:synthetic_registry ──► train_heterogeneity ──► heterogeneity_scores
+        heterogeneity_scores ──► measure_heterogeneity ──► heterogeneity_gains
+        heterogeneity_table, figure_heterogeneity ◄── show_heterogeneity ◄┘
+    """
+    return Pipeline(
+        [
+            Node(
+                func=train_heterogeneity,
+                inputs={
+                    "registry": "params:synthetic_registry",
+                    "study": "params:heterogeneity_study",
+                    "cohort": "params:cohort",
+                    "fractions": "params:splits",
+                    "seeds": "params:seeds",
+                    "settings": "params:training",
+                    "unfinished": "unfinished",
+                }
+                | COMPUTE,
+                outputs="heterogeneity_scores",
+                name="train_heterogeneity",
+            ),
+            Node(
+                func=measure_heterogeneity,
+                inputs="heterogeneity_scores",
+                outputs="heterogeneity_gains",
+                name="measure_heterogeneity",
+            ),
+            Node(
+                func=show_heterogeneity,
+                inputs="heterogeneity_gains",
+                outputs=["heterogeneity_table", "figure_heterogeneity"],
+                name="show_heterogeneity",
             ),
         ]
     )

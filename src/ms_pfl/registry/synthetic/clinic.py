@@ -276,7 +276,8 @@ def see_patients(
     person, day = visit_days(people, disease, clinics, parameters, rng)
     time = (day - people.onset_day[person]) / DAYS_PER_YEAR
     latent = disability_at(disease, person, time) + clinics.rater[people.clinic[person]]
-    latent += fluctuation(latent) * rng.standard_normal(len(person))
+    form = float(np.exp(profile.log_fluctuation)) * fluctuation(latent)
+    latent += form * rng.standard_normal(len(person))
     edss = rate_edss(latent, profile.log_rater_error, rater_errors(person, rng))
     kfs, ambulation = rate_systems(edss, person, people.onset_site, rng)
     course = record_course(people, disease, person, time, rng)

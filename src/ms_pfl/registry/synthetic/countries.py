@@ -1,11 +1,14 @@
 """Countries of the synthetic registry: their sizes, and what makes each one different."""
 
+import functools
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from ms_pfl.errors import InputError
-from ms_pfl.registry.synthetic.parameters import Heterogeneity
+from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
 
 @dataclass(frozen=True)
@@ -121,59 +124,168 @@ class CountryProfile:
     effect_progressive: float
     effect_relapse: float  # a relapse in the last year
     effect_disability: float  # an EDSS point
+    log_onset_age_spread: float  # of the sd of age at onset
+    log_duration_spread: float  # of the coefficient of variation of disease duration at entry
+    log_disability_spread: float  # of the coefficient of variation of disability at onset
+    log_fluctuation: float  # of the sd of the day's form
+    log_frailty_spread: float  # of the sd of the log hazard between people
+    log_drift: float  # of the slow change beside the steps
+    effect_treatment: float  # times the effect of treatment on the log hazard
+    effect_spinal: float  # spinal onset
     clinic_rater: float  # sd of clinic offsets, EDSS points
     clinic_log_visits: float  # sd
     clinic_logit_missing: float  # sd
 
 
-# Standard deviation between countries with the knob at 1. No such figures are published but the
-# spread of prevalence (Beta with sd .03-.04): these were chosen to land there, and to keep
-# every country within what registries report.
-_COUNTRY_SD: dict[str, tuple[str, float]] = {
-    "onset_age": ("case_mix", 1.5),
-    "log_duration": ("case_mix", 0.2),
-    "logit_primary": ("case_mix", 0.4),
-    "logit_female": ("case_mix", 0.12),
-    "calendar": ("case_mix", 1.5),
-    "log_disability": ("case_mix", 0.12),
-    "education": ("case_mix", 0.4),
-    "rater": ("rater", 0.15),
-    "log_rater_error": ("rater", 0.12),
-    "log_visits": ("visit_frequency", 0.12),
-    "log_treatment_start": ("drug_access", 0.3),
-    "log_high_efficacy": ("drug_access", 0.6),
-    "approval_delay": ("drug_access", 1.2),
-    "logit_missing": ("missingness", 0.5),
-    "log_progression": ("hazard", 0.3),
-    "log_relapse": ("hazard", 0.15),
-    "effect_age": ("predictor_effects", 0.10),
-    "effect_male": ("predictor_effects", 0.15),
-    "effect_progressive": ("predictor_effects", 0.25),
-    "effect_relapse": ("predictor_effects", 0.25),
-    "effect_disability": ("predictor_effects", 0.08),
+# Which knob each deviation belongs to, in the order in which they are drawn.
+_KNOB: dict[str, str] = {
+    "onset_age": "case_mix",
+    "log_duration": "case_mix",
+    "logit_primary": "case_mix",
+    "logit_female": "case_mix",
+    "calendar": "case_mix",
+    "log_disability": "case_mix",
+    "education": "case_mix",
+    "rater": "rater",
+    "log_rater_error": "rater",
+    "log_visits": "visit_frequency",
+    "log_treatment_start": "drug_access",
+    "log_high_efficacy": "drug_access",
+    "approval_delay": "drug_access",
+    "logit_missing": "missingness",
+    "log_progression": "hazard",
+    "log_relapse": "hazard",
+    "effect_age": "predictor_effects",
+    "effect_male": "predictor_effects",
+    "effect_progressive": "predictor_effects",
+    "effect_relapse": "predictor_effects",
+    "effect_disability": "predictor_effects",
+    "log_onset_age_spread": "case_mix",
+    "log_duration_spread": "case_mix",
+    "log_disability_spread": "case_mix",
+    "log_fluctuation": "rater",
+    "log_frailty_spread": "hazard",
+    "log_drift": "hazard",
+    "effect_treatment": "predictor_effects",
+    "effect_spinal": "predictor_effects",
 }
-_CLINIC_SD: dict[str, tuple[str, float]] = {
-    "clinic_rater": ("rater", 0.15),
-    "clinic_log_visits": ("visit_frequency", 0.15),
-    "clinic_logit_missing": ("missingness", 0.6),
+_CLINIC_KNOB: dict[str, str] = {
+    "clinic_rater": "rater",
+    "clinic_log_visits": "visit_frequency",
+    "clinic_logit_missing": "missingness",
 }
 # A country three sd out in everything is not a country any more.
 _LIMIT = 2.0
+# Of so many random orders of a balanced deviation over the countries the best one is taken.
+_ORDERS = 1024
+# Balanced deviations that go together, as correlations with one factor: a registry that takes in
+# everybody has a broad case mix, steady raters and worsening that can be foreseen; one of selected
+# patients the opposite. Ours.
+_BREADTH = {
+    "log_onset_age_spread": 0.85,
+    "logit_primary": 0.85,
+    "log_rater_error": -0.85,
+    "log_frailty_spread": -0.85,
+    "log_drift": 0.85,
+}
+# Disability at onset is gamma of this shape (its mean: people).
+DISABILITY_SHAPE = 1.55
+# Balanced deviations leave means over all people where they are. A deviation d of a logarithm with
+# standard deviation s raises the mean by s^2 / 2, which is subtracted; ...
+_RAISE_THE_MEAN = (
+    "log_duration", "log_disability", "logit_primary", "log_progression", "log_relapse",
+    "log_drift", "logit_missing", "log_visits",
+)  # fmt: skip
+# ... an effect acts on the distance from what its predictor is on average over recorded years; ...
+_PREDICTOR_MEANS = {
+    "effect_age": 0.3,  # decades beyond 40
+    "effect_male": 0.3,
+    "effect_progressive": 0.2,
+    "effect_relapse": 0.25,
+    "effect_disability": 0.3,  # points beyond 3
+    "effect_treatment": -0.2,
+    "effect_spinal": 0.5,
+}
+# ... and slow change is in exchange for steps: so much less of their log hazard, by d and d^2.
+_STEPS_FOR_DRIFT = (0.95, 0.6)
 
 
-def draw_profile(knobs: Heterogeneity, rng: np.random.Generator) -> CountryProfile:
-    """One country's deviations.
+def draw_profile(
+    country: Country, parameters: SyntheticRegistryParameters, rng: np.random.Generator
+) -> CountryProfile:
+    """Draw one country's deviations.
 
     All deviations are drawn whatever the knobs are, so turning one leaves the others as they are.
+
+    Args:
+        country: one of :data:`COUNTRIES`.
+        parameters: knobs, and the sd of each deviation with its knob at 1.
+        rng: the country's own source of random numbers; balanced deviations do not use it.
     """
-    normal = np.clip(rng.standard_normal(len(_COUNTRY_SD)), -_LIMIT, _LIMIT)
+    knobs, sds = parameters.heterogeneity, parameters.deviations
+    if sds.balanced:
+        scores = balanced_scores(parameters.seed)[COUNTRIES.index(country)]
+    else:
+        scores = np.clip(rng.standard_normal(len(_KNOB)), -_LIMIT, _LIMIT)
     values = {
-        name: float(getattr(knobs, knob) * sd * z)
-        for (name, (knob, sd)), z in zip(_COUNTRY_SD.items(), normal, strict=True)
+        name: float(getattr(knobs, knob) * getattr(sds, name) * z)
+        for (name, knob), z in zip(_KNOB.items(), scores, strict=True)
     }
-    values |= {name: getattr(knobs, knob) * sd for name, (knob, sd) in _CLINIC_SD.items()}
+    if sds.balanced:
+        for name in _RAISE_THE_MEAN:
+            values[name] -= (getattr(knobs, _KNOB[name]) * getattr(sds, name)) ** 2 / 2
+        # disability at onset varies as much over all people as where countries do not differ
+        whole, between = 1 / DISABILITY_SHAPE, np.expm1((knobs.case_mix * sds.log_disability) ** 2)
+        within = max(0.2 * whole, (whole - between) / (1 + between))
+        values["log_disability_spread"] += float(np.log(within / whole) / 2)
+        drift = values["log_drift"]
+        values["log_progression"] -= (
+            sum(values[name] * mean for name, mean in _PREDICTOR_MEANS.items())
+            + _STEPS_FOR_DRIFT[0] * drift
+            + _STEPS_FOR_DRIFT[1] * drift**2
+        )
+    values |= {
+        name: getattr(knobs, knob) * getattr(sds, name) for name, knob in _CLINIC_KNOB.items()
+    }
     values["approval_delay"] = max(values["approval_delay"], 0.0)
     return CountryProfile(**values)
+
+
+@functools.lru_cache(maxsize=16)
+def balanced_scores(seed: int) -> np.ndarray:
+    """Standardized deviations of all countries that leave the whole registry where it is.
+
+    Each deviation takes the 32 normal scores, cut at 2, in a random order over the countries: of
+    many orders the one whose mean and mean square, weighted by the sizes of the countries, are
+    nearest to 0 and 1. So the few countries that hold half of all patients do not move the overall
+    figures, and seeds differ in which country deviates, not in how much countries do.
+
+    Args:
+        seed: of the registry.
+
+    Returns:
+        (countries, deviations) scores, rows in the order of :data:`COUNTRIES`. Read-only.
+
+    >>> balanced_scores(1).shape[0]
+    32
+    """
+    n = len(COUNTRIES)
+    levels = np.clip(special.ndtri((np.arange(n) + 0.5) / n), -_LIMIT, _LIMIT)
+    weights = np.array([country.thousand_episodes for country in COUNTRIES])
+    weights /= weights.sum()
+    rng = np.random.default_rng([seed, zlib.crc32(b"deviations of countries")])
+    columns = np.empty((n, 0))
+    for _ in range(1 + len(_KNOB)):
+        orders = rng.permuted(np.tile(levels, (_ORDERS, 1)), axis=1)
+        distance = np.abs(orders @ weights) + 0.5 * np.abs(orders**2 @ weights - 1.0)
+        if columns.shape[1]:
+            distance += 0.5 * np.abs((orders * weights) @ columns).mean(axis=1)
+        columns = np.column_stack([columns, orders[np.argmin(distance)]])
+    loading = np.array([_BREADTH.get(name, 0.0) for name in _KNOB])
+    scores = loading * columns[:, :1] + np.sqrt(1 - loading**2) * columns[:, 1:]
+    scores = np.clip(scores, -_LIMIT, _LIMIT)
+    scores.flags.writeable = False
+    return scores
 
 
 @dataclass(frozen=True)

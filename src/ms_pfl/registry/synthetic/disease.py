@@ -158,9 +158,10 @@ def simulate_disease(
         + profile.log_progression
         + people.log_progression_frailty
         + (WORSENING["male"] + profile.effect_male) * male
-        + WORSENING["spinal_onset"] * people.onset_site[:, 3]
+        + (WORSENING["spinal_onset"] + profile.effect_spinal) * people.onset_site[:, 3]
         + WORSENING["education"] * (people.education - 3.0)
     )
+    slow = DRIFT * float(np.exp(profile.log_drift))
     found: list[tuple[np.ndarray, ...]] = []
     changes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -198,7 +199,7 @@ def simulate_disease(
             + (WORSENING["disability"] + profile.effect_disability)
             * (np.minimum(level, CEILING_FROM) - 3.0)
             + WORSENING["ceiling"] * np.maximum(level - CEILING_FROM, 0.0)
-            + LOG_PROGRESSION_EFFECT[drug]
+            + (1.0 + profile.effect_treatment) * LOG_PROGRESSION_EFFECT[drug]
         )
         worsens = rng.random(n) < -np.expm1(-np.exp(np.minimum(log_hazard, 1.0)) * STEP)
         recovery = IMPROVEMENT_RATE * np.exp(IMPROVEMENT_AGE * (age - 40.0) / 10.0)
@@ -206,7 +207,7 @@ def simulate_disease(
         improves = ~progressive & (level > IMPROVEMENT_FROM) & (rng.random(n) < recovery * STEP)
         level = level + worsens * _step_sizes(level, rng) - improves * rng.uniform(0.4, 1.2, n)
         drift = (
-            DRIFT
+            slow
             * np.exp(DRIFT_AGE * (age - 40.0) / 10.0 + LOG_PROGRESSION_EFFECT[drug])
             * np.where(progressive, DRIFT_PROGRESSIVE, 1.0)
         )

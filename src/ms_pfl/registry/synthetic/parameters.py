@@ -1,6 +1,7 @@
 """Parameters of the synthetic registry, checked before anything is simulated."""
 
 from datetime import date
+from typing import Annotated
 
 from pydantic import Field
 
@@ -39,6 +40,60 @@ class Heterogeneity(Section):
         ge=0.0,
         le=3.0,
     )
+
+
+Sd = Annotated[float, Field(ge=0.0, le=3.0)]
+
+
+class Deviations(Section):
+    """Standard deviations between countries (and clinics) where the knobs are at 1.
+
+    ``log_`` and ``logit_`` are on those scales; effects are coefficients of the log hazard of a
+    step of worsening.
+    """
+
+    balanced: bool = Field(
+        description="whether deviations leave the mean over all patients as it is"
+    )
+    # case_mix
+    onset_age: Sd = Field(description="age at onset, years")
+    log_onset_age_spread: Sd = Field(description="sd of age at onset")
+    log_duration: Sd = Field(description="disease duration at entry")
+    log_duration_spread: Sd = Field(description="its coefficient of variation")
+    logit_primary: Sd = Field(description="share of primary progressive onset")
+    logit_female: Sd = Field(description="share of women")
+    calendar: Sd = Field(description="calendar time of entry, years")
+    log_disability: Sd = Field(description="disability at onset")
+    log_disability_spread: Sd = Field(description="its coefficient of variation")
+    education: Sd = Field(description="levels")
+    # rater
+    rater: Sd = Field(description="offset of all raters of a country, EDSS points")
+    log_rater_error: Sd = Field(description="share of wrong ratings")
+    log_fluctuation: Sd = Field(description="sd of the day's form")
+    clinic_rater: Sd = Field(description="offset of a clinic, EDSS points")
+    # visit_frequency
+    log_visits: Sd = Field(description="visit rate of a country")
+    clinic_log_visits: Sd = Field(description="visit rate of a clinic")
+    # drug_access
+    log_treatment_start: Sd = Field(description="rate of first treatments")
+    log_high_efficacy: Sd = Field(description="weight of moderate and high-efficacy drugs")
+    approval_delay: Sd = Field(description="years; never before the first approval")
+    # missingness
+    logit_missing: Sd = Field(description="missing items of a country")
+    clinic_logit_missing: Sd = Field(description="missing items of a clinic")
+    # hazard
+    log_progression: Sd = Field(description="hazard of worsening")
+    log_relapse: Sd = Field(description="relapse rate")
+    log_frailty_spread: Sd = Field(description="sd of the log hazard between people")
+    log_drift: Sd = Field(description="slow change, in exchange for steps of worsening")
+    # predictor_effects
+    effect_age: Sd = Field(description="a decade")
+    effect_male: Sd = Field(description="of men against women")
+    effect_progressive: Sd = Field(description="of progressive disease")
+    effect_relapse: Sd = Field(description="of a relapse in the last year")
+    effect_disability: Sd = Field(description="an EDSS point")
+    effect_treatment: Sd = Field(description="times the effect of treatment")
+    effect_spinal: Sd = Field(description="of spinal onset")
 
 
 class SyntheticRegistryParameters(Section):
@@ -87,3 +142,4 @@ class SyntheticRegistryParameters(Section):
         description="first treatments a person-year once diagnosed and drugs are at hand",
     )
     heterogeneity: Heterogeneity = Field(description="how much the countries differ")
+    deviations: Deviations = Field(description="sd between countries with the knobs at 1")

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 from scipy import stats
 
-from ms_pfl.registry.synthetic.countries import Clinics, CountryProfile
+from ms_pfl.registry.synthetic.countries import DISABILITY_SHAPE, Clinics, CountryProfile
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
 DAYS_PER_YEAR = 365.25
@@ -29,7 +29,7 @@ STAY_CORRELATION = 0.5
 DIAGNOSIS_LAG = 1.0  # years, mean
 FOLLOW_UP_SHAPE = 0.9  # about exponential: many leave early, some stay for decades
 CALENDAR = (2.6, 2.6)  # beta, from 1990 to a year before the data cut
-DISABILITY_MEAN, DISABILITY_SHAPE = 1.45, 1.55  # EDSS points at onset, gamma
+DISABILITY_MEAN = 1.45  # EDSS points at onset, gamma
 _SITE_SHARE = np.array([0.22, 0.20, 0.22, 0.38])  # in the order of contract.ONSET_SITES
 
 
@@ -77,6 +77,12 @@ def _gamma(z: np.ndarray, shape: float, mean: float) -> np.ndarray:
     return np.asarray(stats.gamma.ppf(stats.norm.cdf(z), shape, scale=mean / shape))
 
 
+def _frailty(z: np.ndarray, log_spread: float) -> np.ndarray:
+    """Log frailty with the ranks of ``z``; its spread leaves the mean frailty as it is."""
+    sd = PROGRESSION_FRAILTY_SD * float(np.exp(log_spread))
+    return np.asarray(sd * z - (sd**2 - PROGRESSION_FRAILTY_SD**2) / 2)
+
+
 def draw_people(
     n: int,
     profile: CountryProfile,
@@ -93,11 +99,14 @@ def draw_people(
     )
     mean = np.where(primary, ONSET_AGE[True][0], ONSET_AGE[False][0]) + profile.onset_age
     sd = np.where(primary, ONSET_AGE[True][1], ONSET_AGE[False][1])
+    sd = sd * np.exp(profile.log_onset_age_spread)
     onset_age = np.clip(mean + sd * rng.standard_normal(n), 10.0, 65.0)
     z_frailty, z_duration, z_stay = rng.standard_normal((3, n))
     # Those who fall ill young have had more time to be ill before they enter.
     duration = _gamma(
-        _correlated(z_frailty, z_duration, ENTRY_CORRELATION), DURATION_SHAPE, DURATION_MEAN
+        _correlated(z_frailty, z_duration, ENTRY_CORRELATION),
+        DURATION_SHAPE * float(np.exp(-2 * profile.log_duration_spread)),
+        DURATION_MEAN,
     )
     duration *= np.exp(profile.log_duration) * np.exp(-0.015 * (onset_age - mean))
     duration = np.clip(duration, 0.05, np.minimum(40.0, 78.0 - onset_age))
@@ -120,9 +129,8 @@ def draw_people(
     site = rng.random((n, 4)) < _SITE_SHARE
     # Onset has a site; where the draws gave none it is the most frequent one.
     site[~site.any(axis=1), 3] = True
-    disability = np.exp(profile.log_disability) * rng.gamma(
-        DISABILITY_SHAPE, DISABILITY_MEAN / DISABILITY_SHAPE, n
-    )
+    shape = DISABILITY_SHAPE * float(np.exp(-2 * profile.log_disability_spread))
+    disability = np.exp(profile.log_disability) * rng.gamma(shape, DISABILITY_MEAN / shape, n)
     disability = np.clip(disability * np.where(primary, 1.8, 1.0), 0.0, 7.0)
     return People(
         female=rng.random(n) < p_female,
@@ -140,5 +148,5 @@ def draw_people(
         disability_at_onset=disability,
         clinic=rng.choice(len(clinics.share), size=n, p=clinics.share),
         relapse_frailty=rng.gamma(1 / 0.64, 0.64, n),
-        log_progression_frailty=PROGRESSION_FRAILTY_SD * z_frailty,
+        log_progression_frailty=_frailty(z_frailty, profile.log_frailty_spread),
     )

@@ -93,7 +93,7 @@ def _tables_and_second_ratings(
     sequence = np.random.SeedSequence([parameters.seed, zlib.crc32(country.name.encode())])
     # One stream a subject: a change to one subject leaves the draws of the others as they were.
     streams = [np.random.default_rng(child) for child in sequence.spawn(7)]
-    profile = draw_profile(parameters.heterogeneity, streams[0])
+    profile = draw_profile(country, parameters, streams[0])
     clinics = draw_clinics(n, profile, streams[1])
     people = draw_people(n, profile, clinics, parameters, streams[2])
     disease = simulate_disease(people, profile, parameters, streams[3])

@@ -19,12 +19,11 @@ from ms_pfl.registry.synthetic.clinic import (
 )
 from ms_pfl.registry.synthetic.countries import (
     Clinics,
-    draw_profile,
 )
 from ms_pfl.registry.synthetic.disease import (
     simulate_disease,
 )
-from synthetic_examples import parameters, people_of, rng
+from synthetic_examples import parameters, people_of, profile_of, rng
 
 
 def test_gaps_between_visits_are_log_normal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +32,7 @@ def test_gaps_between_visits_are_log_normal(monkeypatch: pytest.MonkeyPatch) -> 
     p = parameters(96, 0.0, visits_per_year=2.0)
     n = 1000
     people = replace(people_of(n), follow_up=np.full(n, 60.0))
-    disease = simulate_disease(people, draw_profile(p.heterogeneity, rng()), p, rng(2))
+    disease = simulate_disease(people, profile_of(), p, rng(2))
     clinics = Clinics(np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1))
     person, day = visit_days(people, disease, clinics, p, rng(3))
     gap = np.diff(day)[person[1:] == person[:-1]]

@@ -10,7 +10,6 @@ import pytest
 
 from ms_pfl.registry.synthetic.countries import (
     Clinics,
-    draw_profile,
 )
 from ms_pfl.registry.synthetic.disease import (
     Disease,
@@ -22,7 +21,7 @@ from ms_pfl.registry.synthetic.disease import (
 )
 from ms_pfl.registry.synthetic.people import draw_people
 from ms_pfl.registry.synthetic.treatment import NONE
-from synthetic_examples import parameters, rng
+from synthetic_examples import parameters, profile_of, rng
 
 
 def test_a_relapse_rises_decays_and_leaves_its_residual() -> None:
@@ -62,7 +61,7 @@ def test_a_spell_ends_when_the_next_begins() -> None:
 
 def test_a_country_may_have_its_own_effect_of_sex() -> None:
     p = parameters(96, 0.0)
-    profile = draw_profile(p.heterogeneity, rng())
+    profile = profile_of()
     clinics = Clinics(np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1))
     people = draw_people(3000, profile, clinics, p, rng(1))
     end = ((people.duration_at_entry + people.follow_up) / 0.25).astype(int)

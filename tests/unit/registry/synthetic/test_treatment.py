@@ -6,15 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ms_pfl.registry.synthetic.countries import (
-    draw_profile,
-)
 from ms_pfl.registry.synthetic.treatment import NONE, choose_drugs
-from synthetic_examples import NAMES, knobs, rng
+from synthetic_examples import NAMES, profile_of, rng
 
 
 def test_drugs_are_chosen_from_what_there_is() -> None:
-    profile = draw_profile(knobs(), rng())
+    profile = profile_of()
 
     def choose(
         current: int, year: float, escalate: bool, delay: float = 0.0, had: str = ""

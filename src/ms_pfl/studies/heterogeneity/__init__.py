@@ -1,0 +1,1 @@
+"""What personalization gains, against how much the countries of the synthetic registry differ."""
