@@ -176,8 +176,8 @@ class Demo:
         """The server's file that binds each country to its key."""
         return self.folder / "sites.yml"
 
-    def start_superlink(self) -> subprocess.Popen[bytes]:
-        """Start the SuperLink and wait until it listens."""
+    def start_superlink(self, *limits: str) -> subprocess.Popen[bytes]:
+        """Start the SuperLink, with some limits of its gate, and wait until it listens."""
         process = self.start(
             "superlink",
             DEPLOY / "start_superlink.sh",
@@ -186,6 +186,7 @@ class Demo:
             "127.0.0.1",
             self.port,
             self.inner_port,
+            *limits,
         )
         wait_for_port(self.port, process)  # the gate's, which opens after the SuperLink's own
         return process

@@ -96,7 +96,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[demo_module.Demo]
         demo.make_registries()
         demo.make_keys()
         demo.init_sites()
-        demo.start_superlink()
+        demo.start_superlink("notes-per-minute=1000")  # each attempt is to be told
         demo.register()
         for country in demo.countries:
             demo.start_site(country)
