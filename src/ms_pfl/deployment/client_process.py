@@ -61,7 +61,7 @@ class Limits:
 
     Attributes:
         seconds: from the message to the answer; of computing time, as many on each core.
-        memory_gib: of memory that the child asks the system for.
+        memory_gib: of memory that the child asks the system for, beside what it has inherited.
     """
 
     seconds: float = 43_200.0
@@ -71,10 +71,19 @@ class Limits:
         """Bind this process."""
         cores = os.cpu_count() or 1
         set_limit(resource.RLIMIT_CPU, int(self.seconds * cores) + 1)
-        set_limit(resource.RLIMIT_DATA, int(self.memory_gib * 2**30))
+        set_limit(resource.RLIMIT_DATA, _inherited_bytes() + int(self.memory_gib * 2**30))
         set_limit(resource.RLIMIT_CORE, 0)  # a core file would hold rows
         with suppress(OSError):  # where memory runs out all the same, this process is to end
             Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _inherited_bytes() -> int:
+    """Size of this process's data, as the system counts it for its limit (Linux)."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 class SupersededError(Exception):

@@ -116,6 +116,21 @@ def test_what_is_no_answer(
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.parametrize(
+    ("does", "reason"), [("answer", ""), ("memory", "it needed more memory than its limit, 2 GiB")]
+)
+def test_memory_of_the_parent_does_not_count(
+    does: str, reason: str, node: RuntimeApi, tmp_path: Path
+) -> None:
+    held = np.empty(3 * 2**27)  # 3 GiB that a child inherits
+    site = Site(tmp_path, node, does)
+    node.ask(ARRAYS, FAB, TaskType.CLIENT_APP)
+    site.serve(Limits(seconds=60, memory_gib=2))
+    reply = node.answer()
+    assert held.nbytes == 3 * 2**30
+    assert (reply.error.reason if reply.has_error() else "") == reason
+
+
 FOREIGN = {
     "component": fab_of_this_project(
         change=('clientapp = "ms_pfl.deployment.site:app"', 'clientapp = "evil:app"')
