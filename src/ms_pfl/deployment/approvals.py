@@ -111,7 +111,7 @@ class Approvals:
         asked = self._read(found[0])
         if asked is None:
             raise InputError(
-                f"{self.path / found[0]}.json is damaged; it is written anew when the server asks "
+                f"{self.path / found[0]}.json is damaged; it is written again when the server asks "
                 "for that run again"
             )
         return asked
@@ -175,7 +175,7 @@ class Approvals:
     def revoke(self, run: str) -> str:
         """End the approval of a run, and return its name.
 
-        What was answered stays on record: approved anew, the run goes on where it was.
+        What was answered stays on record: approved again, the run goes on where it was.
 
         Raises:
             InputError: there is no such run.

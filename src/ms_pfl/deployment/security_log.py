@@ -3,7 +3,7 @@
 Each line of ``security.jsonl`` is a JSON object with the fields of :class:`Entry`. The digest of a
 line covers its text and the digest of the line before (SHA-256), so that no line can be changed,
 inserted or removed in the middle unseen. What cannot be seen in the file itself is that its end
-was cut off, or that all of it was written anew; so each side tells the other its last digest in a
+was cut off, or that all of it was rewritten; so each side tells the other its last digest in a
 run, and the other keeps it: :func:`verify` finds it again, or the log is not the one of that time.
 
 A log holds ids, names, shapes, counts that have left and digests. It holds no row, no patient's id
@@ -251,7 +251,7 @@ def verify(folder: Path, known: str = "") -> Verified:
     if not found and known not in removed.values():
         raise TamperedLogError(
             f"no line of the log in {folder} has the digest {shown(known)}: lines were cut off at "
-            "its end, or it was written anew"
+            "its end, or it was rewritten"
         )
     return Verified(last.number - first.number + 1, first.number, last.digest)
 

@@ -49,6 +49,18 @@ class RefusedMessageError(InputError):
     """A message from the server that a client does not act on; the error gives one reason."""
 
 
+TYPED = ConfigDict(
+    frozen=True,
+    strict=True,
+    extra="forbid",
+    allow_inf_nan=False,
+    alias_generator=lambda name: name.replace("_", "-"),
+    validate_by_name=True,
+)
+"""How messages and replies are checked: names with hyphens, no other type, no other field."""
+Digest: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Question(BaseModel):
     """What a message asks.
 
@@ -58,14 +70,7 @@ class Question(BaseModel):
             training sends.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        alias_generator=lambda name: name.replace("_", "-"),
-        validate_by_name=True,
-    )
+    model_config = TYPED
     needs: ClassVar[frozenset[str]] = frozenset()
     may_have: ClassVar[frozenset[str] | None] = frozenset()
 
@@ -176,7 +181,7 @@ class Predict(Question):
 class End(Question):
     """The run is over; ``log``: the last digest of the server's security log, for the site's."""
 
-    log: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    log: Digest
 
 
 _QUESTIONS: Mapping[str, type[Question]] = {

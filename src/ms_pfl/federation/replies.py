@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ms_pfl.errors import InputError
 from ms_pfl.federation.fixed_point import MODEL, ROWS
 from ms_pfl.federation.flower import ArrayRecord, Form, Forms, MetricRecord, RecordDict, received
-from ms_pfl.federation.messages import first_reason
+from ms_pfl.federation.messages import TYPED, Digest, first_reason
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.personalization.method import SHARED, Arrays
 from ms_pfl.text import shown
@@ -99,14 +99,7 @@ Loss: TypeAlias = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_lo
 class Metrics(BaseModel):
     """The numbers of a reply."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        alias_generator=lambda name: name.replace("_", "-"),
-        validate_by_name=True,
-    )
+    model_config = TYPED
 
 
 class Scored(Metrics):
@@ -410,7 +403,7 @@ class _SplitMetrics(Metrics):
 
 
 class _Ended(Metrics):
-    log: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    log: Digest
 
 
 def log_digest(content: RecordDict) -> str:

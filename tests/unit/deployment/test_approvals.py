@@ -112,7 +112,9 @@ def test_a_damaged_request_is_written_anew_when_it_is_asked_for_again(
     asked = approvals.ask(agreement, "snapshot", "Turkey")
     (approvals.path / f"{asked.run}.json").write_text("{")
     for command in (approvals.asked, approvals.approve, approvals.revoke):
-        with pytest.raises(InputError, match="is damaged; it is written anew when the server asks"):
+        with pytest.raises(
+            InputError, match="is damaged; it is written again when the server asks"
+        ):
             command(asked.run)
     approvals.ask(agreement, "snapshot", "Turkey")
     assert approvals.asked(asked.run).agreement == agreement

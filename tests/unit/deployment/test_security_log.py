@@ -121,7 +121,7 @@ def test_a_cut_end_is_found_by_the_digest_that_the_other_end_keeps(log: Security
     lines = _lines(log)
     log.path.write_text("\n".join(lines[:-1]) + "\n")
     assert verify(log.path.parent).lines == 4  # nothing in the file tells
-    with pytest.raises(TamperedLogError, match="cut off at its end, or it was written anew"):
+    with pytest.raises(TamperedLogError, match="cut off at its end, or it was rewritten"):
         verify(log.path.parent, digests[-1])
 
 
