@@ -335,9 +335,11 @@ def test_rows_that_nobody_introduced_are_those_that_are_told_first() -> None:
 def test_a_reply_of_another_type_or_too_many_are_refused() -> None:
     take_identity()
 
-    def reply(kind: str = "train", node: int = 1) -> Message:
+    def reply(
+        kind: str = "train", node: int = 1, content: RecordDict | Error | None = None
+    ) -> Message:
         asked = Message(RecordDict(), message_type=kind, dst_node_id=node)
-        return Message(RecordDict(), reply_to=asked)
+        return Message(content or RecordDict(), reply_to=asked)
 
     def check(*replies: Message) -> list[Message]:
         return check_replies(replies, {1: "train"}, {1: "AU", 2: "BE"})
@@ -352,7 +354,7 @@ def test_a_reply_of_another_type_or_too_many_are_refused() -> None:
         check(reply(node=2))
     with pytest.raises(ClientError, match=r"^a reply too many came from node 9$"):
         check(reply(node=9))
-    error = Message(Error(0, "\x1b[2Jdisk\nfull" + "x" * 460_000), reply_to=good)
+    error = reply(content=Error(0, "\x1b[2Jdisk\nfull" + "x" * 460_000))
     with pytest.raises(ClientError) as told:
         check(error)
     assert str(told.value).startswith(r"the client AU answered with an error: \x1b[2Jdisk\nfullxx")
