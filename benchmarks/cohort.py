@@ -23,7 +23,7 @@ from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.splits import split_patients
 from ms_pfl.datasets import RegistryFolder
-from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.registry.ingest.tables import read_folder
 from ms_pfl.registry.synthetic.simulation import simulate
 from support import read_parameters

@@ -29,7 +29,7 @@ from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, Round
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.federation.sums import federated_scaler
+from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
@@ -256,6 +256,7 @@ def client_settings(paradigm: str, told: TrainingSettings) -> ClientSettings:
     """What a client is told of the training of a network."""
     return ClientSettings(
         paradigm=paradigm,
+        inputs=told.inputs,
         network=told.network,
         optimizer=told.optimizer,
         protocol=told.protocol,
@@ -272,9 +273,10 @@ class Rounds:
         """Prepare the clients: scaler, settings, scaled rows."""
         self._grid = grid
         self._epochs = epochs
-        prepare(grid, SEED, settings, federated_scaler(grid, SEED))
+        inputs = agree_on_inputs(grid, SEED, settings.inputs, ())
+        prepare(grid, SEED, settings, inputs)
         self._method = method_of(settings)
-        self._initial = initial_arrays(settings, self._method, N_FEATURES, SEED)
+        self._initial = initial_arrays(settings, self._method, inputs.width, SEED)
 
     def seconds(self, rounds: int) -> list[float]:
         """The seconds of each round: every client scores what it receives, trains, is averaged."""

@@ -18,12 +18,23 @@ from ms_pfl.federation.parameters import (
 )
 from ms_pfl.federation.partitions import CountryRows, FederationData, federation_data
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
-from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.federation.sums import federated_scaler
+from ms_pfl.federation.inputs import agree_on_inputs
+from ms_pfl.learning.inputs import Inputs
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}
 FEATURES = ["age", "edss", "relapses"]
+INPUTS = {
+    "kind": "standard",
+    "numbers": "normal_scores",
+    "one_hot": "auto",
+    "indicators": True,
+    "level_columns": 0,
+    "level_scale": 0.1,
+    "knots": 0,
+    "knot_scale": 0.3,
+    "bins": 0,
+}
 PROTOCOL = {
     "split_unit": "patient",
     "scaling": "federated",
@@ -98,6 +109,7 @@ def settings(
                 "plateau": None,
             }
             | optimizer,
+            "inputs": INPUTS,
             "protocol": PROTOCOL,
             "device": "cpu",
         }
@@ -109,11 +121,11 @@ def nodes_of(data: FederationData) -> list[Node]:
     return [Node(country, seed) for country in data.countries for seed in data.seeds]
 
 
-def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Scaler:
+def prepared(grid: SimulationGrid, told: ClientSettings, seed: int = 0) -> Inputs:
     """Prepare a grid's clients as a paradigm does."""
-    scaler = federated_scaler(grid, seed)
-    prepare(grid, seed, told, scaler)
-    return scaler
+    inputs = agree_on_inputs(grid, seed, told.inputs, ())
+    prepare(grid, seed, told, inputs)
+    return inputs
 
 
 def initial(

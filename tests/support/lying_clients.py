@@ -73,7 +73,7 @@ def results(
     return list(
         train(
             training,
-            Sites(tuple(DATA.countries), len(DATA.features)),
+            Sites(tuple(DATA.countries), DATA.features),
             told,
             DATA.seeds,
             device="cpu",
@@ -96,7 +96,7 @@ def content_of(found: list[SeedResult]) -> str:
     """All of some results, as text that is equal where each bit is; but for the seconds."""
     parts: list[Any] = []
     for result in found:
-        arrays = {"shared": result.shared, "scaler": vars(result.scaler)}
+        arrays = {"shared": result.shared, "inputs": result.inputs.arrays()}
         arrays |= {f"p/{name}": own for name, own in result.probabilities.items()}
         arrays |= {f"o/{name}": dict(own) for name, own in result.personal.items()}
         parts += [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from federation_examples import PROTOCOL, STRATEGIES, settings, tables
+from federation_examples import INPUTS, PROTOCOL, STRATEGIES, settings, tables
 from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.federation.partitions import federation_data
@@ -39,6 +39,7 @@ def parameters(**changes: object) -> TrainingSettings:
     values: dict[str, object] = {
         "network": told["network"],
         "optimizer": told["optimizer"],
+        "inputs": INPUTS,
         "protocol": PROTOCOL,
         "strategies": STRATEGIES,
         "centralized": {"epochs": 8, "patience": 3, "batch_size": 16},

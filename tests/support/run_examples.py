@@ -54,7 +54,7 @@ def prepare(stage: Stage, seed: int, after_round: int = 0, n: int = N_FEATURES) 
         "seed": seed, "settings": stage.settings.model_dump_json(), "after-round": after_round,
     }  # fmt: skip
     return message(
-        "query.prepare", config, {"scaler": {"mean": np.zeros(n), "sd": np.full(n, 1.0 + seed)}}
+        "query.prepare", config, {"inputs": {"mean": np.zeros(n), "sd": np.full(n, 1.0 + seed)}}
     )
 
 

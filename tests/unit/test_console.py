@@ -76,7 +76,7 @@ def test_the_epoch_of_a_seed_is_the_mean_over_rows() -> None:
 
     task = Task(
         Training("local", "none"),
-        Sites(tuple(data.countries), len(data.features), data.training_rows),
+        Sites(tuple(data.countries), data.features, data.training_rows),
         parameters(),
         "cpu",
         nothing,

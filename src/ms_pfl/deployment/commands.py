@@ -23,11 +23,18 @@ from ms_pfl.deployment.policy import (
 from ms_pfl.deployment.security_log import SecurityLog, verify
 from ms_pfl.deployment.site_folder import SiteFolder
 from ms_pfl.errors import InputError
+from ms_pfl.federation.inputs import questions_of
+from ms_pfl.federation.messages import FIRST_CELLS, SCALER, SECOND_CELLS
 from ms_pfl.paradigms import PARADIGMS, model_name
 from ms_pfl.personalization.method import method_class
 from ms_pfl.text import shown
 
 _LEAST_ARGUMENTS = 6  # of start_site.sh
+_INPUTS = {
+    SCALER: "number, sum and sum of squares of each of {} features",
+    FIRST_CELLS: "number of values of each of {} features in each cell of a fixed grid",
+    SECOND_CELLS: "the same on a finer grid, and how many rows miss two features at once,",
+}
 _NEWTON = (
     "gradient ({0} numbers), Hessian ({0} x {0}), log-loss and rows of the training rows, for each "
     "of some {1} models: cells of few patients are in them (small_cells)"
@@ -187,6 +194,18 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
     )
     for text in policy.objections(agreement, len(FEATURES)):
         yield f"BEYOND THE POLICY, refused even if approved: {text}"
+    encoded = any(stage.settings.inputs.kind == "encoded" for stage in agreement.stages)
+    if encoded and policy.small_cells == "allow":
+        yield (
+            "small_cells: allow. The counts for the encoding of the inputs tell how many rows have "
+            "each value of each feature, also where these are rows of fewer than "
+            f"{policy.floor} patients."
+        )
+    elif encoded:
+        yield (
+            "REFUSED even if approved: the encoded inputs are agreed on by counts of few patients "
+            "(small_cells: refuse)."
+        )
     newton = any(stage.kind == "newton" for stage in agreement.stages)
     if newton and policy.small_cells == "allow":
         yield (
@@ -196,7 +215,7 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
             f"{policy.floor} patients. The server chooses the models after the first one: one with "
             "large coefficients can single out the row of one patient."
         )
-    elif newton:
+    elif newton and not encoded:
         yield (
             "small_cells: refuse. The site takes no part where fewer than "
             f"{policy.floor} patients have a value of an indicator, or of two at once (the outcome "
@@ -208,17 +227,21 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
 
 def _stage(stage: Stage) -> Iterator[str]:
     settings, n = stage.settings, len(FEATURES)
+    inputs = settings.inputs
+    width = inputs.largest_width(n)
+    about = f"{n}" if inputs.kind == "standard" else f"at most {width} columns made of {n}"
     paradigm, strategy = stage.training.split(".")
     network, optimizer = settings.network, settings.optimizer
     kind = method_class(settings.paradigm).kind
     yield f"{model_name(paradigm, strategy)} ({stage.training})"
     if settings.logistic is not None:
         steps = settings.logistic.steps
-        yield f"  Model: logistic regression of {n} features, at most {steps} steps"
+        yield f"  Model: logistic regression of {about} features, at most {steps} steps"
     else:
-        weights = number_of_weights(kind, n, network)
+        weights = number_of_weights(kind, width, network)
+        most = "" if inputs.kind == "standard" else "at most "
         yield (
-            f"  Model: network of {weights:,} weights ({network.hidden_layers} layers of "
+            f"  Model: network of {most}{weights:,} weights ({network.hidden_layers} layers of "
             f"{network.width} units); {optimizer.kind}, learning rate "
             f"{optimizer.learning_rate:g}, {optimizer.batch_size or 'all'} rows per step"
         )
@@ -229,7 +252,8 @@ def _stage(stage: Stage) -> Iterator[str]:
         where = "from initial weights" if alone else "from the model of the stage before"
         yield f"  Training: {where}, by itself, at most {stage.epochs} epochs"
     yield "  What will leave, per seed:"
-    yield f"  - number, sum and sum of squares of each of {n} features over the training rows, once"
+    for question in questions_of(inputs):
+        yield f"  - {_INPUTS[question].format(n)} over the training rows, once"
     if stage.kind == "rounds":
         yield (
             "  - after each round the shared weights as trained here, times the training rows"
@@ -241,7 +265,7 @@ def _stage(stage: Stage) -> Iterator[str]:
         )
         yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
     elif stage.kind == "newton":
-        yield f"  - {_NEWTON.format(n + 1, stage.rounds + 1)}"
+        yield f"  - {_NEWTON.format(width + 1, stage.rounds + 1)}"
         yield "  - each step: log-loss sum, rows and ROC-AUC of the validation rows"
     else:
         yield "  - of each epoch training loss, validation loss and ROC-AUC; no weights"

@@ -1,6 +1,6 @@
 """The order of the questions of an approved run, and which of them a site has answered.
 
-A seed goes through the stages of the agreement: sums for the scaler, then in each stage settings,
+A seed goes through the stages of the agreement: sums for the inputs, then in each stage settings,
 rounds (or Newton's steps, or one training alone), and predictions. A question that was answered is
 answered again, word by word the same: a server that was cut off asks again. Another one in its
 place is not, beyond the number of the policy (``evaluations``): what a site tells of models that
@@ -19,6 +19,7 @@ import numpy as np
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
 from ms_pfl.federation.client import check_initial, method_of
 from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, views
+from ms_pfl.federation.inputs import questions_of
 from ms_pfl.federation.messages import (
     Evaluate,
     Personalize,
@@ -89,13 +90,13 @@ class Order:
 
     Attributes:
         agreement: that was approved.
-        n_features: columns of the episodes.
+        width: columns of the episodes as the learner sees them, once a stage is prepared.
         evaluations: different questions in one place, from the policy.
         answered: questions so far, under this approval.
     """
 
     agreement: RunAgreement
-    n_features: int
+    width: int
     evaluations: int
     answered: Answered = field(default_factory=dict)
 
@@ -112,10 +113,10 @@ class Order:
         """
         arrays = message.content.array_records
         match asked:
-            case SumsQuestion(question="scaler"):
-                return self._scaler(asked, place)
-            case SumsQuestion():
+            case SumsQuestion(question="logistic"):
                 return self._newton_sums(asked, arrays, place)
+            case SumsQuestion():
+                return self._input_sums(asked, arrays, place)
             case Prepare():
                 return self._prepare(asked, arrays, place)
             case TrainRound():
@@ -137,11 +138,19 @@ class Order:
             digests = [*digests, allowed.digest]
         return {**self.answered, seed: {**places, key: digests}}
 
-    def _scaler(self, asked: SumsQuestion, place: Place) -> Allowed:
+    def _input_sums(
+        self, asked: SumsQuestion, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
         self._check_sites(asked.sites)
         if asked.seed not in self.agreement.seeds:
             raise RefusalError("the seed is not among those that were agreed on")
-        return self._new(asked, {}, asked.seed, "scaler", place)
+        wanted = questions_of(self.agreement.stages[0].settings.inputs)
+        if asked.question not in wanted:
+            raise RefusalError("the inputs that were agreed on need no such sums")
+        before = wanted[: wanted.index(asked.question)]
+        if not all(self._has(asked.seed, name) for name in before):
+            raise RefusalError("the second grid comes after the sums before it")
+        return self._new(asked, arrays, asked.seed, asked.question, place)
 
     def _prepare(self, asked: Prepare, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
         if asked.seed not in self.agreement.seeds:
@@ -150,8 +159,8 @@ class Order:
         if asked.settings not in stages:
             raise RefusalError("the settings are not those that were agreed on")
         number = stages.index(asked.settings)
-        if not self._has(asked.seed, "scaler"):
-            raise RefusalError("settings come after the sums for the scaler")
+        if not self._has(asked.seed, questions_of(asked.settings.inputs)[-1]):
+            raise RefusalError("settings come after the sums for the inputs")
         if number and not self._has(asked.seed, f"{number - 1}/predict"):
             raise RefusalError("a stage begins when the one before it has predicted")
         after = asked.after_round
@@ -165,7 +174,7 @@ class Order:
         same = asked.model_copy(update={"after_round": 0})
         allowed = self._new(same, arrays, asked.seed, f"{number}/prepare", next_)
         if after and not self._was(allowed):
-            raise RefusalError("a run goes on with the scaler that it began with")
+            raise RefusalError("a run goes on with the inputs that it began with")
         return allowed
 
     def _train(self, asked: TrainRound, arrays: Mapping[str, ArrayRecord], place: Place) -> Allowed:
@@ -221,7 +230,7 @@ class Order:
             raise RefusalError("sums of another seed than the one that was prepared")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
-            _check_same(start(self.n_features), to_arrays(arrays[SHARED]))
+            _check_same(start(self.width), to_arrays(arrays[SHARED]))
         most = self.evaluations * (stage.rounds + 1 + HALVINGS)
         return self._new(asked, arrays, asked.seed, key, place, most)
 
@@ -290,7 +299,7 @@ class Order:
     def _check_initial(self, stage: Stage, seed: int, arrays: Mapping[str, ArrayRecord]) -> None:
         """See that the first round begins with the weights that the seed gives."""
         shared = to_arrays(arrays[SHARED])
-        check_initial(stage.settings, seed, self.n_features, shared)
+        check_initial(stage.settings, seed, self.width, shared)
         for name, wanted in method_of(stage.settings).further(shared).items():
             if name in arrays:
                 _check_same(wanted, to_arrays(arrays[name]))

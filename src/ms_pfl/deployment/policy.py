@@ -110,6 +110,7 @@ class SitePolicy(Section):
         if settings.method is not None and "learning_rate" in settings.method:
             rates.append(settings.method["learning_rate"])
         kind = method_class(settings.paradigm).kind
+        width = settings.inputs.largest_width(n_features)
         most = {
             "rounds": stage.rounds,
             "epochs": max(stage.epochs, stage.epochs_without_validation),
@@ -118,7 +119,7 @@ class SitePolicy(Section):
             "layers": max(
                 network.hidden_layers, *(tier.layers for tier in network.extension_tiers)
             ),
-            "parameters": number_of_weights(kind, n_features, network),
+            "parameters": number_of_weights(kind, width, network),
         }
         for name, value in most.items():
             if value > getattr(self, name):
@@ -131,16 +132,16 @@ def _beyond(name: str, value: float, bound: float, how: str = "at most") -> str:
     return f"{name}: {value:g} asked for, {how} {bound:g} by the policy"
 
 
-def number_of_weights(kind: NetworkKind, n_features: int, network: NetworkParameters) -> int:
+def number_of_weights(kind: NetworkKind, n_inputs: int, network: NetworkParameters) -> int:
     """Return the weights of the largest network that a site would build; nothing is built."""
     layers, width = network.hidden_layers, network.width
-    core = _weights([n_features, *itertools.repeat(width, layers)])
-    last = width if layers else n_features
+    core = _weights([n_inputs, *itertools.repeat(width, layers)])
+    last = width if layers else n_inputs
     if kind == "mlp":
         return core + last + 1
     depth = max(tier.layers for tier in network.extension_tiers)
     own = network.extension_width
-    extension = _weights([n_features, *itertools.repeat(own, depth)])
+    extension = _weights([n_inputs, *itertools.repeat(own, depth)])
     return core + extension + _weights([last + own, width]) + width + 1
 
 

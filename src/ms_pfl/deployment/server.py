@@ -55,7 +55,7 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
     """Gather the sites, train over all seeds, and write what the server has learned.
 
     Returns:
-        The folder with ``models.safetensors`` (shared arrays and scalers), ``history.csv``,
+        The folder with ``models.safetensors`` (shared arrays and inputs), ``history.csv``,
         ``metrics.csv`` and ``run.json``.
 
     Raises:
@@ -132,7 +132,7 @@ def _train(
     results = []
     for result in train(
         training,
-        Sites(tuple(sites), len(FEATURES)),
+        Sites(tuple(sites), FEATURES),
         parameters.training,
         parameters.seeds,
         device=parameters.device,

@@ -1,6 +1,6 @@
 """The ClientApp of a real site: the one that simulations run, behind a guard.
 
-The guard decides what the site answers, and what leaves it: sums for the scaler, shared arrays, and
+The guard decides what the site answers, and what leaves it: sums for the inputs, shared arrays, and
 metrics. It answers what an agreement asks that the site's operator has approved, within the site's
 policy, in the agreed order, about enough patients. Personal models and predictions are written to
 the site's own folder. Whatever else an answer would hold is refused here, whatever the server asked
@@ -54,6 +54,8 @@ from ms_pfl.federation.flower import (
     to_arrays,
 )
 from ms_pfl.federation.messages import (
+    INPUTS,
+    LOGISTIC,
     End,
     Introduce,
     Predict,
@@ -66,7 +68,8 @@ from ms_pfl.federation.messages import (
 )
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SPLITS, ClientData, FederationData
-from ms_pfl.federation.sums import LOGISTIC, NAMES, SUMS
+from ms_pfl.federation.sums import NAMES, SUMS
+from ms_pfl.learning.inputs import inputs_of
 from ms_pfl.learning.logistic import logits
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.learning.training import TrainingDivergedError
@@ -239,9 +242,14 @@ def _checked_floors(site: _Site, data: FederationData, agreement: RunAgreement) 
     """
     floors = site.floors(data)
     floors.check_splits()
-    newton = any(stage.kind == "newton" for stage in agreement.stages)
-    if newton and site.policy.small_cells == "refuse":
-        floors.check_cells()
+    if site.policy.small_cells == "refuse":
+        if any(stage.settings.inputs.kind == "encoded" for stage in agreement.stages):
+            raise RefusalError(
+                f"{site.settings.country} takes no part: encoded inputs are agreed on by counts "
+                "of few patients (small_cells: refuse)"
+            )
+        if any(stage.kind == "newton" for stage in agreement.stages):
+            floors.check_cells()
     return floors
 
 
@@ -357,7 +365,7 @@ def _answer(
     _check_policy(site, run.agreement)
     _checked_floors(site, folder.data(run.snapshot), run.agreement)
     order = Order(
-        run.agreement, len(FEATURES), site.policy.evaluations,
+        run.agreement, _width(context), site.policy.evaluations,
         approvals.answered(run.run, approval.number),
     )  # fmt: skip
     allowed = order.allow(asked, message, Place.read(str(held[PLACE])))
@@ -401,7 +409,7 @@ def _check_newton(site: _Site, run: Asked, message: Message, context: Context) -
         return
     client = Client(_load, PreparedRows(), context)
     train = client.data.train
-    p = probabilities(logits(client.received(message)[SHARED], client.scaled(train)))
+    p = probabilities(logits(client.received(message)[SHARED], client.inputs_of(train)))
     site.floors(site.folder.data(run.snapshot)).check_weights(client.data.seed, p * (1 - p))
 
 
@@ -475,7 +483,7 @@ def _keep(
     models = joined({f"seed={seed}/personal/{country}": own}) | {FORMAT_NAME: np.array([FORMAT])}
     if shared is not None:
         models |= joined({f"seed={seed}/shared": to_arrays(shared)})
-    models |= joined({f"seed={seed}/scaler": to_arrays(context.state["scaler"])})
+    models |= joined({f"seed={seed}/inputs": to_arrays(context.state[INPUTS])})
     codes, ids = data.countries[country].splits[seed], data.ids[country]
     parts: list[pd.DataFrame] = []
     metrics: dict[str, int | float] = {}
@@ -553,8 +561,14 @@ def _may_leave(message: Message, context: Context, record: str) -> frozenset[str
         return frozenset()
     # what the server sent comes back trained, if it is what the method shares
     told = ClientSettings.model_validate_json(str(context.state["settings"]["settings"]))
-    n_features = len(to_arrays(context.state["scaler"])["mean"])
-    return frozenset(sent[record]) & may_travel(told, n_features).get(record, frozenset())
+    return frozenset(sent[record]) & may_travel(told, _width(context)).get(record, frozenset())
+
+
+def _width(context: Context) -> int:
+    """Columns of the rows as the learner sees them; of the features before there is a learner."""
+    if INPUTS not in context.state:
+        return len(FEATURES)
+    return inputs_of(to_arrays(context.state[INPUTS]), len(FEATURES)).width
 
 
 app = make_site_app()

@@ -32,13 +32,15 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.messages import SCALER, Prepare, RefusedMessageError, first_reason
+from ms_pfl.federation.inputs import received_inputs
+from ms_pfl.federation.messages import INPUTS, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
+from ms_pfl.learning.inputs import inputs_of
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, get_arrays
+from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
@@ -65,7 +67,7 @@ class NotKeptError(InputError):
 
 @dataclass(frozen=True)
 class _PreparedRows:
-    """Scaled rows to train and to select on, on the device."""
+    """Rows to train and to select on as a learner sees them, on the device."""
 
     made_with: tuple[object, ...]
     train: Rows
@@ -73,7 +75,7 @@ class _PreparedRows:
 
 
 PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
-"""Clients' scaled rows, kept from message to message.
+"""Clients' rows as a learner sees them, kept from message to message.
 
 They go when the loader lets go of the rows they were made of.
 """
@@ -203,7 +205,7 @@ class Client:
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(told["seed"]))
-        self._federated = Scaler(**to_arrays(context.state[SCALER]))
+        self.inputs = inputs_of(to_arrays(context.state[INPUTS]), self.data.train.x.shape[1])
         self.device = resolve_device(self.settings.device)
         self.rows = self._prepared(prepared)
 
@@ -214,15 +216,15 @@ class Client:
         prepared: PreparedRows,
         context: Context,
         asked: Prepare,
-        scaler: ArrayRecord,
+        inputs: ArrayRecord,
     ) -> Client:
-        """Take settings and scaler for what follows in this run; of earlier runs nothing stays.
+        """Take settings and inputs for what follows in this run; of earlier runs nothing stays.
 
         But for the private state, where the training that it belongs to is to go on: that of the
         same seed, settings and rows.
 
         Raises:
-            RefusedMessageError: settings or scaler are of no training on these rows.
+            RefusedMessageError: settings or inputs are of no training on these rows.
             NotKeptError: the client is to go on after a round of which it has kept nothing.
         """
         with _as_refused("query.prepare"):
@@ -237,13 +239,10 @@ class Client:
         for name in (OWN, SELECTED):
             state.pop(name, None)
         state[_SETTINGS] = ConfigRecord({**told, "run": str(context.run_id)})
-        state[SCALER] = scaler
+        state[INPUTS] = inputs
         n_features = int(load_partition(context, asked.seed).train.x.shape[1])
-        form = Form("float64", (n_features,))
         with _as_refused("query.prepare"):
-            arrays = received(scaler, {"mean": form, "sd": form})
-        if not (arrays["sd"] > 0).all():
-            raise RefusedMessageError("query.prepare: sd of the scaler has to be above 0")
+            received_inputs(inputs, asked.settings.inputs, n_features)
         client = cls(load_partition, prepared, context)
         client.begin(asked.after_round, same)
         return client
@@ -257,7 +256,7 @@ class Client:
         """
         kind = message.metadata.message_type
         with _as_refused(kind):
-            forms = _sent_forms(self._settings, self.n_features)
+            forms = _sent_forms(self._settings, self.width)
         records = {n: r for n, r in message.content.items() if isinstance(r, ArrayRecord)}
         unknown = records.keys() - forms.keys()
         lacking = forms.keys() - records.keys() if kind == "train" else set()
@@ -292,13 +291,13 @@ class Client:
         return make_learner(name, kind, self.settings.network, self.settings.device)
 
     @property
-    def n_features(self) -> int:
-        """Columns of its rows."""
-        return int(self.data.train.x.shape[1])
+    def width(self) -> int:
+        """Columns of its rows as the learner sees them."""
+        return self.inputs.width
 
     def _prepared(self, prepared: PreparedRows) -> _PreparedRows:
-        scaler = b"".join(array.data for array in self._state["scaler"].values())
-        told = (scaler, self.protocol)
+        inputs = b"".join(array.data for array in self._state[INPUTS].values())
+        told = (inputs, self.protocol)
         kept = prepared.get(self.data)
         if kept is None or kept.made_with != told:
             selection = self.selection_split()
@@ -307,21 +306,21 @@ class Client:
         return kept
 
     def rows_of(self, split: Split) -> Rows:
-        """The rows of a split, scaled and filled, on the device."""
+        """The rows of a split as the learner sees them, on the device."""
         return Rows(
-            torch.tensor(self.scaled(split), device=self.device),
+            torch.tensor(self.inputs_of(split), device=self.device),
             torch.tensor(split.y, device=self.device),
         )
 
-    def scaled(self, split: Split) -> np.ndarray:
-        """The features of a split, scaled and filled."""
-        match self.protocol.scaling:
-            case "none":
-                return self._federated.unscaled(split.x)
-            case "country":
-                return self._scaled_by_country(split)
-            case _:
-                return self._federated.apply(split.x)
+    def inputs_of(self, split: Split) -> np.ndarray:
+        """The features of a split as the learner sees them."""
+        if isinstance(self.inputs, Scaler):
+            match self.protocol.scaling:
+                case "none":
+                    return self.inputs.unscaled(split.x)
+                case "country":
+                    return self._scaled_by_country(split)
+        return self.inputs.apply(split.x)
 
     def _scaled_by_country(self, split: Split) -> np.ndarray:
         """The rows scaled by the training rows of their own country."""
@@ -350,7 +349,7 @@ class Client:
             build=partial(
                 build_network,
                 self.method.kind,
-                self.n_features,
+                self.width,
                 self.settings.network,
                 len(self.data.train.y),
             ),

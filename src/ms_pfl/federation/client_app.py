@@ -3,7 +3,7 @@
 What it answers (message type: what comes in -> what goes out):
 
 * ``query.sums``: a question, the seed, what the question needs -> sums over the training rows.
-* ``query.prepare``: seed, settings, scaler -> nothing; kept in ``context.state`` for this run. To
+* ``query.prepare``: seed, settings, inputs -> nothing; kept in ``context.state`` for this run. To
   go on from a round, the private state that the client has kept stays.
 * ``train``: shared records, round, epochs, best round -> log-loss sum, n and ROC-AUC of what it
   received on its validation rows, then what the method sends after the local epochs.
@@ -40,8 +40,10 @@ from ms_pfl.federation.flower import (
     to_record,
 )
 from ms_pfl.federation.history import FitProgress
+from ms_pfl.federation.inputs import received_edges
 from ms_pfl.federation.messages import (
-    SCALER,
+    INPUTS,
+    LOGISTIC,
     Evaluate,
     Personalize,
     Predict,
@@ -82,23 +84,24 @@ def make_client_app(
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
         asked = read_as(SumsQuestion, message)
-        if asked.question == SCALER:
+        if asked.question != LOGISTIC:
             train = load_partition(context, asked.seed).train
-            answer = sums_of_rows(asked.question, {}, train.x, train.y)
+            about = received_edges(message, train.x.shape[1])
+            answer = sums_of_rows(asked.question, about, train.x, train.y)
         else:
             client = Client(load_partition, prepared, context)
             if client.settings.logistic is None:
                 raise RefusedMessageError("query.sums: this training is no logistic regression")
             model = client.received(message)[SHARED]
             train = client.data.train
-            answer = sums_of_rows(asked.question, model, client.scaled(train), train.y)
-        return _reply(message, {SUMS: to_record(answer_of(answer, asked.sites))})
+            answer = sums_of_rows(asked.question, model, client.inputs_of(train), train.y)
+        return _reply(message, {SUMS: to_record(answer_of(asked.question, answer, asked.sites))})
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
         asked = read_as(Prepare, message)
         Client.prepare(
-            load_partition, prepared, context, asked, message.content.array_records[SCALER]
+            load_partition, prepared, context, asked, message.content.array_records[INPUTS]
         )
         return _reply(message, {})
 
@@ -213,11 +216,11 @@ def make_client_app(
             own = client.method.kept(client.private("predict", asked.best_round))
             context.state[SELECTED] = to_record(own)
             model = {**shared, **own}
-        fitted = client.learner.open(model, client.n_features)
+        fitted = client.learner.open(model, client.width)
         # with the sound protocol the one place that reads the test rows
         splits = {"validation": client.data.validation, "test": client.data.test}
         found = {
-            name: probabilities(fitted.logits(client.scaled(split)))
+            name: probabilities(fitted.logits(client.inputs_of(split)))
             for name, split in splits.items()
         }
         return _reply(message, {SHARED: to_record(found)})
@@ -245,12 +248,10 @@ def _all_or_nothing(
 def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:
     """A logistic regression on the client's own rows, step by step (one at least)."""
     train = client.data.train
-    x = client.scaled(train)
+    x = client.inputs_of(train)
     records: list[EpochRecord] = []
     began = time.perf_counter()
-    fitted = logistic.steps(
-        client.n_features, lambda held: logistic.sums(held, x, train.y), settings
-    )
+    fitted = logistic.steps(client.width, lambda held: logistic.sums(held, x, train.y), settings)
     for number, (arrays, loss) in enumerate(fitted, start=1):
         scored = _score_logistic(client, arrays)
         records.append(EpochRecord(number, loss, scored, time.perf_counter() - began))
@@ -260,7 +261,7 @@ def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Ar
 
 def _score_logistic(client: Client, arrays: Arrays) -> Score:
     split = client.selection_split()
-    return score_logits(logistic.logits(arrays, client.scaled(split)), split.y)
+    return score_logits(logistic.logits(arrays, client.inputs_of(split)), split.y)
 
 
 def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:

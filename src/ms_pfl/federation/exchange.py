@@ -19,6 +19,7 @@ from ms_pfl.federation.flower import (
     to_record,
 )
 from ms_pfl.federation.history import ProgressListener
+from ms_pfl.federation.messages import INPUTS
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.federation.replies import (
@@ -27,7 +28,7 @@ from ms_pfl.federation.replies import (
     prediction_metrics,
     probabilities,
 )
-from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.inputs import Inputs
 from ms_pfl.text import shown
 
 T = TypeVar("T")
@@ -233,9 +234,9 @@ def ask_and_read(
 
 
 def prepare(
-    grid: NamedGrid, seed: int, settings: ClientSettings, scaler: Scaler, after_round: int = 0
+    grid: NamedGrid, seed: int, settings: ClientSettings, inputs: Inputs, after_round: int = 0
 ) -> None:
-    """Give every client of the seed its settings and the scaler.
+    """Give every client of the seed its settings and the inputs.
 
     ``after_round``: the round to go on from, where the clients keep their private state.
 
@@ -245,7 +246,7 @@ def prepare(
     config = ConfigRecord(
         {"seed": seed, "settings": settings.model_dump_json(), "after-round": after_round}
     )
-    content = RecordDict({"config": config, "scaler": to_record(vars(scaler))})
+    content = RecordDict({"config": config, INPUTS: to_record(inputs.arrays())})
     ask_and_read(
         grid,
         "query.prepare",

@@ -81,6 +81,9 @@ MODEL = FixedPoint(words=1, fraction=32)
 ROWS = FixedPoint(words=2, fraction=64)
 """Of sums over rows: squares of days are large, losses and slopes small."""
 
+COUNTS = FixedPoint(words=1, fraction=0)
+"""Of numbers of rows."""
+
 
 def add(parts: Iterable[Words]) -> Words:
     """Return the total of words of the same shape, modulo ``2**(64 * words)``."""

@@ -254,8 +254,10 @@ def traveling(record: ArrayRecord) -> ArrayRecord:
 
 
 _MOST_DIMENSIONS = 8
-_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "uint64")}
-"""What travels: weights, scaler and metrics by row, and fixed-point sums."""
+_DTYPES = {
+    name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64", "uint64")
+}
+"""What travels: weights, inputs and metrics by row, and fixed-point sums."""
 
 
 def _view(name: str, array: Array) -> np.ndarray:

@@ -30,8 +30,12 @@ from ms_pfl.paradigms import trainings
 from ms_pfl.personalization.method import SHARED
 from ms_pfl.text import shown
 
-SCALER = "scaler"
-"""The record of the scaler in a message; also the question that it is made from."""
+INPUTS = "inputs"
+"""The record in a message of what rows become before a learner sees them."""
+SCALER, FIRST_CELLS, SECOND_CELLS = "scaler", "first-cells", "second-cells"
+"""The questions that the inputs are made from."""
+LOGISTIC = "logistic"
+"""The question of Newton's steps."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Round: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
@@ -91,21 +95,22 @@ class Introduce(Question):
 
 
 class SumsQuestion(Question):
-    """Sums over the training rows of a seed; of a model, where the question is about one."""
+    """Sums over the training rows of a seed; of a model or of cells, where it is about one."""
 
-    question: Literal["scaler", "logistic"]
+    question: Literal["scaler", "first-cells", "second-cells", "logistic"]
     seed: Seed
     sites: SiteCount
 
     def records(self) -> frozenset[str]:
-        """Return the record of the model, where the question is about one."""
-        return frozenset() if self.question == SCALER else frozenset({SHARED})
+        """Return the record of the model or of the edges, where the question is about one."""
+        about_one = self.question in (SECOND_CELLS, LOGISTIC)
+        return frozenset({SHARED}) if about_one else frozenset()
 
 
 class Prepare(Question):
-    """The settings and the scaler of a seed; the round to go on from (0: from the beginning)."""
+    """The settings and the inputs of a seed; the round to go on from (0: from the beginning)."""
 
-    needs = frozenset({SCALER})
+    needs = frozenset({INPUTS})
 
     seed: Seed
     settings: Json[ClientSettings]

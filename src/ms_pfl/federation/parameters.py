@@ -11,6 +11,7 @@ from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.learning.parameters import (
     Device,
+    InputParameters,
     LogisticParameters,
     NetworkParameters,
     OptimizerParameters,
@@ -184,6 +185,7 @@ class ClientSettings(Section):
     """What the server tells a client once, before the first round."""
 
     paradigm: str = Field(description="by whose method the client trains")
+    inputs: InputParameters
     network: NetworkParameters
     optimizer: OptimizerParameters
     protocol: ProtocolParameters

@@ -18,10 +18,11 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.fixed_point import MODEL, ROWS
+from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, FixedPoint
 from ms_pfl.federation.flower import ArrayRecord, Form, Forms, MetricRecord, RecordDict, received
 from ms_pfl.federation.messages import TYPED, Digest, first_reason
 from ms_pfl.federation.partitions import SplitName
+from ms_pfl.learning.encoding import CELLS, FIRST_CELLS
 from ms_pfl.personalization.method import SHARED, Arrays
 from ms_pfl.text import shown
 
@@ -276,14 +277,17 @@ def _flat(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
 
 
 def _decoded(
-    record: ArrayRecord, shapes: Mapping[str, tuple[int, ...]], sites: int
+    record: ArrayRecord,
+    shapes: Mapping[str, tuple[int, ...]],
+    sites: int,
+    form: FixedPoint = ROWS,
 ) -> dict[str, np.ndarray]:
     """The sums over rows that a client sends, which are finite however they are written."""
-    expected = {name: Form("uint64", (ROWS.words, *shape)) for name, shape in shapes.items()}
+    expected = {name: Form("uint64", (form.words, *shape)) for name, shape in shapes.items()}
     found = {}
     for name, words in received(record, expected, finite=False).items():
-        found[name] = ROWS.decode(words)
-        if words.size and max(found[name].max(), -found[name].min()) > ROWS.limit(sites):
+        found[name] = form.decode(words)
+        if words.size and max(found[name].max(), -found[name].min()) > form.limit(sites):
             raise ReplyError(f"the array '{name}' holds a number beyond its share of a sum")
     return found
 
@@ -313,6 +317,41 @@ def scaler_sums(
     room = 1e-18 * (1 + n)  # of the last bit of a fixed-point number
     if (total**2 > n * squares * (1 + _ROUNDING) + room).any() or (squares < 0).any():
         raise ReplyError("the sum of a feature is larger than its number and sum of squares allow")
+    return found
+
+
+def cell_counts(
+    record: ArrayRecord, n_features: int, rows: int | None, sites: int, *, second: bool
+) -> dict[str, np.ndarray]:
+    """Return a client's counts for the encoding of the inputs.
+
+    Args:
+        record: of its reply.
+        n_features: columns of its rows.
+        rows: that it trains on, where they are known.
+        sites: that are added up.
+        second: whether they are of the second grid.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no counts of so many rows.
+    """
+    shapes = {"counts": (n_features, CELLS if second else FIRST_CELLS)}
+    if second:
+        shapes["missing-together"] = (n_features, n_features)
+    found = _decoded(record, shapes, sites, COUNTS)
+    present = found["counts"].sum(axis=1)
+    most = math.inf if rows is None else rows
+    if any((counts < 0).any() for counts in found.values()) or (present > most).any():
+        raise ReplyError(f"the counts are not those of {'its' if rows is None else rows} rows")
+    if second:
+        together = found["missing-together"]
+        missing = np.diag(together)
+        every = present + missing
+        if (every != every[0]).any() or rows not in (None, every[0]):
+            raise ReplyError("values and missing values are not as many as the rows")
+        if (together != together.T).any() or (together > np.minimum.outer(missing, missing)).any():
+            raise ReplyError("more rows miss two features at once than miss one of them")
     return found
 
 

@@ -1,6 +1,6 @@
 """Sums over the sites' training rows: what a site answers, and how the server adds it up.
 
-Scaler and logistic regression need no more of a site than sums over its rows, and an average no
+Inputs and logistic regression need no more of a site than sums over its rows, and an average no
 more than the sum of what is averaged, times the rows. All of them travel as fixed-point integers
 (:mod:`ms_pfl.federation.fixed_point`), so that the order of the sites changes no bit.
 """
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read
-from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, Words, add
+from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, FixedPoint, Words, add
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
-from ms_pfl.federation.replies import check_records, logistic_sums, scaler_sums
-from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.learning import logistic
+from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, SCALER, SECOND_CELLS
+from ms_pfl.federation.replies import cell_counts, check_records, logistic_sums, scaler_sums
+from ms_pfl.learning import encoding, logistic
 from ms_pfl.learning.networks import Arrays
+from ms_pfl.learning.scaler import ScalerSums
+from ms_pfl.personalization.method import SHARED
 
 SUMS = "sums"
 """The record of an answer."""
-SCALER, LOGISTIC = "scaler", "logistic"
 NAMES = {
     SCALER: frozenset({"n", "sum", "sum-of-squares"}),
+    FIRST_CELLS: frozenset({"counts"}),
+    SECOND_CELLS: frozenset({"counts", "missing-together"}),
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
 }
 """What a site sends in answer to each question."""
@@ -36,8 +39,8 @@ def sums_of_rows(
 
     Args:
         question: one of :data:`NAMES`.
-        model: that the question is about; empty for the scaler.
-        x: features, shape ``(rows, features)``; NaN = missing for the scaler alone.
+        model: that the question is about: a regression, or the edges of cells; else empty.
+        x: features, shape ``(rows, features)``; NaN = missing but for a regression.
         y: labels 0/1, shape ``(rows,)``.
 
     Raises:
@@ -47,22 +50,33 @@ def sums_of_rows(
         case "scaler":
             own = ScalerSums.of(x)
             return {"n": own.n, "sum": own.total, "sum-of-squares": own.squares}
+        case "first-cells":
+            return {"counts": encoding.first_counts(x)}
+        case "second-cells":
+            counts = encoding.second_counts(x, model["edges"])
+            return {"counts": counts, "missing-together": encoding.missing_together(x)}
         case "logistic":
             return logistic.sums(model, x, y)
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
-def answer_of(sums: Arrays, sites: int) -> dict[str, Words]:
+def format_of(question: str) -> FixedPoint:
+    """Return the format in which the answers to a question travel."""
+    return COUNTS if question in (FIRST_CELLS, SECOND_CELLS) else ROWS
+
+
+def answer_of(question: str, sums: Arrays, sites: int) -> dict[str, Words]:
     """Return a site's answer as it travels.
 
     Args:
+        question: one of :data:`NAMES`.
         sums: of :func:`sums_of_rows`.
         sites: that are asked.
 
     Raises:
         InputError: a sum is so large that the total could overflow.
     """
-    return _encoded(ROWS, sums, sites, "correct the values of that feature")
+    return _encoded(format_of(question), sums, sites, "correct the values of that feature")
 
 
 def sum_over_sites(
@@ -71,6 +85,7 @@ def sum_over_sites(
     question: str,
     model: Arrays | None = None,
     *,
+    width: int | None = None,
     scaled: bool = False,
 ) -> dict[str, NDArray[np.float64]]:
     """Return the sum of all sites' answers to a question: the same bits in any order of sites.
@@ -80,6 +95,7 @@ def sum_over_sites(
         seed: whose splits are asked about.
         question: one of :data:`NAMES`.
         model: that the question is about, if any.
+        width: columns of the rows that it is about, where they are not the features.
         scaled: whether the sites' features are scaled together.
 
     Raises:
@@ -90,7 +106,7 @@ def sum_over_sites(
     config = ConfigRecord({"seed": seed, "question": question, "sites": len(nodes)})
     content = RecordDict({"config": config})
     if model is not None:
-        content["arrays"] = to_record(model)
+        content[SHARED] = to_record(model)
 
     rows = {node: grid.rows.of(node, "train") for node in nodes}
     known = [own for own in rows.values() if own is not None]
@@ -98,15 +114,18 @@ def sum_over_sites(
 
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
-        told = (reply.array_records[SUMS], grid.n_features, rows[node_id], len(nodes))
-        if question == SCALER:
-            scaler_sums(*told)
-        else:
-            logistic_sums(*told, every)
+        told = (reply.array_records[SUMS], width or grid.n_features, rows[node_id], len(nodes))
+        match question:
+            case "scaler":
+                scaler_sums(*told)
+            case "logistic":
+                logistic_sums(*told, every)
+            case _:
+                cell_counts(*told, second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])
 
     answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
-    return _total(ROWS, list(answers.values()))
+    return _total(format_of(question), list(answers.values()))
 
 
 def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:
@@ -160,9 +179,3 @@ def _total(
     form: FixedPoint, parts: Sequence[Mapping[str, Words]]
 ) -> dict[str, NDArray[np.float64]]:
     return {name: form.decode(add(own[name] for own in parts)) for name in parts[0]}
-
-
-def federated_scaler(grid: NamedGrid, seed: int) -> Scaler:
-    """The scaler of all countries' training rows, from the sums that each country sends."""
-    total = sum_over_sites(grid, seed, SCALER)
-    return Scaler.from_sums([ScalerSums(total["n"], total["sum"], total["sum-of-squares"])])

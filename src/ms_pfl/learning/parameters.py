@@ -1,11 +1,13 @@
 """What a person sets about the network and its training."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from ms_pfl.config import Section
+from ms_pfl.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
 NetworkKind = Literal["mlp", "adaptive"]
@@ -80,3 +82,69 @@ class LogisticParameters(Section):
     tolerance: float = Field(
         gt=0, description="stop once no coefficient changes by more than that in a step"
     )
+
+
+MOST_LEVELS = 64
+"""A feature with more is no one-hot one."""
+SCALE_OF_THE_LABEL = "EDSS_at_0"
+"""The registry's label is a step function of it, so its levels are inputs of their own."""
+
+
+class InputParameters(Section):
+    """What rows become before a learner sees them."""
+
+    kind: Literal["standard", "encoded"] = Field(
+        description="standard: each feature scaled, missing values filled with the mean "
+        "(published); encoded: as the settings below say"
+    )
+    numbers: Literal["normal_scores", "standardized"] = Field(
+        description="each feature as normal score of its rank, or as it is, standardized"
+    )
+    one_hot: Literal["auto"] | tuple[str, ...] = Field(
+        description="features with an indicator per level at full weight; auto: "
+        f"{SCALE_OF_THE_LABEL}, where there is one"
+    )
+    indicators: bool = Field(description="an indicator of missing values per feature that has them")
+    level_columns: int = Field(
+        ge=0,
+        le=25,
+        description="further features with at most so many levels get a column per level, shrunk "
+        "by level_scale; 0: none",
+    )
+    level_scale: float = Field(gt=0, le=1, description="that these columns are multiplied by")
+    knots: int = Field(
+        ge=0, le=20, description="knots of a linear spline of each continuous feature; 0: none"
+    )
+    knot_scale: float = Field(gt=0, le=1, description="that its columns are multiplied by")
+    bins: int = Field(
+        ge=0, le=100, description="piecewise linear columns of each continuous feature; 0: none"
+    )
+
+    @property
+    def needs_scaler(self) -> bool:
+        """Whether mean and standard deviation of each feature are asked for."""
+        return self.kind == "standard" or self.numbers == "standardized"
+
+    def largest_width(self, n_features: int) -> int:
+        """Return how many columns so many features become at most."""
+        if self.kind == "standard":
+            return n_features
+        one_hot = 1 if self.one_hot == "auto" else len(self.one_hot)
+        parts = 1 + self.indicators + self.level_columns + self.knots + self.bins
+        return n_features * parts + MOST_LEVELS * one_hot
+
+    def one_hot_of(self, features: Sequence[str]) -> tuple[int, ...]:
+        """Return the positions of the features with an indicator per level at full weight.
+
+        Raises:
+            InputError: a feature that is named is none of them.
+        """
+        if self.one_hot == "auto":
+            return tuple(i for i, name in enumerate(features) if name == SCALE_OF_THE_LABEL)
+        for name in self.one_hot:
+            if name not in features:
+                raise InputError(
+                    f"training.inputs.one_hot: there is no feature {name!r}; there are: "
+                    f"{', '.join(features)}"
+                )
+        return tuple(features.index(name) for name in self.one_hot)

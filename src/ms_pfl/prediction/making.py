@@ -1,4 +1,4 @@
-r"""From finished trainings to a predictor: its models, scalers, and the intercepts that correct it.
+r"""From finished trainings to a predictor: its models, inputs, and the intercepts that correct it.
 
 A risk is corrected by an intercept, and as much of its country's own as that country shows.
 
@@ -55,7 +55,7 @@ def make_predictor(
     source: Mapping[str, str],
     vocabulary: Mapping[str, object] | None,
 ) -> Predictor:
-    """Put models, scalers and intercepts together.
+    """Put models, inputs and intercepts together.
 
     Args:
         episodes: the episodes table.

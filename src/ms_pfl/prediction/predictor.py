@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -149,19 +148,13 @@ class Predictor:
         for name, array in self.arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"its array {name!r} holds a value that is no finite number")
-        scalers = product(_PARTS, told.seeds, ("mean", "sd"))
-        for name in (f"{part}/seed={seed}/scaler/{array}" for part, seed, array in scalers):
-            if name not in self.arrays:
-                raise InputError(f"its array {name!r} is missing")
         by_seed = (*self.personal.values(), self.shared)
         models = [model for of_seed in by_seed for model in of_seed.values()]
-        shapes = {model.scaler.mean.shape for model in models}
-        if shapes != {(len(told.features),)}:
+        numbers = {model.inputs.n_features for model in models}
+        if numbers != {len(told.features)}:
             raise InputError(
-                f"its scalers are of {sorted(shapes)}, and there are {len(told.features)} features"
+                f"its inputs are of {sorted(numbers)} features, and there are {len(told.features)}"
             )
-        if any((model.scaler.sd <= 0).any() for model in models):
-            raise InputError("a standard deviation of its scaler is not above 0")
         own = self._own_arrays()
         if stray := sorted(name for name in self.arrays if not own.fullmatch(name)):
             raise InputError(f"its array {stray[0]!r} belongs to no seed and country of its own")
@@ -172,7 +165,7 @@ class Predictor:
         countries = "|".join(map(re.escape, self.description.countries))
         return re.compile(
             rf"({'|'.join(_PARTS)})/({STAMP}|{FORMAT_NAME}"
-            rf"|seed=({seeds})/((shared|scaler)(/.*)?|personal/({countries})/[^/]*))",
+            rf"|seed=({seeds})/((shared|inputs)(/.*)?|personal/({countries})/[^/]*))",
             flags=re.DOTALL,
         )
 

@@ -1,8 +1,8 @@
 """The models that a training saved: one file of arrays, whatever was fitted.
 
-Arrays are named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>``,
-``seed=<s>/scaler/mean`` and ``seed=<s>/scaler/sd``. Beside them stand ``format``, the version of
-these names, and ``stamp``, a digest of the data, splits and settings of the training.
+Arrays are named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>`` and
+``seed=<s>/inputs/<array>`` (:mod:`ms_pfl.learning.inputs`). Beside them stand ``format``, the
+version of these names, and ``stamp``, a digest of the data, splits and settings of the training.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning.inputs import Inputs, saved_inputs
 from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
+from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.personalization.method import Arrays, method_class
@@ -29,10 +30,10 @@ from ms_pfl.text import shown
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start
 
-FORMAT = 2
+FORMAT = 3
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
-_NAME = re.compile(r"seed=\d{1,9}/(?:shared|scaler|personal/.+)/[^/]+", flags=re.DOTALL)
+_NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|personal/.+)/[^/]+", flags=re.DOTALL)
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
@@ -62,22 +63,22 @@ def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> di
     for result in results:
         seed = f"seed={result.seed}"
         personal = {f"{seed}/personal/{country}": own for country, own in result.personal.items()}
-        scaler = {f"{seed}/scaler": vars(result.scaler)}
-        models |= joined({f"{seed}/shared": result.shared, **personal, **scaler})
+        inputs = {f"{seed}/inputs": result.inputs.arrays()}
+        models |= joined({f"{seed}/shared": result.shared, **personal, **inputs})
     models[FORMAT_NAME] = np.array([FORMAT])
     return models if stamp is None else models | {STAMP: stamp}
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """The model of one seed and country with its scaler.
+    """The model of one seed and country with its inputs.
 
     ``scaled`` False: it was trained on unscaled features (``training.protocol.scaling: none``), so
-    that of the scaler only the means are used, in the place of missing values.
+    that of a scaler only the means are used, in the place of missing values.
     """
 
     model: Model
-    scaler: Scaler
+    inputs: Inputs
     scaled: bool
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -88,7 +89,7 @@ class SavedModel:
 
         Args:
             rows: features as they stand in the episodes table, shape ``(rows, features)``, NaN =
-                missing: scaling and filling are done here.
+                missing: they become the model's inputs here.
 
         Raises:
             InputError: another number of features than the model was trained with.
@@ -97,15 +98,15 @@ class SavedModel:
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """The same before the sigmoid: log-odds of label 1, which keep what 0 and 1 round away."""
-        n = len(self.scaler.mean)
+        n = self.inputs.n_features
         if rows.ndim != 2 or rows.shape[1] != n:
             raise InputError(
                 f"the rows have shape {rows.shape}, the model needs (rows, {n}); give the features "
                 "that it was trained with, in their order"
             )
-        return self.model.logits(
-            self.scaler.apply(rows) if self.scaled else self.scaler.unscaled(rows)
-        )
+        if isinstance(self.inputs, Scaler) and not self.scaled:
+            return self.model.logits(self.inputs.unscaled(rows))
+        return self.model.logits(self.inputs.apply(rows))
 
 
 class ModelBundle:
@@ -198,9 +199,9 @@ class ModelBundle:
         return tuple(sorted(p.removeprefix(prefix) for p in self._parts if p.startswith(prefix)))
 
     def starts(self) -> dict[int, Start]:
-        """Shared arrays and scaler by seed, to train on from."""
+        """Shared arrays and inputs by seed, to train on from."""
         return {
-            seed: Start(self._part(f"seed={seed}/shared"), self._scaler(seed))
+            seed: Start(self._part(f"seed={seed}/shared"), self._inputs(seed))
             for seed in self.seeds
         }
 
@@ -214,7 +215,7 @@ class ModelBundle:
             InputError: the seed or the country was not trained, or the arrays do not fit the model
                 that the settings describe.
         """
-        if f"seed={seed}/scaler" not in self._parts:
+        if f"seed={seed}/inputs" not in self._parts:
             trained = ", ".join(map(str, self.seeds)) or "none"
             raise InputError(f"there is no model of seed {seed}; trained were: {trained}")
         personal = self.countries(seed)
@@ -225,10 +226,11 @@ class ModelBundle:
             )
         own = self._parts.get(f"seed={seed}/personal/{country}", {})
         arrays = self._parts.get(f"seed={seed}/shared", {}) | own
-        scaling, federated = self._settings.protocol.scaling, self._scaler(seed)
-        scaler = self._own_scaler(seed, country) if scaling == "country" else federated
-        model = self._learner.open(arrays, len(federated.mean))
-        return SavedModel(model, scaler, scaling != "none")
+        scaling, inputs = self._settings.protocol.scaling, self._inputs(seed)
+        model = self._learner.open(arrays, inputs.width)
+        if scaling == "country":
+            inputs = self._own_scaler(seed, country)
+        return SavedModel(model, inputs, scaling != "none")
 
     def predict(self, seed: int, country: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of label 1, as :meth:`SavedModel.predict` gives them.
@@ -237,12 +239,11 @@ class ModelBundle:
         """
         return self.model(seed, country).predict(rows)
 
-    def _scaler(self, seed: int) -> Scaler:
-        arrays = self._part(f"seed={seed}/scaler")
-        shapes = {array.shape for array in arrays.values()}
-        if set(arrays) != {"mean", "sd"} or len(shapes) > 1 or len(shapes.pop()) != 1:
-            raise self._damaged(f"the scaler of seed {seed} is no mean and sd of each feature")
-        return Scaler(**arrays)
+    def _inputs(self, seed: int) -> Inputs:
+        try:
+            return saved_inputs(self._part(f"seed={seed}/inputs"))
+        except InputError as error:
+            raise self._damaged(f"seed {seed}: {error}") from None
 
     def _part(self, name: str) -> dict[str, np.ndarray]:
         if name not in self._parts:

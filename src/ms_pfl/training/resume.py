@@ -32,7 +32,7 @@ from ms_pfl.federation.checkpoints import (
 )
 from ms_pfl.federation.history import HistoryRow
 from ms_pfl.federation.messages import first_reason
-from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.inputs import saved_inputs
 from ms_pfl.learning.parameters import Device
 from ms_pfl.provenance import source_digest
 from ms_pfl.text import shown
@@ -136,7 +136,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         **{f"probabilities/{i}": result.probabilities[name] for i, name in enumerate(nodes)},
         "shared": result.shared,
         **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
-        "scaler": vars(result.scaler),
+        "inputs": result.inputs.arrays(),
     }
     history = [asdict(row) for row in result.history]
     return joined(parts), {
@@ -189,6 +189,6 @@ def _result(arrays: dict[str, np.ndarray], told: _Told) -> SeedResult:
         history=told.history,
         shared=part("shared"),
         personal={name: part(f"personal/{i}") for i, name in enumerate(told.countries)},
-        scaler=Scaler(**part("scaler")),
+        inputs=saved_inputs(part("inputs")),
         metrics=told.metrics,
     )

@@ -9,7 +9,11 @@ from pydantic import Field, ValidationError, create_model, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.federation.parameters import ProtocolParameters, RoundsParameters, StrategiesParameters
-from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
+from ms_pfl.learning.parameters import (
+    InputParameters,
+    NetworkParameters,
+    OptimizerParameters,
+)
 from ms_pfl.paradigms import PARADIGMS, Training, trainings
 from ms_pfl.personalization.method import method_class
 
@@ -50,6 +54,7 @@ class FineTunedParameters(_FitParameters):
 class _Settings(Section):
     """The sections that every training has, and those of the study's paradigms."""
 
+    inputs: InputParameters
     network: NetworkParameters
     optimizer: OptimizerParameters
     protocol: ProtocolParameters
@@ -64,6 +69,15 @@ class _Settings(Section):
     )
 
     @model_validator(mode="after")
+    def _scaling_is_of_standard_inputs(self) -> Self:
+        if self.inputs.kind != "standard" and self.protocol.scaling != "federated":
+            raise ValueError(
+                "Parameter 'training.protocol.scaling' is of standard inputs: set "
+                "training.inputs.kind: standard, or scaling: federated"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _single_trainings_can_be_used(self) -> Self:
         known = [training.name for training in trainings()]
         for name in self.only:
@@ -74,10 +88,10 @@ class _Settings(Section):
                 )
             if "only" in self.only[name]:
                 raise ValueError(f"Parameter 'training.only.{name}': 'only' cannot stand in itself")
-            if "protocol" in self.only[name]:
+            for section in {"protocol", "inputs"} & self.only[name].keys():
                 raise ValueError(
-                    f"Parameter 'training.only.{name}.protocol': all trainings that are compared "
-                    "have one protocol; set training.protocol"
+                    f"Parameter 'training.only.{name}.{section}': all trainings that are compared "
+                    f"have one; set training.{section}"
                 )
             try:
                 self.of(*name.split("."))
@@ -103,7 +117,7 @@ class _Settings(Section):
         The settings are to be those of the training (:meth:`of`).
         """
         row = PARADIGMS[paradigm]
-        names = ["network", "optimizer", "protocol"]
+        names = ["inputs", "network", "optimizer", "protocol"]
         if row.rounds or row.starts_from is not None:
             names.append("federation")
         if paradigm in type(self).model_fields:

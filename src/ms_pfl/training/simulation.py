@@ -129,7 +129,7 @@ def train_tables(
         store = compute.unfinished.training(training.name, key, compute.every_rounds)
     results = train(
         training,
-        Sites(tuple(data.countries), len(data.features), data.training_rows),
+        Sites(tuple(data.countries), data.features, data.training_rows),
         settings,
         data.seeds,
         device=compute.device,

@@ -18,8 +18,9 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.exchange import NamedGrid
 from ms_pfl.federation.history import HistoryRow, ProgressReport
+from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.parameters import Device, OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Paradigm, Training, learner_of, trainings
 from ms_pfl.personalization.method import Arrays, method_class
@@ -34,10 +35,10 @@ OpenGrid = Callable[[Sequence[str], Sequence[int]], NamedGrid]
 
 @dataclass(frozen=True)
 class Start:
-    """A model to start from: shared arrays and the scaler that goes with them."""
+    """A model to start from: shared arrays and the inputs that go with them."""
 
     arrays: Arrays
-    scaler: Scaler
+    inputs: Inputs
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Sites:
 
     Attributes:
         names: sorted.
-        n_features: columns of an episode.
+        features: names of an episode's columns, in their order.
         training_rows: episodes to train on, of a site and seed, where they are known; else 1. They
             weigh what is told of the progress, and nothing else.
     """
 
     names: tuple[str, ...]
-    n_features: int
+    features: tuple[str, ...]
     training_rows: Callable[[str, int], int] = lambda *_: 1
 
 
@@ -88,6 +89,12 @@ class Task:
         """The settings of this training."""
         return self.settings.of(*self.training)
 
+    def agree_on_inputs(self, grid: NamedGrid, seed: int) -> Inputs:
+        """Have the sites of a grid agree on what rows become before a learner sees them."""
+        settings = self.own.inputs
+        one_hot = settings.one_hot_of(self.sites.features) if settings.kind == "encoded" else ()
+        return agree_on_inputs(grid, seed, settings, one_hot)
+
     def of(self, training: Training) -> Task:
         """The same for another training."""
         return Task(
@@ -119,6 +126,7 @@ def client_settings(
     logistic = own.strategies.logistic if learner_of(strategy) == "logistic" else None
     return ClientSettings(
         paradigm=paradigm,
+        inputs=own.inputs,
         network=own.network,
         optimizer=optimizer or own.optimizer,
         protocol=own.protocol,
@@ -139,7 +147,7 @@ class SeedResult:
         history: of the rounds or epochs.
         shared: arrays that all sites share.
         personal: arrays by country that are its own; empty where clients keep them.
-        scaler: of all training rows.
+        inputs: what rows became before the learner saw them.
         metrics: by country what a client tells instead of probabilities.
     """
 
@@ -148,7 +156,7 @@ class SeedResult:
     history: Iterable[HistoryRow]
     shared: Arrays
     personal: Mapping[str, Arrays]
-    scaler: Scaler
+    inputs: Inputs
     metrics: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from hypothesis_profiles import examples
 from ms_pfl.deployment.agreement import RefusalError
 from ms_pfl.deployment.floors import Floors, KnownSets
 from ms_pfl.federation.partitions import FederationData, federation_data
-from ms_pfl.federation.scaler import ScalerSums
+from ms_pfl.learning.scaler import ScalerSums
 
 SECRET = b"s" * 32
 

@@ -180,7 +180,7 @@ def test_one_model_a_round_in_order() -> None:
     guard.after([scaler_sums(agreed, 0), prepare(stage, 0), train(agreed, stage, 0, 1)])
     guard.refuses(again, "another question was answered")
     other = prepare(stage, 0)
-    other.content["scaler"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
+    other.content["inputs"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
     guard.refuses(other, "another question was answered")
 
 
@@ -269,7 +269,7 @@ def test_more_evaluations_where_the_policy_has_them() -> None:
     guard.after([*begin, other(7)])
     guard.after(begin).refuses(other(8), "another question was answered")
     resumed = prepare(stage, 0, after_round=1)
-    resumed.content["scaler"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
+    resumed.content["inputs"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
     guard.refuses(resumed, "goes on with the scaler that it began with")
 
 

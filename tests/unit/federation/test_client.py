@@ -92,7 +92,7 @@ def prepare(
 ) -> RecordDict:
     text = told if isinstance(told, str) else told.model_dump_json()
     config = ConfigRecord({"seed": 0, "settings": text, "after-round": after_round})
-    return RecordDict({"config": config, "scaler": to_record(scaler)})
+    return RecordDict({"config": config, "inputs": to_record(scaler)})
 
 
 def train(told: ClientSettings = ADAPTIVE, number: int = 1) -> RecordDict:

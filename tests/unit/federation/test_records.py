@@ -40,6 +40,7 @@ BLOCK = np.arange(12, dtype=np.float32).reshape(3, 4)
         np.empty((0, 3), np.float32),
         np.array([np.nan, np.inf, -0.0]),
         np.array([1, 2**64 - 1], dtype=np.uint64),
+        np.array([-1, 2**62], dtype=np.int64),
     ],
 )
 def test_arrays_come_back_as_they_were(array: np.ndarray) -> None:
@@ -83,7 +84,7 @@ BIG_ENDIAN = Array(BLOCK.astype(">f4")).data
         ({"shape": (3.0, 4)}, "the array 'a' has no shape: (3.0, 4)"),
         ({"shape": (True,)}, "the array 'a' has no shape: (True,)"),
         ({"shape": (1,) * 40}, "the array 'a' has no shape: (1, 1,"),
-        ({"dtype": "uint32"}, "the array 'a' is of type uint32; there are: float32, float64, uint"),
+        ({"dtype": "uint32"}, "the array 'a' is of type uint32; there are: float32, float64, int64"),
         ({"dtype": "object"}, "the array 'a' is of type object"),
         ({"dtype": "float64"}, "the bytes of the array 'a' are not those of float64"),
         ({"stype": "pickle\n"}, r"the array 'a' is of type pickle\n"),

@@ -15,16 +15,16 @@ from ms_pfl.federation import client_app
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import MetricRecord, RecordDict, to_record
+from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, SCALER, SECOND_CELLS
 from ms_pfl.federation.sums import (
-    LOGISTIC,
     NAMES,
-    SCALER,
     answer_of,
     mean_over_rows,
     sum_over_sites,
     sums_of_rows,
     times_rows,
 )
+from ms_pfl.learning.encoding import CELLS
 from ms_pfl.learning.parameters import LogisticParameters
 
 DATA, SITES = by_hand()
@@ -46,9 +46,16 @@ def test_what_a_site_answers_by_hand() -> None:
     logistic = sums_of_rows(LOGISTIC, start, x[:, :1], y)
     np.testing.assert_array_equal(logistic["gradient"], [-0.5 + 1.5, -0.5 + 0.5])
     np.testing.assert_array_equal(logistic["hessian"], [[10 / 4, 4 / 4], [4 / 4, 2 / 4]])
-    for question, answer in ((SCALER, scaler), (LOGISTIC, logistic)):
-        assert answer.keys() == NAMES[question]
-    with pytest.raises(ValueError, match="no question 'rows'; there are: scaler, logistic"):
+    first = sums_of_rows(FIRST_CELLS, {}, x, y)
+    edges = np.full((2, CELLS - 1), 1e30, np.float32)
+    edges[:, :2] = [[1, 3], [4, 5]]
+    second = sums_of_rows(SECOND_CELLS, {"edges": edges}, x, y)
+    assert first["counts"].sum(axis=1).tolist() == [2, 1]
+    assert second["counts"][:, :3].tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert second["missing-together"].tolist() == [[0, 0], [0, 1]]
+    answers = {SCALER: scaler, LOGISTIC: logistic, FIRST_CELLS: first, SECOND_CELLS: second}
+    assert {question: set(answer) for question, answer in answers.items()} == NAMES
+    with pytest.raises(ValueError, match="no question 'rows'; there are: scaler, first-cells, "):
         sums_of_rows("rows", {}, x, y)
 
 
@@ -107,13 +114,13 @@ def test_the_sum_of_the_sites_is_that_of_the_pooled_rows() -> None:
 
 def test_a_sum_that_could_overflow_is_refused_where_it_is_made() -> None:
     sums = {"sum": np.array([1.0, 2e18])}
-    assert answer_of(sums, sites=4)["sum"].shape == (2, 2)
+    assert answer_of(SCALER, sums, sites=4)["sum"].shape == (2, 2)
     with pytest.raises(
         InputError,
         match=r"^sum: 2e\+18 cannot be added up over 5 sites: numbers have to be finite and below "
         r"1\.84e\+18; correct the values of that feature$",
     ):
-        answer_of(sums, sites=5)
+        answer_of(SCALER, sums, sites=5)
 
 
 def test_what_is_averaged_by_hand() -> None:

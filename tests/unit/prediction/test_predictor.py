@@ -174,15 +174,15 @@ def a_stray(arrays: dict[str, np.ndarray]) -> None:
 
 
 def a_scaler(arrays: dict[str, np.ndarray]) -> None:
-    arrays["global/seed=0/scaler/sd"] = np.zeros(len(FEATURES))
+    arrays["global/seed=0/inputs/sd"] = np.zeros(len(FEATURES))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
-            lambda arrays: arrays.pop("global/seed=1/scaler/mean"),
-            "global/seed=1/scaler/mean' is missing",
+            lambda arrays: arrays.pop("global/seed=1/inputs/mean"),
+            "global/seed=1/inputs/mean' is missing",
         ),
         (lambda arrays: arrays.pop("global/seed=0/shared/output.bias"), "do not fit the model"),
         (a_nan, "no finite number"),
@@ -237,7 +237,7 @@ def test_a_table_of_ones_own_is_asked_by_its_features(tmp_path: Path) -> None:
 def test_models_of_other_data_are_refused() -> None:
     episodes, splits = tables()
     told = parameters()
-    arrays = {f"seed={seed}/scaler/mean": np.zeros(3) for seed in (0, 1)}
+    arrays = {f"seed={seed}/inputs/mean": np.zeros(3) for seed in (0, 1)}
     arrays["format"] = np.array([2])
     chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
     nothing = (arrays, pd.DataFrame())
@@ -308,9 +308,9 @@ def test_shapes_are_compared_before_a_network_is_built(
         ("global/format", np.zeros((2, 2))),
         ("global/format", np.array([np.nan])),
         ("global/format", np.zeros(0, dtype=bool)),
-        ("global/seed=0/scaler/more", np.zeros(3)),
-        ("global/seed=0/scaler/mean", np.zeros((3, 3))),
-        ("global/seed=0/scaler/mean", np.float64(1)),
+        ("global/seed=0/inputs/more", np.zeros(3)),
+        ("global/seed=0/inputs/mean", np.zeros((3, 3))),
+        ("global/seed=0/inputs/mean", np.float64(1)),
         ("global/seed=0/shared/output.bias", np.zeros(1, dtype=bool)),
         ("global/seed=0/shared/output.bias", np.zeros(1, dtype=np.int64)),
         ("personal/seed=0/personal/Belgium/output.bias", np.zeros((0, 10**6))),

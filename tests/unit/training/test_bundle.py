@@ -184,9 +184,9 @@ def test_models_of_another_format_are_refused(study: Study) -> None:
     [
         ({"seed=x/shared/a": np.zeros(1)}, r"no array is called 'seed=x/shared/a'"),
         ({"a\x1b[2J": np.zeros(1)}, r"no array is called 'a\\\\x1b\[2J'"),
-        ({"seed=0/scaler/mean": np.zeros(())}, "the scaler of seed 0 is no mean and sd of each"),
-        ({"seed=0/scaler/sd": np.zeros((2, 2))}, "the scaler of seed 0 is no mean and sd of each"),
-        ({"seed=7/scaler/sd": np.zeros(3)}, "there is nothing under seed=7/shared"),
+        ({"seed=0/inputs/mean": np.zeros(())}, "the scaler of seed 0 is no mean and sd of each"),
+        ({"seed=0/inputs/sd": np.zeros((2, 2))}, "the scaler of seed 0 is no mean and sd of each"),
+        ({"seed=7/inputs/sd": np.zeros(3)}, "there is nothing under seed=7/shared"),
     ],
 )
 def test_damaged_models_are_told_in_one_line(

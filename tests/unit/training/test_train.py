@@ -103,7 +103,7 @@ def test_the_saved_models_give_the_predictions(study: Study, paradigm: str, stra
         assert arrays.keys() == dict(model.named_parameters()).keys()
         set_arrays(model, arrays)
         x = own.set_index("episode_id").loc[rows["episode_id"], ["age", "edss", "relapses"]]
-        mean, sd = (outcome.models[f"seed={seed}/scaler/{name}"] for name in ("mean", "sd"))
+        mean, sd = (outcome.models[f"seed={seed}/inputs/{name}"] for name in ("mean", "sd"))
         scaled = torch.tensor(np.nan_to_num((x.to_numpy(float) - mean) / sd).astype(np.float32))
         found = probabilities(logits(model, scaled))
         np.testing.assert_allclose(found, rows["probability"], rtol=1e-5)
@@ -127,7 +127,7 @@ def test_who_keeps_what(study: Study) -> None:
 
 def test_all_paradigms_scale_alike(study: Study) -> None:
     """The pooled node's scaler is the federated one up to the order of sums."""
-    names = [f"seed={seed}/scaler/{part}" for seed in (0, 1) for part in ("mean", "sd")]
+    names = [f"seed={seed}/inputs/{part}" for seed in (0, 1) for part in ("mean", "sd")]
     federated = study.outcome("federated", "fedavg").models
     for key in (("centralized", "pooled"), ("local", "none"), ("adaptive", "fedavg")):
         for name in names:
@@ -238,7 +238,7 @@ def test_validation_rows_are_not_trained_on(paradigm: str, strategy: str) -> Non
     pd.testing.assert_frame_equal(clean.history[same], dirty.history[same], check_exact=True)
     assert (clean.history["validation_loss"] != dirty.history["validation_loss"]).all()
     for name in ("mean", "sd"):
-        scaler = f"seed=0/scaler/{name}"
+        scaler = f"seed=0/inputs/{name}"
         np.testing.assert_array_equal(clean.models[scaler], dirty.models[scaler])
 
 
@@ -254,7 +254,7 @@ def test_initial_weights_come_from_the_seed_and_are_those_of_all_paradigms() -> 
         owners: dict[str, dict[str, np.ndarray]] = {}
         for name, array in study.outcome(paradigm, strategy).models.items():
             of_seed, *owner, array_name = name.split("/") if "/" in name else ("", "", name)
-            if of_seed == f"seed={seed}" and owner != ["scaler"]:
+            if of_seed == f"seed={seed}" and owner != ["inputs"]:
                 owners.setdefault(owner[-1], {})[array_name] = array
         return owners
 

@@ -28,6 +28,7 @@ from ms_pfl.federation.flower import (
     to_arrays,
 )
 from ms_pfl.federation.history import FitProgress, ProgressListener
+from ms_pfl.federation.messages import INPUTS
 from ms_pfl.federation.partitions import ClientData, CountryRows, FederationData
 from ms_pfl.learning.training import TrainingDivergedError
 
@@ -259,7 +260,7 @@ class SimulationGrid(NamedGrid):
 
     def private(self) -> dict[str, dict[str, ArrayRecord]]:
         """The records of the clients' private state by country and name."""
-        self.export_state("scaler")  # a client that was not prepared has none yet
+        self.export_state(INPUTS)  # a client that was not prepared has none yet
         return {node.country: self._private_of(node_id) for node_id, node in self.nodes.items()}
 
     def _private_of(self, node_id: int) -> dict[str, ArrayRecord]:

@@ -67,14 +67,21 @@ def train_variant(
         variant: :data:`VARIANTS` has them.
         episodes: the episodes table.
         splits: the splits of the variant's protocol.
-        settings: of the trainings; the protocol is replaced by the variant's.
+        settings: of the trainings; the protocol is replaced by the variant's, and the inputs are
+            the standard ones.
         compute: where and how.
         follow: from a training to what is told where it is.
 
     Returns:
         Predictions of all models, with the column ``variant``.
     """
-    settings = settings.model_copy(update={"protocol": protocol_of(variant)})
+    settings = settings.model_copy(
+        update={
+            "protocol": protocol_of(variant),
+            # the choices of scaling mean nothing with encoded inputs
+            "inputs": settings.inputs.model_copy(update={"kind": "standard"}),
+        }
+    )
     wanted = _ACTS_ON.get(variant, _MODELS)
     before = {PARADIGMS[training.paradigm].starts_from for training in wanted}
     models: dict[Training, dict[str, np.ndarray]] = {}

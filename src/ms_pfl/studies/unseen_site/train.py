@@ -1,6 +1,6 @@
 """A country that never took part: what the others' model does there, and what its patients add.
 
-One country after the other is left out. The others federate as ever; the scaler knows the others
+One country after the other is left out. The others federate as ever; the inputs know the others
 alone. Then the country arrives with some of its training patients, as the one client of a grid: the
 others' model is trained on with them (personal), and a model is trained on them from scratch
 (local).
@@ -64,7 +64,7 @@ def leave_one_out(
         episodes: the episodes table.
         splits: the splits table, by patient.
         settings: of the trainings; the personal model is trained as ``fine_tuned`` says, the
-            local one as ``local``, both scaled by the others' scaler.
+            local one as ``local``, both with the others' inputs.
         new_country: strategy, countries to leave out, and sizes.
         compute: where and how the federations' clients run.
         with_all: the models of the federation of the same strategy in which all took part, which
@@ -218,7 +218,7 @@ def _fits(
     for kind, paradigm in (("personal", "fine_tuned"), ("local", "local")):
         (result,) = train(
             Training(paradigm, PARADIGMS[paradigm].strategies[0]),
-            Sites((country,), len(data.features)),
+            Sites((country,), data.features),
             settings,
             (seed,),
             device=compute.device,

@@ -23,7 +23,6 @@ from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
-from ms_pfl.federation.sums import federated_scaler
 from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import SHARED, Arrays
@@ -41,25 +40,25 @@ def centralized(task: Task) -> list[SeedResult]:
     own = task.own.centralized
     settings = task.client(task.own.optimizer.model_copy(update={"batch_size": own.batch_size}))
     with task.open_grid([POOLED], task.seeds) as grid:
-        starts = {seed: Start({}, federated_scaler(grid, seed)) for seed in task.seeds}
+        starts = {seed: Start({}, task.agree_on_inputs(grid, seed)) for seed in task.seeds}
         for seed, start in starts.items():
-            prepare(grid, seed, settings, start.scaler)
+            prepare(grid, seed, settings, start.inputs)
         return train_alone(
             task, grid, starts, own.epochs, own.patience, own.epochs, reply_with_arrays=True
         )
 
 
 def local(task: Task) -> Iterator[SeedResult]:
-    """Every country trains to its own best validation epoch; nothing but scaler sums is shared.
+    """Every country trains to its own best validation epoch, and shares sums for the inputs alone.
 
-    A start that is given lends its scaler: a country that comes later has that of the others.
+    A start that is given lends its inputs: a country that comes later has those of the others.
     """
     own = task.own.local
     for seed in task.seeds:
         with task.open_grid(task.sites.names, [seed]) as grid:
             given = task.starts.get(seed)
-            start = Start({}, given.scaler if given else federated_scaler(grid, seed))
-            prepare(grid, seed, task.client(), start.scaler)
+            start = Start({}, given.inputs if given else task.agree_on_inputs(grid, seed))
+            prepare(grid, seed, task.client(), start.inputs)
             yield from train_alone(
                 task, grid, {seed: start}, own.epochs, own.patience, own.epochs_without_validation
             )
@@ -77,7 +76,7 @@ def fine_tuned(task: Task) -> Iterator[SeedResult]:
         with task.open_grid(task.sites.names, [seed]) as grid:
             given = task.starts.get(seed)
             start = given or _federated(task, grid, seed)
-            prepare(grid, seed, settings, start.scaler)
+            prepare(grid, seed, settings, start.inputs)
             (result,) = train_alone(
                 task,
                 grid,
@@ -100,7 +99,7 @@ def _federated(task: Task, grid: NamedGrid, seed: int) -> Start:
     before = PARADIGMS[task.training.paradigm].starts_from
     assert before is not None, "the row of a paradigm with this program says what it starts from"
     done = fit_together(task.of(Training(before, task.training.strategy)), grid, seed)
-    return Start(done.shared, done.scaler)
+    return Start(done.shared, done.inputs)
 
 
 def train_alone(
@@ -119,7 +118,7 @@ def train_alone(
     Args:
         task: the training.
         grid: its nodes, already prepared.
-        starts: by seed the scaler, and the arrays to start from (none: the initial ones).
+        starts: by seed the inputs, and the arrays to start from (none: the initial ones).
         epochs: at most; how each node trains, see :func:`ms_pfl.learning.training.fit`.
         patience: epochs without a better one, after which a node stops.
         epochs_without_validation: of a node that has nothing to choose by.
@@ -142,7 +141,10 @@ def train_alone(
         }
     )
     selection = task.own.protocol.selection
-    forms = forms_of(whole_model(task.client(), task.sites.n_features))
+    forms = {
+        seed: forms_of(whole_model(task.client(), start.inputs.width))
+        for seed, start in starts.items()
+    }
 
     def read(node_id: int, reply: RecordDict) -> tuple[Personalized, ArrayRecord | None]:
         check_records(reply, (SHARED,) if reply_with_arrays else (), metrics=True)
@@ -153,7 +155,7 @@ def train_alone(
         told.check(most, start_is_candidate=start_is_candidate)
         if not reply_with_arrays:
             return told, None
-        received(reply.array_records[SHARED], forms)
+        received(reply.array_records[SHARED], forms[grid.nodes[node_id].seed])
         return told, reply.array_records[SHARED]
 
     contents: dict[int, RecordDict] = {}
@@ -183,7 +185,7 @@ def train_alone(
             assert sent is not None, "it was asked for"
             shared, own = to_arrays(sent), {}
         results.append(
-            SeedResult(seed, told.probabilities, history, shared, own, start.scaler, told.metrics)
+            SeedResult(seed, told.probabilities, history, shared, own, start.inputs, told.metrics)
         )
         chosen = [(row.validation_roc_auc, row.n_validation) for row in history if row.selected]
         watch.finish(seed, max(row.round for row in history), mean_over_sites(chosen))

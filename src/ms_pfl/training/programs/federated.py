@@ -11,12 +11,13 @@ from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
+from ms_pfl.federation.messages import LOGISTIC
 from ms_pfl.federation.replies import ScoredStep, check_records, numbers
 from ms_pfl.federation.rounds import Federation, begins, run_rounds
-from ms_pfl.federation.scaler import Scaler
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
-from ms_pfl.federation.sums import LOGISTIC, answer_of, federated_scaler, sum_over_sites
+from ms_pfl.federation.sums import answer_of, sum_over_sites
 from ms_pfl.learning import logistic
+from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.training.train import SeedResult, Task
@@ -34,10 +35,10 @@ def federated(task: Task) -> Iterator[SeedResult]:
 def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
     """Fit one seed over an open grid, and have the clients predict."""
     if (logistic_parameters := task.client().logistic) is not None:
-        done, scaler = newton(task, grid, seed, logistic_parameters)
+        done, inputs = newton(task, grid, seed, logistic_parameters)
     else:
         with task.checkpoints(seed) as checkpoints:
-            done, scaler = federate(task, grid, seed, checkpoints)
+            done, inputs = federate(task, grid, seed, checkpoints)
     told = predict(grid, seed, to_record(done.arrays), done.best_round, task.training.name)
     kept = grid.export_state("selected")
     return SeedResult(
@@ -46,15 +47,15 @@ def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
         history=done.history,
         shared=done.arrays,
         personal={node.country: arrays for node, arrays in kept.items() if arrays},
-        scaler=scaler,
+        inputs=inputs,
         metrics=told.metrics,
     )
 
 
 def federate(
     task: Task, grid: NamedGrid, seed: int, checkpoints: Checkpoints
-) -> tuple[Federation, Scaler]:
-    """Run one seed's rounds over a grid: scaler, rounds, best round.
+) -> tuple[Federation, Inputs]:
+    """Run one seed's rounds over a grid: inputs, rounds, best round.
 
     Args:
         task: the training.
@@ -69,15 +70,15 @@ def federate(
     def tell(number: int, auc: float, note: str = "", *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, limits.rounds, auc, finished, note=note))
 
-    initial = initial_arrays(settings, method, task.sites.n_features, seed)
+    inputs = task.agree_on_inputs(grid, seed)
+    initial = initial_arrays(settings, method, inputs.width, seed)
     resume = checkpoints.latest(begins(method, initial, {}))
     if resume is None:
         tell(0, math.nan)
     else:
         tell(resume.round, math.nan, f"goes on after round {resume.round}")
-    scaler = federated_scaler(grid, seed)
     kept_there = resume is not None and not resume.private
-    prepare(grid, seed, settings, scaler, resume.round if resume and kept_there else 0)
+    prepare(grid, seed, settings, inputs, resume.round if resume and kept_there else 0)
     if resume is not None and resume.private and not private_alike(resume.private, grid.private()):
         _log.warning("A checkpoint holds other private arrays; the rounds begin anew")
         resume = None
@@ -95,12 +96,12 @@ def federate(
         keep=checkpoints.keep,
     )
     tell(max(row.round for row in done.history), done.validation_roc_auc, finished=True)
-    return done, scaler
+    return done, inputs
 
 
 def newton(
     task: Task, grid: NamedGrid, seed: int, parameters: LogisticParameters
-) -> tuple[Federation, Scaler]:
+) -> tuple[Federation, Inputs]:
     """Fit a logistic regression by Newton's steps on the sums of all sites.
 
     A step is a round in the history. The last step counts: there is nothing to choose.
@@ -110,15 +111,15 @@ def newton(
         task.report(ProgressReport(seed, number, parameters.steps, auc, finished))
 
     tell(0, math.nan)
-    scaler = federated_scaler(grid, seed)
-    prepare(grid, seed, task.client(), scaler)
+    inputs = task.agree_on_inputs(grid, seed)
+    prepare(grid, seed, task.client(), inputs)
     up = down = 0
 
     def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
         together = task.own.protocol.scaling == "federated"
-        total = sum_over_sites(grid, seed, LOGISTIC, arrays, scaled=together)
-        up += payload_bytes(to_record(answer_of(total, sites=1)))  # of the shapes of a site's
+        total = sum_over_sites(grid, seed, LOGISTIC, arrays, width=inputs.width, scaled=together)
+        up += payload_bytes(to_record(answer_of(LOGISTIC, total, sites=1)))  # of a site's shapes
         down += payload_bytes(to_record(arrays))
         return total
 
@@ -131,7 +132,7 @@ def newton(
 
     history: list[HistoryRow] = []
     began = time.perf_counter()
-    steps = logistic.steps(task.sites.n_features, of, parameters)  # one at least
+    steps = logistic.steps(inputs.width, of, parameters)  # one at least
     for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
@@ -164,4 +165,4 @@ def newton(
         tell(number, auc)
     tell(number, auc, finished=True)
     last = [replace(row, selected=row.round == number) for row in history]
-    return Federation(dict(arrays), number, auc, last), scaler
+    return Federation(dict(arrays), number, auc, last), inputs

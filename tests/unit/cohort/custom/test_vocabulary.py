@@ -18,7 +18,7 @@ from ms_pfl.cohort.custom.vocabulary import (
     site_vocabulary,
 )
 from ms_pfl.errors import InputError
-from ms_pfl.federation.scaler import Scaler, ScalerSums
+from ms_pfl.learning.scaler import Scaler, ScalerSums
 
 GHENT = pd.DataFrame(
     {"ward": ["B", None, "A"], "age": [61.0, np.nan, 48.0], "sex": [1.0, 0.0, 1.0]}

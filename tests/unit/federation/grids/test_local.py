@@ -9,8 +9,9 @@ from ms_pfl.federation.exchange import ClientError, Node
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import ConfigRecord, Message, RecordDict, to_arrays
 from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.messages import SCALER
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.sums import SCALER, SUMS
+from ms_pfl.federation.sums import SUMS
 
 QUESTION = RecordDict({"config": ConfigRecord({"seed": 0, "question": SCALER, "sites": 3})})
 

@@ -50,8 +50,8 @@ def by_hand(weights: list[float], bias: float = 0.0) -> dict[Training, dict]:
         FEDERATED: {
             "seed=0/shared/output.weight": np.array([weights], np.float32),
             "seed=0/shared/output.bias": np.array([bias], np.float32),
-            "seed=0/scaler/mean": np.array([50.0, 0.0, 0.0]),
-            "seed=0/scaler/sd": np.array([10.0, 1.0, 1.0]),
+            "seed=0/inputs/mean": np.array([50.0, 0.0, 0.0]),
+            "seed=0/inputs/sd": np.array([10.0, 1.0, 1.0]),
             "format": np.array([FORMAT]),
             "stamp": stamp_of(FEDERATED, data, LOGISTIC),
         }

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from federation_examples import STRATEGIES, tables
 from ms_pfl.federation.partitions import POOLED, FederationData, federation_data
-from ms_pfl.federation.scaler import Scaler
+from ms_pfl.learning.scaler import Scaler
 from ms_pfl.paradigms import Training
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.settings import TrainingSettings
@@ -39,7 +39,7 @@ def data() -> FederationData:
 
 
 def scaler_of(outcome: Outcome, seed: int) -> Scaler:
-    return Scaler(*(outcome.models[f"seed={seed}/scaler/{name}"] for name in ("mean", "sd")))
+    return Scaler(*(outcome.models[f"seed={seed}/inputs/{name}"] for name in ("mean", "sd")))
 
 
 def rows_of(

@@ -6,10 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation_examples import data_of, nodes_of
+from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.federation.grids.simulated import LocalGrid
-from ms_pfl.federation.scaler import Scaler, ScalerSums
-from ms_pfl.federation.sums import federated_scaler
+from ms_pfl.learning.scaler import Scaler, ScalerSums
 
 values = st.one_of(st.integers(-1000, 1000).map(float), st.just(float("nan")))
 tables = st.lists(st.lists(st.tuples(values, values), max_size=12), min_size=1, max_size=5)
@@ -55,7 +54,7 @@ def test_a_large_constant_does_not_blow_up() -> None:
 def test_through_the_clients_from_training_rows_only() -> None:
     data = data_of()
     with LocalGrid(data, nodes_of(data)) as grid:
-        scaler = federated_scaler(grid, 0)
+        scaler = prepared(grid, settings())
     train = np.concatenate([data.rows(c).client_data(0).train.x for c in data.countries])
     np.testing.assert_allclose(scaler.mean, np.nanmean(train.astype(float), axis=0))
     np.testing.assert_allclose(scaler.sd, np.nanstd(train.astype(float), axis=0))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ms_pfl.errors import InputError
+
 _CONSTANT = 1e-10
 
 
@@ -39,6 +41,33 @@ class Scaler:
 
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
+
+    @property
+    def width(self) -> int:
+        """Number of columns of prepared rows."""
+        return len(self.mean)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return len(self.mean)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        return {"mean": self.mean, "sd": self.sd}
+
+    def check(self, n_features: int) -> None:
+        """See that the arrays are a scaler of so many features.
+
+        Raises:
+            InputError: they are none.
+        """
+        if {self.mean.shape, self.sd.shape} != {(n_features,)}:
+            raise InputError(f"the scaler has no mean and sd of each of {n_features} features")
+        if not np.isfinite([self.mean, self.sd]).all():
+            raise InputError("the scaler has a number that is not finite")
+        if (self.sd <= 0).any():
+            raise InputError("sd of the scaler has to be above 0")
 
     def unscaled(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rows as they are, float32, with the mean in the place of a missing value."""

@@ -1,0 +1,50 @@
+"""What rows become before a learner sees them, whichever way it was agreed on."""
+
+from dataclasses import fields
+
+from ms_pfl.errors import InputError
+from ms_pfl.learning.encoding import Encoding
+from ms_pfl.learning.networks import Arrays
+from ms_pfl.learning.scaler import Scaler
+
+Inputs = Scaler | Encoding
+_KINDS: tuple[type[Scaler] | type[Encoding], ...] = (Scaler, Encoding)
+TYPES = {
+    **dict.fromkeys(("mean", "sd", "scores", "low", "high", "scale"), "float64"),
+    "edges": "float32",
+    **dict.fromkeys(("kind", "feature"), "int64"),
+}
+"""The type of each array."""
+
+
+def saved_inputs(arrays: Arrays) -> Inputs:
+    """Return the inputs that saved arrays describe, of as many features as they tell of.
+
+    Raises:
+        InputError: they describe none.
+    """
+    told = arrays.get("mean", arrays.get("edges"))
+    if told is None or not told.ndim:
+        raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+    return inputs_of(arrays, len(told))
+
+
+def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
+    """Return the inputs that some arrays describe.
+
+    Args:
+        arrays: of :meth:`Scaler.arrays` or :meth:`Encoding.arrays`.
+        n_features: of the rows.
+
+    Raises:
+        InputError: they describe none of so many features.
+    """
+    for kind in _KINDS:
+        if {field.name for field in fields(kind)} == set(arrays):
+            found = kind(**arrays)
+            wrong = [name for name, array in arrays.items() if array.dtype != TYPES[name]]
+            if wrong:
+                raise InputError(f"the array '{wrong[0]}' of the inputs is of another type")
+            found.check(n_features)
+            return found
+    raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
