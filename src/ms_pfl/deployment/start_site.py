@@ -29,6 +29,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from ms_pfl.deployment.arguments import key_values, port_number
 from ms_pfl.deployment.network import (
     Address,
     check_port,
@@ -49,6 +50,7 @@ HOST = "127.0.0.1"
 _TAKEN = "address already in use"
 _REFUSED = "[code: 2004]"  # Flower's error code for a SuperNode that is not activated
 _WHERE = "start_site.sh"
+_PORT = "the 7th argument must be the PORT of the site's own processes, such as 9094"
 PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
 _SECRET = ".runtime-secret"
 _LOOK = 0.1
@@ -79,11 +81,7 @@ class SiteStart:
             )
         superlink, certificate, key, country, registry, folder, *rest = arguments
         port = rest[0] if rest else "9094"
-        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise InputError(
-                f"{_WHERE}: the 7th argument must be the PORT of the site's own processes, such as "
-                f"9094, and not {port!r}; KEY=VALUE follow it"
-            )
+        number = port_number(port, f"{_WHERE}: {_PORT}")
         given = {
             "country": country.strip(),
             "registry-folder": str(_readable(registry)),
@@ -94,7 +92,7 @@ class SiteStart:
         if settings.project:
             read_parameters(settings.project, settings.env)
         check_key(_path(key))
-        return cls(Address.read(superlink), _path(certificate), _path(key), int(port), settings)
+        return cls(Address.read(superlink), _path(certificate), _path(key), number, settings)
 
     @property
     def folder(self) -> Path:
@@ -147,22 +145,19 @@ def _readable(text: str) -> Path:
 def _further(arguments: Sequence[str]) -> dict[str, str]:
     """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
     known = [field.name for field in fields(SiteSettings) if field.default == ""]
-    found: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or name not in known:
-            raise InputError(
-                f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
-            )
-        found[name] = value
-        if value[:1] in ("'", '"') and value[1:].endswith(value[0]):
-            try:
-                found[name] = str(tomllib.loads(f"value = {value}")["value"])
-            except tomllib.TOMLDecodeError:
-                found[name] = value[1:-1]
+    found = key_values(arguments, known, _unquoted, _WHERE)
     if found.get("project"):
         found["project"] = str(_path(found["project"]))
     return found
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] in ("'", '"') and text[1:].endswith(text[0]):
+        try:
+            return str(tomllib.loads(f"value = {text}")["value"])
+        except tomllib.TOMLDecodeError:
+            return text[1:-1]
+    return text
 
 
 def check_key(path: Path) -> EllipticCurvePrivateKey:

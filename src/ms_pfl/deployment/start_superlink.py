@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ms_pfl.deployment.arguments import key_values, port_number, whole_number
 from ms_pfl.deployment.gate import GateLimits, GateLoop, GateServer
 from ms_pfl.deployment.network import check_port, without_local_proxy
 from ms_pfl.deployment.processes import end_with_parent
@@ -90,22 +91,13 @@ class SuperLinkStart:
 
 
 def _port(text: str, name: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise InputError(f"{_WHERE}: {name} must be a number such as 9443, not {text!r}")
-    return int(text)
+    return port_number(text, f"{_WHERE}: {name} must be a number such as 9443")
 
 
 def _limits(arguments: Sequence[str]) -> GateLimits:
-    known = {field.name.replace("_", "-"): field.name for field in fields(GateLimits)}
-    found: dict[str, int] = {}
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name not in known or not value.isascii() or not value.isdigit() or not int(value):
-            raise InputError(
-                f"{_WHERE}: {argument!r} must be KEY=NUMBER with one of the keys {', '.join(known)}"
-            )
-        found[known[name]] = int(value)
-    return GateLimits(**found)
+    known = [field.name.replace("_", "-") for field in fields(GateLimits)]
+    found = key_values(arguments, known, whole_number, _WHERE, "NUMBER")
+    return GateLimits(**{name.replace("-", "_"): value for name, value in found.items()})
 
 
 def _check_certificates(folder: Path) -> None:

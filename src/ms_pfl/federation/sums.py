@@ -95,6 +95,7 @@ def sum_over_sites(
     rows = {node: grid.rows.of(node, "train") for node in nodes}
     known = [own for own in rows.values() if own is not None]
     every = sum(known) if scaled and len(known) == len(nodes) else None
+    of_zeros = model is not None and not any(array.any() for array in model.values())
 
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
@@ -102,7 +103,7 @@ def sum_over_sites(
         if question == SCALER:
             scaler_sums(*told)
         else:
-            logistic_sums(*told, every)
+            logistic_sums(*told, every, of_zeros=of_zeros)
         return views(reply.array_records[SUMS])
 
     answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
