@@ -1,8 +1,9 @@
-"""The arguments of the start scripts: ports, and settings as KEY=VALUE."""
+"""The arguments of the start scripts: ports, paths, and settings as KEY=VALUE."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from ms_pfl.errors import InputError
@@ -43,6 +44,18 @@ def port_number(text: str, error: str) -> int:
     if not 1 <= port <= 65535:
         raise InputError(f"{error}, not '{shown(text)}'")
     return port
+
+
+def whole_path(text: str | Path) -> Path:
+    """Return a path with the home folder in the place of ``~``, and without links.
+
+    Raises:
+        InputError: there is no such home folder, or a link leads back to itself.
+    """
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"the path {shown(text)} cannot be followed: {shown(error)}") from None
 
 
 def key_values(

@@ -53,7 +53,7 @@ def introduce_site(site: Site, context: Context, asked: Introduce) -> Introducti
     run = approvals.ask(agreement, snapshot, country)
     if run.agreement != agreement or run.snapshot != snapshot:
         raise RefusalError("the name of this run stands for another one at the site")
-    if (status := approvals.status(run.run)) != "approved":
+    if (status := site.status(run.run)) != "approved":
         _wait(site, context, run, status)
         return nobody.model_copy(update={"waiting": True})
     wanted = {one.snapshot for one in approvals.all() if approvals.status(one.run) == "approved"}

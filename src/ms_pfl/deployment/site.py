@@ -22,6 +22,7 @@ from ms_pfl.deployment.introduction import WAITS, introduce_site
 from ms_pfl.deployment.keeping import keep
 from ms_pfl.deployment.leaving import check_leaving, check_newton, contents, without_small_classes
 from ms_pfl.deployment.order import Order, Place, digest_of
+from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE
 from ms_pfl.deployment.site_parts import GIB, Site, check_policy, checked_floors, load
 from ms_pfl.errors import InputError
@@ -99,7 +100,7 @@ def _guard(message: Message, context: Context, answer: Answer) -> Message:
             return answer(message, context)
         return _answer(site, asked, message, context, answer)
     except Exception as error:
-        _refuse(site, kind, message.metadata.run_id, error)
+        _refuse(site, Site.log_of(context), kind, message.metadata.run_id, error)
 
 
 def _answer_introduction(
@@ -137,7 +138,9 @@ def _approved_run(site: Site, context: Context) -> Asked:
         site.folder.restore_state(context)
     if SITE not in context.state:
         raise RefusalError(f"{site.settings.country} was asked before it introduced itself")
-    return site.approvals.approved(str(context.state[SITE][RUN]))
+    run = str(context.state[SITE][RUN])
+    site.status(run)
+    return site.approvals.approved(run)
 
 
 def _answer(
@@ -184,7 +187,9 @@ def _answer(
     return reply
 
 
-def _refuse(site: Site | None, kind: str, run_id: int, error: Exception) -> NoReturn:
+def _refuse(
+    site: Site | None, log: SecurityLog | None, kind: str, run_id: int, error: Exception
+) -> NoReturn:
     """Raise what the server learns of an error: one line, and no number of patients."""
     match error:
         case RefusalError() | RefusedMessageError() | NotKeptError() | TrainingDivergedError():
@@ -206,9 +211,9 @@ def _refuse(site: Site | None, kind: str, run_id: int, error: Exception) -> NoRe
             _log.exception("The site cannot answer")
             reason = f"an error at the site ({type(error).__name__}); its text stays in the log"
             reason += " there"
-    if site is not None:
+    if log is not None:
         try:
-            site.log.note("refused", flower_run=run_id, question=kind, reason=reason)
+            log.note("refused", flower_run=run_id, question=kind, reason=reason)
         except (OSError, InputError):  # InputError: the log is not as it was written
             _log.exception("The refusal cannot be written down")
     raise RefusalError(reason) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,12 +10,14 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import TreatmentClasses
 from ms_pfl.cohort.treatments import package_classes
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
-from ms_pfl.deployment.approvals import Approvals
+from ms_pfl.deployment.approvals import Approvals, Status
 from ms_pfl.deployment.floors import Floors
 from ms_pfl.deployment.policy import SitePolicy, read_policy
+from ms_pfl.deployment.rights import check_own_folders
 from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
 from ms_pfl.deployment.site_folder import SITE, SNAPSHOT, SiteFolder
+from ms_pfl.errors import InputError
 from ms_pfl.federation.flower import Context
 from ms_pfl.federation.partitions import ClientData, FederationData
 from ms_pfl.registry.ingest.parameters import IngestParameters
@@ -36,11 +39,21 @@ class Site:
         """Return the site that a client's configuration describes.
 
         Raises:
-            InputError: its configuration or its policy cannot be used.
+            InputError: its configuration or its policy cannot be used, or is not its own.
         """
         settings = read_settings(SiteSettings, context.node_config, "--node-config")
         folder = SiteFolder(settings.site_folder)
+        check_own_folders(folder.path)
         return cls(settings, folder, read_policy(folder.path), SecurityLog(folder.path))
+
+    @staticmethod
+    def log_of(context: Context) -> SecurityLog | None:
+        """Return the log of the site; None where its configuration names no folder."""
+        with suppress(InputError):
+            settings = read_settings(SiteSettings, context.node_config, "--node-config")
+            folder = SiteFolder(settings.site_folder)
+            return SecurityLog(folder.path) if folder.path.is_dir() else None
+        return None
 
     @cached_property
     def own(self) -> tuple[IngestParameters, TreatmentClasses]:
@@ -54,6 +67,16 @@ class Site:
     def approvals(self) -> Approvals:
         """What was asked of the site, and what is approved."""
         return Approvals(self.folder.path)
+
+    def status(self, run: str) -> Status:
+        """Return whether a run may be answered now; the log says once that it no longer may."""
+        status = self.approvals.status(run)
+        if status == "expired":
+            self.approvals.expire(
+                run,
+                lambda own: self.log.note("expired", run=run, until=own.until, number=own.number),
+            )
+        return status
 
     def floors(self, data: FederationData) -> Floors:
         """Return the floors of the site's rows."""
