@@ -93,6 +93,8 @@ def check_own_folders(site: Path) -> None:
             found = path.stat()
         except OSError:
             continue
+        if not stat.S_ISDIR(found.st_mode):
+            continue
         if found.st_uid not in (os.getuid(), 0):
             raise InputError(f"{path} belongs to another account; name a folder of this account")
         if found.st_mode & 0o022:
