@@ -11,7 +11,8 @@ import logging
 import os
 import socket
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,26 @@ def hold(folder: Path, what: str, remedy: str = "name another folder") -> Folder
             ) from error
         failed.pop_all()  # the lock stays open
         return FolderLock(descriptor)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in the body with the same file, and keep others out.
+
+    Args:
+        path: of the file, which is made with its folder and stays empty.
+
+    Raises:
+        OSError: it cannot be made or locked; a link in its place is not followed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _description(what: str) -> bytes:

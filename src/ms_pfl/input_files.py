@@ -108,7 +108,7 @@ def _check(path: Path, status: os.stat_result, megabytes: int, setting: str) -> 
 
 def _too_large(path: Path, size: int, megabytes: int, setting: str) -> str:
     limit = f"{setting} is {megabytes:,}" if setting else f"{megabytes:,} is the most for this file"
-    remedy = "raise it, if the file is what it should be" if setting else "make it anew"
+    remedy = "raise it, if the file is what it should be" if setting else "create it again"
     return f"{shown(path)} has {size / _MEGABYTE:,.0f} MB, and {limit}; {remedy}"
 
 

@@ -14,7 +14,9 @@ import pandas as pd
 from in_process_flower import Flower, Happening, config_of, write_sites_file
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
+from ms_pfl.deployment.agreement import RunAgreement
 from ms_pfl.deployment.approvals import Approvals
+from ms_pfl.deployment.gathering import gather
 from ms_pfl.deployment.policy import SitePolicy, write_policy
 from ms_pfl.deployment.server import run, training_between_sites
 from ms_pfl.deployment.settings import ServerSettings, read_parameters
@@ -153,6 +155,12 @@ class Sites:
 
     def run(self, flower: Flower, paradigm: str, **more: object) -> Path:
         return run(flower, self.settings(paradigm, **more))
+
+    def meet(self, flower: Flower, **settings: object) -> dict[str, object]:
+        """What the sites tell of themselves."""
+        own = self.settings("adaptive", **settings)
+        agreed = RunAgreement.of(Training("adaptive", "fedavg"), self.parameters, own.countries)
+        return dict(gather(flower, own, agreed))
 
     def simulate(self, paradigm: str, strategy: str = "fedavg") -> Outcome:
         """The same countries in a simulation; computed once."""

@@ -146,7 +146,7 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" fo
         ("a: " + "{b: " * 10_000, "nests deeper than 50 levels"),
         ("a: &a [*a]", "holds more than 100,000 entries"),
         ("a: [" + "1, " * 100_001 + "]", "holds more than 100,000 entries"),
-        ("#" * (4 * 2**20 + 1), "has 4 MB, and 4 is the most for this file; make it anew"),
+        ("#" * (4 * 2**20 + 1), "has 4 MB, and 4 is the most for this file; create it again"),
     ],
 )
 def test_yaml_that_unfolds_to_more_than_it_shows_is_refused(

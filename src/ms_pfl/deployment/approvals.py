@@ -13,7 +13,8 @@ import datetime
 import hashlib
 import json
 import re
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +22,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
+from ms_pfl.deployment.rights import read_own
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_file
+from ms_pfl.folder_lock import alone
 
 Status = Literal["waiting", "approved", "expired"]
 DAYS = 30
 _NAME = re.compile("[0-9a-f]{16}")
+_WAITS = "the site waits for the approval of its operator"
 _MOST_WAITING = 20
 _MOST = 200
 _LARGEST = 4_000_000  # bytes of a file that this module has written
@@ -40,6 +44,7 @@ class Approval(BaseModel):
         since: ISO 8601, in UTC.
         until: likewise; from then on the run waits again.
         number: 1 for the first approval of the run; a higher one lets it begin again.
+        ended: whether the security log says that it is over.
     """
 
     model_config = _STRICT
@@ -47,6 +52,7 @@ class Approval(BaseModel):
     since: str
     until: str
     number: int
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,13 @@ class Asked:
     snapshot: str
     country: str
     first: str
+
+
+Note = Callable[[Approval], object]
+
+
+def _nothing(approval: Approval) -> None:
+    pass
 
 
 def name_of(agreement: RunAgreement, snapshot: str) -> str:
@@ -91,10 +104,13 @@ class Approvals:
         run = name_of(agreement, snapshot)
         if (known := self._read(run)) is not None:
             return known
-        asked = Asked(run, agreement, snapshot, country, _text(_now()))
-        told = asdict(asked) | {"agreement": agreement.model_dump(mode="json")}
-        self._make_room()
-        self._write(f"{run}.json", told)
+        with self._alone():
+            if (known := self._read(run)) is not None:
+                return known
+            asked = Asked(run, agreement, snapshot, country, _text(_now()))
+            told = asdict(asked) | {"agreement": agreement.model_dump(mode="json")}
+            self._make_room()
+            self._write(f"{run}.json", told)
         return asked
 
     def asked(self, run: str) -> Asked:
@@ -146,10 +162,12 @@ class Approvals:
         """
         asked = self._read(run) if _NAME.fullmatch(run) else None
         if asked is None or self.status(run) != "approved":
-            raise RefusalError("the site waits for the approval of its operator")
+            raise RefusalError(_WAITS)
         return asked
 
-    def approve(self, run: str, days: float = DAYS, *, again: bool = False) -> Approval:
+    def approve(
+        self, run: str, days: float = DAYS, *, again: bool = False, note: Note = _nothing
+    ) -> Approval:
         """Approve a run from now on for so many days.
 
         Args:
@@ -157,19 +175,22 @@ class Approvals:
             days: until the approval expires.
             again: forget which questions were answered, so that the run may begin again with
                 others, because the data of another site have changed.
+            note: writes the approval down; it takes effect thereafter.
 
         Raises:
             InputError: there is no such run, or no such number of days.
         """
         if not 0 < days <= 3650:
             raise InputError(f"--days {days:g}: a number above 0 and up to 3650 is possible")
-        asked = self.asked(run)
-        before = self.approval(asked.run)
-        number = 1 if before is None else before.number + again
-        now = _now()
-        until = now + datetime.timedelta(days=days)
-        approval = Approval(since=_text(now), until=_text(until), number=number)
-        self._write(f"{asked.run}.approved.json", approval.model_dump())
+        with self._alone():
+            asked = self.asked(run)
+            before = self.approval(asked.run)
+            number = 1 if before is None else before.number + again
+            now = _now()
+            until = now + datetime.timedelta(days=days)
+            approval = Approval(since=_text(now), until=_text(until), number=number)
+            note(approval)
+            self._write(f"{asked.run}.approved.json", approval.model_dump())
         return approval
 
     def revoke(self, run: str) -> str:
@@ -180,12 +201,24 @@ class Approvals:
         Raises:
             InputError: there is no such run.
         """
-        name = self.asked(run).run
-        approval = self.approval(name)
-        if approval is not None:
-            ended = approval.model_copy(update={"until": _text(_now())})
-            self._write(f"{name}.approved.json", ended.model_dump())
+        with self._alone():
+            name = self.asked(run).run
+            approval = self.approval(name)
+            if approval is not None:
+                ended = approval.model_copy(update={"until": _text(_now()), "ended": True})
+                self._write(f"{name}.approved.json", ended.model_dump())
         return name
+
+    def expire(self, run: str, note: Note) -> None:
+        """Have it written down, once for each approval, that it has expired."""
+        with self._alone():
+            approval = self.approval(run)
+            if approval is None or approval.ended or self.status(run) != "expired":
+                return
+            if datetime.datetime.fromisoformat(approval.until) <= _now():  # and not: not yet begun
+                note(approval)
+                ended = approval.model_copy(update={"ended": True})
+                self._write(f"{run}.approved.json", ended.model_dump())
 
     def answered(self, run: str, number: int) -> dict[str, Any]:
         """Return which questions were answered under an approval."""
@@ -201,8 +234,20 @@ class Approvals:
         return dict(told["seeds"]) if told.get("number") == number else {}
 
     def note_answered(self, run: str, number: int, seeds: dict[str, Any]) -> None:
-        """Write down which questions were answered, before an answer leaves."""
-        self._write(f"{run}.answered.json", {"number": number, "seeds": seeds})
+        """Write down which questions were answered, before an answer leaves.
+
+        Raises:
+            RefusalError: the approval has ended while the answer was computed.
+        """
+        with self._alone():
+            approval = self.approval(run)
+            if self.status(run) != "approved" or approval is None or approval.number != number:
+                raise RefusalError(_WAITS)
+            self._write(f"{run}.answered.json", {"number": number, "seeds": seeds})
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from changing what is kept here."""
+        return alone(self.path / ".lock")
 
     def _names(self) -> list[str]:
         names = (path.stem for path in self.path.glob("*.json"))
@@ -220,10 +265,7 @@ class Approvals:
             return None
 
     def _load(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("too large")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_own(self.path / name, _LARGEST))
         if not isinstance(told, dict):
             raise ValueError("no object")
         return told

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment.agreement import Stage
-from ms_pfl.deployment.approvals import DAYS, Approvals, Asked
+from ms_pfl.deployment.approvals import DAYS, Approval, Approvals, Asked
 from ms_pfl.deployment.policy import (
     SitePolicy,
     first_reason,
@@ -20,7 +20,7 @@ from ms_pfl.deployment.policy import (
     read_policy,
     write_policy,
 )
-from ms_pfl.deployment.security_log import SecurityLog, verify
+from ms_pfl.deployment.security_log import FILES, SecurityLog, verify
 from ms_pfl.deployment.site_folder import SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.federation.inputs import questions_of
@@ -50,6 +50,10 @@ def main(arguments: Sequence[str]) -> int:
         given.command(given)
     except InputError as error:
         print(shown(error, 1000), file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = shown(error.filename or "a file of the site folder", 500)
+        print(f"{where} cannot be used ({error.strerror}); nothing was approved", file=sys.stderr)
         return 1
     finally:
         os.umask(before)
@@ -281,10 +285,12 @@ def _approve(given: argparse.Namespace) -> None:
     asked = approvals.asked(given.run)
     if beyond := policy.objections(asked.agreement, len(FEATURES)):
         raise InputError(f"run {asked.run} is beyond the policy: {'; '.join(beyond)}")
-    approval = approvals.approve(asked.run, given.days, again=given.again)
-    SecurityLog(folder.path).note(
-        "approved", run=asked.run, until=approval.until, number=approval.number
-    )
+    log = SecurityLog(folder.path)
+
+    def note(approval: Approval) -> None:
+        log.note("approved", run=asked.run, until=approval.until, number=approval.number)
+
+    approval = approvals.approve(asked.run, given.days, again=given.again, note=note)
     print(f"Run {asked.run} is approved until {approval.until}.")
 
 
@@ -297,11 +303,16 @@ def _revoke(given: argparse.Namespace) -> None:
 
 def _verify_log(given: argparse.Namespace) -> None:
     folder = _site(given)
-    found = verify(folder.path, given.digest)
+    found = verify(folder.path, given.digest, FILES)
     print(
         f"The security log is as it was written: {found.lines} lines from number {found.first}, "
         f"last digest {found.digest}"
     )
+    if found.first > 1:
+        print(
+            f"Lines 1 to {found.first - 1} were removed with old files, of which {FILES} are kept: "
+            "they cannot be verified here."
+        )
 
 
 def _preflight(given: argparse.Namespace) -> None:

@@ -19,9 +19,12 @@ from typing import Any
 
 import httpx
 
+from ms_pfl.deployment.rights import read_file
 from ms_pfl.errors import InputError
+from ms_pfl.text import shown
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LARGEST = 1_000_000  # bytes of a certificate
 _SECONDS = 10.0
 _CLOCK_SECONDS = 290  # Flower refuses a signature that is older than 300
 _SERVER_ERRORS = (502, 503, 504)
@@ -123,10 +126,11 @@ def reach(address: Address, certificate: Path) -> Reached:
     """
     way = _Way(address, certificate)
     try:
+        read_file(certificate, _LARGEST)  # OpenSSL waits for ever at a pipe
         # the certificate and the environment's proxies are what Flower's own client gets
         context = ssl.create_default_context(cafile=str(certificate))
         client = httpx.Client(verify=context, timeout=_SECONDS)
-    except (OSError, ssl.SSLError) as error:
+    except (InputError, OSError, ssl.SSLError) as error:
         raise InputError(
             f"{certificate} cannot be read as certificates of an authority ({error}); "
             "ask the server's administrator for ca.crt"
@@ -143,6 +147,11 @@ def reach(address: Address, certificate: Path) -> Reached:
             )
         except httpx.HTTPError as error:
             raise InputError(way.cause(error)) from None
+        except httpx.InvalidURL as error:
+            raise InputError(
+                f"'{shown(address.host)}' is no name of a host ({shown(error)}); correct the "
+                "SuperLink's address"
+            ) from None
     if response.status_code in _SERVER_ERRORS:
         raise InputError(
             f"{address} answers {response.status_code} {response.reason_phrase}: what listens "
@@ -318,6 +327,8 @@ def check_port(host: str, port: int, what: str, remedy: str) -> None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(address)
                 listener.listen()
+    except UnicodeError as error:  # of a name that is none
+        raise InputError(f"{what} cannot listen at {shown(host)} ({shown(error)})") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             told = f"is taken by {_listener(port)}"
@@ -325,8 +336,8 @@ def check_port(host: str, port: int, what: str, remedy: str) -> None:
             told = "is closed to this account (ports below 1024 are the system's)"
         else:
             raise InputError(
-                f"{what} cannot listen at {host} ({error.strerror}): name an address of this "
-                "machine"
+                f"{what} cannot listen at {shown(host)} ({error.strerror}): name an address of "
+                "this machine"
             ) from None
         raise InputError(f"port {port}, for {what}, {told}: {remedy}") from None
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from ms_pfl.config import Section
+from ms_pfl.deployment.rights import read_own
 from ms_pfl.errors import InputError
 from ms_pfl.files import whole_file
 from ms_pfl.paradigms import trainings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "policy.yml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # it is read at each message
 _LARGEST = 10_000  # bytes of the file: it is written by a person
+_DEEPEST = 2  # lists and mappings in each other
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -161,25 +163,46 @@ def read_policy(folder: Path) -> SitePolicy:
             raise InputError(
                 f"{path} is missing: write it by `python -m ms_pfl site init {folder}`"
             )
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} is larger than {_LARGEST} bytes: it is no policy of a site")
-        text = path.read_text(encoding="utf-8")
-        told = yaml.load(text, Loader=_LOADER)
+        content = read_own(path, _LARGEST)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    try:
+        text = content.decode()
+        reason = _objection(text)
+        told = None if reason else yaml.load(text, Loader=_LOADER)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number, a date
         raise InputError(f"{path} is no YAML: {shown(error)}") from None
+    if reason:
+        raise InputError(f"{path}: {reason}")
     if not isinstance(told, dict):
         raise InputError(f"{path} has to hold names with their values, such as floor: 10")
-    root = yaml.compose(text, Loader=_LOADER)
-    assert isinstance(root, yaml.MappingNode)
-    names = [key.value for key, _ in root.value]
-    if twice := [name for name in names if names.count(name) > 1]:  # YAML takes the last one
-        raise InputError(f"{path}: {shown(twice[0], 60)} stands there twice")
     try:
         return SitePolicy.model_validate(told)
     except ValidationError as error:
         raise InputError(f"{path}: {first_reason(error)}") from None
+
+
+def _objection(text: str) -> str | None:
+    """Return why YAML that can be read is no policy; None: it may be one.
+
+    A list of lists that are aliases of each other is small to read and endless to show.
+    """
+    depth, names = 0, list[str]()
+    is_name = True  # names and values of the mapping take turns
+    for event in yaml.parse(text, Loader=_LOADER):
+        if getattr(event, "anchor", None) is not None:
+            return "an alias or anchor (*, &) is not possible; write the value in its place"
+        if isinstance(event, yaml.NodeEvent) and depth == 1:
+            if is_name and isinstance(event, yaml.ScalarEvent):
+                names.append(event.value)
+            is_name = not is_name
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            return "a list in a list is not possible"
+    if twice := [name for name in names if names.count(name) > 1]:  # YAML takes the last one
+        return f"{shown(twice[0], 60)} stands there twice"
+    return None
 
 
 def first_reason(error: ValidationError) -> str:

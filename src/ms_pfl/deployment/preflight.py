@@ -16,17 +16,19 @@ from pathlib import Path
 from cryptography import x509
 
 from ms_pfl.deployment.agreed_app import AGREED
+from ms_pfl.deployment.arguments import port_number, whole_path
 from ms_pfl.deployment.network import Address, check_port, reach, without_local_proxy
 from ms_pfl.deployment.policy import read_policy
-from ms_pfl.deployment.rights import open_to_others
+from ms_pfl.deployment.rights import open_to_others, read_file
 from ms_pfl.deployment.site_keys import fingerprint
-from ms_pfl.deployment.start_site import HOST, PORT_REMEDY, SiteStart, check_key
+from ms_pfl.deployment.start_site import HOST, PORT_ARGUMENT, PORT_REMEDY, SiteStart, check_key
 from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.table_files import find_table
 from ms_pfl.text import shown
 
 _DAYS = 30
 _GIB = 2**30
+_LARGEST = 1_000_000  # bytes of a certificate
 _TABLES = ("patients", "visits", "relapses", "treatments")
 
 
@@ -55,12 +57,15 @@ def _checks(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[[], str]]]
     yield "settings", lambda: _settings(arguments)
     if len(arguments) < 6:
         return
-    superlink, *paths, port = [*arguments, "9094"][:7]
-    certificate, key, _, registry, folder = (Path(text).expanduser().resolve() for text in paths)
+    superlink, *paths, port = [*arguments[:3], *arguments[4:], "9094"][:6]
+    try:
+        certificate, key, registry, folder = map(whole_path, paths)
+    except InputError:
+        return  # as the settings' line says
     yield "server", lambda: _way(superlink, certificate)
     yield "certificate", lambda: _certificate(superlink, certificate)
     yield "key", lambda: _key(key)
-    yield "port", lambda: _port(int(port))
+    yield "port", lambda: _port(port_number(port, PORT_ARGUMENT))
     yield "registry", lambda: _registry(registry)
     yield "rights of the registry folder", lambda: _rights(registry)
     yield "policy", lambda: _policy(folder)
@@ -79,7 +84,7 @@ def _way(superlink: str, certificate: Path) -> str:
 
 
 def _certificate(superlink: str, certificate: Path) -> str:
-    authority = x509.load_pem_x509_certificate(certificate.read_bytes())
+    authority = x509.load_pem_x509_certificate(read_file(certificate, _LARGEST))
     until = reach(Address.read(superlink), certificate).valid_until
     ends = {
         f"the authority's, {certificate},": authority.not_valid_after_utc,

@@ -13,7 +13,6 @@ and no value of a table.
 from __future__ import annotations
 
 import datetime
-import fcntl
 import hashlib
 import json
 import math
@@ -28,6 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ms_pfl.errors import InputError
+from ms_pfl.folder_lock import alone
 from ms_pfl.text import shown
 
 NAME = "security.jsonl"
@@ -37,6 +37,8 @@ Event = Literal[
 ]  # fmt: skip
 """``told``: the last digest that the other end has told of its own log."""
 _OLD = re.compile(r"security\.([0-9]{6})\.jsonl")
+FILES = 50
+"""Full files that are kept."""
 _LOCK = ".security.lock"
 _FLAGS = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _BLOCK = 65_536
@@ -79,7 +81,7 @@ class TamperedLogError(InputError):
 class SecurityLog:
     """The log in a folder, to which several processes of one machine may write."""
 
-    def __init__(self, folder: Path, most_bytes: int = 10 * 2**20, files: int = 50) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 10 * 2**20, files: int = FILES) -> None:
         """Name the folder; it is made with the first line.
 
         Args:
@@ -98,7 +100,7 @@ class SecurityLog:
     @property
     def digest(self) -> str:
         """The digest of the last line; empty without one."""
-        with self._lock(), self._open() as descriptor:
+        with alone(self._folder / _LOCK), self._open() as descriptor:
             last = self._last(descriptor)
         return "" if last is None else last.digest
 
@@ -116,25 +118,17 @@ class SecurityLog:
             OSError: the line could not be written; nothing of it stays.
             TamperedLogError: the last line of the log is none, so that nothing can follow it.
         """
-        with self._lock():
+        with alone(self._folder / _LOCK):
             with self._open() as descriptor:
                 last = self._last(descriptor)
-                full = os.fstat(descriptor).st_size > self._most_bytes
-            if last is not None and full:
-                last = self._rotate(last)
+                size = os.fstat(descriptor).st_size
+            if size > self._most_bytes:
+                self._put_aside()
+                size = 0
             with self._open() as descriptor:
+                if last is not None and not size:
+                    last = self._follow(descriptor, last)
                 return self._append(descriptor, last, event, facts).digest
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep other processes from writing to the log."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | _FLAGS, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _open(self) -> Iterator[int]:
@@ -182,22 +176,27 @@ class SecurityLog:
             raise
         return entry
 
-    def _rotate(self, last: Entry) -> Entry:
-        """Put the file aside, remove what is too old, and begin another that says so."""
+    def _put_aside(self) -> None:
         old = _old_files(self._folder)
         number = 1 + (int(old[-1].name.split(".")[1]) if old else 0)
-        aside = self._folder / f"security.{number:06d}.jsonl"
-        surplus = [*old, aside][: -self._files]
-        self.path.rename(aside)
-        facts: dict[str, Any] = {"file": aside.name}
+        self.path.rename(self._folder / f"security.{number:06d}.jsonl")
+
+    def _follow(self, descriptor: int, last: Entry) -> Entry:
+        """Begin a file with a line that names the one before; remove the files that are too old."""
+        old = _old_files(self._folder)
+        surplus = old[: -self._files]
+        facts: dict[str, Any] = {"file": old[-1].name}
         if surplus:
             removed = _last_of(surplus[-1])
             facts |= {"removed-to": removed.number, "removed-digest": removed.digest}
-        with self._open() as descriptor:
-            entry = self._append(descriptor, last, "rotated", facts)
+        entry = self._append(descriptor, last, "rotated", facts)
         for file in surplus:
             file.unlink()
         return entry
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -215,12 +214,24 @@ class Verified:
     digest: str
 
 
-def verify(folder: Path, known: str = "") -> Verified:
+class _Rotated(BaseModel):
+    """The facts of the line with which a file begins, but for the first."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=_hyphens)
+
+    file: str
+    removed_to: int = 0
+    removed_digest: _Digest = ""
+
+
+def verify(folder: Path, known: str = "", files: int = FILES) -> Verified:
     """See that a log is as it was written.
 
     Args:
         folder: of the log.
-        known: a digest that the other end has kept; it must be that of a line.
+        known: a digest that the other end has kept; it must be that of a line, or of the last one
+            that was removed with an old file.
+        files: that the log keeps; of a log that has fewer none was removed by it.
 
     Raises:
         TamperedLogError: a line was changed, inserted or removed, or the known digest is of none.
@@ -228,51 +239,96 @@ def verify(folder: Path, known: str = "") -> Verified:
     """
     first: Entry | None = None
     last: Entry | None = None
-    found, removed = not known, {}
-    for place, line in _lines(folder):
-        entry = _read(line, place)
-        if entry.digest != entry.expected() or line != entry.model_dump_json():
-            raise TamperedLogError(f"{place}: the line was changed")
-        if last is not None and (entry.previous, entry.number) != (last.digest, last.number + 1):
-            raise TamperedLogError(
-                f"{place}: it does not follow the line before: lines were removed, inserted or put "
-                "in another order"
-            )
-        if entry.event == "rotated" and "removed-to" in entry.facts:
-            removed[entry.facts["removed-to"]] = entry.facts["removed-digest"]
-        found = found or entry.digest == known
-        first, last = first or entry, entry
+    old = _old_files(folder)
+    removed, ends = {0: ""}, dict[int, str]()  # digests of last lines of files, by number
+    found, before = not known, ""
+    for path in [*old, folder / NAME]:
+        for number, line in _lines(path):
+            place = f"{path}, line {number}"
+            entry = _following(last, line, place)
+            if (number == 1 and entry.number > 1) != (entry.event == "rotated"):
+                raise TamperedLogError(f"{place}: a file was removed, inserted or cut here")
+            if entry.event == "rotated":
+                told = _rotated(entry, place, before or _name_before(path))
+                if told.removed_to in ends and ends[told.removed_to] != told.removed_digest:
+                    raise TamperedLogError(f"{place}: the lines that it calls removed are others")
+                removed[told.removed_to] = told.removed_digest
+            found = found or entry.digest == known
+            first, last = first or entry, entry
+        if last is not None:
+            ends[last.number] = last.digest
+        before = path.name
     if first is None or last is None:
         raise InputError(f"{folder} holds no security log; name the folder of a site or server")
-    if first.previous != ("" if first.number == 1 else removed.get(first.number - 1)):
+    by_itself = first.number == 1 or len(old) >= files
+    if first.previous != removed.get(first.number - 1) or not by_itself:
         raise TamperedLogError(
-            f"the log in {folder} begins with line {first.number}: lines before it were removed"
+            f"the log in {folder} begins with line {first.number}: lines before it were removed, "
+            "and not by the log itself"
         )
-    if not found and known not in removed.values():
+    if not found and known != first.previous:
+        older = f", or it is of a line before {first.number}, removed with an old file"
         raise TamperedLogError(
             f"no line of the log in {folder} has the digest {shown(known)}: lines were cut off at "
-            "its end, or it was rewritten"
+            f"its end, or it was rewritten{older if first.number > 1 else ''}"
         )
     return Verified(last.number - first.number + 1, first.number, last.digest)
+
+
+def _following(last: Entry | None, line: str, place: str) -> Entry:
+    """Read the line that follows another one.
+
+    Raises:
+        TamperedLogError: it is none.
+    """
+    entry = _read(line, place)
+    if entry.digest != entry.expected() or line != entry.model_dump_json():
+        raise TamperedLogError(f"{place}: the line was changed")
+    if last is not None and (entry.previous, entry.number) != (last.digest, last.number + 1):
+        raise TamperedLogError(
+            f"{place}: it does not follow the line before: lines were removed, inserted or put in "
+            "another order"
+        )
+    return entry
+
+
+def _rotated(entry: Entry, place: str, before: str) -> _Rotated:
+    """What a line tells of the file before.
+
+    Raises:
+        TamperedLogError: it tells of another file, or of lines that cannot have been removed.
+    """
+    try:
+        told = _Rotated.model_validate(entry.facts)
+    except ValidationError:
+        told = None
+    if told is None or told.file != before or not 0 <= told.removed_to < entry.number:
+        raise TamperedLogError(f"{place}: it names another file than the one before")
+    return told
+
+
+def _name_before(path: Path) -> str:
+    """The name of the file before a full file; empty for the present one."""
+    number = _OLD.fullmatch(path.name)
+    return f"security.{int(number[1]) - 1:06d}.jsonl" if number else ""
 
 
 def _old_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("security.*.jsonl") if _OLD.fullmatch(file.name))
 
 
-def _lines(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each line of a log's files with its place in words."""
-    for path in [*_old_files(folder), folder / NAME]:
-        try:
-            with path.open(encoding="utf-8", newline="\n") as file:
-                for number, line in enumerate(file, start=1):
-                    yield f"{path}, line {number}", line.removesuffix("\n")
-        except FileNotFoundError:
-            continue
-        except UnicodeDecodeError:
-            raise TamperedLogError(f"{path}: it is no text in UTF-8") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror})") from None
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers; none where the file is absent."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.removesuffix("\n")
+    except FileNotFoundError:
+        return
+    except UnicodeDecodeError:
+        raise TamperedLogError(f"{path}: it is no text in UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def _read(line: str, place: str) -> Entry:
@@ -286,7 +342,8 @@ def _read(line: str, place: str) -> Entry:
 
 
 def _last_of(file: Path) -> Entry:
-    return _read(file.read_text().splitlines()[-1], f"{file}, the last line")
+    *_, line = "", *file.read_text(errors="replace").splitlines()
+    return _read(line, f"{file}, the last line")
 
 
 def _end_of_lines(descriptor: int, size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection, Mapping
@@ -18,7 +19,10 @@ import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters, TreatmentClasses
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
+from ms_pfl.deployment.arguments import whole_path
+from ms_pfl.deployment.rights import read_own
 from ms_pfl.deployment.settings import in_quotes
+from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_arrays
 from ms_pfl.federation.flower import ConfigRecord, Context, to_arrays, to_record
 from ms_pfl.federation.partitions import FederationData, federation_data
@@ -35,6 +39,7 @@ RUN, SNAPSHOT, PLACE = "run", "snapshot", "place"
 """What stands in it."""
 SECRET_BYTES = 32
 _SNAPSHOTS = 5
+_SNAPSHOT = re.compile("[0-9a-f]{16}")  # other folders, as of a link elsewhere, are left alone
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +48,7 @@ class SiteFolder:
 
     def __init__(self, folder: str | Path) -> None:
         """Name the folder; it is made when something is kept."""
-        self.path = Path(folder).expanduser().resolve()
+        self.path = whole_path(folder)
 
     def secret(self) -> bytes:
         """Return the site's secret, on which its splits depend; it is made at the first start.
@@ -53,7 +58,7 @@ class SiteFolder:
         """
         path = self.path / "secret"
         try:
-            secret = path.read_bytes()
+            secret = read_own(path, SECRET_BYTES + 1)
         except FileNotFoundError:
             kept = ("state.safetensors", "snapshots/*", "sets/*", "runs/*")
             if any(True for pattern in kept for _ in self.path.glob(pattern)):
@@ -63,6 +68,9 @@ class SiteFolder:
                     "folder"
                 ) from None
             return self._new_secret(path)
+        except InputError as error:
+            _log.error("%s", error)
+            secret = b""
         if len(secret) != SECRET_BYTES:
             raise RefusalError(
                 "the site's secret is damaged, and no run can go on without it; its operator "
@@ -189,7 +197,9 @@ class SiteFolder:
             current: the one that is used now, or made next.
         """
         held = [
-            path for path in self._snapshots.glob("*") if path.is_dir() and path.name != current
+            path
+            for path in self._snapshots.glob("*")
+            if _SNAPSHOT.fullmatch(path.name) and path.is_dir() and path.name != current
         ]
         held.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         kept = [path for path in held if path.name in wanted][: _SNAPSHOTS - 1]

@@ -29,6 +29,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from ms_pfl.deployment.arguments import key_values, port_number, whole_path
 from ms_pfl.deployment.network import (
     Address,
     check_port,
@@ -37,7 +38,7 @@ from ms_pfl.deployment.network import (
 )
 from ms_pfl.deployment.policy import read_policy
 from ms_pfl.deployment.processes import end_with_parent, set_limit
-from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
+from ms_pfl.deployment.rights import OWN_FILES_ALONE, check_own_folders, open_to_others, read_file
 from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings, toml_text
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import FolderLock, hold
@@ -49,7 +50,9 @@ HOST = "127.0.0.1"
 _TAKEN = "address already in use"
 _REFUSED = "[code: 2004]"  # Flower's error code for a SuperNode that is not activated
 _WHERE = "start_site.sh"
+PORT_ARGUMENT = "the 7th argument must be the PORT of the site's own processes, such as 9094"
 PORT_REMEDY = "name another port as the 7th argument of start_site.sh"
+_LARGEST = 1_000_000  # bytes of a key
 _SECRET = ".runtime-secret"
 _LOOK = 0.1
 _SECONDS_TO_END = 10.0
@@ -79,22 +82,20 @@ class SiteStart:
             )
         superlink, certificate, key, country, registry, folder, *rest = arguments
         port = rest[0] if rest else "9094"
-        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise InputError(
-                f"{_WHERE}: the 7th argument must be the PORT of the site's own processes, such as "
-                f"9094, and not {port!r}; KEY=VALUE follow it"
-            )
+        number = port_number(port, f"{_WHERE}: {PORT_ARGUMENT}")
         given = {
             "country": country.strip(),
             "registry-folder": str(_readable(registry)),
-            "site-folder": str(_path(folder)),
+            "site-folder": str(whole_path(folder)),
             **_further(rest[1:]),
         }
         settings = read_settings(SiteSettings, given, _WHERE)
         if settings.project:
             read_parameters(settings.project, settings.env)
-        check_key(_path(key))
-        return cls(Address.read(superlink), _path(certificate), _path(key), int(port), settings)
+        check_key(whole_path(key))
+        return cls(
+            Address.read(superlink), whole_path(certificate), whole_path(key), number, settings
+        )
 
     @property
     def folder(self) -> Path:
@@ -128,12 +129,8 @@ class SiteStart:
         ]  # fmt: skip
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser().resolve()
-
-
 def _readable(text: str) -> Path:
-    path = _path(text)
+    path = whole_path(text)
     try:
         next(path.iterdir(), None)
     except OSError as error:
@@ -147,22 +144,19 @@ def _readable(text: str) -> Path:
 def _further(arguments: Sequence[str]) -> dict[str, str]:
     """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
     known = [field.name for field in fields(SiteSettings) if field.default == ""]
-    found: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or name not in known:
-            raise InputError(
-                f"{_WHERE}: {argument!r} must be KEY=VALUE with one of the keys {', '.join(known)}"
-            )
-        found[name] = value
-        if value[:1] in ("'", '"') and value[1:].endswith(value[0]):
-            try:
-                found[name] = str(tomllib.loads(f"value = {value}")["value"])
-            except tomllib.TOMLDecodeError:
-                found[name] = value[1:-1]
+    found = key_values(arguments, known, _unquoted, _WHERE)
     if found.get("project"):
-        found["project"] = str(_path(found["project"]))
+        found["project"] = str(whole_path(found["project"]))
     return found
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] in ("'", '"') and text[1:].endswith(text[0]):
+        try:
+            return str(tomllib.loads(f"value = {text}")["value"])
+        except tomllib.TOMLDecodeError:
+            return text[1:-1]
+    return text
 
 
 def check_key(path: Path) -> EllipticCurvePrivateKey:
@@ -172,12 +166,14 @@ def check_key(path: Path) -> EllipticCurvePrivateKey:
         InputError: it cannot be used.
     """
     try:
-        key = load_ssh_private_key(path.read_bytes(), None)
+        content = read_file(path, _LARGEST)
     except OSError as error:
         raise InputError(
             f"the private key {path} cannot be read ({error.strerror}); make a pair by make_key.sh "
             "and give the file without .pub, which this account must be able to read"
         ) from None
+    try:
+        key = load_ssh_private_key(content, None)
     except TypeError:
         raise InputError(
             f"the private key {path} has a passphrase, which nobody types into a SuperNode; make a "
@@ -332,6 +328,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(OWN_FILES_ALONE)
     try:
         site = SiteStart.read(arguments)
+        check_own_folders(site.folder)
         read_policy(site.folder)
         lock = hold(site.folder, "a site", "give each site a SITE_FOLDER of its own")
         try:

@@ -21,10 +21,11 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ms_pfl.deployment.arguments import key_values, port_number, whole_number, whole_path
 from ms_pfl.deployment.gate import GateLimits, GateLoop, GateServer
 from ms_pfl.deployment.network import check_port, without_local_proxy
 from ms_pfl.deployment.processes import end_with_parent
-from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others
+from ms_pfl.deployment.rights import OWN_FILES_ALONE, open_to_others, read_file
 from ms_pfl.deployment.security_log import Event, SecurityLog
 from ms_pfl.errors import InputError
 from ms_pfl.folder_lock import FolderLock, hold
@@ -33,6 +34,7 @@ INNER_HOST = "127.0.0.1"
 _WHERE = "start_superlink.sh"
 _GRPC = ("FLWR_INTERNAL_GRPC_CONTROL_API", "FLWR_INTERNAL_GRPC_FLEET_API")
 """What has Flower open further ports, on all networks."""
+_LARGEST = 1_000_000  # bytes of a certificate or key
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_END = 10.0
 _LOOK = 0.1
@@ -60,8 +62,8 @@ class SuperLinkStart:
         certificates, state, *rest = arguments
         host, port, inner = (*rest[:3], *defaults[len(rest[:3]) :])
         found = cls(
-            Path(certificates).expanduser().resolve(),
-            Path(state).expanduser().resolve(),
+            whole_path(certificates),
+            whole_path(state),
             host,
             _port(port, "PORT"),
             _port(inner, "INNER_PORT"),
@@ -71,6 +73,11 @@ class SuperLinkStart:
             raise InputError(
                 f"{_WHERE}: PORT and INNER_PORT are both {found.port}; the sites' port and the "
                 "SuperLink's own have to differ"
+            )
+        if not host:  # which would be all networks
+            raise InputError(
+                f"{_WHERE}: HOST is empty; name an address of this machine, or 0.0.0.0 for all "
+                "networks"
             )
         _check_certificates(found.certificates)
         return found
@@ -90,22 +97,13 @@ class SuperLinkStart:
 
 
 def _port(text: str, name: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise InputError(f"{_WHERE}: {name} must be a number such as 9443, not {text!r}")
-    return int(text)
+    return port_number(text, f"{_WHERE}: {name} must be a number such as 9443")
 
 
 def _limits(arguments: Sequence[str]) -> GateLimits:
-    known = {field.name.replace("_", "-"): field.name for field in fields(GateLimits)}
-    found: dict[str, int] = {}
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name not in known or not value.isascii() or not value.isdigit() or not int(value):
-            raise InputError(
-                f"{_WHERE}: {argument!r} must be KEY=NUMBER with one of the keys {', '.join(known)}"
-            )
-        found[known[name]] = int(value)
-    return GateLimits(**found)
+    known = [field.name.replace("_", "-") for field in fields(GateLimits)]
+    found = key_values(arguments, known, whole_number, _WHERE, "NUMBER")
+    return GateLimits(**{name.replace("-", "_"): value for name, value in found.items()})
 
 
 def _check_certificates(folder: Path) -> None:
@@ -116,7 +114,7 @@ def _check_certificates(folder: Path) -> None:
     """
     for name in ("server.pem", "server.key", "ca.crt"):
         try:
-            (folder / name).read_bytes()
+            read_file(folder / name, _LARGEST)
         except OSError as error:
             raise InputError(
                 f"{folder / name} cannot be read ({error.strerror}); CERTIFICATES must be the "

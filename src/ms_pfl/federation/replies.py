@@ -30,6 +30,7 @@ _SCORED: tuple[SplitName, ...] = ("validation", "test")
 METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 """What a real site tells of its predictions of a split."""
 _ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
+_LAST_BITS = 1e-18  # of fixed-point numbers
 _SQUARES = 100  # of a scaled feature, a row in the mean: 1, or more where it hardly varies
 
 
@@ -292,6 +293,17 @@ def _decoded(
     return found
 
 
+def _whole(n: np.ndarray, least: int) -> bool:
+    """Whether numbers are numbers of rows."""
+    return bool(((n == np.rint(n)) & (n >= least)).all())
+
+
+def _exceed(products: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether sums of products are larger than the sums of squares allow (Cauchy-Schwarz)."""
+    room = _LAST_BITS * (1 + one + other)
+    return bool((products**2 > one * other * (1 + _ROUNDING) + room).any())
+
+
 def scaler_sums(
     record: ArrayRecord, n_features: int, rows: int | None, sites: int
 ) -> dict[str, np.ndarray]:
@@ -309,13 +321,12 @@ def scaler_sums(
     """
     shapes = dict.fromkeys(("n", "sum", "sum-of-squares"), (n_features,))
     found = _decoded(record, shapes, sites)
-    n, total, squares = found["n"], found["sum"], found["sum-of-squares"]
-    if (n != np.rint(n)).any() or (n < 0).any():
+    n, squares = found["n"], found["sum-of-squares"]
+    if not _whole(n, 0):
         raise ReplyError("n has to be a number of rows")
     if rows is not None and (n > rows).any():
         raise ReplyError(f"n is {n.max():g} for a feature, and the client has {rows} train rows")
-    room = 1e-18 * (1 + n)  # of the last bit of a fixed-point number
-    if (total**2 > n * squares * (1 + _ROUNDING) + room).any() or (squares < 0).any():
+    if (squares < 0).any() or _exceed(found["sum"], n, squares):
         raise ReplyError("the sum of a feature is larger than its number and sum of squares allow")
     return found
 
@@ -361,6 +372,8 @@ def logistic_sums(
     rows: int | None,
     sites: int,
     scaled_rows: int | None = None,
+    *,
+    of_zeros: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return a client's sums for a step of a logistic regression.
 
@@ -371,6 +384,8 @@ def logistic_sums(
         sites: that are added up.
         scaled_rows: of all clients, where they are known and their features are scaled together:
             the squares of a feature add up to no more than their number.
+        of_zeros: whether the model is all zeros, which gives each row the probability 1/2: a row
+            then adds log 2 to the loss and 1/4 to the Hessian.
 
     Raises:
         ArrayError: an array is not what it has to be.
@@ -384,28 +399,47 @@ def logistic_sums(
         "n": (1,),
     }
     found = _decoded(record, shapes, sites)
-    n, hessian = float(found["n"][0]), found["hessian"]
-    if n != np.rint(n) or n < 1 or (rows is not None and n != rows):
+    n, gradient, hessian = float(found["n"][0]), found["gradient"], found["hessian"]
+    if not _whole(found["n"], 1) or (rows is not None and n != rows):
         known = "" if rows is None else f", and the client has {rows} train rows"
         raise ReplyError(f"n is {n:g}{known}")
-    if found["loss"][0] < 0:
+    loss, diagonal = float(found["loss"][0]), np.diag(hessian)
+    if loss < 0:
         raise ReplyError("the log-loss is below 0")
-    diagonal = np.diag(hessian)
     if (diagonal < 0).any():
         raise ReplyError("the Hessian has a number below 0 on its diagonal")
-    scale = np.sqrt(np.outer(diagonal, diagonal))
-    room = _ROUNDING * scale + 1e-15
-    if (np.abs(hessian - hessian.T) > room).any():
+    if (
+        np.abs(hessian - hessian.T) > _ROUNDING * np.sqrt(np.outer(diagonal, diagonal)) + 1e-15
+    ).any():
         raise ReplyError("the Hessian is not symmetric")
-    if (np.abs(hessian) > scale + room).any():
+    if _exceed(hessian, diagonal, diagonal[:, np.newaxis]):
         raise ReplyError("the Hessian has a number that its diagonal does not allow")
-    if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(found["gradient"][-1]) > n * (1 + _ROUNDING):
+    if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(gradient[-1]) > n * (1 + _ROUNDING):
         raise ReplyError("the intercept's gradient or Hessian is more than so many rows can give")
     if scaled_rows is not None:
         squares = _SQUARES * scaled_rows
-        if (4 * diagonal > squares).any() or (found["gradient"] ** 2 > n * squares).any():
+        if (4 * diagonal > squares).any() or (gradient**2 > n * squares).any():
             raise ReplyError("a gradient or Hessian is more than scaled features can give")
+    if of_zeros:
+        _check_start(n, loss, gradient, diagonal)
     return found
+
+
+def _check_start(n: float, loss: float, gradient: np.ndarray, diagonal: np.ndarray) -> None:
+    """See that the sums about a model of zeros are such: each row has the probability 1/2.
+
+    Raises:
+        ReplyError: they are not.
+    """
+    exact = {"log-loss": (loss, n * math.log(2)), "intercept's Hessian": (diagonal[-1], n / 4)}
+    for name, (value, wanted) in exact.items():
+        if abs(value - wanted) > _ROUNDING * wanted:
+            raise ReplyError(
+                f"the {name} is {value:.9g}, and that of {n:g} rows is {wanted:.9g} at a model of "
+                "zeros"
+            )
+    if _exceed(gradient, np.full_like(diagonal, n), diagonal):
+        raise ReplyError("a gradient is more than the Hessian allows at a model of zeros")
 
 
 def probabilities(content: RecordDict, node_id: int, rows: KnownRows) -> dict[str, np.ndarray]:

@@ -111,6 +111,7 @@ def sum_over_sites(
     rows = {node: grid.rows.of(node, "train") for node in nodes}
     known = [own for own in rows.values() if own is not None]
     every = sum(known) if scaled and len(known) == len(nodes) else None
+    of_zeros = model is not None and not any(array.any() for array in model.values())
 
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
@@ -119,7 +120,7 @@ def sum_over_sites(
             case "scaler":
                 scaler_sums(*told)
             case "logistic":
-                logistic_sums(*told, every)
+                logistic_sums(*told, every, of_zeros=of_zeros)
             case _:
                 cell_counts(*told, second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])

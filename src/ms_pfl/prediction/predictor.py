@@ -40,7 +40,7 @@ ARRAYS_FILE = "predictor.safetensors"
 _PARTS = ("personal", "global")
 #: What a predictor's files may have; those of 32 countries and 10 seeds have 0.1 and 400.
 _JSON_MEGABYTES, _ARRAYS_MEGABYTES = 64, 8192
-_AGAIN = "make it anew with `kedro run --pipeline=pfl`"
+_AGAIN = "create it again with `kedro run --pipeline=pfl`"
 
 
 class Description(Section):

@@ -69,7 +69,7 @@ def check_program(folder: Path) -> None:
     if reason:
         raise InputError(
             f"the model in {shown(folder)} is not run: {shown(reason)}; load it with the version "
-            "that wrote it, or make it anew"
+            "that wrote it, or create it again"
         )
 
 
@@ -98,7 +98,7 @@ def _of_python(folder: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # it may hold anything
         raise InputError(
-            f"{shown(path)} is damaged ({type(error).__name__}); make the model anew"
+            f"{shown(path)} is damaged ({type(error).__name__}); create the model again"
         ) from None
 
 

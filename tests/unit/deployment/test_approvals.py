@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
 from ms_pfl.deployment import approvals as module
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
-from ms_pfl.deployment.approvals import Approvals, name_of
+from ms_pfl.deployment.approvals import Approval, Approvals, name_of
+from ms_pfl.deployment.security_log import SecurityLog, verify
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.errors import InputError
 from ms_pfl.paradigms import Training
@@ -60,6 +63,93 @@ def test_revoked_and_approved_again(tmp_path: Path, agreement: RunAgreement) -> 
     assert approvals.answered(run, 1) == {"0": {"scaler": ["x"]}}, "the budget is not a new one"
     assert approvals.approve(run, again=True).number == 2
     assert approvals.answered(run, 2) == {}
+
+
+def test_that_an_approval_has_expired_is_noted_once(
+    tmp_path: Path, agreement: RunAgreement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approvals, noted = Approvals(tmp_path), list[Approval]()
+    run = approvals.ask(agreement, "snapshot", "Turkey").run
+    approvals.expire(run, noted.append)
+    approval = approvals.approve(run, days=1)
+    approvals.expire(run, noted.append)
+    later(monkeypatch, days=-1)
+    approvals.expire(run, noted.append)
+    assert noted == [], "not asked, not over, and a clock that went back"
+    later(monkeypatch, days=1.1)
+    for _ in range(2):
+        approvals.expire(run, noted.append)
+    assert noted == [approval]
+    assert approvals.status(run) == "expired"
+    assert not approvals.approve(run).ended
+    approvals.revoke(run)
+    approvals.expire(run, noted.append)
+    assert noted == [approval], "that it was revoked is another line"
+
+
+def test_an_approval_that_cannot_be_noted_is_not_in_effect(
+    tmp_path: Path, agreement: RunAgreement
+) -> None:
+    approvals = Approvals(tmp_path)
+    run = approvals.ask(agreement, "snapshot", "Turkey").run
+
+    def note(approval: Approval) -> None:
+        assert approvals.status(run) == "waiting"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        approvals.approve(run, note=note)
+    assert approvals.status(run) == "waiting"
+
+
+def test_nothing_is_answered_under_an_approval_that_ends_meanwhile(
+    tmp_path: Path, agreement: RunAgreement
+) -> None:
+    approvals = Approvals(tmp_path)
+    run = approvals.ask(agreement, "snapshot", "Turkey").run
+    approvals.approve(run)
+    approvals.note_answered(run, 1, {"0": {}})
+    approvals.revoke(run)
+    with pytest.raises(RefusalError, match="waits for the approval"):
+        approvals.note_answered(run, 1, {"0": {"1": ["x"]}})
+    approvals.approve(run, again=True)
+    with pytest.raises(RefusalError, match="waits for the approval"):
+        approvals.note_answered(run, 1, {"0": {"1": ["x"]}})
+    assert approvals.answered(run, 1) == {"0": {}}
+
+
+def _approve_and_revoke(folder: Path, run: str) -> None:
+    approvals, log = Approvals(folder), SecurityLog(folder, most_bytes=3000)
+    for _ in range(10):
+        approvals.approve(run, note=lambda own: log.note("approved", number=own.number))
+        approvals.revoke(run)
+        log.note("revoked", run=run)
+        approvals.approve(run, again=True, note=lambda own: log.note("approved", run=run))
+
+
+def _ask(folder: Path, agreement: RunAgreement) -> None:
+    for number in range(60):
+        Approvals(folder).ask(agreement, f"{os.getpid()} {number}", "Turkey")
+
+
+def test_several_processes_lose_no_approval(tmp_path: Path, agreement: RunAgreement) -> None:
+    """Two operators approve one run while a server asks for so many that some are dropped."""
+    approvals = Approvals(tmp_path)
+    run = approvals.ask(agreement, "snapshot", "Turkey").run
+    approvals.approve(run)
+    context = multiprocessing.get_context("fork")
+    others = [context.Process(target=_approve_and_revoke, args=(tmp_path, run)) for _ in range(2)]
+    others += [context.Process(target=_ask, args=(tmp_path, agreement)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(120)
+    assert [other.exitcode for other in others] == [0] * 4
+    approval = approvals.approval(run)
+    assert approval is not None
+    assert approval.number == 21, "each --again counts"
+    assert approvals.approved(run).run == run
+    assert verify(tmp_path).lines >= 60
 
 
 def test_another_agreement_or_other_tables_are_another_run(agreement: RunAgreement) -> None:

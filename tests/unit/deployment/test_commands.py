@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ms_pfl.deployment import commands
 from ms_pfl.deployment.agreement import RunAgreement
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.commands import main
@@ -112,6 +113,21 @@ def test_from_review_to_revoke(site: Path, capsys: pytest.CaptureFixture[str]) -
     ]  # fmt: skip
 
 
+def test_what_cannot_be_noted_is_not_approved(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = asked_for(site)
+    log = site / "security.jsonl"
+    log.write_text("damaged\n")
+    told = said(capsys, "approve", run, "--folder", str(site), code=1)
+    assert "is no line of a security log" in told
+    log.unlink()
+    log.mkdir()
+    told = said(capsys, "approve", run, "--folder", str(site), code=1)
+    assert told == f"{log} cannot be used (Is a directory); nothing was approved\n"
+    assert Approvals(site).status(run) == "waiting"
+
+
 def test_what_is_beyond_the_policy_cannot_be_approved(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +186,27 @@ def test_the_log_is_verified(site: Path, capsys: pytest.CaptureFixture[str]) -> 
     told = json.loads(lines[1])
     path.write_text("".join([lines[0], json.dumps(told | {"time": "now"}) + "\n", lines[2]]))
     assert "was changed" in said(capsys, "verify-log", *where, code=1)
+
+
+def test_lines_that_the_log_has_removed_are_told_of(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SecurityLog(site, most_bytes=500, files=2)
+    for number in range(20):
+        log.note("started", number=number)
+    monkeypatch.setattr(commands, "FILES", 2)
+    text = said(capsys, "verify-log", "--folder", str(site))
+    assert "were removed with old files, of which 2 are kept: they cannot be verified" in text
+
+
+@pytest.mark.parametrize("where", ["~nobody-of-this-name/x", "loop"])
+def test_a_path_that_leads_nowhere_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    where = str(tmp_path / where) if where == "loop" else where
+    assert "cannot be followed" in said(capsys, "policy", "--folder", where, code=1)
+    assert "cannot be followed" in said(capsys, "init", where, code=1)
 
 
 def test_the_module_is_the_command(site: Path) -> None:

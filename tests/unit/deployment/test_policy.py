@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_the_file_is_short_private_and_means_what_it_says(tmp_path: Path) -> Non
     assert path.stat().st_mode & 0o077 == 0
 
 
+BOMB = "runs: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n"
+    for before, after in itertools.pairwise("abcdefghij")
+)
+"""Small to read, and of 9^9 names when it is shown."""
+
+
 def test_an_empty_policy_is_the_strict_one(tmp_path: Path) -> None:
     (tmp_path / "policy.yml").write_text("{}\n")
     assert read_policy(tmp_path) == SitePolicy()
@@ -163,6 +171,12 @@ def test_an_empty_policy_is_the_strict_one(tmp_path: Path) -> None:
         ("runs: []\n", "runs"),
         ("# " + "x" * 20_000, "is larger than 10000 bytes"),
         ("floor: \x1b[31m\n", "is no YAML"),
+        (BOMB, "an alias or anchor (*, &) is not possible"),
+        ("&a [*a]\n", "an alias or anchor (*, &) is not possible"),
+        ("floor: " + "[" * 3000 + "]" * 3000, "a list in a list is not possible"),
+        ("floor: " + "9" * 6000, "is no YAML: Exceeds the limit"),
+        ("floor: 2020-13-45\n", "is no YAML: month must be in 1..12"),
+        ('floor: 20\n"floor": 2\n', "floor stands there twice"),
         ("floor: 20\nsites: 4\nfloor: 2\n", "floor stands there twice"),
     ],
 )
@@ -176,6 +190,28 @@ def test_a_policy_that_cannot_be_used_is_one_line(
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "policy.yml") in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_policy_that_others_can_change_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_policy(tmp_path, SitePolicy())
+    for mode in (0o620, 0o602, 0o666):
+        path.chmod(mode)
+        with pytest.raises(InputError, match="can be changed by other accounts: chmod go-w '"):
+            read_policy(tmp_path)
+    path.chmod(0o644)
+    assert read_policy(tmp_path) == SitePolicy()
+    elsewhere = tmp_path / "elsewhere.yml"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert read_policy(tmp_path) == SitePolicy()
+    owner = elsewhere.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    if owner:  # what root owns is root's to change
+        with pytest.raises(InputError, match="belongs to another account"):
+            read_policy(tmp_path)
 
 
 def test_a_link_to_a_device_is_no_policy(tmp_path: Path) -> None:

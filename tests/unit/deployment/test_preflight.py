@@ -156,3 +156,39 @@ def test_too_few_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("TO DO  settings: start_site.sh takes SUPERLINK CA_CERTIFICATE")
     assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what", "wanted"),
+    [
+        ("port", "70000", "port", "must be the PORT of the site's own processes"),
+        ("port", "9" * 5000, "port", "must be the PORT of the site's own processes"),
+        ("key", "{pipe}", "key", "{pipe} is no file"),
+        ("certificate", "{pipe}", "certificate", "{pipe} is no file"),
+        ("certificate", "{pipe}", "server", "({pipe} is no file); ask the server's"),
+        ("site", "{loop}", "settings", "the path {loop} cannot be followed"),
+        ("registry", "~nobody-of-this-name", "settings", "cannot be followed: Could not determine"),
+    ],
+)
+def test_arguments_that_lead_nowhere_are_a_line_each(
+    name: str,
+    value: str,
+    what: str,
+    wanted: str,
+    given: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loop, pipe = tmp_path / "loop", tmp_path / "pipe"
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
+    given[name] = value.format(loop=loop, pipe=pipe)
+    code, told = lines(given, capsys)
+    assert code == 1
+    assert told[what].startswith("TO DO ")
+    assert wanted.format(loop=loop, pipe=pipe) in told[what]
+
+
+def test_a_country_is_no_path(given: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = lines(given | {"country": "~nobody-of-this-name"}, capsys)
+    assert (code, len(told)) == (0, 11)

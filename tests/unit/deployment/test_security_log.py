@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ms_pfl.deployment.security_log import SecurityLog, TamperedLogError, Verified, verify
+from ms_pfl.deployment.security_log import (
+    Entry,
+    Event,
+    SecurityLog,
+    TamperedLogError,
+    Verified,
+    verify,
+)
 from ms_pfl.errors import InputError
 
 FACTS = st.dictionaries(
@@ -171,13 +178,86 @@ def test_a_full_file_is_put_aside_and_the_chain_goes_on(tmp_path: Path) -> None:
 
 def test_old_files_go_and_the_log_says_so(tmp_path: Path) -> None:
     log = SecurityLog(tmp_path, most_bytes=1000, files=2)
-    _filled(log, 40)
+    digests = _filled(log, 40)
     files = sorted(file.name for file in tmp_path.glob("security.*.jsonl"))
     assert len(files) == 2
-    assert verify(tmp_path).first > 1
+    found = verify(tmp_path, files=2)
+    assert found.first > 1
+    removed = json.loads((tmp_path / files[0]).read_text().splitlines()[0])["previous"]
+    assert verify(tmp_path, removed, files=2) == found, "of the last line that was removed"
+    with pytest.raises(TamperedLogError, match=f"or it is of a line before {found.first}, removed"):
+        verify(tmp_path, digests[0], files=2)
     (tmp_path / files[0]).unlink()
-    with pytest.raises(TamperedLogError, match="lines before it were removed"):
-        verify(tmp_path)
+    for kept in (1, 2):
+        with pytest.raises(TamperedLogError, match="lines before it were removed, and not by the"):
+            verify(tmp_path, files=kept)
+
+
+def _write(path: Path, last: Entry | None, event: Event, **facts: Any) -> Entry:
+    """Write a line as somebody would who has the file and this module."""
+    entry = Entry(
+        number=1 if last is None else last.number + 1, time="", event=event, facts=facts,
+        previous="" if last is None else last.digest, digest="",
+    )  # fmt: skip
+    entry = entry.model_copy(update={"digest": entry.expected()})
+    with path.open("a") as file:
+        file.write(entry.model_dump_json() + "\n")
+    return entry
+
+
+def _entries(path: Path) -> list[Entry]:
+    return [Entry.model_validate_json(line) for line in path.read_text().splitlines()]
+
+
+def test_a_forged_rotation_does_not_hide_that_a_log_was_rewritten(log: SecurityLog) -> None:
+    """The line calls the digest that the other end has kept one of a removed line."""
+    known = _filled(log)[-1]
+    log.path.unlink()
+    last = None
+    for facts in ({}, {}):
+        last = _write(log.path, last, "asked", **facts)
+    _write(log.path, last, "rotated", **{"removed-to": 0, "removed-digest": known})
+    with pytest.raises(TamperedLogError, match="line 3: a file was removed, inserted or cut here"):
+        verify(log.path.parent, known)
+
+
+@pytest.mark.parametrize("named", ["security.000001.jsonl", "security.000000.jsonl"])
+def test_a_forged_rotation_does_not_hide_that_the_beginning_was_removed(
+    log: SecurityLog, named: str
+) -> None:
+    digests = _filled(log)
+    before = _entries(log.path)[2]
+    log.path.unlink()
+    facts = {"file": named, "removed-to": 3, "removed-digest": digests[2]}
+    _write(log.path, before, "rotated", **facts)
+    with pytest.raises(TamperedLogError):
+        verify(log.path.parent)
+
+
+def test_a_file_begins_with_a_line_that_names_the_one_before(log: SecurityLog) -> None:
+    _filled(log)
+    last = _entries(log.path)[-1]
+    aside = log.path.with_name("security.000001.jsonl")
+    log.path.rename(aside)
+    _write(log.path, last, "asked")
+    with pytest.raises(TamperedLogError, match="line 1: a file was removed, inserted or cut here"):
+        verify(log.path.parent)
+    log.path.unlink()
+    for facts in ({"file": "security.000002.jsonl"}, {}, {"file": 1}, {"file": [1], "more": 1}):
+        _write(log.path, last, "rotated", **facts)
+        with pytest.raises(TamperedLogError, match="names another file than the one before"):
+            verify(log.path.parent)
+        log.path.unlink()
+    digest = log.note("asked")  # as after a kill between the two files
+    assert verify(log.path.parent) == Verified(7, 1, digest)
+
+
+def test_an_empty_old_file_is_found(log: SecurityLog) -> None:
+    _filled(log)
+    log.path.unlink()
+    log.path.with_name("security.000001.jsonl").touch()
+    with pytest.raises(TamperedLogError, match="is no line of a security log"):
+        log.note("asked")
 
 
 def test_a_line_that_finds_no_room_leaves_nothing(

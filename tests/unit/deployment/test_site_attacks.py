@@ -29,6 +29,7 @@ from ms_pfl.deployment.agreement import RunAgreement, Software
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.commands import described, main
 from ms_pfl.deployment.floors import Floors
+from ms_pfl.deployment.order import Order
 from ms_pfl.deployment.policy import SitePolicy, read_policy
 from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.federation.fixed_point import ROWS
@@ -244,6 +245,7 @@ def test_after_the_approval_has_expired_the_site_waits(
     assert "waits for the approval" in server.refused(scaler_sums(agreement, 0))
     assert "waits for the approval" in server.refused(prepare(agreement.stages[0], 0, n=N))
     assert told(server.introduce(agreement))["waiting"]
+    assert [entry.facts["number"] for entry in server.log("expired")] == [1], "noted once"
     monkeypatch.undo()
     assert not server.ask(scaler_sums(agreement, 0)).has_error()
     server.approvals.revoke(server.approvals.all()[0].run)
@@ -599,6 +601,73 @@ def test_a_site_without_a_policy_answers_nothing(server: Server) -> None:
         assert "own configuration or policy cannot be used" in refusal(
             server.introduce(server.agreement())
         )
+        assert server.log("refused")[-1].facts["question"] == "query.introduce"
+    assert len(server.log("refused")) == 2
+
+
+@pytest.mark.parametrize("name", ["", "agreements", "runs", "sets", "snapshots"])
+def test_a_folder_that_others_can_change_is_not_used(
+    server: Server, name: str, tmp_path: Path
+) -> None:
+    """They could put an approval there, or a link to where they can read."""
+    agreement = server.agreement()
+    server.meet(agreement)
+    folder = server.folder / name
+    if name:  # as somebody puts it there while the folder is open
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (tmp_path / "elsewhere").mkdir()
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        assert "configuration or policy cannot be used" in refusal(server.introduce(agreement))
+        assert "configuration or policy cannot be" in server.refused(scaler_sums(agreement, 0))
+    assert server.snapshots() == [] or name != "snapshots"
+
+
+def test_files_of_approvals_and_the_secret_that_others_can_change_are_not_used(
+    server: Server,
+) -> None:
+    agreement = server.agreement()
+    server.meet(agreement)
+    for path in [server.folder / "secret", *server.approvals.path.glob("*.approved.json")]:
+        path.chmod(0o620)
+        assert not told_of_rows(server.introduce(agreement)), path
+        assert server.ask(scaler_sums(agreement, 0)).has_error(), path
+        path.chmod(0o600)
+    assert told_of_rows(server.introduce(agreement))
+
+
+def told_of_rows(reply: Message) -> bool:
+    return not reply.has_error() and told(reply)["patients"] != []
+
+
+def test_folders_that_are_no_snapshots_are_left_alone(server: Server, tmp_path: Path) -> None:
+    """Where somebody has linked the snapshots to a folder in which there is more."""
+    disk = tmp_path / "disk"
+    (disk / "other").mkdir(parents=True)
+    (disk / ("0" * 16)).mkdir()
+    (server.folder / "snapshots").symlink_to(disk)
+    server.meet(server.agreement())
+    names = {path.name for path in disk.iterdir()}
+    assert "other" in names
+    assert "0" * 16 not in names
+    assert len(names) == 2
+
+
+def test_an_approval_that_is_revoked_while_an_answer_is_computed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreement = begun(server)
+    run = server.approvals.all()[0].run
+    sent = len(server.log("sent"))
+
+    def revoke(*_: object) -> dict[str, Any]:
+        server.approvals.revoke(run)
+        return {}
+
+    monkeypatch.setattr(Order, "note", revoke)
+    assert "waits for the approval" in server.refused(scaler_sums(agreement, 1))
+    assert len(server.log("sent")) == sent
 
 
 def leaves(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

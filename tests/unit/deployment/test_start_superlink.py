@@ -184,6 +184,11 @@ def test_a_superlink_that_ends_at_once(place: Place) -> None:
         ({4: "{port}"}, "start_superlink.sh: PORT and INNER_PORT are both "),
         ({0: "/absent"}, "/absent/server.pem cannot be read (No such file or directory); CERT"),
         ({1: "/dev/null"}, "/dev/null cannot be written (File exists); name a folder"),
+        ({3: "9" * 5000}, "start_superlink.sh: PORT must be a number such as 9443, not '99999"),
+        ({0: "~nobody-of-this-name/x"}, "the path ~nobody-of-this-name/x cannot be followed: "),
+        ({1: "{loop}"}, "the path "),
+        ({0: "{pipe}"}, "{pipe}/server.pem is no file"),
+        ({2: "a..b"}, "the sites cannot listen at a..b ("),
         ({5: "body-mb=much"}, "start_superlink.sh: 'body-mb=much' must be KEY=NUMBER with one of"),
         ({5: "body-mb=0"}, "start_superlink.sh: 'body-mb=0' must be KEY=NUMBER with one of"),
         ({5: "body=3"}, "start_superlink.sh: 'body=3' must be KEY=NUMBER with one of the keys bo"),
@@ -192,13 +197,26 @@ def test_a_superlink_that_ends_at_once(place: Place) -> None:
 def test_what_cannot_work_is_seen_before(
     change: dict[int, str], wanted: str, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    loop, pipe = place.folder / "loop", place.folder / "pipe"
+    loop.symlink_to(loop)
+    pipe.mkdir()
+    os.mkfifo(pipe / "server.pem")
+    wanted = wanted.format(pipe=pipe)
     arguments = [*place.arguments, ""]
     for number, value in change.items():
-        arguments[number] = value.format(port=place.port)
+        arguments[number] = value.format(port=place.port, loop=loop, pipe=pipe)
     assert start_superlink.main([one for one in arguments if one]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(wanted), err
+
+
+def test_an_empty_host_is_not_all_networks(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.arguments[2] = ""
+    assert start_superlink.main(place.arguments) == 1
+    assert capsys.readouterr().err.startswith("start_superlink.sh: HOST is empty; name an address")
 
 
 def test_a_taken_port_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

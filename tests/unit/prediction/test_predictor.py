@@ -140,7 +140,7 @@ def test_a_changed_number_in_the_description_is_refused(folder: Path) -> None:
 
 def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
     rewrite(folder, lambda told: told.update(format=1, unheard_of=1))
-    with pytest.raises(InputError, match=r"has format 1.* reads format 2; make it anew"):
+    with pytest.raises(InputError, match=r"has format 1.* reads format 2; create it again"):
         read_predictor(folder)
 
 

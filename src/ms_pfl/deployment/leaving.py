@@ -1,0 +1,114 @@
+"""What may leave a site in an answer, and what the answer holds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ms_pfl.cohort.features import FEATURES
+from ms_pfl.deployment.agreement import RefusalError
+from ms_pfl.deployment.approvals import Asked
+from ms_pfl.deployment.site_parts import Site, load
+from ms_pfl.federation.client import Client, PreparedRows, may_travel
+from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict, to_arrays
+from ms_pfl.federation.messages import INPUTS
+from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.sums import NAMES, SUMS
+from ms_pfl.learning.inputs import inputs_of
+from ms_pfl.learning.logistic import logits
+from ms_pfl.learning.scoring import probabilities
+from ms_pfl.personalization.method import SHARED
+
+
+def check_newton(site: Site, run: Asked, message: Message, context: Context) -> None:
+    """See that Newton's sums about a model do not single out the rows of few patients.
+
+    A row weighs p (1 - p) in the Hessian. A server that chooses large coefficients leaves that of
+    the rows near a plane alone.
+
+    Raises:
+        RefusalError: they do, and the policy does not allow it.
+    """
+    if site.policy.small_cells == "allow":
+        return
+    client = Client(load, PreparedRows(), context)
+    train = client.data.train
+    p = probabilities(logits(client.received(message)[SHARED], client.inputs_of(train)))
+    site.floors(site.folder.data(run.snapshot)).check_weights(client.data.seed, p * (1 - p))
+
+
+def without_small_classes(
+    site: Site, run: Asked, message: Message, context: Context, reply: Message, seed: int
+) -> Message:
+    """Leave out ROC-AUC and counts of a split where too few patients have or lack the outcome."""
+    metrics = reply.content.metric_records.get("metrics")
+    if metrics is None:
+        return reply
+    floors = site.floors(site.folder.data(run.snapshot))
+    selection = "test" if run.agreement.protocol.selection == "test" else "validation"
+    changed = dict(metrics)
+    for split in ("validation", "test"):
+        if floors.classes_are_told(seed, split):
+            continue
+        hidden = [f"{split}/roc_auc", f"{split}/n_positive"]
+        hidden += ["roc-auc"] if split == selection else []
+        for name in hidden:
+            if name in changed:
+                value = changed[name]
+                changed[name] = [math.nan] * len(value) if isinstance(value, list) else math.nan
+    if changed == dict(metrics):
+        return reply
+    return Message(
+        RecordDict({**reply.content, "metrics": MetricRecord(changed)}), reply_to=message
+    )
+
+
+def check_leaving(message: Message, context: Context, reply: Message, country: str) -> None:
+    """Stop an answer with anything in it that may not leave.
+
+    Raises:
+        RefusalError: there is.
+    """
+    kind = message.metadata.message_type
+    for record, arrays in reply.content.array_records.items():
+        if forbidden := set(arrays) - _may_leave(message, context, record):
+            raise RefusalError(
+                f"{country} does not send {', '.join(sorted(forbidden))} in answer to {kind}"
+            )
+    if reply.content.config_records:
+        raise RefusalError(f"{country} does not send text in answer to {kind}")
+
+
+def _may_leave(message: Message, context: Context, record: str) -> frozenset[str]:
+    """Names of the arrays that may leave in a record of the answer to a message."""
+    kind, sent = message.metadata.message_type, message.content.array_records
+    if kind == "query.sums" and record == SUMS:
+        return NAMES[str(message.content["config"]["question"])]
+    if kind != "train" or record not in sent:
+        return frozenset()
+    # what the server sent comes back trained, if it is what the method shares
+    told = ClientSettings.model_validate_json(str(context.state["settings"]["settings"]))
+    return frozenset(sent[record]) & may_travel(told, width_of(context)).get(record, frozenset())
+
+
+def width_of(context: Context) -> int:
+    """Columns of the rows as the learner sees them; of the features before there is a learner."""
+    if INPUTS not in context.state:
+        return len(FEATURES)
+    return inputs_of(to_arrays(context.state[INPUTS]), len(FEATURES)).width
+
+
+def contents(reply: Message) -> dict[str, Any]:
+    """What an answer holds: names and shapes of arrays, and numbers, which may leave."""
+    return {
+        "arrays": {
+            f"{record}/{name}": list(array.shape)
+            for record, arrays in reply.content.array_records.items()
+            for name, array in arrays.items()
+        },
+        "numbers": {
+            name: value
+            for record in reply.content.metric_records.values()
+            for name, value in record.items()
+        },
+    }
