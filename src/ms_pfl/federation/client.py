@@ -38,7 +38,7 @@ from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.federation.scaler import Scaler, ScalerSums
 from ms_pfl.learning import logistic
 from ms_pfl.learning.learners import Learner, make_learner
-from ms_pfl.learning.networks import Network, build_network, get_arrays
+from ms_pfl.learning.networks import Network, build_network, extension_layers, get_arrays
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
@@ -77,6 +77,15 @@ PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
 
 They go when the loader lets go of the rows they were made of.
 """
+
+
+SpareNetworks = Callable[..., list[Network]]
+"""An app's networks of a form that no message uses, kept as building one takes long."""
+
+
+def spare_networks() -> SpareNetworks:
+    """Return a store of networks, without any yet; it forgets forms that were not used lately."""
+    return lru_cache(maxsize=16)(lambda *form: [])
 
 
 def snapshot_of(context: Context) -> str:
@@ -339,26 +348,30 @@ class Client:
         """
         return self.data.test if self.protocol.selection == "test" else self.data.validation
 
-    def work(self, server_round: int = 0, epochs: int = 0, mu: float = 0.0) -> Work:
-        """The client's part in a round."""
+    def work(
+        self,
+        server_round: int = 0,
+        epochs: int = 0,
+        mu: float = 0.0,
+        spare: SpareNetworks | None = None,
+    ) -> Work:
+        """The client's part in a round; it may use the ``spare`` networks and overwrites them."""
+        network, rows = self.settings.network, len(self.data.train.y)
+        form = (self.method.kind, self.n_features, network)
+        depth = extension_layers(rows, network.extension_tiers)
         return Work(
             site=self.data.country,
             seed=self.data.seed,
             rows=self.rows.train,
             selection=self.rows.selection,
             optimizer=self.settings.optimizer,
-            build=partial(
-                build_network,
-                self.method.kind,
-                self.n_features,
-                self.settings.network,
-                len(self.data.train.y),
-            ),
+            build=partial(build_network, *form, rows),
             device=self.device,
             draw=derive_seed(self.data.seed, self.data.country, "initial"),
             round=server_round,
             epochs=epochs,
             mu=mu if self.protocol.proximal_term else 0.0,
+            spare=[] if spare is None else spare(*form, depth, self.device),
         )
 
     def begin(self, after_round: int, same: bool) -> None:
