@@ -10,6 +10,7 @@ import pandas as pd
 from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.grids.simulated import LocalGrid, SimulationGrid
+from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.federation.parameters import (
     ClientSettings,
     FedAvgParameters,
@@ -19,7 +20,6 @@ from ms_pfl.federation.parameters import (
 from ms_pfl.federation.partitions import CountryRows, FederationData, federation_data
 from ms_pfl.federation.rounds import Federation, RoundState, run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.learning.inputs import Inputs
 
 SIZES = {"AU": 30, "BE": 60, "CZ": 15}

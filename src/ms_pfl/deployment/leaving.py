@@ -9,12 +9,12 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment.agreement import RefusalError
 from ms_pfl.deployment.approvals import Asked
 from ms_pfl.deployment.site_parts import Site, load
+from ms_pfl.federation import inputs
 from ms_pfl.federation.client import Client, PreparedRows, may_travel
-from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict, to_arrays
+from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict
 from ms_pfl.federation.messages import INPUTS
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.sums import NAMES, SUMS
-from ms_pfl.learning.inputs import inputs_of
 from ms_pfl.learning.logistic import logits
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.personalization.method import SHARED
@@ -93,9 +93,7 @@ def _may_leave(message: Message, context: Context, record: str) -> frozenset[str
 
 def width_of(context: Context) -> int:
     """Columns of the rows as the learner sees them; of the features before there is a learner."""
-    if INPUTS not in context.state:
-        return len(FEATURES)
-    return inputs_of(to_arrays(context.state[INPUTS]), len(FEATURES)).width
+    return inputs.width_of(context.state[INPUTS]) if INPUTS in context.state else len(FEATURES)
 
 
 def contents(reply: Message) -> dict[str, Any]:

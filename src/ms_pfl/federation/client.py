@@ -32,14 +32,14 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.inputs import received_inputs
+from ms_pfl.federation.inputs import received_inputs, width_of
 from ms_pfl.federation.messages import INPUTS, Prepare, RefusedMessageError, first_reason
-from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import ClientData, Split
 from ms_pfl.learning import logistic
-from ms_pfl.learning.inputs import inputs_of
+from ms_pfl.learning.inputs import Inputs, inputs_of
 from ms_pfl.learning.learners import Learner, make_learner
-from ms_pfl.learning.networks import Network, build_network, get_arrays
+from ms_pfl.learning.networks import Network, build_network, extension_layers, get_arrays
 from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed, initial_seed
@@ -69,9 +69,20 @@ class NotKeptError(InputError):
 class _PreparedRows:
     """Rows to train and to select on as a learner sees them, on the device."""
 
-    made_with: tuple[object, ...]
+    made_with: tuple[ArrayRecord, ProtocolParameters]
     train: Rows
     selection: Rows
+
+
+def _same(
+    one: tuple[ArrayRecord, ProtocolParameters], other: tuple[ArrayRecord, ProtocolParameters]
+) -> bool:
+    """Whether inputs and protocol are the same; mostly the records are one object."""
+    return one[1] == other[1] and (
+        one[0] is other[0]
+        or {name: array.data for name, array in one[0].items()}
+        == {name: array.data for name, array in other[0].items()}
+    )
 
 
 PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
@@ -79,6 +90,15 @@ PreparedRows = weakref.WeakKeyDictionary[ClientData, _PreparedRows]
 
 They go when the loader lets go of the rows they were made of.
 """
+
+
+SpareNetworks = Callable[..., list[Network]]
+"""An app's networks of a form that no message uses, kept as building one takes long."""
+
+
+def spare_networks() -> SpareNetworks:
+    """Return a store of networks, without any yet; it forgets forms that were not used lately."""
+    return lru_cache(maxsize=16)(lambda *form: [])
 
 
 def snapshot_of(context: Context) -> str:
@@ -205,7 +225,6 @@ class Client:
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(told["seed"]))
-        self.inputs = inputs_of(to_arrays(context.state[INPUTS]), self.data.train.x.shape[1])
         self.device = resolve_device(self.settings.device)
         self.rows = self._prepared(prepared)
 
@@ -293,13 +312,17 @@ class Client:
     @property
     def width(self) -> int:
         """Columns of its rows as the learner sees them."""
-        return self.inputs.width
+        return width_of(self._state[INPUTS])
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What its rows become before the learner sees them."""
+        return inputs_of(to_arrays(self._state[INPUTS]), self.data.train.x.shape[1])
 
     def _prepared(self, prepared: PreparedRows) -> _PreparedRows:
-        inputs = b"".join(array.data for array in self._state[INPUTS].values())
-        told = (inputs, self.protocol)
+        told = (self._state[INPUTS], self.protocol)
         kept = prepared.get(self.data)
-        if kept is None or kept.made_with != told:
+        if kept is None or not _same(kept.made_with, told):
             selection = self.selection_split()
             kept = _PreparedRows(told, self.rows_of(self.data.train), self.rows_of(selection))
             prepared[self.data] = kept
@@ -338,26 +361,30 @@ class Client:
         """
         return self.data.test if self.protocol.selection == "test" else self.data.validation
 
-    def work(self, server_round: int = 0, epochs: int = 0, mu: float = 0.0) -> Work:
-        """The client's part in a round."""
+    def work(
+        self,
+        server_round: int = 0,
+        epochs: int = 0,
+        mu: float = 0.0,
+        spare: SpareNetworks | None = None,
+    ) -> Work:
+        """The client's part in a round; it may use the ``spare`` networks and overwrites them."""
+        network, rows = self.settings.network, len(self.data.train.y)
+        form = (self.method.kind, self.width, network)
+        depth = extension_layers(rows, network.extension_tiers)
         return Work(
             site=self.data.country,
             seed=self.data.seed,
             rows=self.rows.train,
             selection=self.rows.selection,
             optimizer=self.settings.optimizer,
-            build=partial(
-                build_network,
-                self.method.kind,
-                self.width,
-                self.settings.network,
-                len(self.data.train.y),
-            ),
+            build=partial(build_network, *form, rows),
             device=self.device,
             draw=derive_seed(self.data.seed, self.data.country, "initial"),
             round=server_round,
             epochs=epochs,
             mu=mu if self.protocol.proximal_term else 0.0,
+            spare=[] if spare is None else spare(*form, depth, self.device),
         )
 
     def begin(self, after_round: int, same: bool) -> None:

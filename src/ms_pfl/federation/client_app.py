@@ -28,6 +28,7 @@ from ms_pfl.federation.client import (
     LoadPartition,
     Metrics,
     PreparedRows,
+    spare_networks,
 )
 from ms_pfl.federation.flower import (
     ArrayRecord,
@@ -79,7 +80,7 @@ def make_client_app(
         mods: Flower's: each stands between a message and what answers it.
     """
     app = ClientApp(mods=[_all_or_nothing, *mods])
-    prepared = PreparedRows()
+    prepared, spare = PreparedRows(), spare_networks()
 
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
@@ -114,16 +115,16 @@ def make_client_app(
             raise RefusedMessageError("train: a logistic regression has no rounds")
         records = client.received(message)
         server_round = asked.server_round
-        work = client.work(server_round, asked.epochs, asked.proximal_mu)
-        private = client.private("evaluate", server_round - 1)
-        network = client.method.network(work, records[SHARED], private)
-        received = client.validate(network, server_round - 1)
-        if client.forgets:
-            private = client.private("train", server_round)
-        try:
-            sent = client.method.train(work, records, private)
-        except TrainingDivergedError as error:
-            raise error.during(f"round {server_round}") from error
+        with client.work(server_round, asked.epochs, asked.proximal_mu, spare) as work:
+            private = client.private("evaluate", server_round - 1)
+            network = client.method.network(work, records[SHARED], private)
+            received = client.validate(network, server_round - 1)
+            if client.forgets:
+                private = client.private("train", server_round)
+            try:
+                sent = client.method.train(work, records, private)
+            except TrainingDivergedError as error:
+                raise error.during(f"round {server_round}") from error
         rows = len(client.rows.train)
         trained = {
             name: to_record(times_rows(arrays, rows, asked.sites))
@@ -200,8 +201,9 @@ def make_client_app(
             }
         else:
             private = client.private("evaluate", server_round)
-            network = client.method.network(client.work(server_round), shared, private)
-            metrics = client.validate(network, server_round)
+            with client.work(server_round, spare=spare) as work:
+                network = client.method.network(work, shared, private)
+                metrics = client.validate(network, server_round)
         metrics["seconds"] = time.perf_counter() - began
         return _reply(message, {"metrics": MetricRecord(metrics)})
 

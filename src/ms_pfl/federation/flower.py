@@ -166,7 +166,16 @@ def forms_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Form]:
 
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
     """An ArrayRecord of named arrays."""
-    return _record({name: Array(np.asarray(array, order="C")) for name, array in arrays.items()})
+    return _record({name: _written(np.asarray(array)) for name, array in arrays.items()})
+
+
+def _written(array: np.ndarray) -> Array:
+    """Return what Flower makes of an array, to the byte, without numpy's slow writer."""
+    dtype, shape = array.dtype.name, array.shape
+    if dtype not in _DTYPES or array.dtype != _DTYPES[dtype] or len(shape) > _MOST_DIMENSIONS:
+        return Array(np.asarray(array, order="C"))
+    data = _header(dtype, shape)[0] + array.tobytes()
+    return _bare(Array, dtype=dtype, shape=shape, stype="numpy.ndarray", data=data)
 
 
 def _record(arrays: Mapping[str, Array]) -> ArrayRecord:

@@ -90,6 +90,11 @@ def received_inputs(record: ArrayRecord, settings: InputParameters, n_features: 
     return found
 
 
+def width_of(record: ArrayRecord) -> int:
+    """Return the columns of the rows that a learner sees, from a record of checked inputs."""
+    return int(record["kind" if "kind" in record else "mean"].shape[0])
+
+
 def _forms(record: ArrayRecord, settings: InputParameters, n_features: int) -> dict[str, Form]:
     """The types and shapes of a scaler or, with so many columns as it tells, of an encoding."""
     if "kind" not in record:

@@ -230,8 +230,7 @@ class Asked:
     @cached_property
     def _most(self) -> float:
         """The norm that a change may have; what travels beside the weights are changes too."""
-        norm = math.sqrt(float(np.vdot(self._sent[SHARED], self._sent[SHARED])))
-        return self.largest_update * max(1.0, norm)
+        return self.largest_update * max(1.0, _norm(self._sent[SHARED]))
 
     def trained(self, node_id: int, content: RecordDict) -> Trained:
         """Return the metrics of a reply to ``train``, all of which has been checked.
@@ -252,7 +251,7 @@ class Asked:
             total /= told.num_examples
             if name == SHARED:
                 total -= sent
-            away = math.sqrt(float(np.vdot(total, total)))
+            away = _norm(total)
             if not away <= self._most:
                 raise ReplyError(
                     f"its change of the record '{name}' has the norm {away:.3g}, more than the "
@@ -275,6 +274,11 @@ class Asked:
 def _flat(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
     """All numbers of some arrays in one row, in the order of the arrays."""
     return np.concatenate([array.ravel() for array in arrays], dtype=dtype)
+
+
+def _norm(values: np.ndarray) -> float:
+    """The L2 norm; BLAS would wake threads for it, which cost more than the sum."""
+    return math.sqrt(float(np.square(values).sum()))
 
 
 def _decoded(

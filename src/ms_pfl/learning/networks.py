@@ -6,6 +6,8 @@ row.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,28 +29,54 @@ def _width(n_features: int, parameters: NetworkParameters) -> int:
     return parameters.width if parameters.hidden_layers else n_features
 
 
-class _ReluDropout(torch.autograd.Function):
-    """ReLU and dropout in place: a result of the layer before it is not needed any more.
+@dataclass(frozen=True)
+class ReluDropout:
+    """ReLU and dropout in one, on the CPU.
 
     Sixteen random bits decide on a value; torch's dropout draws each value's number one by one,
     which is a fifth of a training step on a CPU.
+
+    Attributes:
+        dropped: of 65,536 values, those that are set to zero.
     """
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
+    dropped: int
+
+    @classmethod
+    def of(cls, p: float) -> "ReluDropout":
+        """Return the one with a dropout of the probability ``p``, rounded to 1 / 65,536."""
+        return cls(min(round(p * 2**16), 2**16 - 1))
+
+    @property
+    def scale(self) -> float:
+        """What values that are kept are multiplied by."""
+        return 2**16 / (2**16 - self.dropped)
+
+    def forward_(self, x: Tensor) -> Tensor:
+        """Return ``x``, overwritten: a result of the layer before it is not needed any more."""
         bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         values = bits.view(torch.int16)[: x.numel()].view(x.shape).to(x.dtype)
-        ctx.scale = 2**16 / (2**16 - dropped)
-        x.clamp_min_(0).mul_(values.ge_(dropped - 2**15).mul_(ctx.scale))
-        ctx.mark_dirty(x)
+        return x.clamp_min_(0).mul_(values.ge_(self.dropped - 2**15).mul_(self.scale))
+
+    def backward(self, d: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of the input from that of the output ``y``."""
+        # y is 0 where x was not above 0 or was dropped
+        return torch.ops.aten.threshold_backward(d, y, 0).mul_(self.scale)
+
+
+class _Recorded(torch.autograd.Function):
+    """The same for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, drop: ReluDropout) -> Tensor:
+        ctx.drop = drop
+        ctx.mark_dirty(drop.forward_(x))
         ctx.save_for_backward(x)
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (y,) = ctx.saved_tensors
-        # y is 0 where x was not above 0 or was dropped
-        return torch.ops.aten.threshold_backward(gradients[0], y, 0).mul_(ctx.scale), None
+        return ctx.drop.backward(gradients[0], *ctx.saved_tensors), None
 
 
 def relu_dropout(x: Tensor, p: float) -> Tensor:
@@ -59,7 +87,7 @@ def relu_dropout(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(torch.relu(x), p)
-    return _ReluDropout.apply(x, min(round(p * 2**16), 2**16 - 1))
+    return _Recorded.apply(x, ReluDropout.of(p))
 
 
 class Network(nn.Module):
@@ -69,6 +97,11 @@ class Network(nn.Module):
         """Without layers yet: the networks bring their own."""
         super().__init__()
         self.dropout = dropout
+
+    @cached_property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """All arrays by name; looked up once, as it takes long."""
+        return dict(self.named_parameters())
 
     def _branch(self, layers: nn.ModuleList, x: Tensor) -> Tensor:
         for layer in layers:
@@ -116,13 +149,13 @@ class AdaptiveDualBranchNet(Network):
         both = _width(n_features, parameters) + parameters.extension_width
         self.combining = nn.Linear(both, parameters.width)
         self.output = nn.Linear(parameters.width, 1)
-        self._activation = parameters.combining_activation
+        self.activation = parameters.combining_activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape ``(rows,)``, from features, shape ``(rows, features)``."""
         both = torch.cat([self._branch(self.core, x), self._branch(self.extension, x)], dim=1)
         combined = self.combining(both)
-        if self._activation:
+        if self.activation:
             combined = torch.relu(combined)
         return self.output(combined).squeeze(1)
 
@@ -178,9 +211,7 @@ def build_network(
 
 def get_arrays(model: Network) -> dict[str, np.ndarray]:
     """Copies of all arrays by name."""
-    return {
-        name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()
-    }
+    return {name: weight.detach().cpu().numpy().copy() for name, weight in model.weights.items()}
 
 
 def set_arrays(model: Network, arrays: Arrays) -> None:
@@ -190,12 +221,12 @@ def set_arrays(model: Network, arrays: Arrays) -> None:
         KeyError: an array that the model has not.
         ValueError: an array of another shape.
     """
-    state = model.state_dict()
     for name, array in arrays.items():
-        if name not in state:
+        if name not in model.weights:
             raise KeyError(f"the model has no array {name!r}")
-        if tuple(state[name].shape) != array.shape:
+        weight = model.weights[name].detach()
+        if tuple(weight.shape) != array.shape:
             raise ValueError(
-                f"array {name!r} has shape {array.shape}, the model's {tuple(state[name].shape)}"
+                f"array {name!r} has shape {array.shape}, the model's {tuple(weight.shape)}"
             )
-        state[name].copy_(torch.tensor(array))
+        weight.copy_(torch.tensor(array))

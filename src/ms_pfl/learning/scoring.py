@@ -39,14 +39,13 @@ class Score:
 
 
 def logits(model: Network, x: Tensor) -> NDArray[np.float64]:
-    """The model's logits in evaluation mode (no dropout), float64, shape ``(rows,)``."""
-    was_training = model.training
-    model.eval()
+    """The model's logits, float64, shape ``(rows,)``; it stays in evaluation mode (no dropout)."""
+    if model.training:
+        model.eval()
     with torch.inference_mode():
         parts = [
             model(x[i : i + _ROWS_A_BATCH]).cpu().numpy() for i in range(0, len(x), _ROWS_A_BATCH)
         ]
-    model.train(was_training)
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 
 

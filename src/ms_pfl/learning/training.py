@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ms_pfl.errors import InputError
+from ms_pfl.learning import fast_gradients
 from ms_pfl.learning.networks import Network, get_arrays, set_arrays
 from ms_pfl.learning.parameters import Device, OptimizerParameters
 from ms_pfl.learning.scoring import Rows, Score, score
@@ -150,7 +150,9 @@ def train_epochs(
             loss = loop.epoch()
             if training.plateau is not None:
                 loop.lower_rate(score(model, validation).loss if len(validation) else loss)
-        if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        # the largest magnitudes: quicker than a look at each number, and NaN where one is
+        weights = [weight.detach() for weight in model.weights.values()]
+        if not bool(torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all()):
             raise loop.diverged(f"a weight after epoch {epochs}")
         return loss
 
@@ -215,22 +217,6 @@ def fit(
         return Fit(best_epoch, tuple(records))
 
 
-class _SquaredDistance(torch.autograd.Function):
-    """``sum ||w - w_global||^2`` over arrays, and its gradient ``2 (w - w_global)``.
-
-    Written out because autograd's own way through many small arrays doubles the time of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, reference: list[Tensor], *weights: Tensor) -> Tensor:
-        ctx.away = torch._foreach_sub(weights, reference)
-        return torch.stack(torch._foreach_norm(ctx.away)).square().sum()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch._foreach_mul(ctx.away, 2 * gradients[0])
-
-
 class _Loop:
     """A model with its optimizer and rows, trained epoch by epoch."""
 
@@ -260,34 +246,46 @@ class _Loop:
         self._mu = proximal.mu if proximal is not None else 0.0
         self._pulled = _beside(model, {} if proximal is None else proximal.reference)
         self._shifted = _beside(model, shift or {})
+        self._written = None
+        self._step: Callable[[], object] = self._optimizer.step
+        if fast_gradients.applies(model, train.x):
+            self._written = fast_gradients.Gradients(model)
+            self._step = fast_gradients.optimizer_step(self._optimizer)
 
     def epoch(self) -> float:
         """One pass over the shuffled rows; the mean log-loss a row."""
         self._epoch += 1
-        self._model.train()
+        if self._written is None:
+            self._model.train()
         rows = self._train
         # shuffled on the CPU so that a GPU sees the same batches
         order = torch.randperm(len(rows)).to(rows.x.device)
         total = torch.zeros((), device=rows.x.device)
-        for start in range(0, len(rows), self._batch_size):
-            index = order[start : start + self._batch_size]
-            loss = nn.functional.binary_cross_entropy_with_logits(
-                self._model(rows.x[index]), rows.y[index]
-            )
-            total += loss.detach() * len(index)
-            if self._mu > 0:
-                weights, reference = zip(*self._pulled, strict=True)
-                loss = loss + self._mu / 2 * _SquaredDistance.apply(list(reference), *weights)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            for weight, shift in self._shifted:
-                if weight.grad is not None:
-                    weight.grad.add_(shift)
-            self._optimizer.step()
+        with torch.no_grad():
+            for start in range(0, len(rows), self._batch_size):
+                index = order[start : start + self._batch_size]
+                x, y = rows.x.index_select(0, index), rows.y.index_select(0, index)
+                loss = self._autograd(x, y) if self._written is None else self._written.write(x, y)
+                total += loss * len(index)
+                for weight, reference in self._pulled:
+                    if weight.grad is not None:
+                        weight.grad.add_((weight - reference).mul_(self._mu))
+                for weight, shift in self._shifted:
+                    if weight.grad is not None:
+                        weight.grad.add_(shift)
+                self._step()
         mean = float(total) / len(rows)
         if not math.isfinite(mean):
             raise self.diverged(f"the training loss of epoch {self._epoch}")
         return mean
+
+    @torch.enable_grad()
+    def _autograd(self, x: Tensor, y: Tensor) -> Tensor:
+        """Have autograd write the gradients of the mean log-loss, which is returned."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.binary_cross_entropy_with_logits(self._model(x), y)
+        loss.backward()
+        return loss.detach()
 
     def diverged(self, what: str) -> TrainingDivergedError:
         """The error about what is not finite, with the learning rate of now."""
@@ -301,10 +299,9 @@ class _Loop:
 
 def _beside(model: Network, arrays: Mapping[str, np.ndarray]) -> list[tuple[Tensor, Tensor]]:
     """The model's weights that some arrays are named for, each with its array."""
-    weights = dict(model.named_parameters())
     return [
-        (weights[name], torch.tensor(array).to(weights[name].device))
-        for name, array in arrays.items()
+        (weight, torch.tensor(array).to(weight.device))
+        for weight, array in ((model.weights[name], array) for name, array in arrays.items())
     ]
 
 

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 
@@ -31,6 +32,8 @@ class Work:
         round: number of the round; 0: before the first.
         epochs: to train.
         mu: weight of FedProx's term.
+        spare: networks as ``build`` makes them, which nobody uses; at the end of a ``with``
+            statement over the work those that it has given out are among them.
     """
 
     site: str
@@ -44,7 +47,17 @@ class Work:
     round: int = 0
     epochs: int = 0
     mu: float = 0.0
+    spare: list[Network] = field(default_factory=list, repr=False)
+    _given: list[Network] = field(default_factory=list, repr=False)
     _scored: tuple[tuple[Arrays, ...], Network] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        """Return the work itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the networks to later work: none that was given out is used any more."""
+        self.spare.extend(self._given)
 
     @property
     def steps(self) -> int:
@@ -65,10 +78,14 @@ class Work:
             made_of, network = self._scored
             if len(made_of) == len(arrays) and all(map(operator.is_, made_of, arrays)):
                 return network
-        network = self.build(initial_seed(self.seed))
+        # a spare one holds another site's arrays: all have to be overwritten
+        if self.spare and self.spare[-1].weights.keys() <= set().union(*arrays):
+            network = self.spare.pop()
+        else:
+            network = self.build(initial_seed(self.seed)).to(self.device)
         for part in arrays:
             set_arrays(network, part)
-        network = network.to(self.device)
+        self._given.append(network)
         self._scored = (arrays, network)
         return network
 

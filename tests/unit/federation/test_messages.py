@@ -101,7 +101,11 @@ def test_each_message_is_read_as_what_it_asks() -> None:
         ("train", {"learning-rate": 1.0}, "train: learning-rate: Extra inputs are not permitted"),
         ("train", {"best_round": 1}, "train: best_round: Extra inputs are not permitted"),
         ("evaluate", {"server-round": -1}, "evaluate: server-round: Input should be greater than"),
-        ("query.sums", {"question": "rows"}, "query.sums: question: Input should be 'scaler', 'first"),
+        (
+            "query.sums",
+            {"question": "rows"},
+            "query.sums: question: Input should be 'scaler', 'fir",
+        ),
         ("query.sums", {"seed": [1, 2]}, "query.sums: seed: Input should be a valid integer"),
         ("query.prepare", {"settings": "{"}, "query.prepare: settings: Invalid JSON"),
         ("query.predict", {"keep-as": "../a\nb"}, r"keep-as: '../a\nb' is no name of a training"),

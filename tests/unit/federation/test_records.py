@@ -53,6 +53,20 @@ def test_arrays_come_back_as_they_were(array: np.ndarray) -> None:
     np.testing.assert_array_equal(view, array, strict=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint64", "int64", ">f4", "bool"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (7,), (3, 4), (1, 42), (2, 3, 4)])
+def test_bytes_and_fields_are_those_that_flower_writes(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    for laid_out in (array, np.asfortranarray(array), array.T):
+        written = to_record({"a": laid_out})["a"]
+        expected = Array(np.asarray(laid_out, order="C"))
+        for name in ("dtype", "shape", "stype", "data"):
+            found, wanted = getattr(written, name), getattr(expected, name)
+            assert (type(found), found) == (type(wanted), wanted)
+        assert written.object_id == expected.object_id
+        np.testing.assert_array_equal(written.numpy(), laid_out, strict=True)
+
+
 def changed(array: np.ndarray, **fields: object) -> ArrayRecord:
     """A record of an array with some of its fields replaced."""
     record = to_record({"a": array})
@@ -84,7 +98,10 @@ BIG_ENDIAN = Array(BLOCK.astype(">f4")).data
         ({"shape": (3.0, 4)}, "the array 'a' has no shape: (3.0, 4)"),
         ({"shape": (True,)}, "the array 'a' has no shape: (True,)"),
         ({"shape": (1,) * 40}, "the array 'a' has no shape: (1, 1,"),
-        ({"dtype": "uint32"}, "the array 'a' is of type uint32; there are: float32, float64, int64"),
+        (
+            {"dtype": "uint32"},
+            "the array 'a' is of type uint32; there are: float32, float64, int",
+        ),
         ({"dtype": "object"}, "the array 'a' is of type object"),
         ({"dtype": "float64"}, "the bytes of the array 'a' are not those of float64"),
         ({"stype": "pickle\n"}, r"the array 'a' is of type pickle\n"),
