@@ -122,11 +122,11 @@ PARADIGMS: dict[str, Paradigm] = {
             (*_FEDERATED, "logistic"),
         ),
         Paradigm(
-            "fine_tuned", "Fine-tuned", "#009E73", "personalized", _FEDERATED,
+            "fine_tuned", "Fine-tuned", "#009E73", "personalized", (*_FEDERATED, "logistic"),
             program="alone:fine_tuned", starts_from="federated",
         ),
         Paradigm(
-            "adaptive", "Adaptive", "#CC79A7", "personalized", _FEDERATED,
+            "adaptive", "Adaptive", "#CC79A7", "personalized", (*_FEDERATED, "logistic"),
             program="federated:federated", method="partial:DualBranch", rounds=True,
         ),
         Paradigm(

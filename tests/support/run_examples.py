@@ -17,7 +17,8 @@ from ms_pfl.federation.flower import (
     take_identity,
     to_record,
 )
-from ms_pfl.learning.logistic import start
+from ms_pfl.federation.regression import question_of
+from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED
 
 N_FEATURES = 3
@@ -45,8 +46,14 @@ def scaler_sums(agreement: RunAgreement, seed: int, **change: Any) -> Message:
 
 
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
-    config = {"question": "logistic", "seed": seed, "sites": len(agreement.sites)}
+    asked = question_of(agreement.stages[0].settings)
+    config = {"question": asked, "seed": seed, "sites": len(agreement.sites)}
     return message("query.sums", config, {SHARED: model})
+
+
+def start(stage: Stage, n: int = N_FEATURES) -> Arrays:
+    """The regression before the first step."""
+    return mixed.start(n) if stage.settings.mixed else logistic.start(n)
 
 
 def prepare(stage: Stage, seed: int, after_round: int = 0, n: int = N_FEATURES) -> Message:
@@ -61,7 +68,7 @@ def prepare(stage: Stage, seed: int, after_round: int = 0, n: int = N_FEATURES) 
 def model_after(stage: Stage, seed: int, number: int, n: int = N_FEATURES) -> dict[str, Arrays]:
     """The records that a server could have after a round; after none they are the initial ones."""
     if stage.kind == "newton":
-        return {SHARED: {k: a + 0.125 * number for k, a in start(n).items()}}
+        return {SHARED: {k: a + 0.125 * number for k, a in start(stage, n).items()}}
     method = method_of(stage.settings)
     initial = initial_arrays(stage.settings, method, n, seed)
     records = {SHARED: initial, **method.further(initial)}
@@ -122,11 +129,12 @@ def honest(
             best = {SHARED: model_after(stage, seed, last - 1 or 1, n)[SHARED]}
             yield predict(stage, seed, last - 1 or 1, n)
         elif stage.kind == "newton":
-            yield newton_sums(agreement, seed, start(n))
+            yield newton_sums(agreement, seed, start(stage, n))
             for number in range(1, stage.rounds + 1):
                 model = model_after(stage, seed, number, n)
                 yield newton_sums(agreement, seed, model[SHARED])
                 yield evaluate(stage, seed, number, n)
+            best = {SHARED: model_after(stage, seed, stage.rounds, n)[SHARED]}
             yield predict(stage, seed, stage.rounds, n)
         else:
             yield personalize(stage, best or None)

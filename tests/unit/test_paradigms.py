@@ -131,6 +131,11 @@ def test_the_pairs_of_the_further_methods() -> None:
         ("recalibrated.logistic", "federated.logistic"),
         ("recalibrated_slope.logistic", "federated.logistic"),
         *(
+            (f"{model}.logistic", f"{reference}.logistic")
+            for model in ("fine_tuned", "adaptive")
+            for reference in ("centralized", "local", "federated", "recalibrated")
+        ),
+        *(
             (f"{model}.fedavg", reference)
             for model in ("private_intercept", "proximal_copy")
             for reference in (

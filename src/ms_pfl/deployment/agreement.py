@@ -18,6 +18,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.client import method_of
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, SplitName
+from ms_pfl.federation.regression import epochs_of
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
 from ms_pfl.parameters import Parameters
@@ -157,12 +158,15 @@ def stages_of(training: Training, settings: TrainingSettings, device: Device) ->
     if row.starts_from is not None:
         before = stages_of(Training(row.starts_from, training.strategy), settings, device)
         client = client_settings(training, settings, device, fine_tuning_optimizer(own))
+    epochs = (section.epochs, section.epochs_without_validation)
+    if client.logistic is not None:
+        epochs = epochs_of(client)
     alone = Stage(
         training=training.name,
         settings=client,
-        epochs=steps or section.epochs,
+        epochs=epochs[0],
         patience=section.patience,
-        epochs_without_validation=steps or section.epochs_without_validation,
+        epochs_without_validation=epochs[1],
         start_is_candidate=bool(before),
     )
     return (*before, alone)

@@ -269,7 +269,13 @@ def _stage(stage: Stage) -> Iterator[str]:
         )
         yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
     elif stage.kind == "newton":
-        yield f"  - {_NEWTON.format(width + 1, stage.rounds + 1)}"
+        models = stage.rounds * (1 + settings.mixed) + 1
+        yield f"  - {_NEWTON.format(width + 1, models)}"
+        if settings.mixed:
+            yield (
+                "  - with each of them the square of how far the intercept of this site is from "
+                "the common one; the gradient tells the same to whoever sees it alone"
+            )
         yield "  - each step: log-loss sum, rows and ROC-AUC of the validation rows"
     else:
         yield "  - of each epoch training loss, validation loss and ROC-AUC; no weights"

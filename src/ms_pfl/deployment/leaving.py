@@ -14,6 +14,7 @@ from ms_pfl.federation.client import Client, PreparedRows, may_travel
 from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict
 from ms_pfl.federation.messages import INPUTS
 from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.regression import with_own
 from ms_pfl.federation.sums import NAMES, SUMS
 from ms_pfl.learning.logistic import logits
 from ms_pfl.learning.scoring import probabilities
@@ -33,7 +34,8 @@ def check_newton(site: Site, run: Asked, message: Message, context: Context) -> 
         return
     client = Client(load, PreparedRows(), context)
     train = client.data.train
-    p = probabilities(logits(client.received(message)[SHARED], client.inputs_of(train)))
+    model = with_own(client, client.received(message)[SHARED])
+    p = probabilities(logits(model, client.inputs_of(train)))
     site.floors(site.folder.data(run.snapshot)).check_weights(client.data.seed, p * (1 - p))
 
 

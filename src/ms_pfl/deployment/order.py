@@ -29,7 +29,8 @@ from ms_pfl.federation.messages import (
     SumsQuestion,
     TrainRound,
 )
-from ms_pfl.learning.logistic import start
+from ms_pfl.federation.regression import question_of
+from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED, Arrays
 
 HALVINGS = 30
@@ -113,7 +114,7 @@ class Order:
         """
         arrays = message.content.array_records
         match asked:
-            case SumsQuestion(question="logistic"):
+            case SumsQuestion(question="logistic" | "mixed"):
                 return self._newton_sums(asked, arrays, place)
             case SumsQuestion():
                 return self._input_sums(asked, arrays, place)
@@ -228,10 +229,15 @@ class Order:
         self._check_sites(asked.sites)
         if asked.seed != self._seed(place) or place.finished:
             raise RefusalError("sums of another seed than the one that was prepared")
+        if asked.question != question_of(stage.settings):
+            raise RefusalError("the regression that was agreed on is fitted by other sums")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
+            start = mixed.start if stage.settings.mixed else logistic.start
             _check_same(start(self.width), to_arrays(arrays[SHARED]))
-        most = self.evaluations * (stage.rounds + 1 + HALVINGS)
+        # a step with another variance begins with the sums of a model of its own
+        models = stage.rounds * (1 + stage.settings.mixed)
+        most = self.evaluations * (models + 1 + HALVINGS)
         return self._new(asked, arrays, asked.seed, key, place, most)
 
     def _personalize(

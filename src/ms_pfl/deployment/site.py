@@ -42,7 +42,7 @@ from ms_pfl.federation.flower import (
     payload_bytes,
 )
 from ms_pfl.federation.messages import (
-    LOGISTIC,
+    OF_A_REGRESSION,
     End,
     Introduce,
     Predict,
@@ -175,7 +175,7 @@ def _answer(
     }
     site.log.note("asked", **facts)
     folder.check_size(site.policy.disk_gib * GIB)
-    if isinstance(asked, SumsQuestion) and asked.question == LOGISTIC:
+    if isinstance(asked, SumsQuestion) and asked.question in OF_A_REGRESSION:
         check_newton(site, run, message, context)
     reply = answer(message, context)
     if reply.has_error():

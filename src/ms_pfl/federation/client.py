@@ -36,7 +36,7 @@ from ms_pfl.federation.inputs import received_inputs, width_of
 from ms_pfl.federation.messages import INPUTS, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.learning import logistic
+from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.inputs import Inputs, inputs_of
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, extension_layers, get_arrays
@@ -153,7 +153,8 @@ def whole_model(settings: ClientSettings, n_features: int) -> Arrays:
 def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
     told = ClientSettings.model_validate_json(settings)
     if told.logistic is not None:
-        return {SHARED: forms_of(logistic.start(n_features))}
+        start = mixed.start if told.mixed else logistic.start
+        return {SHARED: forms_of(start(n_features))}
     method = method_of(told)
     shared = initial_arrays(told, method, n_features, 0)
     records = {SHARED: shared, **method.further(shared)}
@@ -282,10 +283,13 @@ class Client:
         for name, what in [*((n, "unknown") for n in unknown), *((n, "missing") for n in lacking)]:
             raise RefusedMessageError(f"{kind}: the record '{shown(name, 60)}' is {what}")
         with _as_refused(kind):
-            return {
+            found: dict[str, Arrays] = {
                 name: {key: view.copy() for key, view in received(record, forms[name]).items()}
                 for name, record in records.items()
             }
+        if self.settings.mixed and SHARED in found and found[SHARED][mixed.VARIANCE][0] < 0:
+            raise RefusedMessageError(f"{kind}: the variance of the intercepts is below 0")
+        return found
 
     def own_model(self) -> Arrays:
         """Return the model that the client trained by itself in this run.
@@ -397,7 +401,9 @@ class Client:
         Raises:
             NotKeptError: the client is to go on after a round of which it has kept nothing.
         """
-        initial = self.method.begin(self.work())
+        # a regression finds its private part again from what is shared
+        regression = self.settings.logistic is not None
+        initial = {} if regression else self.method.begin(self.work())
         if not after_round or not initial:
             self._keep_versions(set())
             if initial:

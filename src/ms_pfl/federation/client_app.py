@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from ms_pfl.federation import regression
 from ms_pfl.federation.client import (
     OWN,
     SELECTED,
@@ -44,7 +45,7 @@ from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.inputs import received_edges
 from ms_pfl.federation.messages import (
     INPUTS,
-    LOGISTIC,
+    OF_A_REGRESSION,
     Evaluate,
     Personalize,
     Predict,
@@ -55,13 +56,11 @@ from ms_pfl.federation.messages import (
     read_as,
 )
 from ms_pfl.federation.sums import SUMS, answer_of, sums_of_rows, times_rows
-from ms_pfl.learning import logistic
 from ms_pfl.learning.networks import get_arrays
-from ms_pfl.learning.parameters import LogisticParameters
-from ms_pfl.learning.scoring import Score, probabilities, score_logits
+from ms_pfl.learning.scoring import probabilities
 from ms_pfl.learning.seeds import derive_seed
-from ms_pfl.learning.training import EpochRecord, Fit, TrainingDivergedError, fit
-from ms_pfl.personalization.method import SHARED, Arrays
+from ms_pfl.learning.training import TrainingDivergedError, fit
+from ms_pfl.personalization.method import SHARED
 
 OnProgress = Callable[[Context, FitProgress], None]
 
@@ -85,7 +84,7 @@ def make_client_app(
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
         asked = read_as(SumsQuestion, message)
-        if asked.question != LOGISTIC:
+        if asked.question not in OF_A_REGRESSION:
             train = load_partition(context, asked.seed).train
             about = received_edges(message, train.x.shape[1])
             answer = sums_of_rows(asked.question, about, train.x, train.y)
@@ -93,6 +92,10 @@ def make_client_app(
             client = Client(load_partition, prepared, context)
             if client.settings.logistic is None:
                 raise RefusedMessageError("query.sums: this training is no logistic regression")
+            if asked.question != regression.question_of(client.settings):
+                raise RefusedMessageError(
+                    f"query.sums: this training is not fitted by '{asked.question}'"
+                )
             model = client.received(message)[SHARED]
             train = client.data.train
             answer = sums_of_rows(asked.question, model, client.inputs_of(train), train.y)
@@ -152,7 +155,12 @@ def make_client_app(
 
         tell(0, math.nan)
         if client.settings.logistic is not None:
-            done, arrays = _fit_logistic(client, client.settings.logistic)
+            done, arrays = regression.fit_alone(
+                client,
+                client.settings.logistic,
+                start,
+                lambda record: tell(record.epoch, record.validation.roc_auc),
+            )
         else:
             network = client.work().network(start)
             done = fit(
@@ -192,7 +200,7 @@ def make_client_app(
         server_round = asked.server_round
         shared = client.received(message)[SHARED]
         if client.settings.logistic is not None:
-            scored = _score_logistic(client, shared)
+            scored = regression.score(client, regression.with_own(client, shared))
             metrics: Metrics = {
                 "num-examples": len(client.rows.train),
                 "num-validation": scored.n,
@@ -215,7 +223,10 @@ def make_client_app(
         if shared is None:
             model = client.own_model()
         else:
-            own = client.method.kept(client.private("predict", asked.best_round))
+            if client.settings.logistic is not None:
+                own = regression.own_part(client, shared)
+            else:
+                own = client.method.kept(client.private("predict", asked.best_round))
             context.state[SELECTED] = to_record(own)
             model = {**shared, **own}
         fitted = client.learner.open(model, client.width)
@@ -245,25 +256,6 @@ def _all_or_nothing(
             del context.state[name]
         context.state.update(before)
         raise
-
-
-def _fit_logistic(client: Client, settings: LogisticParameters) -> tuple[Fit, Arrays]:
-    """A logistic regression on the client's own rows, step by step (one at least)."""
-    train = client.data.train
-    x = client.inputs_of(train)
-    records: list[EpochRecord] = []
-    began = time.perf_counter()
-    fitted = logistic.steps(client.width, lambda held: logistic.sums(held, x, train.y), settings)
-    for number, (arrays, loss) in enumerate(fitted, start=1):
-        scored = _score_logistic(client, arrays)
-        records.append(EpochRecord(number, loss, scored, time.perf_counter() - began))
-        began = time.perf_counter()
-    return Fit(len(records), tuple(records)), arrays
-
-
-def _score_logistic(client: Client, arrays: Arrays) -> Score:
-    split = client.selection_split()
-    return score_logits(logistic.logits(arrays, client.inputs_of(split)), split.y)
 
 
 def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:

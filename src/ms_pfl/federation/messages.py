@@ -34,8 +34,10 @@ INPUTS = "inputs"
 """The record in a message of what rows become before a learner sees them."""
 SCALER, FIRST_CELLS, SECOND_CELLS = "scaler", "first-cells", "second-cells"
 """The questions that the inputs are made from."""
-LOGISTIC = "logistic"
-"""The question of Newton's steps."""
+LOGISTIC, MIXED = "logistic", "mixed"
+"""The questions of Newton's steps, of one intercept or of each site's own."""
+OF_A_REGRESSION = (LOGISTIC, MIXED)
+"""The questions about a logistic regression, after the settings."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Round: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
@@ -97,13 +99,13 @@ class Introduce(Question):
 class SumsQuestion(Question):
     """Sums over the training rows of a seed; of a model or of cells, where it is about one."""
 
-    question: Literal["scaler", "first-cells", "second-cells", "logistic"]
+    question: Literal["scaler", "first-cells", "second-cells", "logistic", "mixed"]
     seed: Seed
     sites: SiteCount
 
     def records(self) -> frozenset[str]:
         """Return the record of the model or of the edges, where the question is about one."""
-        about_one = self.question in (SECOND_CELLS, LOGISTIC)
+        about_one = self.question in (SECOND_CELLS, *OF_A_REGRESSION)
         return frozenset({SHARED}) if about_one else frozenset()
 
 

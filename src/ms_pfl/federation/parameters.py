@@ -16,6 +16,7 @@ from ms_pfl.learning.parameters import (
     NetworkParameters,
     OptimizerParameters,
 )
+from ms_pfl.paradigms import PARADIGMS
 
 Scaling = Literal["federated", "country", "none"]
 
@@ -194,3 +195,10 @@ class ClientSettings(Section):
     logistic: LogisticParameters | None = Field(
         description="of a logistic regression; null: a network is trained"
     )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether it is a logistic regression with an intercept of each site's own."""
+        row = PARADIGMS.get(self.paradigm)
+        own = row is not None and row.rounds and row.role == "personalized"
+        return self.logistic is not None and own

@@ -31,6 +31,7 @@ METRICS = ("n_episodes", "n_positive", "roc_auc", "log_loss", "brier")
 """What a real site tells of its predictions of a split."""
 _ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
 _LAST_BITS = 1e-18  # of fixed-point numbers
+_SOLVED = 1e-6  # of a site's own deviation, which it finds by steps
 _SQUARES = 100  # of a scaled feature, a row in the mean: 1, or more where it hardly varies
 
 
@@ -395,14 +396,60 @@ def logistic_sums(
         ArrayError: an array is not what it has to be.
         ReplyError: the numbers are no sums over so many rows.
     """
+    found = _decoded(record, _newton_shapes(n_features), sites)
+    _check_newton(found, rows, scaled_rows)
+    if of_zeros:
+        _check_start(found)
+    return found
+
+
+def mixed_sums(
+    record: ArrayRecord,
+    n_features: int,
+    rows: int | None,
+    sites: int,
+    scaled_rows: int | None = None,
+    *,
+    variance: float,
+) -> dict[str, np.ndarray]:
+    """Return a client's sums for a step of a regression with an intercept of its own.
+
+    Args:
+        record: of its reply.
+        n_features: columns of its rows.
+        rows: that it trains on, where they are known.
+        sites: that are added up.
+        scaled_rows: as for :func:`logistic_sums`.
+        variance: of the sites' intercepts in the model that was sent. The client's own deviation is
+            the variance times the last element of the gradient.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no sums over so many rows.
+    """
+    found = _decoded(record, {**_newton_shapes(n_features), "square": (1,)}, sites)
+    _check_newton(found, rows, scaled_rows)
+    if variance * found["hessian"][-1, -1] > 1 + _ROUNDING:
+        raise ReplyError("the intercept's Hessian is more than the variance allows")
+    wanted = (variance * found["gradient"][-1]) ** 2
+    if abs(found["square"][0] - wanted) > _SOLVED * (1 + variance + wanted):
+        raise ReplyError(
+            "the square of its own deviation is not what its gradient and the variance make of it"
+        )
+    return found
+
+
+def _newton_shapes(n_features: int) -> dict[str, tuple[int, ...]]:
     size = n_features + 1
-    shapes: dict[str, tuple[int, ...]] = {
-        "gradient": (size,),
-        "hessian": (size, size),
-        "loss": (1,),
-        "n": (1,),
-    }
-    found = _decoded(record, shapes, sites)
+    return {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
+
+
+def _check_newton(found: Arrays, rows: int | None, scaled_rows: int | None) -> None:
+    """See that sums for a step of Newton are such, over so many rows.
+
+    Raises:
+        ReplyError: they are not.
+    """
     n, gradient, hessian = float(found["n"][0]), found["gradient"], found["hessian"]
     if not _whole(found["n"], 1) or (rows is not None and n != rows):
         known = "" if rows is None else f", and the client has {rows} train rows"
@@ -424,17 +471,16 @@ def logistic_sums(
         squares = _SQUARES * scaled_rows
         if (4 * diagonal > squares).any() or (gradient**2 > n * squares).any():
             raise ReplyError("a gradient or Hessian is more than scaled features can give")
-    if of_zeros:
-        _check_start(n, loss, gradient, diagonal)
-    return found
 
 
-def _check_start(n: float, loss: float, gradient: np.ndarray, diagonal: np.ndarray) -> None:
+def _check_start(found: Arrays) -> None:
     """See that the sums about a model of zeros are such: each row has the probability 1/2.
 
     Raises:
         ReplyError: they are not.
     """
+    n, loss = float(found["n"][0]), float(found["loss"][0])
+    gradient, diagonal = found["gradient"], np.diag(found["hessian"])
     exact = {"log-loss": (loss, n * math.log(2)), "intercept's Hessian": (diagonal[-1], n / 4)}
     for name, (value, wanted) in exact.items():
         if abs(value - wanted) > _ROUNDING * wanted:

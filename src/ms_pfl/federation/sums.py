@@ -14,9 +14,15 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read
 from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, FixedPoint, Words, add
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
-from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, SCALER, SECOND_CELLS
-from ms_pfl.federation.replies import cell_counts, check_records, logistic_sums, scaler_sums
-from ms_pfl.learning import encoding, logistic
+from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, MIXED, SCALER, SECOND_CELLS
+from ms_pfl.federation.replies import (
+    cell_counts,
+    check_records,
+    logistic_sums,
+    mixed_sums,
+    scaler_sums,
+)
+from ms_pfl.learning import encoding, logistic, mixed
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.scaler import ScalerSums
 from ms_pfl.personalization.method import SHARED
@@ -28,6 +34,7 @@ NAMES = {
     FIRST_CELLS: frozenset({"counts"}),
     SECOND_CELLS: frozenset({"counts", "missing-together"}),
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
+    MIXED: frozenset({"gradient", "hessian", "loss", "n", "square"}),
 }
 """What a site sends in answer to each question."""
 
@@ -57,6 +64,8 @@ def sums_of_rows(
             return {"counts": counts, "missing-together": encoding.missing_together(x)}
         case "logistic":
             return logistic.sums(model, x, y)
+        case "mixed":
+            return mixed.sums(model, x, y)
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
@@ -121,6 +130,9 @@ def sum_over_sites(
                 scaler_sums(*told)
             case "logistic":
                 logistic_sums(*told, every, of_zeros=of_zeros)
+            case "mixed":
+                assert model is not None, "the question is about one"
+                mixed_sums(*told, every, variance=float(model[mixed.VARIANCE][0]))
             case _:
                 cell_counts(*told, second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.learning import logistic
+from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.networks import (
     Arrays,
     Network,
@@ -84,7 +84,7 @@ class NetworkLearner:
 
 @dataclass(frozen=True)
 class LogisticModel:
-    """Coefficients and an intercept, float64."""
+    """Coefficients and an intercept, float64; of a site also what its own one is above it."""
 
     arrays: Arrays
 
@@ -99,7 +99,10 @@ class LogisticLearner:
 
     def open(self, arrays: Arrays, n_features: int) -> LogisticModel:
         """Return the regression that the arrays hold."""
-        _check(arrays, {name: array.shape for name, array in logistic.start(n_features).items()})
+        needed = {name: array.shape for name, array in logistic.start(n_features).items()}
+        if logistic.DEVIATION in arrays:  # of a site, beside what is shared
+            needed |= {logistic.DEVIATION: (1,), mixed.VARIANCE: (1,)}
+        _check(arrays, needed)
         return LogisticModel(arrays)
 
 

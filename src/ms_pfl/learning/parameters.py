@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
@@ -74,6 +74,18 @@ class OptimizerParameters(Section):
     )
 
 
+def _from_the_largest(given: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(set(given), reverse=True))
+
+
+Strengths: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)], ...],
+    Field(max_length=50),
+    AfterValidator(_from_the_largest),
+]
+"""Weights of a penalty to choose from, the largest first, each once."""
+
+
 class LogisticParameters(Section):
     """Logistic regression by Newton's steps, over all sites' sums."""
 
@@ -81,6 +93,17 @@ class LogisticParameters(Section):
     steps: int = Field(ge=1, le=10_000, description="steps at most")
     tolerance: float = Field(
         gt=0, description="stop once no coefficient changes by more than that in a step"
+    )
+    local_ridges: Strengths = Field(
+        default=(),
+        description="ridges of a country alone, of which its validation log-loss chooses; without "
+        "validation patients the largest; none: ridge",
+    )
+    strengths: Strengths = Field(
+        default=(),
+        description="fine-tuned: of the pull to the federated coefficients, strength / 2 "
+        "||own - federated||^2, of which the country's validation log-loss chooses; the federated "
+        "model itself is always among them, and alone without validation patients",
     )
 
 

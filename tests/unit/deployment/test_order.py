@@ -40,6 +40,7 @@ def agreement(training: str, rounds: int = 3) -> RunAgreement:
     own = _BASE.model_dump()
     for name, section in SMALL["training"].items():  # type: ignore[index]
         own["training"][name] |= section
+    own["training"]["inputs"]["kind"] = "standard"
     own["training"]["federation"]["rounds"] = rounds
     own["training"]["strategies"]["logistic"]["steps"] = rounds
     own |= {"seeds": [0, 1], "device": "cpu"}
@@ -254,6 +255,17 @@ def test_newtons_sums_are_counted() -> None:
     done.refuses(newton_sums(agreed, 0, model_after(stage, 0, 0)[SHARED]), "of another seed")
 
 
+def test_each_regression_is_fitted_by_its_own_sums() -> None:
+    plain, own = agreement("federated.logistic"), agreement("adaptive.logistic")
+    for agreed, other in ((plain, own), (own, plain)):
+        stage = other.stages[0]
+        guard = Guard(agreed).after(list(honest(agreed, 0))[:2])
+        guard.refuses(newton_sums(other, 0, model_after(stage, 0, 0)[SHARED]), "by other sums")
+    guard = Guard(own).after(list(honest(own, 0))[:2])
+    certain = {**model_after(own.stages[0], 0, 0)[SHARED], "variance": np.zeros(1)}
+    guard.refuses(newton_sums(own, 0, certain), "first model")
+
+
 def test_more_evaluations_where_the_policy_has_them() -> None:
     agreed = agreement("adaptive.fedavg")
     stage = agreed.stages[0]
@@ -270,7 +282,7 @@ def test_more_evaluations_where_the_policy_has_them() -> None:
     guard.after(begin).refuses(other(8), "another question was answered")
     resumed = prepare(stage, 0, after_round=1)
     resumed.content["inputs"] = to_record({"mean": np.ones(3), "sd": np.ones(3)})
-    guard.refuses(resumed, "goes on with the scaler that it began with")
+    guard.refuses(resumed, "goes on with the inputs that it began with")
 
 
 Change = Callable[[Message], None]
@@ -291,7 +303,7 @@ def test_whatever_the_order_each_place_has_one_answer_and_the_places_are_in_orde
 ) -> None:
     training = data.draw(
         st.sampled_from(["adaptive.fedavg", "fine_tuned.fedavg", "scaffold.fedavg", "local.none",
-                         "federated.logistic"])
+                         "federated.logistic", "fine_tuned.logistic", "adaptive.logistic"])
     )  # fmt: skip
     agreed = agreement(training, rounds=2)
     pool = [message for seed in agreed.seeds for message in honest(agreed, seed)]
@@ -313,7 +325,8 @@ def test_whatever_the_order_each_place_has_one_answer_and_the_places_are_in_orde
             assert guard.place == before
     for seed, places in guard.answered.items():
         assert int(seed) in agreed.seeds
-        limits = {key: 1 + 2 + HALVINGS if key.endswith("sums") else 1 for key in places}
+        models = 2 * (1 + agreed.stages[0].settings.mixed)
+        limits = {key: 1 + models + HALVINGS if key.endswith("sums") else 1 for key in places}
         assert all(len(found) <= limits[key] for key, found in places.items())
         order = list(places)
         assert order[0] == "scaler"

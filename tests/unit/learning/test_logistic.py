@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
 
 from ms_pfl.learning import logistic
 from ms_pfl.learning.parameters import LogisticParameters
@@ -107,3 +110,82 @@ def test_the_steps_end_where_nothing_changes() -> None:
 def test_a_loss_that_is_no_number_raises() -> None:
     with pytest.raises(TrainingDivergedError, match="loss of the logistic regression"):
         fit(np.array([[np.nan], [1.0]], np.float32), Y[:2], told())
+
+
+# -- a site alone, and around a given model --------------------------------------------------------
+
+CHOICES = LogisticParameters(
+    ridge=1.0, steps=100, tolerance=1e-12, local_ridges=(0.5, 20.0), strengths=(1.0, 1000.0, 10.0)
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "odds"), [([0, 0, 0], 0.5 / 3.5), ([1], 3.0), ([0, 1, 1, 1], 3.5 / 1.5)]
+)
+def test_a_site_of_one_class_or_row_has_the_shrunk_share(labels: list[int], odds: float) -> None:
+    """Without features the share is (k + 1/2) / (n + 1)."""
+    y = np.array(labels, np.float32)
+    for found in logistic.alone(np.zeros((len(y), 1), np.float32), y, CHOICES):
+        np.testing.assert_allclose(found["intercept"], [math.log(odds)], rtol=1e-10)
+        np.testing.assert_array_equal(found["coefficients"], [0.0])
+
+
+@pytest.mark.parametrize("one_class", [False, True])
+def test_alone_it_is_scikit_learn_with_two_more_rows(one_class: bool) -> None:
+    """Half a row of each class at x = 0; the strongest ridge first."""
+    x, y = example(40)
+    y = y * 0 if one_class else y
+    wide = np.vstack([x, np.zeros((2, 3), np.float32)]).astype(np.float64)
+    for found, ridge in zip(logistic.alone(x, y, CHOICES), (20.0, 0.5), strict=True):
+        expected = LogisticRegression(C=1 / ridge, solver="newton-cholesky", tol=1e-13).fit(
+            wide, np.r_[y, 0, 1], np.r_[np.ones(40), 0.5, 0.5]
+        )
+        theta = np.r_[expected.coef_[0], expected.intercept_]
+        np.testing.assert_allclose(logistic.theta_of(found), theta, rtol=0, atol=1e-8)
+
+
+def test_without_a_list_the_ridge_of_all_is_the_sites() -> None:
+    x, y = example(40)
+    (found,) = logistic.alone(x, y, told(ridge=3.0))
+    (wanted,) = logistic.alone(x, y, CHOICES.model_copy(update={"local_ridges": (3.0,)}))
+    np.testing.assert_allclose(logistic.theta_of(found), logistic.theta_of(wanted), atol=1e-9)
+
+
+def test_around_a_model_by_hand() -> None:
+    """One row with the outcome at x = 0: 1 - p = s (b - c) is so at s = 1, b = log 3, p = 3/4."""
+    center = {"coefficients": np.array([0.7]), "intercept": np.array([math.log(3) - 0.25])}
+    *_, found = logistic.around(center, X[:1], Y[1:2], CHOICES)
+    np.testing.assert_allclose(found["intercept"], [math.log(3)], rtol=1e-12)
+    np.testing.assert_allclose(found["coefficients"], [0.7], rtol=1e-15)
+
+
+def test_around_a_model_it_is_the_minimum_of_scipy() -> None:
+    """The strongest first; the stronger, the nearer to the given model."""
+    x, y = example(60)
+    center = np.array([0.5, 0.5, -0.5, 1.0])
+
+    def penalized(theta: NDArray[np.float64], strength: float) -> float:
+        z = x.astype(np.float64) @ theta[:3] + theta[3]
+        p = 1 / (1 + np.exp(-z))
+        loss = -float(np.sum(y * np.log(p) + (1 - y) * np.log1p(-p)))
+        return loss + strength / 2 * float(np.sum((theta - center) ** 2))
+
+    away = []
+    found = list(logistic.around(logistic.arrays_of(center), x, y, CHOICES))
+    for model, strength in zip(found, (1000.0, 10.0, 1.0), strict=True):
+        expected = minimize(penalized, center, (strength,), method="BFGS", tol=1e-10).x
+        theta = logistic.theta_of(model)
+        np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-5)
+        away.append(float(np.abs(theta - center).max()))
+    assert 0 < away[0] < away[1] < away[2]
+
+
+def test_strengths_are_sorted_and_each_is_there_once() -> None:
+    found = LogisticParameters.model_validate(
+        {"ridge": 1.0, "steps": 1, "tolerance": 1e-6, "strengths": [1, 100.0, 10, 100]}
+    )
+    assert found.strengths == (100.0, 10.0, 1.0)
+    assert LogisticParameters.model_validate(found.model_dump()) == found
+    for wrong in ([0.0], [-1.0], [math.inf], [1e13], list(range(1, 60))):
+        with pytest.raises(ValidationError, match=r"local_ridges"):
+            LogisticParameters.model_validate(found.model_dump() | {"local_ridges": wrong})

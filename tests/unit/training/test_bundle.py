@@ -209,6 +209,8 @@ def test_damaged_models_are_told_in_one_line(
         ("centralized", "logistic"),
         ("local", "logistic"),
         ("federated", "logistic"),
+        ("fine_tuned", "logistic"),
+        ("adaptive", "logistic"),
     ],
 )
 def test_models_of_further_methods_and_learners_predict_too(

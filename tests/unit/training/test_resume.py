@@ -35,6 +35,8 @@ TRAININGS = [
     ("proximal_copy", "fedavg"),
     ("scaffold", "fedavg"),
     ("local", "logistic"),
+    ("fine_tuned", "logistic"),
+    ("adaptive", "logistic"),
 ]
 
 
@@ -80,7 +82,7 @@ def test_a_training_goes_on_wherever_it_was_cut_off(key: tuple[str, str], tmp_pa
     """Cut at every report in turn, in one chain, until it ends: the bits of an uncut one."""
     study = Study()
     whole = study.outcome(*key)
-    models = study.outcome("federated", "fedavg").models if key[0] == "fine_tuned" else None
+    models = study.outcome("federated", key[1]).models if key[0] == "fine_tuned" else None
     cuts = 0
     for at in range(1, 40):
         try:

@@ -80,6 +80,8 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     "strategies.logistic.ridge": (9.0, LOGISTIC),
     "strategies.logistic.steps": (1, LOGISTIC),
     "strategies.logistic.tolerance": (0.9, LOGISTIC),
+    "strategies.logistic.local_ridges": ((9.0,), {("local", "logistic")}),
+    "strategies.logistic.strengths": ((2.0,), {("fine_tuned", "logistic")}),
     "proximal_copy.pull": (9.0, {("proximal_copy", "fedavg")}),
     "scaffold.learning_rate": (0.2, {("scaffold", "fedavg")}),
 }
@@ -214,7 +216,7 @@ FAST = {"optimizer": {"learning_rate": 0.5}}
         ({"scaffold.fedavg": {"scaffold": {"learning_rate": 0.5}}}, {"scaffold.fedavg"}),
         (
             {"federated.logistic": {"strategies": {"logistic": {"ridge": 3.0}}}},
-            {"federated.logistic"},
+            {"federated.logistic", "fine_tuned.logistic"},
         ),
         ({"local.none": {"scaffold": {"learning_rate": 0.5}}}, set()),
         ({"adaptive.fedavg": {}}, set()),

@@ -21,6 +21,7 @@ from ms_pfl.federation.flower import (
 )
 from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
+from ms_pfl.federation.regression import epochs_of
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.learning.parameters import OptimizerParameters
@@ -129,8 +130,8 @@ def train_alone(
         A result a seed. The model is ``shared`` where a node replies with its arrays, else each is
         personal, or stays at its site.
     """
-    if (logistic := task.client().logistic) is not None:  # a step is an epoch in the history
-        epochs = epochs_without_validation = logistic.steps
+    if task.client().logistic is not None:
+        epochs, epochs_without_validation = epochs_of(task.client())
     config = ConfigRecord(
         {
             "epochs": epochs,

@@ -11,12 +11,12 @@ from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
-from ms_pfl.federation.messages import LOGISTIC
+from ms_pfl.federation.regression import question_of
 from ms_pfl.federation.replies import ScoredStep, check_records, numbers
 from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import answer_of, sum_over_sites
-from ms_pfl.learning import logistic
+from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -104,22 +104,25 @@ def newton(
 ) -> tuple[Federation, Inputs]:
     """Fit a logistic regression by Newton's steps on the sums of all sites.
 
-    A step is a round in the history. The last step counts: there is nothing to choose.
+    A step is a round in the history. The last step counts: there is nothing to choose. In a
+    personalized paradigm each site has an intercept of its own (:mod:`ms_pfl.learning.mixed`).
     """
+    settings = task.client()
+    question = question_of(settings)
 
     def tell(number: int, auc: float, *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, parameters.steps, auc, finished))
 
     tell(0, math.nan)
     inputs = task.agree_on_inputs(grid, seed)
-    prepare(grid, seed, task.client(), inputs)
+    prepare(grid, seed, settings, inputs)
     up = down = 0
 
     def of(arrays: Arrays) -> Arrays:
         nonlocal up, down
         together = task.own.protocol.scaling == "federated"
-        total = sum_over_sites(grid, seed, LOGISTIC, arrays, width=inputs.width, scaled=together)
-        up += payload_bytes(to_record(answer_of(LOGISTIC, total, sites=1)))  # of a site's shapes
+        total = sum_over_sites(grid, seed, question, arrays, width=inputs.width, scaled=together)
+        up += payload_bytes(to_record(answer_of(question, total, sites=1)))  # of a site's shapes
         down += payload_bytes(to_record(arrays))
         return total
 
@@ -132,7 +135,8 @@ def newton(
 
     history: list[HistoryRow] = []
     began = time.perf_counter()
-    steps = logistic.steps(inputs.width, of, parameters)  # one at least
+    fit = mixed.steps if settings.mixed else logistic.steps
+    steps = fit(inputs.width, of, parameters)  # one at least
     for number, (arrays, loss) in enumerate(steps, start=1):
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})

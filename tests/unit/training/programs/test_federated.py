@@ -6,16 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from federation_examples import STRATEGIES, tables
-from ms_pfl.federation.partitions import POOLED, FederationData, federation_data
+from federation_examples import STRATEGIES, RecordingGrid, tables
+from hypothesis_profiles import examples
+from ms_pfl.federation.checkpoints import Checkpoints
+from ms_pfl.federation.exchange import Node
+from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.partitions import POOLED, CountryRows, FederationData, federation_data
 from ms_pfl.learning.scaler import Scaler
 from ms_pfl.paradigms import Training
 from ms_pfl.training.bundle import ModelBundle
+from ms_pfl.training.programs.federated import fit_together
+from ms_pfl.training.resume import UnfinishedTraining
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import Outcome
+from ms_pfl.training.train import Sites, Task, train
 from paradigm_examples import Study, parameters, same_models
 
 RIDGE = 2.5
@@ -24,7 +34,8 @@ PARADIGMS = ("centralized", "local", "federated")
 
 def told(ridge: float = RIDGE) -> TrainingSettings:
     return parameters(
-        strategies=STRATEGIES | {"logistic": {"ridge": ridge, "steps": 50, "tolerance": 1e-10}}
+        strategies=STRATEGIES
+        | {"logistic": {"ridge": ridge, "steps": 50, "tolerance": 1e-10, "strengths": [1, 100]}}
     )
 
 
@@ -49,9 +60,15 @@ def rows_of(
     return scaler.apply(train.x).astype(np.float64), train.y
 
 
-def by_scikit_learn(x: NDArray[np.float64], y: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Coefficients, the intercept last, with the same ridge."""
-    fitted = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-13).fit(x, y)
+def by_scikit_learn(
+    x: NDArray[np.float64], y: NDArray[np.float32], *, alone: bool = False
+) -> NDArray[np.float64]:
+    """Coefficients, the intercept last, with the same ridge; ``alone``: and two half rows."""
+    weights = np.ones(len(y))
+    if alone:
+        x, y = np.vstack([x, np.zeros((2, x.shape[1]))]), np.r_[y, 0, 1]
+        weights = np.r_[weights, 0.5, 0.5]
+    fitted = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-13).fit(x, y, weights)
     return np.r_[fitted.coef_[0], fitted.intercept_]
 
 
@@ -74,7 +91,7 @@ def test_it_is_the_regression_of_scikit_learn(
         else {POOLED: f"seed={seed}/shared"}
     )
     for node, place in places.items():
-        expected = by_scikit_learn(*rows_of(data, node, seed, scaler))
+        expected = by_scikit_learn(*rows_of(data, node, seed, scaler), alone=paradigm == "local")
         np.testing.assert_allclose(fitted(outcome, place), expected, rtol=0, atol=1e-8)
 
 
@@ -86,7 +103,7 @@ def test_without_a_ridge_it_is_the_maximum_likelihood_of_statsmodels(data: Feder
     np.testing.assert_allclose(fitted(outcome, "seed=0/shared"), expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("paradigm", PARADIGMS)
+@pytest.mark.parametrize("paradigm", [*PARADIGMS, "fine_tuned", "adaptive"])
 def test_predictions_are_those_of_the_saved_model(
     study: Study, data: FederationData, paradigm: str
 ) -> None:
@@ -99,8 +116,10 @@ def test_predictions_are_those_of_the_saved_model(
         mine = found[
             (found["seed"] == 0) & (found["country"] == country) & (found["split"] == "test")
         ]
-        place = "shared" if paradigm != "local" else f"personal/{country}"
-        theta = fitted(outcome, f"seed=0/{place}")
+        own = {"local": True, "fine_tuned": True}.get(paradigm, False)
+        theta = fitted(outcome, f"seed=0/{f'personal/{country}' if own else 'shared'}")
+        if paradigm == "adaptive":
+            theta[-1] += outcome.models[f"seed=0/personal/{country}/deviation"][0]
         z = scaler_of(outcome, 0).apply(test.x).astype(float) @ theta[:-1] + theta[-1]
         expected = np.sort(1 / (1 + np.exp(-z)))
         np.testing.assert_allclose(np.sort(mine["probability"]), expected, rtol=1e-12)
@@ -126,12 +145,118 @@ def test_history_counts_the_steps_and_the_last_one_is_selected(study: Study) -> 
         assert sent == [2 * answer, *[answer] * (last - 1)]
 
 
-def test_the_order_of_rows_and_countries_changes_nothing(study: Study) -> None:
+def joint_minimum(
+    data: FederationData, seed: int, scaler: Scaler, variance: float
+) -> NDArray[np.float64]:
+    """Coefficients, the intercept, and each country's deviation, all at once by scipy."""
+    sites = [rows_of(data, country, seed, scaler) for country in data.countries]
+
+    def penalized(theta: NDArray[np.float64]) -> float:
+        loss = RIDGE / 2 * float(theta[:3] @ theta[:3])
+        for (x, y), own in zip(sites, theta[4:], strict=True):
+            p = 1 / (1 + np.exp(-(x @ theta[:3] + theta[3] + own)))
+            loss -= float(np.sum(y * np.log(p) + (1 - y) * np.log1p(-p)))
+            loss += own**2 / (2 * variance)
+        return loss
+
+    found: NDArray[np.float64] = minimize(
+        penalized, np.zeros(4 + len(sites)), method="BFGS", tol=1e-9
+    ).x
+    return found
+
+
+def test_adaptive_is_a_mixed_model(study: Study, data: FederationData) -> None:
+    outcome = study.outcome("adaptive", "logistic")
+    for seed in data.seeds:
+        variance = float(outcome.models[f"seed={seed}/shared/variance"][0])
+        own = [outcome.models[f"seed={seed}/personal/{c}/deviation"][0] for c in data.countries]
+        assert {n for n in outcome.models if n.startswith(f"seed={seed}/personal/")} == {
+            f"seed={seed}/personal/{country}/deviation" for country in data.countries
+        }
+        if variance == 0:
+            federated = study.outcome("federated", "logistic")
+            expected = np.r_[fitted(federated, f"seed={seed}/shared"), np.zeros(3)]
+        else:
+            expected = joint_minimum(data, seed, scaler_of(outcome, seed), variance)
+        found = np.r_[fitted(outcome, f"seed={seed}/shared"), own]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+    variances = [float(outcome.models[f"seed={seed}/shared/variance"][0]) for seed in data.seeds]
+    assert max(variances) > 0.1, "else nothing was tested"
+
+
+def test_a_deviation_is_in_no_message(data: FederationData, study: Study) -> None:
+    """Not as such: the gradient of a site, divided by the variance, is what it is made of."""
+    outcome = study.outcome("adaptive", "logistic")
+    deviation = {
+        outcome.models[f"seed=0/personal/{country}/deviation"].tobytes()
+        for country in data.countries
+    }
+    assert np.zeros(1).tobytes() not in deviation
+    with RecordingGrid(data, [Node(country, 0) for country in data.countries]) as grid:
+        task = Task(
+            Training("adaptive", "logistic"),
+            Sites(tuple(data.countries), data.features),
+            study.told,
+            "cpu",
+            lambda *_: grid,
+            lambda _: None,
+            (0,),
+            lambda seed: Checkpoints(None, f"seed={seed}", 1),
+        )
+        fit_together(task, grid, 0)
+        up = [content for direction, _, content in grid.traffic if direction == "up"]
+    names = {n for content in up for record in content.values() for n in record}
+    assert not names & {"deviation"}
+    assert {"gradient", "hessian", "loss", "n", "square"} <= names
+    for content in up:
+        for record in content.values():
+            for value in record.values():
+                assert not hasattr(value, "numpy") or value.numpy().tobytes() not in deviation
+
+
+@given(places=st.lists(st.integers(0, 4), min_size=24, max_size=24))
+@settings(max_examples=examples(15), deadline=None)
+def test_for_every_partition_federated_is_centralized(places: list[int]) -> None:
+    """Sites of one class and of one row too."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(24, 2)).astype(np.float32)
+    y = (np.arange(24) % 3 == 0).astype(np.float32)
+    x[:, 0] += y
+    countries = {}
+    for place in sorted(set(places)):
+        mine = np.array(places) == place
+        name = "ABCDE"[place]
+        n = int(mine.sum())
+        countries[name] = CountryRows(name, x[mine], y[mine], {0: np.zeros(n, np.int8)})
+    data = FederationData(("a", "b"), (0,), countries, {}, "")
+    found = {}
+    for paradigm in ("centralized", "federated"):
+        (result,) = train(
+            Training(paradigm, "logistic"),
+            Sites(tuple(data.countries), data.features),
+            told(),
+            (0,),
+            device="cpu",
+            open_grid=lambda names, seeds: LocalGrid(
+                data, [Node(n, s) for n in names for s in seeds]
+            ),
+            store=UnfinishedTraining(None),
+            report=lambda _: None,
+        )
+        found[paradigm] = np.r_[result.shared["coefficients"], result.shared["intercept"]]
+    np.testing.assert_allclose(found["federated"], found["centralized"], rtol=0, atol=1e-8)
+    scaled = (x - x.mean(axis=0, dtype=float)) / x.std(axis=0, dtype=float)
+    expected = by_scikit_learn(scaled, y)
+    np.testing.assert_allclose(found["federated"], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("paradigm", ["federated", "fine_tuned", "adaptive"])
+def test_the_order_of_rows_and_countries_changes_nothing(study: Study, paradigm: str) -> None:
     episodes, splits = tables()
     mixed = Study(
         told=study.told,
         tables=(episodes.sample(frac=1, random_state=0), splits.sample(frac=1, random_state=0)),
     )
-    a, b = (s.outcome("federated", "logistic") for s in (study, mixed))
+    a, b = (s.outcome(paradigm, "logistic") for s in (study, mixed))
     pd.testing.assert_frame_equal(a.predictions, b.predictions, check_exact=True)
     assert same_models(a, b)
