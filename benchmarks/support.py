@@ -25,11 +25,11 @@ from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import Node, prepare
 from ms_pfl.federation.flower import Grid
 from ms_pfl.federation.grids.simulated import SimulationGrid
+from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters, RoundsParameters
 from ms_pfl.federation.partitions import CountryRows, FederationData
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
-from ms_pfl.federation.inputs import agree_on_inputs
 from ms_pfl.learning.parameters import NetworkParameters, OptimizerParameters
 from ms_pfl.parameters import Parameters
 from ms_pfl.settings import CONFIG_LOADER_ARGS
