@@ -17,7 +17,7 @@ from ms_pfl.prediction.making import make_predictor
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Description, Predictor
 from ms_pfl.registry.ingest.tables import RegistryTables
-from ms_pfl.training.bundle import FORMAT_NAME
+from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
 from ms_pfl.training.simulation import train_tables
 from paradigm_examples import compute, parameters
 
@@ -92,13 +92,13 @@ def logistic_predictor() -> Predictor:
         source_digest="",
         data_digest="",
     )
-    scaler = {"scaler/mean": np.array([30.0, 4.0]), "scaler/sd": np.array([10.0, 2.0])}
+    inputs = {"inputs/mean": np.array([30.0, 4.0]), "inputs/sd": np.array([10.0, 2.0])}
     belgium = {0: ([2.0, -1.0], 0.5), 1: ([1.0, 0.0], 0.0)}
     arrays: dict[str, np.ndarray] = {}
     for seed in (0, 1):
         for part in ("personal", "global"):
-            arrays |= {f"{part}/seed={seed}/{name}": array for name, array in scaler.items()}
-            arrays[f"{part}/{FORMAT_NAME}"] = np.array([2])
+            arrays |= {f"{part}/seed={seed}/{name}": array for name, array in inputs.items()}
+            arrays[f"{part}/{FORMAT_NAME}"] = np.array([FORMAT])
         weights, bias = belgium[seed]
         own = {"output.weight": np.float32([weights]), "output.bias": np.float32([bias])}
         common = {"output.weight": np.float32([[-1.0, 0.0]]), "output.bias": np.float32([0.0])}

@@ -28,6 +28,7 @@ from ms_pfl.prediction.making import make_predictor
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
 from ms_pfl.prediction.risks import risks
+from ms_pfl.training.bundle import FORMAT
 from paradigm_examples import parameters
 from prediction_examples import logistic_predictor, predictor_of, trained_predictor
 
@@ -182,12 +183,12 @@ def a_scaler(arrays: dict[str, np.ndarray]) -> None:
     [
         (
             lambda arrays: arrays.pop("global/seed=1/inputs/mean"),
-            "global/seed=1/inputs/mean' is missing",
+            "seed 1: the arrays of the inputs are neither a scaler nor an encoding",
         ),
         (lambda arrays: arrays.pop("global/seed=0/shared/output.bias"), "do not fit the model"),
         (a_nan, "no finite number"),
         (a_stray, "Atlantis.* belongs to no seed and country"),
-        (a_scaler, "not above 0"),
+        (a_scaler, "has to be above 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
@@ -238,7 +239,7 @@ def test_models_of_other_data_are_refused() -> None:
     episodes, splits = tables()
     told = parameters()
     arrays = {f"seed={seed}/inputs/mean": np.zeros(3) for seed in (0, 1)}
-    arrays["format"] = np.array([2])
+    arrays["format"] = np.array([FORMAT])
     chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
     nothing = (arrays, pd.DataFrame())
     with pytest.raises(

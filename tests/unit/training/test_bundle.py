@@ -170,10 +170,10 @@ def test_models_of_another_format_are_refused(study: Study) -> None:
     models = study.outcome(*FEDERATED).models
     assert models["format"].tolist() == [FORMAT]
     first = {name: array for name, array in models.items() if name != "format"}
-    for found, arrays in ((1, first), (3, models | {"format": np.array([3])})):
+    for found, arrays in ((1, first), (4, models | {"format": np.array([4])})):
         text = (
             f"the saved models of federated.fedavg have format {found}, and this version reads "
-            "format 2; run the training with the present settings first"
+            "format 3; run the training with the present settings first"
         )
         with pytest.raises(InputError, match=f"^{text}$"):
             ModelBundle(arrays, FEDERATED, study.told)
@@ -184,8 +184,8 @@ def test_models_of_another_format_are_refused(study: Study) -> None:
     [
         ({"seed=x/shared/a": np.zeros(1)}, r"no array is called 'seed=x/shared/a'"),
         ({"a\x1b[2J": np.zeros(1)}, r"no array is called 'a\\\\x1b\[2J'"),
-        ({"seed=0/inputs/mean": np.zeros(())}, "the scaler of seed 0 is no mean and sd of each"),
-        ({"seed=0/inputs/sd": np.zeros((2, 2))}, "the scaler of seed 0 is no mean and sd of each"),
+        ({"seed=0/inputs/mean": np.zeros(())}, "seed 0: the arrays of the inputs are neither"),
+        ({"seed=0/inputs/sd": np.zeros((2, 2))}, "seed 0: the scaler has no mean and sd of each"),
         ({"seed=7/inputs/sd": np.zeros(3)}, "there is nothing under seed=7/shared"),
     ],
 )

@@ -266,7 +266,10 @@ def test_each_choice_is_in_the_stamp(name: str) -> None:
 def test_as_published_sets_the_six_choices_and_nothing_else() -> None:
     text = (PROJECT / "conf/as_published/parameters.yml").read_text()
     assert yaml.safe_load(text) == {
-        "training": {"protocol": {name: value for name, (value, _) in PUBLISHED.items()}}
+        "training": {
+            "inputs": {"kind": "standard"},
+            "protocol": {name: value for name, (value, _) in PUBLISHED.items()},
+        }
     }
 
 

@@ -214,8 +214,11 @@ def test_a_damaged_seed_is_trained_again(cut_off: Path, caplog: pytest.LogCaptur
         (lambda arrays, told: told.update(history=[{"seed": 0}]), "history.0.round: Field requ"),
         (lambda arrays, told: told.update(more=1), "more: Extra inputs are not permitted"),
         (lambda arrays, told: told.pop("nodes"), "nodes: Field required"),
-        (lambda arrays, told: arrays.pop("scaler/sd"), "is no finished seed: Scaler.__init__() mi"),
-        (lambda arrays, told: arrays["scaler/sd"].fill(np.nan), "scaler/sd holds a number that is"),
+        (lambda arrays, told: arrays.pop("inputs/sd"), "is no finished seed: the arrays of the"),
+        (
+            lambda arrays, told: arrays["inputs/sd"].fill(np.nan),
+            "no finished seed: the scaler has a",
+        ),
     ],
 )
 def test_a_finished_seed_of_other_content_is_trained_again_whatever_its_digest(

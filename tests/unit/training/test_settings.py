@@ -10,8 +10,9 @@ import click
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from federation_examples import STRATEGIES, data_of, tables
+from federation_examples import INPUTS, PROTOCOL, STRATEGIES, data_of, tables
 from ms_pfl.hooks.parameters import ParameterCheck
+from ms_pfl.learning.parameters import InputParameters
 from ms_pfl.paradigms import trainings as all_trainings
 from ms_pfl.training.bundle import stamp_of
 from ms_pfl.training.settings import TrainingSettings
@@ -128,10 +129,11 @@ def leaves(told: BaseModel, prefix: str = "") -> set[str]:
 def test_every_setting_is_in_the_list(sensitive: Study) -> None:
     """All but the unit of the split, which has been made before a training begins.
 
-    And but for the settings of single trainings, which are those of this list, and for the norm
-    above which an update ends a run.
+    And but for the settings of single trainings, which are those of this list, for the norm above
+    which an update ends a run, and for those of the inputs, which are tested below.
     """
     without = {"only", "protocol.split_unit", "federation.largest_update"}
+    without |= {f"inputs.{name}" for name in InputParameters.model_fields}
     assert leaves(sensitive.told) - without == SETTINGS.keys()
 
 
@@ -145,6 +147,48 @@ def test_the_update_that_ends_a_run_does_not_decide_its_result() -> None:
     )
     assert told.federation.largest_update == 10.0
     assert other.sections_of("federated", "fedavg") == told.sections_of("federated", "fedavg")
+
+
+# each setting of the inputs, with another value than below
+OF_INPUTS: dict[str, object] = {
+    "kind": "standard",
+    "one_hot": ("edss",),
+    "numbers": "standardized",
+    "indicators": False,
+    "level_columns": 20,
+    "level_scale": 0.5,
+    "knots": 2,
+    "knot_scale": 0.5,
+    "bins": 3,
+}
+# of what there is none otherwise
+BESIDE: dict[str, dict[str, object]] = {
+    "level_scale": {"level_columns": 20},
+    "knot_scale": {"knots": 2},
+}
+
+
+def encoded(**changes: object) -> dict[str, object]:
+    return INPUTS | {"kind": "encoded", "one_hot": ()} | changes
+
+
+@pytest.mark.parametrize("name", InputParameters.model_fields)
+def test_each_setting_of_the_inputs_changes_what_is_trained(name: str) -> None:
+    episodes, splits = tables({"AU": 150, "BE": 90}, seeds=(0,))
+    episodes["edss"] = (2 * episodes["edss"]).round() / 2
+    episodes["relapses"] = episodes["relapses"].round()
+    found = []
+    for changes in ({}, {name: OF_INPUTS[name]}):
+        told = parameters(inputs=encoded(**BESIDE.get(name, {}) | changes))
+        study = Study(told=told, tables=(episodes, splits))
+        found.append(study.outcome("centralized", "pooled"))
+    assert not found[1].predictions.equals(found[0].predictions)
+    assert found[1].models["stamp"].tolist() != found[0].models["stamp"].tolist()
+
+
+def test_scaling_is_a_choice_of_standard_inputs() -> None:
+    with pytest.raises(ValidationError, match=r"training.protocol.scaling' is of standard inputs"):
+        parameters(inputs=encoded(), protocol=PROTOCOL | {"scaling": "country"})
 
 
 def changed_by(
@@ -266,7 +310,12 @@ def test_settings_of_one_training_are_the_same_as_set_for_all(sensitive: Study) 
         (
             {"local.none": {"protocol": {"scaling": "none"}}},
             "Parameter 'training.only.local.none.protocol': all trainings that are compared have "
-            "one protocol; set training.protocol",
+            "one; set training.protocol",
+        ),
+        (
+            {"local.none": {"inputs": {"kind": "encoded"}}},
+            "Parameter 'training.only.local.none.inputs': all trainings that are compared have "
+            "one; set training.inputs",
         ),
         (
             {"local.none": {"only": {}}},

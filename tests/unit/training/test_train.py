@@ -115,7 +115,7 @@ def test_who_keeps_what(study: Study) -> None:
         return {"/".join(name.split("/")[1:-1]) + ":" + name.split("/")[-1].split(".")[0]
                 for name in names}  # fmt: skip
 
-    scaler = {"scaler:mean", "scaler:sd", ":stamp", ":format"}
+    scaler = {"inputs:mean", "inputs:sd", ":stamp", ":format"}
     mlp, own = {"shared:core", "shared:output"}, {f"personal/{c}" for c in SIZES}
     assert parts("centralized", "pooled") == parts("federated", "fedavg") == mlp | scaler
     personal = {f"{c}:{part}" for c in own for part in ("core", "output")}
