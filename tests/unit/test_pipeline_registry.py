@@ -73,7 +73,7 @@ def test_a_paradigms_name_is_enough_for_its_namespace(monkeypatch: pytest.Monkey
 def test_a_namespace_holds_a_paradigm(pipelines: dict) -> None:
     chosen = pipelines["pfl"].only_nodes_with_namespaces(["training.adaptive"]).nodes
     assert {node.name.removeprefix("training.adaptive.") for node in chosen} == {
-        *(f"train_{strategy}" for strategy in PARADIGMS["adaptive"].strategies),
+        *(f"train_{one.strategy}" for one in trainings("study", paradigm="adaptive")),
         *(f"gather_{kind}" for kind in KINDS),
     }
 

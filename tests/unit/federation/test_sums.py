@@ -15,7 +15,7 @@ from ms_pfl.federation import client_app
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import MetricRecord, RecordDict, to_record
-from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, SCALER, SECOND_CELLS
+from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, MIXED, SCALER, SECOND_CELLS
 from ms_pfl.federation.sums import (
     NAMES,
     answer_of,
@@ -46,6 +46,12 @@ def test_what_a_site_answers_by_hand() -> None:
     logistic = sums_of_rows(LOGISTIC, start, x[:, :1], y)
     np.testing.assert_array_equal(logistic["gradient"], [-0.5 + 1.5, -0.5 + 0.5])
     np.testing.assert_array_equal(logistic["hessian"], [[10 / 4, 4 / 4], [4 / 4, 2 / 4]])
+    # without a variance the own intercept is 0
+    mixed = sums_of_rows(MIXED, {**start, "variance": np.zeros(1)}, x[:, :1], y)
+    assert mixed.pop("square").tolist() == [0.0]
+    for name, array in mixed.items():
+        np.testing.assert_array_equal(array, logistic[name])
+    mixed["square"] = np.zeros(1)
     first = sums_of_rows(FIRST_CELLS, {}, x, y)
     edges = np.full((2, CELLS - 1), 1e30, np.float32)
     edges[:, :2] = [[1, 3], [4, 5]]
@@ -53,7 +59,9 @@ def test_what_a_site_answers_by_hand() -> None:
     assert first["counts"].sum(axis=1).tolist() == [2, 1]
     assert second["counts"][:, :3].tolist() == [[0, 1, 1], [0, 1, 0]]
     assert second["missing-together"].tolist() == [[0, 0], [0, 1]]
-    answers = {SCALER: scaler, LOGISTIC: logistic, FIRST_CELLS: first, SECOND_CELLS: second}
+    answers = {
+        SCALER: scaler, LOGISTIC: logistic, MIXED: mixed, FIRST_CELLS: first, SECOND_CELLS: second,
+    }  # fmt: skip
     assert {question: set(answer) for question, answer in answers.items()} == NAMES
     with pytest.raises(ValueError, match="no question 'rows'; there are: scaler, first-cells, "):
         sums_of_rows("rows", {}, x, y)

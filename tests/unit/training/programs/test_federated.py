@@ -145,6 +145,15 @@ def test_history_counts_the_steps_and_the_last_one_is_selected(study: Study) -> 
         assert sent == [2 * answer, *[answer] * (last - 1)]
 
 
+def differing() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """In AU half of those without the outcome have it, in CZ half of those with it have not."""
+    episodes, splits = tables()
+    turn = episodes.index % 2 == 0
+    episodes.loc[turn & (episodes["country"] == "AU"), "label"] = np.int8(1)
+    episodes.loc[turn & (episodes["country"] == "CZ"), "label"] = np.int8(0)
+    return episodes, splits
+
+
 def joint_minimum(
     data: FederationData, seed: int, scaler: Scaler, variance: float
 ) -> NDArray[np.float64]:
@@ -165,28 +174,36 @@ def joint_minimum(
     return found
 
 
-def test_adaptive_is_a_mixed_model(study: Study, data: FederationData) -> None:
-    outcome = study.outcome("adaptive", "logistic")
+def test_adaptive_is_a_mixed_model() -> None:
+    outcome = Study(told=told(), tables=differing()).outcome("adaptive", "logistic")
+    data = federation_data(*differing())
     for seed in data.seeds:
         variance = float(outcome.models[f"seed={seed}/shared/variance"][0])
         own = [outcome.models[f"seed={seed}/personal/{c}/deviation"][0] for c in data.countries]
         assert {n for n in outcome.models if n.startswith(f"seed={seed}/personal/")} == {
             f"seed={seed}/personal/{country}/deviation" for country in data.countries
         }
-        if variance == 0:
-            federated = study.outcome("federated", "logistic")
-            expected = np.r_[fitted(federated, f"seed={seed}/shared"), np.zeros(3)]
-        else:
-            expected = joint_minimum(data, seed, scaler_of(outcome, seed), variance)
+        assert variance > 0.1, "else nothing is tested"
+        expected = joint_minimum(data, seed, scaler_of(outcome, seed), variance)
         found = np.r_[fitted(outcome, f"seed={seed}/shared"), own]
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
-    variances = [float(outcome.models[f"seed={seed}/shared/variance"][0]) for seed in data.seeds]
-    assert max(variances) > 0.1, "else nothing was tested"
 
 
-def test_a_deviation_is_in_no_message(data: FederationData, study: Study) -> None:
+def test_sites_that_do_not_differ_have_the_federated_model(study: Study) -> None:
+    adaptive, federated = (study.outcome(p, "logistic") for p in ("adaptive", "federated"))
+    assert adaptive.models["seed=1/shared/variance"].tolist() == [0.0]
+    expected = fitted(federated, "seed=1/shared")
+    np.testing.assert_allclose(fitted(adaptive, "seed=1/shared"), expected, rtol=0, atol=1e-8)
+    a, b = (
+        outcome.predictions.query("seed == 1")["probability"] for outcome in (adaptive, federated)
+    )
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-8)
+
+
+def test_a_deviation_is_in_no_message() -> None:
     """Not as such: the gradient of a site, divided by the variance, is what it is made of."""
-    outcome = study.outcome("adaptive", "logistic")
+    outcome = Study(told=told(), tables=differing()).outcome("adaptive", "logistic")
+    data = federation_data(*differing())
     deviation = {
         outcome.models[f"seed=0/personal/{country}/deviation"].tobytes()
         for country in data.countries
@@ -196,7 +213,7 @@ def test_a_deviation_is_in_no_message(data: FederationData, study: Study) -> Non
         task = Task(
             Training("adaptive", "logistic"),
             Sites(tuple(data.countries), data.features),
-            study.told,
+            told(),
             "cpu",
             lambda *_: grid,
             lambda _: None,
