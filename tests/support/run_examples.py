@@ -17,7 +17,7 @@ from ms_pfl.federation.flower import (
     take_identity,
     to_record,
 )
-from ms_pfl.federation.regression import question_of
+from ms_pfl.federation.regression import regression_questions
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED
 
@@ -46,8 +46,13 @@ def scaler_sums(agreement: RunAgreement, seed: int, **change: Any) -> Message:
 
 
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
-    asked = question_of(agreement.stages[0].settings)
+    asked = regression_questions(agreement.stages[0].settings)[0]
     config = {"question": asked, "seed": seed, "sites": len(agreement.sites)}
+    return message("query.sums", config, {SHARED: model})
+
+
+def cluster_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
+    config = {"question": "clusters", "seed": seed, "sites": len(agreement.sites)}
     return message("query.sums", config, {SHARED: model})
 
 
@@ -135,6 +140,8 @@ def honest(
                 yield newton_sums(agreement, seed, model[SHARED])
                 yield evaluate(stage, seed, number, n)
             best = {SHARED: model_after(stage, seed, stage.rounds, n)[SHARED]}
+            if not stage.settings.mixed:
+                yield cluster_sums(agreement, seed, best[SHARED])
             yield predict(stage, seed, stage.rounds, n)
         else:
             yield personalize(stage, best or None)

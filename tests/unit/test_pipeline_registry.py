@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from ms_pfl import cli
-from ms_pfl.paradigms import PARADIGMS, trainings
+from ms_pfl.paradigms import trainings
 from ms_pfl.pipeline_registry import register_pipelines
 from ms_pfl.pipelines.training.pipeline import KINDS
 

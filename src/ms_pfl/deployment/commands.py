@@ -271,7 +271,12 @@ def _stage(stage: Stage) -> Iterator[str]:
     elif stage.kind == "newton":
         models = stage.rounds * (1 + settings.mixed) + 1
         yield f"  - {_NEWTON.format(width + 1, models)}"
-        if settings.mixed:
+        if not settings.mixed:
+            yield (
+                f"  - at the end, for standard errors, Hessian and sum of squares over patients "
+                f"({width + 1} x {width + 1} each) of the last model"
+            )
+        else:
             yield (
                 "  - with each of them the square of how far the intercept of this site is from "
                 "the common one; the gradient tells the same to whoever sees it alone"

@@ -12,7 +12,7 @@ from ms_pfl.deployment.site_parts import Site, load
 from ms_pfl.federation import inputs
 from ms_pfl.federation.client import Client, PreparedRows, may_travel
 from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict
-from ms_pfl.federation.messages import INPUTS
+from ms_pfl.federation.messages import CLUSTERS, INPUTS
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.regression import with_own
 from ms_pfl.federation.sums import NAMES, SUMS
@@ -22,10 +22,10 @@ from ms_pfl.personalization.method import SHARED
 
 
 def check_newton(site: Site, run: Asked, message: Message, context: Context) -> None:
-    """See that Newton's sums about a model do not single out the rows of few patients.
+    """See that sums about a regression do not single out the rows of few patients.
 
     A row weighs p (1 - p) in the Hessian. A server that chooses large coefficients leaves that of
-    the rows near a plane alone.
+    the rows near a plane alone. In the sums for standard errors a row weighs (y - p)^2 too.
 
     Raises:
         RefusalError: they do, and the policy does not allow it.
@@ -36,7 +36,10 @@ def check_newton(site: Site, run: Asked, message: Message, context: Context) -> 
     train = client.data.train
     model = with_own(client, client.received(message)[SHARED])
     p = probabilities(logits(model, client.inputs_of(train)))
-    site.floors(site.folder.data(run.snapshot)).check_weights(client.data.seed, p * (1 - p))
+    floors = site.floors(site.folder.data(run.snapshot))
+    floors.check_weights(client.data.seed, p * (1 - p))
+    if message.content["config"]["question"] == CLUSTERS:
+        floors.check_weights(client.data.seed, (train.y - p) ** 2)
 
 
 def without_small_classes(

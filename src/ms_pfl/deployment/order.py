@@ -29,7 +29,7 @@ from ms_pfl.federation.messages import (
     SumsQuestion,
     TrainRound,
 )
-from ms_pfl.federation.regression import question_of
+from ms_pfl.federation.regression import regression_questions
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED, Arrays
 
@@ -116,6 +116,8 @@ class Order:
         match asked:
             case SumsQuestion(question="logistic" | "mixed"):
                 return self._newton_sums(asked, arrays, place)
+            case SumsQuestion(question="clusters"):
+                return self._cluster_sums(asked, arrays, place)
             case SumsQuestion():
                 return self._input_sums(asked, arrays, place)
             case Prepare():
@@ -229,7 +231,7 @@ class Order:
         self._check_sites(asked.sites)
         if asked.seed != self._seed(place) or place.finished:
             raise RefusalError("sums of another seed than the one that was prepared")
-        if asked.question != question_of(stage.settings):
+        if asked.question not in regression_questions(stage.settings):
             raise RefusalError("the regression that was agreed on is fitted by other sums")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
@@ -239,6 +241,23 @@ class Order:
         models = stage.rounds * (1 + stage.settings.mixed)
         most = self.evaluations * (models + 1 + HALVINGS)
         return self._new(asked, arrays, asked.seed, key, place, most)
+
+    def _cluster_sums(
+        self, asked: SumsQuestion, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
+        """The sums for the standard errors of the model that was scored last, once."""
+        stage = self._stage(place, "newton")
+        self._check_sites(asked.sites)
+        if asked.question not in regression_questions(stage.settings):
+            raise RefusalError("the regression that was agreed on has no standard errors")
+        seed = self._seed(place)
+        if asked.seed != seed or place.finished:
+            raise RefusalError("sums of another seed than the one that was prepared")
+        last = f"{place.stage}/{place.step}"
+        model = {SHARED: arrays[SHARED]}
+        if not (place.scored and self._has(seed, last, digest_of_arrays(model))):
+            raise RefusalError("the model of the standard errors is not the one that was scored")
+        return self._new(asked, arrays, seed, f"{place.stage}/clusters", place)
 
     def _personalize(
         self, asked: Personalize, arrays: Mapping[str, ArrayRecord], place: Place

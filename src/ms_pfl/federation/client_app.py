@@ -87,18 +87,19 @@ def make_client_app(
         if asked.question not in OF_A_REGRESSION:
             train = load_partition(context, asked.seed).train
             about = received_edges(message, train.x.shape[1])
-            answer = sums_of_rows(asked.question, about, train.x, train.y)
+            answer = sums_of_rows(asked.question, about, train.x, train.y, train.patients)
         else:
             client = Client(load_partition, prepared, context)
             if client.settings.logistic is None:
                 raise RefusedMessageError("query.sums: this training is no logistic regression")
-            if asked.question != regression.question_of(client.settings):
+            if asked.question not in regression.regression_questions(client.settings):
                 raise RefusedMessageError(
                     f"query.sums: this training is not fitted by '{asked.question}'"
                 )
             model = client.received(message)[SHARED]
             train = client.data.train
-            answer = sums_of_rows(asked.question, model, client.inputs_of(train), train.y)
+            x = client.inputs_of(train)
+            answer = sums_of_rows(asked.question, model, x, train.y, train.patients)
         return _reply(message, {SUMS: to_record(answer_of(asked.question, answer, asked.sites))})
 
     @app.query("prepare")

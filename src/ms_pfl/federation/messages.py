@@ -36,7 +36,9 @@ SCALER, FIRST_CELLS, SECOND_CELLS = "scaler", "first-cells", "second-cells"
 """The questions that the inputs are made from."""
 LOGISTIC, MIXED = "logistic", "mixed"
 """The questions of Newton's steps, of one intercept or of each site's own."""
-OF_A_REGRESSION = (LOGISTIC, MIXED)
+CLUSTERS = "clusters"
+"""The question of the standard errors of a fitted regression."""
+OF_A_REGRESSION = (LOGISTIC, MIXED, CLUSTERS)
 """The questions about a logistic regression, after the settings."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
@@ -99,7 +101,7 @@ class Introduce(Question):
 class SumsQuestion(Question):
     """Sums over the training rows of a seed; of a model or of cells, where it is about one."""
 
-    question: Literal["scaler", "first-cells", "second-cells", "logistic", "mixed"]
+    question: Literal["scaler", "first-cells", "second-cells", "logistic", "mixed", "clusters"]
     seed: Seed
     sites: SiteCount
 

@@ -24,11 +24,13 @@ class Split:
     """Rows of one split: features float32 ``(rows, features)``, NaN = missing; labels 0/1.
 
     ``owners``: which country each row is of, by number; all the same but for the pooled node.
+    ``patients``: which patient, by number; it stays where the rows are.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     owners: NDArray[np.int16]
+    patients: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,8 @@ class ClientData:
 class CountryRows:
     """A country's rows: features, labels, and for each seed the split of each row (0, 1, 2).
 
-    ``owners`` as in :class:`Split`; None: all are of one country.
+    ``owners`` as in :class:`Split`; None: all are of one country. ``patients`` as there, from 0;
+    None: each row is a patient.
     """
 
     country: str
@@ -57,13 +60,25 @@ class CountryRows:
     y: NDArray[np.float32]
     splits: Mapping[int, NDArray[np.int8]]
     owners: NDArray[np.int16] | None = None
+    patients: NDArray[np.int32] | None = None
+
+    @property
+    def patient_codes(self) -> NDArray[np.int32]:
+        """The patient of each row, by number."""
+        each = np.arange(len(self.y), dtype=np.int32)
+        return each if self.patients is None else self.patients
 
     def client_data(self, seed: int) -> ClientData:
         """The rows of the three splits of one seed."""
         codes = self.splits[seed]
         owners = np.zeros(len(self.y), np.int16) if self.owners is None else self.owners
         parts = [
-            Split(self.x[codes == i], self.y[codes == i], owners[codes == i])
+            Split(
+                self.x[codes == i],
+                self.y[codes == i],
+                owners[codes == i],
+                self.patient_codes[codes == i],
+            )
             for i in range(len(SPLITS))
         ]
         return ClientData(self.country, seed, *parts)
@@ -90,12 +105,17 @@ class FederationData:
     @cached_property
     def _pooled(self) -> CountryRows:
         parts = list(self.countries.values())
+        patients = [part.patient_codes for part in parts]
+        firsts = np.cumsum([0, *(int(codes.max(initial=-1)) + 1 for codes in patients)])
         return CountryRows(
             POOLED,
             np.concatenate([part.x for part in parts]),
             np.concatenate([part.y for part in parts]),
             {s: np.concatenate([part.splits[s] for part in parts]) for s in self.seeds},
             np.repeat(np.arange(len(parts), dtype=np.int16), [len(part.y) for part in parts]),
+            np.concatenate(
+                [codes + first for codes, first in zip(patients, firsts[:-1], strict=True)]
+            ).astype(np.int32),
         )
 
     def training_rows(self, country: str, seed: int) -> int:
@@ -140,8 +160,13 @@ def federation_data(
     ids: dict[str, pd.DataFrame] = {}
     for country, index in sorted(table.groupby("country", sort=True).indices.items()):
         name = str(country)
+        patients, _ = pd.factorize(table["patient_id"].iloc[index])
         countries[name] = CountryRows(
-            name, x[index], y[index], {seed: codes[seed][index] for seed in seeds}
+            name,
+            x[index],
+            y[index],
+            {seed: codes[seed][index] for seed in seeds},
+            patients=patients.astype(np.int32),
         )
         ids[name] = table.loc[index, ["patient_id", "episode_id", "label"]].reset_index(drop=True)
         for seed in seeds:
@@ -229,7 +254,7 @@ def _identity(names: list[str], countries: Mapping[str, CountryRows]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update("\x1f".join([*names, "", *countries]).encode())
     for rows in countries.values():
-        arrays: list[np.ndarray] = [rows.x, rows.y, *rows.splits.values()]
+        arrays: list[np.ndarray] = [rows.x, rows.y, rows.patient_codes, *rows.splits.values()]
         for array in arrays:
             digest.update(f"{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())

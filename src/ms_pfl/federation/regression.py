@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from ms_pfl.federation.client import Client
-from ms_pfl.federation.messages import LOGISTIC, MIXED, RefusedMessageError
+from ms_pfl.federation.messages import CLUSTERS, LOGISTIC, MIXED, RefusedMessageError
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.parameters import LogisticParameters
@@ -105,9 +105,9 @@ def own_part(client: Client, shared: Arrays) -> Arrays:
     return mixed.own(shared, client.inputs_of(train), train.y)
 
 
-def question_of(settings: ClientSettings) -> str:
-    """Return the question of the steps of a regression."""
-    return MIXED if settings.mixed else LOGISTIC
+def regression_questions(settings: ClientSettings) -> tuple[str, ...]:
+    """Return the question of the steps of a regression, then that about the fitted one, if any."""
+    return (MIXED,) if settings.mixed else (LOGISTIC, CLUSTERS)
 
 
 def _numbered(models: Iterator[Arrays]) -> Iterator[tuple[int, Arrays]]:

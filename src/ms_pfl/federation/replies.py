@@ -439,6 +439,43 @@ def mixed_sums(
     return found
 
 
+def cluster_sums(
+    record: ArrayRecord,
+    n_features: int,
+    rows: int | None,
+    sites: int,
+    scaled_rows: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Return a client's sums for the standard errors of a fitted regression.
+
+    Args:
+        record: of its reply.
+        n_features: columns of its rows.
+        rows: that it trains on, where they are known.
+        sites: that are added up.
+        scaled_rows: as for :func:`logistic_sums`.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no sums over so many rows.
+    """
+    size = n_features + 1
+    shapes: dict[str, tuple[int, ...]] = {"hessian": (size, size), "meat": (size, size), "n": (1,)}
+    found = _decoded(record, shapes, sites)
+    n = _checked_rows(found, rows)
+    diagonal, own = (
+        _checked_diagonal(found[name], what)
+        for name, what in (("hessian", "Hessian"), ("meat", "sum over patients"))
+    )
+    if diagonal[-1] > n / 4 * (1 + _ROUNDING) or own[-1] > n**2 * (1 + _ROUNDING):
+        raise ReplyError("the intercept's Hessian or sum over patients is more than so many rows")
+    if scaled_rows is not None:
+        squares = _SQUARES * scaled_rows
+        if (4 * diagonal > squares).any() or (own > n * squares).any():
+            raise ReplyError("a Hessian or sum over patients is more than scaled features can give")
+    return found
+
+
 def _newton_shapes(n_features: int) -> dict[str, tuple[int, ...]]:
     size = n_features + 1
     return {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
@@ -450,27 +487,47 @@ def _check_newton(found: Arrays, rows: int | None, scaled_rows: int | None) -> N
     Raises:
         ReplyError: they are not.
     """
-    n, gradient, hessian = float(found["n"][0]), found["gradient"], found["hessian"]
-    if not _whole(found["n"], 1) or (rows is not None and n != rows):
-        known = "" if rows is None else f", and the client has {rows} train rows"
-        raise ReplyError(f"n is {n:g}{known}")
-    loss, diagonal = float(found["loss"][0]), np.diag(hessian)
-    if loss < 0:
+    n, gradient = _checked_rows(found, rows), found["gradient"]
+    if found["loss"][0] < 0:
         raise ReplyError("the log-loss is below 0")
-    if (diagonal < 0).any():
-        raise ReplyError("the Hessian has a number below 0 on its diagonal")
-    if (
-        np.abs(hessian - hessian.T) > _ROUNDING * np.sqrt(np.outer(diagonal, diagonal)) + 1e-15
-    ).any():
-        raise ReplyError("the Hessian is not symmetric")
-    if _exceed(hessian, diagonal, diagonal[:, np.newaxis]):
-        raise ReplyError("the Hessian has a number that its diagonal does not allow")
+    diagonal = _checked_diagonal(found["hessian"], "Hessian")
     if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(gradient[-1]) > n * (1 + _ROUNDING):
         raise ReplyError("the intercept's gradient or Hessian is more than so many rows can give")
     if scaled_rows is not None:
         squares = _SQUARES * scaled_rows
         if (4 * diagonal > squares).any() or (gradient**2 > n * squares).any():
             raise ReplyError("a gradient or Hessian is more than scaled features can give")
+
+
+def _checked_rows(found: Arrays, rows: int | None) -> float:
+    """Return the rows that a client tells of.
+
+    Raises:
+        ReplyError: it has others, or none.
+    """
+    n = float(found["n"][0])
+    if not _whole(found["n"], 1) or (rows is not None and n != rows):
+        known = "" if rows is None else f", and the client has {rows} train rows"
+        raise ReplyError(f"n is {n:g}{known}")
+    return n
+
+
+def _checked_diagonal(matrix: np.ndarray, what: str) -> np.ndarray:
+    """Return the diagonal of a matrix that is a sum of squares.
+
+    Raises:
+        ReplyError: it is no such matrix.
+    """
+    diagonal = np.diag(matrix)
+    if (diagonal < 0).any():
+        raise ReplyError(f"the {what} has a number below 0 on its diagonal")
+    if (
+        np.abs(matrix - matrix.T) > _ROUNDING * np.sqrt(np.outer(diagonal, diagonal)) + 1e-15
+    ).any():
+        raise ReplyError(f"the {what} is not symmetric")
+    if _exceed(matrix, diagonal, diagonal[:, np.newaxis]):
+        raise ReplyError(f"the {what} has a number that its diagonal does not allow")
+    return diagonal
 
 
 def _check_start(found: Arrays) -> None:

@@ -14,10 +14,18 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read
 from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, FixedPoint, Words, add
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
-from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, MIXED, SCALER, SECOND_CELLS
+from ms_pfl.federation.messages import (
+    CLUSTERS,
+    FIRST_CELLS,
+    LOGISTIC,
+    MIXED,
+    SCALER,
+    SECOND_CELLS,
+)
 from ms_pfl.federation.replies import (
     cell_counts,
     check_records,
+    cluster_sums,
     logistic_sums,
     mixed_sums,
     scaler_sums,
@@ -35,12 +43,17 @@ NAMES = {
     SECOND_CELLS: frozenset({"counts", "missing-together"}),
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
     MIXED: frozenset({"gradient", "hessian", "loss", "n", "square"}),
+    CLUSTERS: frozenset({"hessian", "meat", "n"}),
 }
 """What a site sends in answer to each question."""
 
 
 def sums_of_rows(
-    question: str, model: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]
+    question: str,
+    model: Arrays,
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    patients: NDArray[np.int32],
 ) -> Arrays:
     """Return a site's answer to a question, arrays float64.
 
@@ -49,6 +62,7 @@ def sums_of_rows(
         model: that the question is about: a regression, or the edges of cells; else empty.
         x: features, shape ``(rows, features)``; NaN = missing but for a regression.
         y: labels 0/1, shape ``(rows,)``.
+        patients: number of each row's patient, shape ``(rows,)``.
 
     Raises:
         ValueError: there is no such question.
@@ -66,6 +80,8 @@ def sums_of_rows(
             return logistic.sums(model, x, y)
         case "mixed":
             return mixed.sums(model, x, y)
+        case "clusters":
+            return logistic.clustered_sums(model, x, y, patients)
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
@@ -133,6 +149,8 @@ def sum_over_sites(
             case "mixed":
                 assert model is not None, "the question is about one"
                 mixed_sums(*told, every, variance=float(model[mixed.VARIANCE][0]))
+            case "clusters":
+                cluster_sums(*told, every)
             case _:
                 cell_counts(*told, second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])

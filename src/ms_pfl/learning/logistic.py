@@ -218,6 +218,51 @@ def around(
         yield model
 
 
+def clustered_sums(
+    arrays: Arrays,
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    patients: NDArray[np.int32],
+) -> dict[str, Vector]:
+    r"""Return what a site adds to the standard errors that are clustered by patient.
+
+    Args:
+        arrays: the fitted model.
+        x: features, shape ``(rows, features)``, without NaN.
+        y: labels 0/1, shape ``(rows,)``.
+        patients: a number for the patient of each row, from 0, shape ``(rows,)``.
+
+    Returns:
+        ``hessian`` as of :func:`sums`, ``meat``, the sum over patients of :math:`s_p s_p^\top` with
+        :math:`s_p` the sum of :math:`x (y - p)` over the patient's rows
+        ``(features + 1, features + 1)``, and ``n``, the rows ``(1,)``.
+    """
+    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
+    residual = y - probabilities(logits(arrays, x))
+    scores = np.zeros((int(patients.max(initial=-1)) + 1, wide.shape[1]))
+    np.add.at(scores, patients, wide * residual[:, None])
+    found = sums(arrays, x, y)
+    return {"hessian": found["hessian"], "meat": scores.T @ scores, "n": found["n"]}
+
+
+def sandwich(hessian: Vector, meat: Vector, ridge: float) -> Vector:
+    r"""Return the covariance of fitted coefficients, clustered by patient, the intercept last.
+
+    :math:`(H + \Lambda)^{-1} M (H + \Lambda)^{-1}` without a correction for few patients (Liang and
+    Zeger, Biometrika 1986). Patients are nested in sites, so that :math:`M` is a sum over sites.
+    With a ridge it is the covariance of the penalized coefficients, which are biased towards 0.
+
+    Args:
+        hessian: of all sites, shape ``(features + 1, features + 1)``.
+        meat: of all sites, of the same shape.
+        ridge: with which the model was fitted.
+    """
+    penalty = Penalty.ridge(len(hessian) - 1, ridge)
+    bread = np.linalg.pinv(hessian + np.diag(penalty.weights), rcond=1e-12, hermitian=True)
+    found: Vector = bread @ meat @ bread
+    return (found + found.T) / 2
+
+
 def theta_of(arrays: Arrays) -> Vector:
     """Return the coefficients of a model, the intercept last."""
     return np.r_[arrays[COEFFICIENTS], arrays[INTERCEPT]]

@@ -96,10 +96,9 @@ def sums(arrays: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]) -> dict
     """
     variance = float(arrays[VARIANCE][0])
     u = deviation(arrays, x, y)
-    found = logistic.sums({**_plain(arrays), DEVIATION: np.array([u])}, x, y)
-    h = found["hessian"][-1]
-    schur = found["hessian"] - np.outer(h, h) * (variance / (1 + variance * h[-1]))
-    return {**found, "hessian": schur, "square": np.array([u**2])}
+    own_model = {**_plain(arrays), DEVIATION: np.array([u])}
+    found = {**logistic.sums(own_model, x, y), "square": np.array([u**2])}
+    return {**found, "hessian": _schur(own_model, x, variance)} if variance else found
 
 
 def steps(
@@ -130,6 +129,22 @@ def steps(
         yield _shared(theta, now), float(before["loss"][0] / before["n"][0])
         if max(size, abs(np.sqrt(now) - np.sqrt(used))) < settings.tolerance:
             return
+
+
+def _schur(arrays: Arrays, x: NDArray[np.float32], variance: float) -> Vector:
+    """Schur's complement, as a sum of squares: around the weighted mean row, and of that row.
+
+    So it loses no digits where a column hardly varies within the site.
+    """
+    wide = np.column_stack([x.astype(np.float64), np.ones(len(x))])
+    p = probabilities(logistic.logits(arrays, x))
+    w = p * (1 - p)
+    s = float(np.sum(w))
+    mean = w @ wide / s if s else np.zeros(wide.shape[1])
+    mean[-1] = 1.0
+    away = wide - mean
+    found: Vector = (away * w[:, None]).T @ away + np.outer(mean, mean) * (s / (1 + variance * s))
+    return found
 
 
 def _next_variance(held: Arrays, variance: float) -> float:

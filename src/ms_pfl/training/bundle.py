@@ -1,8 +1,10 @@
 """The models that a training saved: one file of arrays, whatever was fitted.
 
 Arrays are named ``seed=<s>/shared/<array>``, ``seed=<s>/personal/<country>/<array>`` and
-``seed=<s>/inputs/<array>`` (:mod:`ms_pfl.learning.inputs`). Beside them stand ``format``, the
-version of these names, and ``stamp``, a digest of the data, splits and settings of the training.
+``seed=<s>/inputs/<array>`` (:mod:`ms_pfl.learning.inputs`); of a logistic regression that countries
+share also ``seed=<s>/covariance/clustered``, the covariance of its coefficients, the intercept
+last. Beside them stand ``format``, the version of these names, and ``stamp``, a digest of the data,
+splits and settings of the training.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.personalization.method import Arrays, method_class
 from ms_pfl.text import shown
 from ms_pfl.training.settings import TrainingSettings
-from ms_pfl.training.train import SeedResult, Start
+from ms_pfl.training.train import CLUSTERED, SeedResult, Start
 
 FORMAT = 3
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
-_NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|personal/.+)/[^/]+", flags=re.DOTALL)
+_NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|covariance|personal/.+)/[^/]+", flags=re.DOTALL)
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
@@ -64,7 +66,8 @@ def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> di
         seed = f"seed={result.seed}"
         personal = {f"{seed}/personal/{country}": own for country, own in result.personal.items()}
         inputs = {f"{seed}/inputs": result.inputs.arrays()}
-        models |= joined({f"{seed}/shared": result.shared, **personal, **inputs})
+        covariance = {f"{seed}/covariance": result.covariance}
+        models |= joined({f"{seed}/shared": result.shared, **personal, **inputs, **covariance})
     models[FORMAT_NAME] = np.array([FORMAT])
     return models if stamp is None else models | {STAMP: stamp}
 
@@ -204,6 +207,11 @@ class ModelBundle:
             seed: Start(self._part(f"seed={seed}/shared"), self._inputs(seed))
             for seed in self.seeds
         }
+
+    def covariances(self) -> dict[int, NDArray[np.float64]]:
+        """By seed the covariance of the shared coefficients, clustered by patient, where it is."""
+        found = {seed: self._parts.get(f"seed={seed}/covariance", {}) for seed in self.seeds}
+        return {seed: arrays[CLUSTERED] for seed, arrays in found.items() if CLUSTERED in arrays}
 
     def model(self, seed: int, country: str) -> SavedModel:
         """The model that a country predicts with.

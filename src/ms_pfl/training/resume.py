@@ -137,6 +137,7 @@ def _arrays(result: SeedResult) -> tuple[dict[str, np.ndarray], dict[str, object
         "shared": result.shared,
         **{f"personal/{i}": result.personal[name] for i, name in enumerate(countries)},
         "inputs": result.inputs.arrays(),
+        "covariance": result.covariance,
     }
     history = [asdict(row) for row in result.history]
     return joined(parts), {
@@ -191,4 +192,5 @@ def _result(arrays: dict[str, np.ndarray], told: _Told) -> SeedResult:
         personal={name: part(f"personal/{i}") for i, name in enumerate(told.countries)},
         inputs=saved_inputs(part("inputs")),
         metrics=told.metrics,
+        covariance=part("covariance"),
     )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ms_pfl.training.resume import UnfinishedTraining
 
 
+CLUSTERED = "clustered"
+"""The name of a covariance that is clustered by patient."""
 OpenGrid = Callable[[Sequence[str], Sequence[int]], NamedGrid]
 
 
@@ -149,6 +151,8 @@ class SeedResult:
         personal: arrays by country that are its own; empty where clients keep them.
         inputs: what rows became before the learner saw them.
         metrics: by country what a client tells instead of probabilities.
+        covariance: of the shared coefficients of a logistic regression, the intercept last, under
+            :data:`CLUSTERED`; else empty.
     """
 
     seed: int
@@ -158,6 +162,7 @@ class SeedResult:
     personal: Mapping[str, Arrays]
     inputs: Inputs
     metrics: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)
+    covariance: Arrays = field(default_factory=dict)
 
 
 def train(

@@ -20,6 +20,7 @@ from ms_pfl.paradigms import Training, trainings
 from ms_pfl.personalization.method import SHARED
 from run_examples import (
     N_FEATURES,
+    cluster_sums,
     evaluate,
     honest,
     model_after,
@@ -264,6 +265,24 @@ def test_each_regression_is_fitted_by_its_own_sums() -> None:
     guard = Guard(own).after(list(honest(own, 0))[:2])
     certain = {**model_after(own.stages[0], 0, 0)[SHARED], "variance": np.zeros(1)}
     guard.refuses(newton_sums(own, 0, certain), "first model")
+
+
+def test_standard_errors_are_of_the_model_that_was_scored_last() -> None:
+    agreed = agreement("federated.logistic", rounds=2)
+    stage, messages = agreed.stages[0], list(honest(agreed, 0))
+    last, before = (model_after(stage, 0, number)[SHARED] for number in (2, 1))
+    guard = Guard(agreed).after(messages[:3])
+    guard.refuses(cluster_sums(agreed, 0, model_after(stage, 0, 0)[SHARED]), "was scored")
+    guard.after(messages[3:7])
+    guard.refuses(cluster_sums(agreed, 0, before), "was scored")
+    guard.refuses(cluster_sums(agreed, 1, last), "of another seed")
+    guard.ask(cluster_sums(agreed, 0, last))
+    guard.ask(cluster_sums(agreed, 0, last))
+    guard.after(messages[7:])
+    guard.refuses(cluster_sums(agreed, 0, last), "of another seed")
+    own = agreement("adaptive.logistic", rounds=2)
+    guard = Guard(own).after(list(honest(own, 0))[:7])
+    guard.refuses(cluster_sums(own, 0, last), "has no standard errors")
 
 
 def test_more_evaluations_where_the_policy_has_them() -> None:

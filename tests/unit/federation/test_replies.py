@@ -55,6 +55,8 @@ from ms_pfl.training.resume import UnfinishedTraining
 
 FEDERATED = Training("federated", "fedavg")
 NEWTON = Training("federated", "logistic")
+MIXED = Training("adaptive", "logistic")
+POOLED_NEWTON = Training("centralized", "logistic")
 LOCAL = Training("local", "none")
 POOLED = Training("centralized", "pooled")
 SCAFFOLD = Training("scaffold", "fedavg")
@@ -67,7 +69,7 @@ def refused(training: Training, kind: str, lie: Lie) -> str:
     with pytest.raises(ClientError) as error:
         results(training, kind, lie)
     text = str(error.value)
-    name = "pooled" if training == POOLED else LIAR
+    name = "pooled" if training.paradigm == "centralized" else LIAR
     assert text.startswith(f"the reply of {name} (seed 0) to {kind} cannot be used: ")
     assert text.isprintable()
     assert len(text) < 400
@@ -132,7 +134,11 @@ def test_sums_for_the_scaler_that_cannot_be_are_refused(lie: Lie, told: str) -> 
 
 
 def only_logistic(lie: Lie) -> Lie:
-    return lambda content: lie(content) if "hessian" in content["sums"] else None
+    return lambda content: lie(content) if "gradient" in content["sums"] else None
+
+
+def only_clusters(lie: Lie) -> Lie:
+    return lambda content: lie(content) if "meat" in content["sums"] else None
 
 
 def off_diagonal(h: np.ndarray) -> np.ndarray:
@@ -171,6 +177,42 @@ def beyond(h: np.ndarray) -> np.ndarray:
 )
 def test_sums_for_newtons_step_that_cannot_be_are_refused(lie: Lie, told: str) -> None:
     assert refused(NEWTON, "query.sums", only_logistic(lie)).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (sums("n", lambda n: n + 1), f"n is {N + 1}, and the client has {N} train rows"),
+        (sums("square", lambda s: -s - 1), "the square of its own deviation is not what its gr"),
+        (sums("square", lambda s: s + 0.1), "the square of its own deviation is not what its gr"),
+        (sums("gradient", lambda g: g + 1), "the square of its own deviation is not what its gr"),
+        (sums("hessian", off_diagonal), "the Hessian is not symmetric"),
+        (sums("hessian", lambda h: h * 3), "the intercept's Hessian is more than the variance"),
+        (drop("sums", "square"), "the array 'square' is missing"),
+        (array("sums", "square", lambda w: w[:1]), "the array 'square' is uint64 of shape"),
+    ],
+)
+def test_sums_with_an_own_intercept_that_cannot_be_are_refused(lie: Lie, told: str) -> None:
+    assert refused(MIXED, "query.sums", only_logistic(lie)).startswith(told)
+
+
+@pytest.mark.parametrize("training", [NEWTON, POOLED_NEWTON])
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (sums("n", lambda n: n + 1), "n is "),
+        (sums("hessian", off_diagonal), "the Hessian is not symmetric"),
+        (sums("meat", off_diagonal), "the sum over patients is not symmetric"),
+        (sums("meat", negative), "the sum over patients has a number below 0 on its diagonal"),
+        (sums("meat", beyond), "the sum over patients has a number that its diagonal does not al"),
+        (sums("meat", lambda m: m * 1e9), "the intercept's Hessian or sum over patients is more"),
+        (drop("sums", "meat"), "the array 'meat' is missing"),
+    ],
+)
+def test_sums_for_standard_errors_that_cannot_be_are_refused(
+    training: Training, lie: Lie, told: str
+) -> None:
+    assert refused(training, "query.sums", only_clusters(lie)).startswith(told)
 
 
 TRAIN_LIES: list[tuple[Lie, str]] = [
@@ -440,7 +482,7 @@ def test_a_random_lie_is_refused_or_changes_nothing(data: st.DataObject) -> None
         found = results(training, kind, data.draw(lies()))
     except ClientError as error:
         text = str(error)
-        name = "pooled" if training == POOLED else LIAR
+        name = "pooled" if training.paradigm == "centralized" else LIAR
         assert text.startswith(f"the reply of {name} (seed 0) to {kind} cannot be used: "), text
         assert text.isprintable()
         return

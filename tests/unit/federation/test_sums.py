@@ -15,7 +15,14 @@ from ms_pfl.federation import client_app
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import MetricRecord, RecordDict, to_record
-from ms_pfl.federation.messages import FIRST_CELLS, LOGISTIC, MIXED, SCALER, SECOND_CELLS
+from ms_pfl.federation.messages import (
+    CLUSTERS,
+    FIRST_CELLS,
+    LOGISTIC,
+    MIXED,
+    SCALER,
+    SECOND_CELLS,
+)
 from ms_pfl.federation.sums import (
     NAMES,
     answer_of,
@@ -36,35 +43,41 @@ MODEL = {"coefficients": np.array([0.5, -1.0]), "intercept": np.array([0.25])}
 def test_what_a_site_answers_by_hand() -> None:
     x = np.array([[1.0, np.nan], [3.0, 4.0]], np.float32)
     y = np.array([0.0, 1.0], np.float32)
-    scaler = sums_of_rows(SCALER, {}, x, y)
+    patients = np.zeros(2, np.int32)
+    scaler = sums_of_rows(SCALER, {}, x, y, patients)
     assert {name: array.tolist() for name, array in scaler.items()} == {
         "n": [2.0, 1.0],
         "sum": [4.0, 4.0],
         "sum-of-squares": [10.0, 16.0],
     }
     start = {"coefficients": np.zeros(1), "intercept": np.zeros(1)}
-    logistic = sums_of_rows(LOGISTIC, start, x[:, :1], y)
+    logistic = sums_of_rows(LOGISTIC, start, x[:, :1], y, patients)
     np.testing.assert_array_equal(logistic["gradient"], [-0.5 + 1.5, -0.5 + 0.5])
     np.testing.assert_array_equal(logistic["hessian"], [[10 / 4, 4 / 4], [4 / 4, 2 / 4]])
     # without a variance the own intercept is 0
-    mixed = sums_of_rows(MIXED, {**start, "variance": np.zeros(1)}, x[:, :1], y)
+    mixed = sums_of_rows(MIXED, {**start, "variance": np.zeros(1)}, x[:, :1], y, patients)
     assert mixed.pop("square").tolist() == [0.0]
     for name, array in mixed.items():
         np.testing.assert_array_equal(array, logistic[name])
     mixed["square"] = np.zeros(1)
-    first = sums_of_rows(FIRST_CELLS, {}, x, y)
+    # both rows are of one patient: (-0.5 + 1.5, 0) twice
+    clusters = sums_of_rows(CLUSTERS, start, x[:, :1], y, patients)
+    assert clusters["meat"].tolist() == [[1, 0], [0, 0]]
+    np.testing.assert_array_equal(clusters["hessian"], logistic["hessian"])
+    first = sums_of_rows(FIRST_CELLS, {}, x, y, patients)
     edges = np.full((2, CELLS - 1), 1e30, np.float32)
     edges[:, :2] = [[1, 3], [4, 5]]
-    second = sums_of_rows(SECOND_CELLS, {"edges": edges}, x, y)
+    second = sums_of_rows(SECOND_CELLS, {"edges": edges}, x, y, patients)
     assert first["counts"].sum(axis=1).tolist() == [2, 1]
     assert second["counts"][:, :3].tolist() == [[0, 1, 1], [0, 1, 0]]
     assert second["missing-together"].tolist() == [[0, 0], [0, 1]]
     answers = {
-        SCALER: scaler, LOGISTIC: logistic, MIXED: mixed, FIRST_CELLS: first, SECOND_CELLS: second,
+        SCALER: scaler, LOGISTIC: logistic, MIXED: mixed, CLUSTERS: clusters,
+        FIRST_CELLS: first, SECOND_CELLS: second,
     }  # fmt: skip
     assert {question: set(answer) for question, answer in answers.items()} == NAMES
     with pytest.raises(ValueError, match="no question 'rows'; there are: scaler, first-cells, "):
-        sums_of_rows("rows", {}, x, y)
+        sums_of_rows("rows", {}, x, y, patients)
 
 
 @pytest.mark.parametrize("name", ["gradient", "hessian"])

@@ -189,3 +189,26 @@ def test_strengths_are_sorted_and_each_is_there_once() -> None:
     for wrong in ([0.0], [-1.0], [math.inf], [1e13], list(range(1, 60))):
         with pytest.raises(ValidationError, match=r"local_ridges"):
             LogisticParameters.model_validate(found.model_dump() | {"local_ridges": wrong})
+
+
+# -- standard errors -------------------------------------------------------------------------------
+
+
+def test_the_sums_for_standard_errors_by_hand() -> None:
+    """At 0 all y - p are -1/2, 1/2, 1/2: patient 0 has the first and the last row."""
+    found = logistic.clustered_sums(logistic.start(1), X, Y, np.array([0, 1, 0], np.int32))
+    s = np.array([[0 * -0.5 + 2 * 0.5, -0.5 + 0.5], [1 * 0.5, 0.5]])
+    np.testing.assert_array_equal(found["meat"], np.outer(s[0], s[0]) + np.outer(s[1], s[1]))
+    np.testing.assert_array_equal(found["hessian"], [[5 / 4, 3 / 4], [3 / 4, 3 / 4]])
+    np.testing.assert_array_equal(found["n"], [3.0])
+
+
+def test_the_sandwich_by_hand() -> None:
+    """(H + diag(1, 0))^-1 = diag(1/2, 1/3) around M = [[2, 1], [1, 3]]."""
+    found = logistic.sandwich(np.diag([1.0, 3.0]), np.array([[2.0, 1.0], [1.0, 3.0]]), ridge=1.0)
+    np.testing.assert_allclose(found, [[1 / 2, 1 / 6], [1 / 6, 1 / 3]], rtol=1e-12)
+
+
+def test_of_copied_columns_the_errors_are_finite() -> None:
+    h = np.ones((3, 3)) * [[1.0], [1.0], [1.0]]
+    assert np.isfinite(logistic.sandwich(h, h, ridge=0.0)).all()

@@ -27,7 +27,7 @@ from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import SHARED, Arrays
-from ms_pfl.training.programs.federated import fit_together
+from ms_pfl.training.programs.federated import covariance_of, fit_together
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start, Task
 
@@ -44,9 +44,20 @@ def centralized(task: Task) -> list[SeedResult]:
         starts = {seed: Start({}, task.agree_on_inputs(grid, seed)) for seed in task.seeds}
         for seed, start in starts.items():
             prepare(grid, seed, settings, start.inputs)
-        return train_alone(
+        results = train_alone(
             task, grid, starts, own.epochs, own.patience, own.epochs, reply_with_arrays=True
         )
+        if settings.logistic is None:
+            return results
+        return [
+            replace(
+                result,
+                covariance=covariance_of(
+                    task, grid, result.seed, result.shared, result.inputs.width
+                )[0],
+            )
+            for result in results
+        ]
 
 
 def local(task: Task) -> Iterator[SeedResult]:

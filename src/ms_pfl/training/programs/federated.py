@@ -11,7 +11,8 @@ from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, payload_bytes, to_record
 from ms_pfl.federation.history import HistoryRow, ProgressReport
-from ms_pfl.federation.regression import question_of
+from ms_pfl.federation.messages import CLUSTERS
+from ms_pfl.federation.regression import regression_questions
 from ms_pfl.federation.replies import ScoredStep, check_records, numbers
 from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
@@ -20,7 +21,7 @@ from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
-from ms_pfl.training.train import SeedResult, Task
+from ms_pfl.training.train import CLUSTERED, SeedResult, Task
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +36,9 @@ def federated(task: Task) -> Iterator[SeedResult]:
 def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
     """Fit one seed over an open grid, and have the clients predict."""
     if (logistic_parameters := task.client().logistic) is not None:
-        done, inputs = newton(task, grid, seed, logistic_parameters)
+        done, inputs, covariance = newton(task, grid, seed, logistic_parameters)
     else:
+        covariance = {}
         with task.checkpoints(seed) as checkpoints:
             done, inputs = federate(task, grid, seed, checkpoints)
     told = predict(grid, seed, to_record(done.arrays), done.best_round, task.training.name)
@@ -49,6 +51,7 @@ def fit_together(task: Task, grid: NamedGrid, seed: int) -> SeedResult:
         personal={node.country: arrays for node, arrays in kept.items() if arrays},
         inputs=inputs,
         metrics=told.metrics,
+        covariance=covariance,
     )
 
 
@@ -101,14 +104,15 @@ def federate(
 
 def newton(
     task: Task, grid: NamedGrid, seed: int, parameters: LogisticParameters
-) -> tuple[Federation, Inputs]:
+) -> tuple[Federation, Inputs, Arrays]:
     """Fit a logistic regression by Newton's steps on the sums of all sites.
 
     A step is a round in the history. The last step counts: there is nothing to choose. In a
-    personalized paradigm each site has an intercept of its own (:mod:`ms_pfl.learning.mixed`).
+    personalized paradigm each site has an intercept of its own (:mod:`ms_pfl.learning.mixed`);
+    else the covariance of the coefficients is asked for at the end (:func:`covariance_of`).
     """
     settings = task.client()
-    question = question_of(settings)
+    question = regression_questions(settings)[0]
 
     def tell(number: int, auc: float, *, finished: bool = False) -> None:
         task.report(ProgressReport(seed, number, parameters.steps, auc, finished))
@@ -167,6 +171,39 @@ def newton(
         history += rows
         up = down = 0
         tell(number, auc)
+    covariance: Arrays = {}
+    if not settings.mixed:
+        covariance, up = covariance_of(task, grid, seed, arrays, inputs.width)
+        down = payload_bytes(record)
     tell(number, auc, finished=True)
-    last = [replace(row, selected=row.round == number) for row in history]
-    return Federation(dict(arrays), number, auc, last), inputs
+    last = [
+        replace(row, selected=True, bytes_up=row.bytes_up + up, bytes_down=row.bytes_down + down)
+        if row.round == number
+        else row
+        for row in history
+    ]
+    return Federation(dict(arrays), number, auc, last), inputs, covariance
+
+
+def covariance_of(
+    task: Task, grid: NamedGrid, seed: int, arrays: Arrays, width: int
+) -> tuple[Arrays, int]:
+    """Return the covariance of a fitted regression, clustered by patient, from one more sum.
+
+    Args:
+        task: the training.
+        grid: its sites, prepared.
+        seed: of the fit.
+        arrays: the fitted model.
+        width: columns of the rows as the learner sees them.
+
+    Returns:
+        The covariance under its name, and the bytes of the answer of one site.
+    """
+    parameters = task.client().logistic
+    assert parameters is not None, "it is a regression"
+    together = task.own.protocol.scaling == "federated"
+    total = sum_over_sites(grid, seed, CLUSTERS, arrays, width=width, scaled=together)
+    found = logistic.sandwich(total["hessian"], total["meat"], parameters.ridge)
+    up = payload_bytes(to_record(answer_of(CLUSTERS, total, sites=1)))
+    return {CLUSTERED: found}, up

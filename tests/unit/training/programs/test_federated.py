@@ -103,6 +103,44 @@ def test_without_a_ridge_it_is_the_maximum_likelihood_of_statsmodels(data: Feder
     np.testing.assert_allclose(fitted(outcome, "seed=0/shared"), expected, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("paradigm", ["centralized", "federated"])
+def test_standard_errors_are_those_of_statsmodels(paradigm: str, data: FederationData) -> None:
+    """Clustered by patient, without statsmodels' correction for few clusters."""
+    study = Study(told=told(ridge=0.0))
+    outcome = study.outcome(paradigm, "logistic")
+    bundle = ModelBundle(outcome.models, Training(paradigm, "logistic"), study.told, "cpu")
+    assert list(bundle.covariances()) == [0, 1]
+    for seed, found in bundle.covariances().items():
+        x, y = rows_of(data, POOLED, seed, scaler_of(outcome, seed))
+        patients = np.concatenate(
+            [
+                data.ids[c]["patient_id"].to_numpy()[data.rows(c).splits[seed] == 0]
+                for c in data.countries
+            ]
+        )
+        groups, _ = pd.factorize(patients)
+        assert len(y) == 3 * (groups.max() + 1), "three rows a patient"
+        wide = np.column_stack([x, np.ones(len(x))])
+        expected = sm.GLM(y.astype(np.float64), wide, family=sm.families.Binomial()).fit(
+            tol=1e-14,
+            maxiter=100,
+            cov_type="cluster",
+            cov_kwds={"groups": groups, "use_correction": False},
+        )
+        np.testing.assert_allclose(np.sqrt(np.diag(found)), expected.bse, rtol=1e-6)
+        np.testing.assert_allclose(found, expected.cov_params(), rtol=0, atol=1e-7)
+
+
+def test_standard_errors_of_the_federated_model_are_those_of_the_centralized_one(
+    study: Study,
+) -> None:
+    name = "seed=1/covariance/clustered"
+    a, b = (study.outcome(p, "logistic").models[name] for p in ("federated", "centralized"))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+    for paradigm in ("local", "adaptive", "fine_tuned"):
+        assert not [n for n in study.outcome(paradigm, "logistic").models if "covariance" in n]
+
+
 @pytest.mark.parametrize("paradigm", [*PARADIGMS, "fine_tuned", "adaptive"])
 def test_predictions_are_those_of_the_saved_model(
     study: Study, data: FederationData, paradigm: str
@@ -139,10 +177,11 @@ def test_history_counts_the_steps_and_the_last_one_is_selected(study: Study) -> 
         assert losses.iloc[0] == pytest.approx(np.log(2), rel=1e-12)
         assert losses.iloc[-1] < losses.iloc[0]
         # gradient, Hessian, loss and rows: 4 + 16 + 1 + 1 numbers of 128 bits, each array with its
-        # header; the first step needs the sums of the model that it begins with too
-        answer = 16 * (4 + 16 + 1 + 1) + 4 * 128
+        # header; the first step needs the sums of the model that it begins with too, and after the
+        # last one two matrices and the rows are asked for
+        answer, errors = 16 * (4 + 16 + 1 + 1) + 4 * 128, 16 * (16 + 16 + 1) + 3 * 128
         sent = rows.groupby("round")["bytes_up"].first().tolist()
-        assert sent == [2 * answer, *[answer] * (last - 1)]
+        assert sent == [2 * answer, *[answer] * (last - 2), answer + errors]
 
 
 def differing() -> tuple[pd.DataFrame, pd.DataFrame]:
