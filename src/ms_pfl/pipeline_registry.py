@@ -27,7 +27,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": pfl,
         "pfl": pfl,
-        "further_methods": registry + _after_cohort("study", "further"),
+        "further_methods": registry
+        + _after_cohort("study", "further")
+        + studies.create_coefficients_pipeline(),
         "modelling": own_episodes + _after_cohort("study"),
         "synthetic_registry": synthetic_registry,
         "preprocessing": preprocessing,
@@ -44,6 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "prediction": prediction.create_pipeline(),
         "evaluation": evaluation.create_pipeline("study"),
         "attribution": studies.create_attribution_pipeline(),
+        "coefficients": studies.create_coefficients_pipeline(),
         "reporting": reporting.create_pipeline("study"),
         "recording": reporting.create_recording_pipeline("study"),
     }

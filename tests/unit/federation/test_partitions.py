@@ -56,6 +56,9 @@ def test_the_identity_tells_contents_apart() -> None:
     changed = episodes.copy()
     changed.loc[0, "age"] += 1
     assert federation_data(changed, splits).identity != federation_data(episodes, splits).identity
+    other = episodes.copy()
+    other.loc[0, "patient_id"] = other["patient_id"].iloc[9]  # of the same split in each seed
+    assert federation_data(other, splits).identity != federation_data(episodes, splits).identity
 
 
 def test_the_pooled_node_holds_all_countries_in_order() -> None:
@@ -64,6 +67,14 @@ def test_the_pooled_node_holds_all_countries_in_order() -> None:
     np.testing.assert_array_equal(
         pooled.x, np.concatenate([data.rows(c).x for c in ("AU", "BE", "CZ")])
     )
+    ids = pd.concat([data.ids[c].assign(country=c) for c in ("AU", "BE", "CZ")])
+    expected = ids.groupby(["country", "patient_id"]).ngroup()
+    assert pooled.patients.tolist() == expected.tolist()
+    train = data.rows("BE").client_data(1).train
+    mine = data.ids["BE"]["patient_id"].to_numpy()[data.rows("BE").splits[1] == 0]
+    assert [(train.patients == p).sum() for p in train.patients] == [
+        (mine == p).sum() for p in mine
+    ]
     assert data.training_rows(POOLED, 1) == sum(data.training_rows(c, 1) for c in data.countries)
 
 

@@ -55,6 +55,28 @@ def measure_importance(
     return importance(episodes, splits, models, groups, settings, attribution, device)
 
 
+def tabulate_coefficients(
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    models: dict[Training, dict[str, Any]],
+    settings: TrainingSettings,
+) -> pd.DataFrame:
+    """Return the coefficients of the regressions that countries share, with standard errors.
+
+    Args:
+        episodes: the episodes table.
+        splits: the splits table.
+        models: of the regressions.
+        settings: of the trainings.
+
+    Returns:
+        ``coefficients``: a row a regression, seed and column of the inputs.
+    """
+    from ms_pfl.studies.coefficients.table import coefficients
+
+    return coefficients(episodes, splits, models, settings)
+
+
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
     """How far each country's personal model is from the federated one in what it uses."""
     from ms_pfl.studies.attribution.compare import compare_by_country

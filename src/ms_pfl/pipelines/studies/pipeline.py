@@ -1,8 +1,8 @@
-"""The studies beside the comparison: attribution, audit, heterogeneity, countries left out."""
+"""The studies beside the comparison: what models use, the audit, heterogeneity, new countries."""
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.paradigms import trainings
+from ms_pfl.paradigms import Training, learner_of, paradigm_row, trainings
 from ms_pfl.pipelines.evaluation.pipeline import NAMESPACE as EVALUATION
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
 from ms_pfl.pipelines.studies.nodes import (
@@ -15,6 +15,7 @@ from ms_pfl.pipelines.studies.nodes import (
     show_audit,
     show_heterogeneity,
     show_new_countries,
+    tabulate_coefficients,
     train_heterogeneity,
     variant_trainer,
 )
@@ -66,6 +67,43 @@ def create_attribution_pipeline() -> Pipeline:
             ),
         ]
     )
+
+
+def create_coefficients_pipeline() -> Pipeline:
+    """The coefficients of the logistic regressions that countries share.
+
+    ::
+
+        episodes, splits, shared_regressions ──► tabulate_coefficients ──► coefficients
+    """
+    return Pipeline(
+        [
+            Node(
+                func=by_training(shared_regressions()),
+                inputs=[f"{training.name}.models" for training in shared_regressions()],
+                outputs="shared_regressions",
+                name="gather_shared_regressions",
+                namespace=TRAINING,
+            ),
+            Node(
+                func=tabulate_coefficients,
+                inputs=["episodes", "splits", "shared_regressions", "params:training"],
+                outputs="coefficients",
+                name="tabulate_coefficients",
+                namespace=EVALUATION,
+            ),
+        ]
+    )
+
+
+def shared_regressions() -> list[Training]:
+    """Return the logistic regressions that all countries share."""
+    return [
+        training
+        for training in trainings()
+        if learner_of(training.strategy) == "logistic"
+        and paradigm_row(training.paradigm).role in ("pooled", "global")
+    ]
 
 
 def create_audit_pipeline() -> Pipeline:

@@ -1,0 +1,1 @@
+"""The coefficients of the logistic regressions that countries share."""
