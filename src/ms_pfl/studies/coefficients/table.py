@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.federation.partitions import federation_data
+from ms_pfl.federation.partitions import POOLED, federation_data
 from ms_pfl.learning.encoding import Column, Encoding, Kind
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.logistic import theta_of
@@ -66,8 +66,8 @@ def coefficients(
         One row per training, seed and column of the inputs, and one for the intercept: paradigm,
         strategy, seed, column (as people read it), feature (that it is made of), kind, low and high
         (see :class:`ms_pfl.learning.encoding.Encoding`; NaN where they mean nothing), estimate
-        (log-odds per unit of the column), standard_error (clustered by patient), compared (which
-        two values of the feature the odds ratio compares; of levels: with the lowest one),
+        (log-odds per unit of the column), standard_error (clustered by patient), compared (what the
+        odds ratio compares: two values of the feature, in all columns that are made of it),
         odds_ratio, odds_ratio_low and odds_ratio_high (95 %; NaN for the intercept and for what is
         compared with itself).
 
@@ -81,9 +81,9 @@ def coefficients(
         starts = bundle.starts()
         for seed, covariance in bundle.covariances().items():
             start = starts[seed]
-            records += _records(
-                training, seed, data.features, start.inputs, theta_of(start.arrays), covariance
-            )
+            train = data.rows(POOLED).client_data(seed).train
+            rows = _rows(data.features, start.inputs, train.x)
+            records += _records(training, seed, rows, theta_of(start.arrays), covariance)
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     texts = ("paradigm", "strategy", "column", "feature", "kind", "compared")
     return table.astype({**dict.fromkeys(texts, "str"), "seed": "int64"})
@@ -103,15 +103,9 @@ class _Row:
 
 
 def _records(
-    training: Training,
-    seed: int,
-    features: Sequence[str],
-    inputs: Inputs,
-    theta: Vector,
-    covariance: Vector,
+    training: Training, seed: int, rows: Sequence[_Row], theta: Vector, covariance: Vector
 ) -> Iterator[tuple[object, ...]]:
     errors = np.sqrt(np.diag(covariance))
-    rows = _rows(features, inputs)
     for place, row in enumerate(rows):
         contrast = np.r_[row.contrast, 0.0]
         ratio = [np.nan] * 3
@@ -128,7 +122,8 @@ def _records(
     yield (*training, seed, *last, np.nan, np.nan, np.nan)
 
 
-def _rows(features: Sequence[str], inputs: Inputs) -> list[_Row]:
+def _rows(features: Sequence[str], inputs: Inputs, x: NDArray[np.float32]) -> list[_Row]:
+    """What each column of the inputs is; ``x``: the training rows of all countries."""
     if isinstance(inputs, Scaler):
         return [
             _standardized(name, unit, float(mean), float(mean + sd))
@@ -139,7 +134,7 @@ def _rows(features: Sequence[str], inputs: Inputs) -> list[_Row]:
     lowest = {c.feature: c for c in reversed(inputs.columns) if c.kind == Kind.LEVEL}
     units = np.eye(inputs.width)
     return [
-        _encoded(features[column.feature], column, unit, inputs, lowest)
+        _encoded(features[column.feature], column, unit, inputs, lowest, x[:, column.feature])
         for column, unit in zip(inputs.columns, units, strict=True)
     ]
 
@@ -155,14 +150,17 @@ def _encoded(
     unit: Vector,
     inputs: Encoding,
     lowest: Mapping[int, Column],
+    values: NDArray[np.float32],
 ) -> _Row:
     low, high, kind = column.low, column.high, column.kind.name.lower()
     match column.kind:
         case Kind.STANDARDIZED:
             return _standardized(name, unit * column.scale, low, high)
         case Kind.NORMAL_SCORE:
-            compared = "per unit of the normal score of the rank"
-            return _Row(name, name, kind, np.nan, np.nan, compared, unit * column.scale)
+            low, high, words = _spread(values)
+            compared = f"{high:.6g} against {low:.6g} ({words})"
+            contrast = _between(inputs, column.feature, low, high)
+            return _Row(name, name, kind, np.nan, np.nan, compared, contrast)
         case Kind.MISSING:
             compared = "missing against the middle rank"
             if any(own.kind == Kind.STANDARDIZED for own in inputs.columns):
@@ -186,6 +184,17 @@ def _encoded(
             compared = f"{high:.6g} against {low:.6g}"
             contrast = _between(inputs, column.feature, low, high)
             return _Row(label, name, kind, low, high, compared, contrast)
+
+
+def _spread(values: NDArray[np.float32]) -> tuple[float, float, str]:
+    """Two values of a feature that are worth comparing, and which they are."""
+    held = values[~np.isnan(values)]
+    if not len(held):
+        return 0.0, 0.0, "no value"
+    low, high = np.quantile(held, [0.25, 0.75], method="closest_observation")
+    if low < high:
+        return float(low), float(high), "upper against lower quartile"
+    return float(held.min()), float(held.max()), "highest against lowest value"
 
 
 def _value(column: Column) -> float:

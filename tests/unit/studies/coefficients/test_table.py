@@ -10,7 +10,7 @@ import pytest
 
 from federation_examples import INPUTS, STRATEGIES, tables
 from ms_pfl.errors import InputError
-from ms_pfl.federation.partitions import federation_data
+from ms_pfl.federation.partitions import POOLED, federation_data
 from ms_pfl.paradigms import Training
 from ms_pfl.studies.coefficients.table import COLUMNS, coefficients
 from ms_pfl.training.bundle import FORMAT, ModelBundle, stamp_of
@@ -80,6 +80,13 @@ def test_levels_are_compared_with_the_lowest_one(numbers: str) -> None:
     z = bundle.model(1, "AU").logits(rows)
     assert math.isnan(levels["odds_ratio"].iloc[0])
     np.testing.assert_allclose(np.log(levels["odds_ratio"].iloc[1:]), z[1:] - z[0], rtol=1e-5)
+    (age,) = found[(found["column"] == "age")].itertuples()
+    if numbers == "normal_scores":
+        train = federation_data(*given).rows(POOLED).client_data(1).train.x[:, 0]
+        low, high = np.sort(train)[[round(len(train) / 4) - 1, round(len(train) * 3 / 4) - 1]]
+        assert age.compared == f"{high:.6g} against {low:.6g} (upper against lower quartile)"
+        z = bundle.model(1, "AU").logits(np.array([[low, 3, 0], [high, 3, 0]], np.float32))
+        assert math.log(age.odds_ratio) == pytest.approx(z[1] - z[0], rel=1e-5)
     assert levels["odds_ratio"].iloc[1:].between(
         levels["odds_ratio_low"].iloc[1:], levels["odds_ratio_high"].iloc[1:]
     ).all()  # fmt: skip
