@@ -114,22 +114,27 @@ def test_the_further_methods(sites: Sites, paradigm: str) -> None:
     assert ("output.bias" in names) == (paradigm != "private_intercept")
 
 
-@pytest.mark.parametrize("paradigm", ["federated", "local"])
+@pytest.mark.parametrize("paradigm", ["federated", "local", "fine_tuned", "adaptive"])
 def test_logistic_regression(sites: Sites, paradigm: str) -> None:
     flower = sites.flower()
     folder = sites.run(flower, paradigm, strategy="logistic")
     outcome = sites.simulate(paradigm, "logistic")
     assert_same(sites, f"{paradigm}.logistic", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
-    assert shared.keys() == of_the_server(outcome)
+    started = {name for name in shared if "/shared/" in name and paradigm == "fine_tuned"}
+    assert shared.keys() == of_the_server(outcome) | started
     arrays = {
         name
         for _, reply in flower.sent
         for record in reply.content.array_records.values()
         for name in record
     }
-    sums = {"gradient", "hessian", "loss"} if paradigm == "federated" else set()
-    assert arrays == {"n", "sum", "sum-of-squares"} | sums
+    steps = set() if paradigm == "local" else {"gradient", "hessian", "loss"}
+    last = {"adaptive": {"square"}, "local": set()}.get(paradigm, {"meat"})
+    assert arrays == {"n", "sum", "sum-of-squares"} | steps | last
+    if paradigm == "federated":
+        name = "seed=0/covariance/clustered"
+        assert np.array_equal(shared[name], outcome.models[name])
 
 
 @pytest.mark.parametrize("paradigm", ["proximal_copy", "scaffold"])

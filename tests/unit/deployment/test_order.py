@@ -41,7 +41,6 @@ def agreement(training: str, rounds: int = 3) -> RunAgreement:
     own = _BASE.model_dump()
     for name, section in SMALL["training"].items():  # type: ignore[index]
         own["training"][name] |= section
-    own["training"]["inputs"]["kind"] = "standard"
     own["training"]["federation"]["rounds"] = rounds
     own["training"]["strategies"]["logistic"]["steps"] = rounds
     own |= {"seeds": [0, 1], "device": "cpu"}

@@ -34,10 +34,12 @@ from ms_pfl.deployment.policy import SitePolicy, read_policy
 from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import Message, to_arrays, to_record
+from ms_pfl.learning import mixed
 from ms_pfl.learning.logistic import start
 from ms_pfl.paradigms import Training
 from ms_pfl.personalization.method import SHARED
 from run_examples import (
+    cluster_sums,
     evaluate,
     honest,
     message,
@@ -569,6 +571,51 @@ def test_a_model_that_singles_out_a_patient_needs_permission(
     assert not server.ask(newton_sums(agreement, 0, mild)).has_error()
 
 
+def test_standard_errors_over_few_patients_need_permission(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nearly all rows are predicted well, few patients make the sum."""
+    monkeypatch.setattr(Floors, "check_cells", lambda _: None)  # the synthetic sites are small
+    server.sites.change_policy("Turkey", small_cells="refuse")
+    agreement = begun(server, "federated.logistic")
+    stage, model = agreement.stages[0], start(N)
+    assert not server.ask(newton_sums(agreement, 0, model)).has_error()
+    assert "was scored" in refusal(server.ask(cluster_sums(agreement, 0, model)))
+    first = message("evaluate", {"server-round": 1}, {SHARED: model})
+    assert not server.ask(first).has_error()
+    seen = []
+    check = Floors.check_weights
+
+    def note(floors: Floors, seed: int, weights: Any) -> None:
+        seen.append(np.asarray(weights).tolist())
+        check(floors, seed, weights)
+
+    monkeypatch.setattr(Floors, "check_weights", note)
+    reply = server.ask(cluster_sums(agreement, 0, model))
+    assert not reply.has_error()
+    assert set(reply.content["sums"]) == {"hessian", "meat", "n"}
+    assert [set(weights) for weights in seen] == [{0.25}, {0.25}], "p (1 - p) and (y - p)^2"
+    assert stage.kind == "newton"
+
+
+@pytest.mark.parametrize("policy", ["refuse", "allow"])
+def test_an_own_intercept_needs_the_permission_of_newtons_sums(server: Server, policy: str) -> None:
+    server.sites.change_policy("Turkey", small_cells=policy)
+    agreement = server.agreement("adaptive.logistic")
+    if policy == "refuse":
+        assert told(server.introduce(agreement))["waiting"]
+        server.approve()
+        assert "too few patients in a cell" in refusal(server.introduce(agreement))
+        return
+    begun(server, "adaptive.logistic")
+    plain = server.ask(newton_sums(server.agreement("federated.logistic"), 0, start(N)))
+    assert "by other sums" in refusal(plain)
+    reply = server.ask(newton_sums(agreement, 0, mixed.start(N)))
+    assert set(reply.content["sums"]) == {"gradient", "hessian", "loss", "n", "square"}
+    certain = {**mixed.start(N), "variance": -np.ones(1)}
+    assert "is below 0" in refusal(server.ask(newton_sums(agreement, 0, certain)))
+
+
 def test_the_secret_is_made_once_and_its_loss_is_said(server: Server) -> None:
     agreement = begun(server)
     secret = server.folder / "secret"
@@ -772,7 +819,9 @@ def test_the_review_tells_what_will_leave(server: Server) -> None:
             "Hessian (43 x 43)",
             "small_cells: allow",
             "tell, of each indicator",
+            "sum of squares over patients (43 x 43 each)",
         ],
+        "adaptive.logistic": ["how far the intercept of this site is from the common one"],
         "scaffold.fedavg": ["the change of the control variate"],
     }.items():
         agreement = server.agreement(training)
