@@ -23,6 +23,7 @@ needs :math:`\sum_k u_k^2` alone: :math:`1 - v_k / \sigma^2` is :math:`\sigma^2`
 intercept's element of Schur's complement.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -38,6 +39,7 @@ VARIANCE = "variance"
 LEAST = 1e-4
 """A smaller variance is none: that is a standard deviation of a hundredth of log-odds."""
 _STEPS = 200
+_SHRINKS = 0.8
 _ROUNDING = 1e-14  # of a row in the slope
 
 
@@ -122,10 +124,13 @@ def steps(
     penalty = Penalty.ridge(n_features, settings.ridge)
     theta = np.zeros(n_features + 1)
     now = 1.0 if variance is None else variance
+    change = math.nan
     for _ in range(settings.steps):
         before = of(_shared(theta, now))
         theta, after, size = logistic.step(theta, _penalized(before, now), _at(of, now), penalty)
-        used, now = now, _next_variance(after, now) if variance is None else now
+        used = now
+        if variance is None:
+            now, change = _next_variance(after, now, change)
         yield _shared(theta, now), float(before["loss"][0] / before["n"][0])
         if max(size, abs(np.sqrt(now) - np.sqrt(used))) < settings.tolerance:
             return
@@ -147,11 +152,25 @@ def _schur(arrays: Arrays, x: NDArray[np.float32], variance: float) -> Vector:
     return found
 
 
-def _next_variance(held: Arrays, variance: float) -> float:
-    """Schall's step; 0 where sites do not differ."""
+def _next_variance(held: Arrays, variance: float, before: float) -> tuple[float, float]:
+    """Return the variance after a step, 0 where sites do not differ, and the step's log-change.
+
+    The steps shrink by a nearly constant ratio. So every second one goes on to where the sum of all
+    that are still to come ends (Aitken's extrapolation), unless they hardly shrink.
+
+    Args:
+        held: the sums about the model with this variance.
+        variance: before the step.
+        before: the log-change of the step before; NaN: that one was extrapolated, or there is none.
+    """
     left = variance * float(held["hessian"][-1, -1])  # the sum of 1 - v / variance
     found = float(held["square"][0]) / left if left > 0 else 0.0
-    return found if found >= LEAST else 0.0
+    if found < LEAST:
+        return 0.0, math.nan
+    change = math.log(found / variance)
+    if before and 0 < (ratio := change / before) < _SHRINKS:
+        return max(LEAST, variance * math.exp(change / (1 - ratio))), math.nan
+    return found, change
 
 
 def _at(of: Callable[[Arrays], Arrays], variance: float) -> Callable[[Arrays], Arrays]:
