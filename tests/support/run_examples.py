@@ -44,6 +44,13 @@ def scaler_sums(agreement: RunAgreement, seed: int, **change: Any) -> Message:
     return message("query.sums", config | change)
 
 
+def input_sums(
+    agreement: RunAgreement, seed: int, question: str, about: Arrays | None = None
+) -> Message:
+    config = {"question": question, "seed": seed, "sites": len(agreement.sites)}
+    return message("query.sums", config, {SHARED: about} if about else None)
+
+
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
     config = {"question": "logistic", "seed": seed, "sites": len(agreement.sites)}
     return message("query.sums", config, {SHARED: model})

@@ -35,6 +35,7 @@ SMALL = {
     "seeds": [0, 1],
     "synthetic_registry": {"n_patients": PEOPLE},
     "training": {
+        "inputs": {"kind": "standard"},
         "network": {"width": 8, "extension_width": 4, "hidden_layers": 1},
         "optimizer": {"batch_size": 64, "learning_rate": 5.0e-3},
         "strategies": {"fedavg": {"epochs": 1}},
