@@ -40,6 +40,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rounds 60, patience 15": {"federation": {"rounds": 60, "patience": 15},
                                "centralized": {"epochs": 80, "patience": 10}},
     "learning rate 2e-3": {"optimizer": {"learning_rate": 2e-3}},
+    "knots 4, dropout .3, decay 1e-3": {
+        "inputs": {"knots": 4}, "network": {"dropout": 0.3}, "optimizer": {"weight_decay": 1e-3}},
+    "knots 4, dropout .3, decay 3e-3": {
+        "inputs": {"knots": 4}, "network": {"dropout": 0.3}, "optimizer": {"weight_decay": 3e-3}},
+    "the same, learning rate 2e-3": {
+        "inputs": {"knots": 4}, "network": {"dropout": 0.3},
+        "optimizer": {"weight_decay": 3e-3, "learning_rate": 2e-3}},
+    "the same, rounds 60, patience 15": {
+        "inputs": {"knots": 4}, "network": {"dropout": 0.3},
+        "optimizer": {"weight_decay": 3e-3, "learning_rate": 2e-3},
+        "federation": {"rounds": 60, "patience": 15}},
     "ridge 3": {"strategies": {"logistic": {"ridge": 3.0}}},
     "ridge 10": {"strategies": {"logistic": {"ridge": 10.0}}},
     "ridge 30": {"strategies": {"logistic": {"ridge": 30.0}}},
