@@ -1,10 +1,10 @@
 """CPU time of a round, and digests of what is trained, of this checkout and of another one.
 
-``python benchmarks/rounds.py --against ../before`` trains on the registry of conf/base (one seed,
-all clients in this process, on the CPU) with the code of both checkouts in turns. A round is the
-difference between the shortest training of 43 and the shortest of 3 rounds, without patience,
-divided by 40; for trainings without rounds it is the whole training. Predictions, models and
-history (but for its seconds) make the digest: equal digests are equal bits.
+``python benchmarks/rounds.py --against ../before`` trains on the registry of conf/base (standard
+inputs, one seed, all clients in this process, on the CPU) with the code of both checkouts in turns.
+A round is the difference between the shortest training of 43 and the shortest of 3 rounds, without
+patience, divided by 40; for trainings without rounds it is the whole training. Predictions, models
+and history (but for its seconds) make the digest: equal digests are equal bits.
 """
 
 from __future__ import annotations
@@ -95,11 +95,12 @@ def measured(name: str, folder: Path, rounds: int) -> dict[str, float | str]:
         pd.read_parquet(folder / f"{part}.parquet") for part in ("episodes", "splits")
     )
     told = read_parameters().training
+    inputs = told.inputs.model_copy(update={"kind": "standard"})
     compute = Compute(RayParameters(num_workers=0, address=None), "cpu")
 
     def train(rounds: int) -> tuple[float, Outcome]:
         federation = told.federation.model_copy(update={"rounds": rounds, "patience": None})
-        settings = told.model_copy(update={"federation": federation})
+        settings = told.model_copy(update={"federation": federation, "inputs": inputs})
         began = time.process_time()
         outcome = train_tables(training, episodes, splits, settings, compute, lambda _: None)
         return time.process_time() - began, outcome

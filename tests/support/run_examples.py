@@ -45,6 +45,13 @@ def scaler_sums(agreement: RunAgreement, seed: int, **change: Any) -> Message:
     return message("query.sums", config | change)
 
 
+def input_sums(
+    agreement: RunAgreement, seed: int, question: str, about: Arrays | None = None
+) -> Message:
+    config = {"question": question, "seed": seed, "sites": len(agreement.sites)}
+    return message("query.sums", config, {SHARED: about} if about else None)
+
+
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
     asked = regression_questions(agreement.stages[0].settings)[0]
     config = {"question": asked, "seed": seed, "sites": len(agreement.sites)}

@@ -102,7 +102,7 @@ def _forms(record: ArrayRecord, settings: InputParameters, n_features: int) -> d
     told = tuple(record["kind"].shape)
     if len(told) != 1 or not 1 <= told[0] <= settings.largest_width(n_features):
         raise InputError("the encoding of the inputs has no column, or too many")
-    columns = dict.fromkeys(("kind", "feature", "low", "high", "scale"), (told[0],))
+    columns = dict.fromkeys(("kind", "feature", "low", "high", "scale", "means"), (told[0],))
     shapes: dict[str, tuple[int, ...]] = {
         "edges": (n_features, CELLS - 1),
         "scores": (n_features, CELLS),

@@ -13,7 +13,7 @@ numbers have cells of their own. Within a cell of the second grid values are not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -165,6 +165,7 @@ class Encoding:
         low: float64, shape ``(columns,)``.
         high: float64, shape ``(columns,)``.
         scale: float64, shape ``(columns,)``.
+        means: of each column over the training rows, float64, shape ``(columns,)``.
     """
 
     edges: Rows
@@ -174,6 +175,7 @@ class Encoding:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     scale: NDArray[np.float64]
+    means: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -202,13 +204,17 @@ class Encoding:
         scores = _scores(counts)
         columns = list(_columns(edges, counts, together, inputs, one_hot, moments))
         kind, feature, low, high, scale = map(np.array, zip(*columns, strict=True))
-        return cls(
+        encoding = cls(
             edges,
             scores,
             kind.astype(np.int64),
             feature.astype(np.int64),
-            *(part.astype(np.float64) for part in (low, high, scale)),
+            low.astype(np.float64),
+            high.astype(np.float64),
+            scale.astype(np.float64),
+            np.zeros(len(kind)),
         )
+        return replace(encoding, means=encoding._means(counts, np.diag(together)))
 
     @property
     def width(self) -> int:
@@ -232,6 +238,28 @@ class Encoding:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _means(self, counts: Counts, missing: Counts) -> NDArray[np.float64]:
+        """Means of the columns, as if each value were where its cell begins."""
+        begins = np.column_stack([np.full(len(self.edges), -_LARGEST), self.edges])
+        encoded = self.apply(begins.astype(np.float32).T).astype(np.float64)
+        weights = counts[self.feature].T
+        total = (encoded * weights).sum(axis=0)
+        total += (self.kind == Kind.MISSING) * missing[self.feature] * self.scale
+        total[self.kind == Kind.STANDARDIZED] = 0.0
+        return total / np.maximum(weights.sum(axis=0) + missing[self.feature], 1)
+
+    def averaged(self, x: Rows, features: NDArray[np.bool_]) -> Rows:
+        """Return the encoded rows with the columns of some features at their training means.
+
+        Args:
+            x: features, shape ``(rows, features)``.
+            features: which of them, shape ``(features,)``.
+        """
+        encoded = self.apply(x)
+        columns = features[self.feature]
+        encoded[:, columns] = self.means[columns]
+        return encoded
 
     def cells(self, x: Rows) -> NDArray[np.int64]:
         """Return the cell of each value, shape ``x.shape``; -1 where it is missing."""
@@ -290,12 +318,12 @@ class Encoding:
         shapes = {
             "edges": (n_features, CELLS - 1),
             "scores": (n_features, CELLS),
-            **dict.fromkeys(("kind", "feature", "low", "high", "scale"), (width,)),
+            **dict.fromkeys(("kind", "feature", "low", "high", "scale", "means"), (width,)),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"the encoding of the inputs has '{name}' of another shape")
-        numbers = (self.scores, self.low, self.high, self.scale, self.edges)
+        numbers = (self.scores, self.low, self.high, self.scale, self.means, self.edges)
         divided = np.isin(self.kind, (Kind.STANDARDIZED, Kind.PIECE))
         problems = {
             "a number that is not finite": not all(np.isfinite(part).all() for part in numbers),

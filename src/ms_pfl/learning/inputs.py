@@ -10,7 +10,7 @@ from ms_pfl.learning.scaler import Scaler
 Inputs = Scaler | Encoding
 _KINDS: tuple[type[Scaler] | type[Encoding], ...] = (Scaler, Encoding)
 TYPES = {
-    **dict.fromkeys(("mean", "sd", "scores", "low", "high", "scale"), "float64"),
+    **dict.fromkeys(("mean", "sd", "scores", "low", "high", "scale", "means"), "float64"),
     "edges": "float32",
     **dict.fromkeys(("kind", "feature"), "int64"),
 }

@@ -21,7 +21,8 @@ def risks(
 
     A seed's risk is the sigmoid of its model's log-odds plus the intercept of
     :func:`ms_pfl.prediction.making.fit_intercepts`. A group of features drives a row by what the
-    log-odds lose when its columns are set to their training means, on average over the seeds.
+    log-odds lose when what the model sees of it is set to its training mean, on average over the
+    seeds.
 
     Args:
         predictor: as read.
@@ -77,9 +78,9 @@ def _effects(
     """What each group adds to the log-odds; shape ``(groups, rows)``."""
     effects = np.empty((len(columns), len(x)))
     for i, of_group in enumerate(columns.values()):
-        without = x.copy()
-        without[:, of_group] = np.nan  # which a model fills with its training mean
-        changes = [logits[seed] - model.logits(without) for seed, model in models.items()]
+        changes = [
+            logits[seed] - model.logits_without(x, of_group) for seed, model in models.items()
+        ]
         effects[i] = np.mean(changes, axis=0)
     return effects
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.partitions import FederationData
+from ms_pfl.learning.encoding import Encoding
 from ms_pfl.learning.inputs import Inputs, saved_inputs
 from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
@@ -101,15 +102,34 @@ class SavedModel:
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """The same before the sigmoid: log-odds of label 1, which keep what 0 and 1 round away."""
+        self._check(rows)
+        if isinstance(self.inputs, Scaler) and not self.scaled:
+            return self.model.logits(self.inputs.unscaled(rows))
+        return self.model.logits(self.inputs.apply(rows))
+
+    def logits_without(
+        self, rows: NDArray[np.float32], features: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return log-odds with what is made of some features at its training mean.
+
+        Args:
+            rows: features, shape ``(rows, features)``.
+            features: which of them, shape ``(features,)``.
+        """
+        self._check(rows)
+        if isinstance(self.inputs, Encoding):
+            return self.model.logits(self.inputs.averaged(rows, features))
+        without = rows.copy()
+        without[:, features] = np.nan  # which becomes the training mean
+        return self.logits(without)
+
+    def _check(self, rows: NDArray[np.float32]) -> None:
         n = self.inputs.n_features
         if rows.ndim != 2 or rows.shape[1] != n:
             raise InputError(
                 f"the rows have shape {rows.shape}, the model needs (rows, {n}); give the features "
                 "that it was trained with, in their order"
             )
-        if isinstance(self.inputs, Scaler) and not self.scaled:
-            return self.model.logits(self.inputs.unscaled(rows))
-        return self.model.logits(self.inputs.apply(rows))
 
 
 class ModelBundle:

@@ -35,6 +35,7 @@ from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import Message, to_arrays, to_record
 from ms_pfl.learning import mixed
+from ms_pfl.learning.encoding import CELLS
 from ms_pfl.learning.logistic import start
 from ms_pfl.paradigms import Training
 from ms_pfl.personalization.method import SHARED
@@ -42,6 +43,7 @@ from run_examples import (
     cluster_sums,
     evaluate,
     honest,
+    input_sums,
     message,
     model_after,
     newton_sums,
@@ -548,6 +550,40 @@ def test_small_cells_leave_by_permission_alone(server: Server) -> None:
     assert told(server.introduce(agreement))["patients"] != []
     server.sites.change_policy("Turkey")
     assert server.meet(server.agreement("local.logistic"))["patients"] != [], "its stay there"
+
+
+@pytest.mark.parametrize("training", ["federated.fedavg", "local.logistic"])
+def test_encoded_inputs_need_permission(
+    server: Server, training: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are agreed on by counts of values, of which few patients have some."""
+    agreement = server.agreement(training, stages__0__settings__inputs__kind="encoded")
+    server.sites.change_policy("Turkey")
+    assert told(server.introduce(agreement))["waiting"]
+    server.approve()
+    (run,) = server.approvals.all()
+    for policy, allowed in (("refuse", False), ("allow", True)):
+        server.sites.change_policy("Turkey", small_cells=policy)
+        assert main(["review", run.run, "--folder", str(server.folder)]) == 0
+        said = capsys.readouterr().out
+        assert ("REFUSED even if approved: the encoded inputs" in said) is not allowed
+        assert ("each value of each feature, also where these are rows of fewer" in said) is allowed
+        assert "- number of values of each of 42 features in each cell of a fixed grid" in said
+        reply = server.introduce(agreement)
+        if not allowed:
+            assert "encoded inputs are agreed on by counts of few patients" in refusal(reply)
+            continue
+        assert told(reply)["patients"] != []
+        first = input_sums(agreement, 0, "first-cells")
+        edges = np.sort(np.random.default_rng(0).normal(size=(N, CELLS - 1)), axis=1)
+        second = input_sums(agreement, 0, "second-cells", {"edges": edges.astype(np.float32)})
+        assert "the second grid comes after the sums before it" in refusal(server.ask(second))
+        assert "need no such sums" in refusal(server.ask(scaler_sums(agreement, 0)))
+        assert not server.ask(first).has_error()
+        assert not server.ask(second).has_error()
+        assert not server.ask(second).has_error(), "the same again"
+        other = input_sums(agreement, 0, "second-cells", {"edges": edges.astype(np.float32) + 1})
+        assert "another question was answered in this place" in refusal(server.ask(other))
 
 
 @pytest.mark.parametrize("policy", ["refuse", "allow"])

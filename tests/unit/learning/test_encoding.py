@@ -287,6 +287,35 @@ def test_no_encoding_is_wider_than_its_settings_allow(
     assert encoding.width <= inputs(one_hot=names, **told).largest_width(2)
 
 
+def test_means_of_the_columns_over_the_training_rows() -> None:
+    random = np.random.default_rng(2)
+    x = np.column_stack(
+        [random.integers(0, 4, 400), random.integers(0, 60, 400), np.ones(400)]
+    ).astype(np.float32)
+    x[random.random(x.shape) < 0.2] = np.nan
+    encoding = encoding_of([x[:100], x[100:]], one_hot=(0,), knots=2, bins=3)
+    np.testing.assert_allclose(
+        encoding.means, encoding.apply(x).mean(axis=0, dtype=np.float64), atol=1e-6
+    )
+    moments = (np.nanmean(x, axis=0).astype(float), np.ones(3))
+    standardized = encoding_of([x], moments=moments, numbers="standardized")
+    found = standardized.apply(x).mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(standardized.means, found, atol=1e-6)
+
+
+def test_features_at_their_training_means() -> None:
+    x = np.column_stack([np.repeat([1, 2], 20), np.tile([np.nan, 7, 8, 9], 10)]).astype(np.float32)
+    encoding = encoding_of([x], one_hot=(0,))
+    assert named(encoding)[2:] == [("LEVEL", 0), ("LEVEL", 0), ("MISSING", 1)]
+    plain = encoding.apply(x)
+    first = encoding.averaged(x, np.array([True, False]))
+    np.testing.assert_allclose(first[:, [0, 2, 3]], [[0, 0.5, 0.5]] * 40, atol=1e-7)
+    np.testing.assert_array_equal(first[:, [1, 4]], plain[:, [1, 4]])
+    second = encoding.averaged(x, np.array([False, True]))
+    np.testing.assert_allclose(second[:, [1, 4]], [[encoding.means[1], 0.25]] * 40, atol=1e-7)
+    np.testing.assert_array_equal(second[:, [0, 2, 3]], plain[:, [0, 2, 3]])
+
+
 # -- saved and sent --------------------------------------------------------------------------------
 
 
