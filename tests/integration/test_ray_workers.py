@@ -32,7 +32,14 @@ from ms_pfl.training.resume import UnfinishedTrainings
 from ms_pfl.training.simulation import train_tables
 from paradigm_examples import Study, compute, parameters
 
-TRAININGS = [("centralized", "pooled"), ("fine_tuned", "fedavg"), ("adaptive", "fedprox")]
+TRAININGS = [
+    ("centralized", "pooled"),
+    ("fine_tuned", "fedavg"),
+    ("adaptive", "fedprox"),
+    ("centralized", "logistic"),
+    ("fine_tuned", "logistic"),
+    ("adaptive", "logistic"),
+]
 ADAPTIVE = Training("adaptive", "fedprox")
 
 
