@@ -21,7 +21,7 @@ from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, FederationData, federation_data
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.names import listed, near_names
-from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.paradigms import PARADIGMS, Training, learner_of
 from ms_pfl.studies.parameters import NewCountryParameters
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.resume import UnfinishedTraining
@@ -109,7 +109,15 @@ def leave_one_out(
             x = rows.x[rows.splits[seed] == _TEST]
             for arrival in _arrivals(data, country, seed, new_country.sizes):
                 if arrival.n_patients:
-                    found = _fits(data, country, seed, starts[seed], arrival, settings, compute)
+                    found = _fits(
+                        data,
+                        country,
+                        starts[seed],
+                        arrival,
+                        settings,
+                        compute,
+                        (seed, new_country.strategy),
+                    )
                 else:
                     found = {
                         "took_part": took_part.predict(seed, country, x),
@@ -199,16 +207,18 @@ def _arrivals(
 def _fits(
     data: FederationData,
     country: str,
-    seed: int,
     start: Start,
     arrival: _Arrival,
     settings: TrainingSettings,
     compute: Compute,
+    of: tuple[int, str],
 ) -> dict[str, NDArray[np.float64]]:
     """What models of a country's own patients say of its test rows, by kind.
 
     They are trained on from the others' model, and from scratch, by the ClientApp of all trainings.
+    ``of``: seed and strategy of the others' model; the country's are of the same learner.
     """
+    seed, strategy = of
     rows = data.rows(country)
     codes = np.full(len(rows.y), -1, dtype=np.int8)  # of no split
     codes[arrival.train], codes[arrival.validation] = 0, 1
@@ -217,7 +227,7 @@ def _fits(
     found = {}
     for kind, paradigm in (("personal", "fine_tuned"), ("local", "local")):
         (result,) = train(
-            Training(paradigm, PARADIGMS[paradigm].strategies[0]),
+            Training(paradigm, _first_alike(paradigm, strategy)),
             Sites((country,), data.features),
             settings,
             (seed,),
@@ -229,6 +239,12 @@ def _fits(
         )
         found[kind] = result.probabilities[country]["test"]
     return found
+
+
+def _first_alike(paradigm: str, strategy: str) -> str:
+    """The first strategy of a paradigm that fits what another strategy does."""
+    wanted = learner_of(strategy)
+    return next(own for own in PARADIGMS[paradigm].strategies if learner_of(own) == wanted)
 
 
 def _predictions(

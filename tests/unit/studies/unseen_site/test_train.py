@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from federation_examples import FEATURES, tables
+from federation_examples import FEATURES, STRATEGIES, tables
 from ms_pfl.errors import InputError
 from ms_pfl.federation.partitions import federation_data
 from ms_pfl.paradigms import Training
@@ -214,3 +214,32 @@ def test_parameters_that_cannot_be(changes: dict[str, object], told: str) -> Non
         NewCountryParameters(
             **({"strategy": "fedavg", "countries": 2, "sizes": (50,)} | changes)  # type: ignore[arg-type]
         )
+
+
+def test_a_logistic_regression_goes_on_as_one() -> None:
+    """The new country's own ridge, and its pull to the others' coefficients."""
+    own = {
+        "ridge": 1.0, "steps": 50, "tolerance": 1e-10, "local_ridges": [1.0, 10.0],
+        "strengths": [1e9],
+    }  # fmt: skip
+    told = parameters(strategies=STRATEGIES | {"logistic": own})
+    asked = NewCountryParameters(strategy="fedavg", countries=("BE",), sizes=SIZES)
+    table = leave_one_out(
+        *tables(),
+        told,
+        asked.model_copy(update={"strategy": "logistic"}),  # the pipeline has the study's alone
+        compute(),
+        Study(told=told).outcome("federated", "logistic").models,
+        lambda _: lambda _: None,
+    )
+    assert set(table["strategy"]) == {"logistic"}
+    pulled, others, local = (probabilities(table, k) for k in ("personal", "global", "local"))
+    at = ["seed", "country", "patient_id", "episode_id"]
+    others = others.droplevel(["kind", "size"])
+    for size in ("2", "4", "all"):
+        of_size = pulled.xs(size, level="size").droplevel("kind").reindex(others.index)
+        np.testing.assert_allclose(of_size, others, rtol=0, atol=1e-6)
+        own_model = local.xs(size, level="size").droplevel("kind").reindex(others.index)
+        assert own_model.between(1e-3, 1 - 1e-3).all()
+        assert np.abs(own_model - others).max() > 0.01
+    assert list(others.index.names) == at
