@@ -27,11 +27,12 @@ def training_tables() -> RegistryTables:
     return random_registry(11, n_patients=45, n_countries=3)
 
 
-def trained_predictor(paradigm: str) -> Predictor:
+def trained_predictor(paradigm: str, strategy: str = "fedavg") -> Predictor:
     """A predictor of two short rounds, over two seeds."""
     episodes = build_episodes(training_tables(), cohort_parameters()).episodes
     splits = split_patients(episodes, (0, 1), FRACTIONS)
-    return predictor_of(paradigm, episodes, splits, {"kind": "own", "description": "test"})
+    source = {"kind": "own", "description": "test"}
+    return predictor_of(paradigm, episodes, splits, source, strategy=strategy)
 
 
 def predictor_of(
@@ -40,10 +41,11 @@ def predictor_of(
     splits: pd.DataFrame,
     source: dict[str, str],
     vocabulary: dict[str, Any] | None = None,
+    strategy: str = "fedavg",
 ) -> Predictor:
     """A predictor of the real trainings of these tables."""
     told = parameters(federation={"rounds": 2, "patience": 1, "client_fraction": 1.0})
-    chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": "fedavg"})
+    chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": strategy})
     done: dict[Training, Any] = {}
     for training in (chosen.shared, chosen.personal):
         starts = PARADIGMS[training.paradigm].starts_from is not None

@@ -30,7 +30,7 @@ from ms_pfl.federation.partitions import federation_data
 from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import ALL, FORMAT, Description, Predictor
 from ms_pfl.provenance import data_digest, source_digest
-from ms_pfl.training.bundle import ModelBundle
+from ms_pfl.training.bundle import ModelBundle, without_covariances
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import rows_of
 
@@ -113,7 +113,7 @@ def make_predictor(
     arrays = {
         f"{part}/{name}": array
         for part, (models, _) in (("personal", personal), ("global", shared))
-        for name, array in models.items()
+        for name, array in without_covariances(models).items()
     }
     return Predictor(description, arrays)
 

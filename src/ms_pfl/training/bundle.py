@@ -36,6 +36,7 @@ from ms_pfl.training.train import CLUSTERED, SeedResult, Start
 FORMAT = 3
 FORMAT_NAME, STAMP = "format", "stamp"
 _AGAIN = "run the training with the present settings first"
+_COVARIANCE = re.compile(r"seed=\d{1,9}/covariance/")
 _NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|covariance|personal/.+)/[^/]+", flags=re.DOTALL)
 
 
@@ -71,6 +72,11 @@ def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> di
         models |= joined({f"{seed}/shared": result.shared, **personal, **inputs, **covariance})
     models[FORMAT_NAME] = np.array([FORMAT])
     return models if stamp is None else models | {STAMP: stamp}
+
+
+def without_covariances(models: Arrays) -> Arrays:
+    """Return the arrays of a bundle that predictions are made with."""
+    return {name: array for name, array in models.items() if not _COVARIANCE.match(name)}
 
 
 @dataclass(frozen=True)

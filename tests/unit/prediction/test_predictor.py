@@ -212,6 +212,21 @@ def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
         assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
 
 
+@pytest.mark.parametrize("paradigm", ["local", "fine_tuned", "adaptive"])
+def test_logistic_regressions_make_one(paradigm: str, tmp_path: Path) -> None:
+    """Without the covariance of the coefficients, which no prediction needs."""
+    made = trained_predictor(paradigm, "logistic")
+    assert not [name for name in made.arrays if "covariance" in name]
+    write_predictor(made, tmp_path / "made")
+    found = read_predictor(tmp_path / "made")
+    x = np.zeros((3, len(FEATURES)), np.float32)
+    for country in made.description.countries:
+        z = found.personal[country][0].logits(x)
+        assert z.tobytes() == made.personal[country][0].logits(x).tobytes()
+    own = {c: of_seed[0].logits(x)[0] for c, of_seed in found.personal.items()}
+    assert len(set(own.values())) > 1 or paradigm != "local", "others may be the federated model"
+
+
 OWN = {"kind": "own", "description": "three"}
 
 
