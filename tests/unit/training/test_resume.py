@@ -35,6 +35,7 @@ TRAININGS = [
     ("proximal_copy", "fedavg"),
     ("scaffold", "fedavg"),
     ("local", "logistic"),
+    ("federated", "logistic"),
     ("fine_tuned", "logistic"),
     ("adaptive", "logistic"),
 ]
