@@ -2,10 +2,10 @@
 
 A SuperLink with TLS, three SuperNodes with keys, each reading only the folder of its own tables
 (synthetic), started by the scripts beside this file as docs/deployment.md tells. They train the
-adaptive and the fine-tuned paradigm and the further methods; then the same three countries are
-trained on Ray, and predictions, personal models and shared models are compared. Only this
-demonstration may do so: it owns all three sites. Everything that was started is stopped; exit code
-1 if a single bit differs.
+adaptive and the fine-tuned paradigm, the further methods and a logistic regression; then the same
+three countries are trained on Ray, and predictions, personal models and shared models are
+compared. Only this demonstration may do so: it owns all three sites. Everything that was started is
+stopped; exit code 1 if a single bit differs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 DEPLOY = PROJECT / "deploy"
 ENV = "deploy_demo"
 SITES = 3
-PARADIGMS_SHOWN = ("adaptive", "fine_tuned", "private_intercept", "proximal_copy", "scaffold")
+SHOWN = tuple(
+    Training(*name.split("."))
+    for name in (
+        "adaptive.fedavg", "fine_tuned.fedavg", "private_intercept.fedavg", "proximal_copy.fedavg",
+        "scaffold.fedavg", "federated.logistic",
+    )
+)  # fmt: skip
 MARK = "MS_PFL_DEMO"
 TABLES = ("patients", "visits", "relapses", "treatments")
 
@@ -294,15 +300,15 @@ class Demo:
             raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}")
         return done
 
-    def simulate(self, paradigms: Sequence[str]) -> dict[str, Outcome]:
+    def simulate(self, trainings: Sequence[Training]) -> dict[Training, Outcome]:
         """Train the same countries, splits and settings on Ray.
 
         Args:
-            paradigms: that are compared; what one of them starts from is trained with it, and
+            trainings: that are compared; what one of them starts from is trained with it, and
                 compared too.
 
         Returns:
-            The outcomes by paradigm, in the order of their training.
+            The outcomes, in the order of their training.
         """
         own = self.parameters
         episodes = build_episodes(read_folder(self.registry("all")), own.cohort).episodes
@@ -311,25 +317,25 @@ class Demo:
             for country, part in episodes.groupby("country", sort=True)
         )
         compute = Compute(RayParameters(num_workers=2, address=None), own.device)
-        outcomes: dict[str, Outcome] = {}
-        for paradigm in paradigms:
-            before = PARADIGMS[paradigm].starts_from
-            for name in (before, paradigm):
-                if name is None or name in outcomes:
+        outcomes: dict[Training, Outcome] = {}
+        for training in trainings:
+            before = PARADIGMS[training.paradigm].starts_from
+            first = None if before is None else Training(before, training.strategy)
+            for each in (first, training):
+                if each is None or each in outcomes:
                     continue
-                start = None if before in (None, name) else outcomes[before].models
-                outcomes[name] = train_tables(
-                    Training(name, "fedavg"), episodes, splits, own.training, compute,
-                    lambda _: None, start,
-                )  # fmt: skip
+                start = None if first in (None, each) else outcomes[first].models
+                outcomes[each] = train_tables(
+                    each, episodes, splits, own.training, compute, lambda _: None, start
+                )
         return outcomes
 
-    def differences(self, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    def differences(self, outcomes: Mapping[Training, Outcome]) -> dict[str, float]:
         """The greatest difference of each kind between the sites and the simulation."""
         found: dict[str, float] = {}
         keys = ["seed", "country", "patient_id", "episode_id", "split", "label"]
-        for paradigm, outcome in outcomes.items():
-            name = f"{paradigm}.fedavg"
+        for training, outcome in outcomes.items():
+            name = training.name
             paths = [
                 path
                 for country in self.countries
@@ -350,7 +356,7 @@ class Demo:
                 sent = read_arrays(server)[0]
                 if any("/personal/" in key for key in sent):
                     raise AssertionError(f"{name}: the server has personal arrays")
-                arrays |= {k: a for k, a in sent.items() if paradigm != "fine_tuned"}
+                arrays |= {k: a for k, a in sent.items() if training.paradigm != "fine_tuned"}
             wanted = {key: a for key, a in outcome.models.items() if key != "stamp"}
             if arrays.keys() != wanted.keys():
                 raise AssertionError(f"{name}: other arrays: {arrays.keys() ^ wanted.keys()}")
@@ -452,15 +458,15 @@ def main() -> int:
             print(f"SuperLink with TLS at {demo.address}; the keys of the sites are registered")
             for country in demo.countries:
                 demo.start_site(country)
-            for paradigm in PARADIGMS_SHOWN:
-                print(f"flwr run: {paradigm}", flush=True)
-                demo.flwr_run(paradigm, review=print if paradigm == PARADIGMS_SHOWN[0] else None)
-                if not (demo.folder / "server" / f"{paradigm}.fedavg" / "run.json").exists():
-                    print(f"{paradigm} has not come to an end; the logs are in {folder}")
+            for training in SHOWN:
+                print(f"flwr run: {training.name}", flush=True)
+                demo.flwr_run(*training, review=print if training == SHOWN[0] else None)
+                if not (demo.folder / "server" / training.name / "run.json").exists():
+                    print(f"{training.name} has not come to an end; the logs are in {folder}")
                     chosen = folder
                     return 1
         print(f"All processes are stopped, after {time.monotonic() - began:.0f} s")
-        found = demo.differences(demo.simulate(PARADIGMS_SHOWN))
+        found = demo.differences(demo.simulate(SHOWN))
         for name, value in found.items():
             print(f"Greatest difference from the simulation, {name}: {value:.1e}")
         same = not any(found.values())

@@ -335,12 +335,19 @@ class Client:
     def rows_of(self, split: Split) -> Rows:
         """The rows of a split as the learner sees them, on the device."""
         return Rows(
-            torch.tensor(self.inputs_of(split), device=self.device),
+            torch.tensor(self._made_of(split), device=self.device),
             torch.tensor(split.y, device=self.device),
         )
 
     def inputs_of(self, split: Split) -> np.ndarray:
-        """The features of a split as the learner sees them."""
+        """The features of a split as the learner sees them, kept where they were made before."""
+        if split is self.data.train:
+            return self.rows.train.x.numpy(force=True)
+        if split is self.selection_split():
+            return self.rows.selection.x.numpy(force=True)
+        return self._made_of(split)
+
+    def _made_of(self, split: Split) -> np.ndarray:
         if isinstance(self.inputs, Scaler):
             match self.protocol.scaling:
                 case "none":

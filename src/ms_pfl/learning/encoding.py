@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ms_pfl.errors import InputError
+from ms_pfl.learning.blas import one_blas_thread
 from ms_pfl.learning.parameters import MOST_LEVELS, InputParameters
 
 Rows = NDArray[np.float32]
@@ -116,6 +117,7 @@ def second_counts(x: Rows, edges: Rows) -> Counts:
     return counts
 
 
+@one_blas_thread()
 def missing_together(x: Rows) -> Counts:
     """Count the rows in which two features are missing at once; shape ``(features, features)``."""
     missing = np.isnan(x).astype(np.float64)

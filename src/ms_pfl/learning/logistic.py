@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ms_pfl.learning.blas import one_blas_thread
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.learning.scoring import log_loss_sum, probabilities
@@ -69,6 +70,7 @@ def start(n_features: int) -> dict[str, Vector]:
     return {COEFFICIENTS: np.zeros(n_features), INTERCEPT: np.zeros(1)}
 
 
+@one_blas_thread()
 def logits(arrays: Arrays, x: NDArray[np.float32]) -> Vector:
     """Return the log-odds of rows, float64, shape ``(rows,)``.
 
@@ -79,6 +81,7 @@ def logits(arrays: Arrays, x: NDArray[np.float32]) -> Vector:
     return z + arrays[DEVIATION][0] if DEVIATION in arrays else z
 
 
+@one_blas_thread()
 def sums(arrays: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]) -> dict[str, Vector]:
     """Return what a site adds to a step: gradient, Hessian, log-loss (nats) and rows.
 
@@ -135,6 +138,7 @@ def steps(
             return
 
 
+@one_blas_thread()
 def step(
     theta: Vector, held: Arrays, of: Callable[[Arrays], Arrays], penalty: Penalty
 ) -> tuple[Vector, Arrays, float]:
@@ -218,6 +222,7 @@ def around(
         yield model
 
 
+@one_blas_thread()
 def clustered_sums(
     arrays: Arrays,
     x: NDArray[np.float32],
@@ -245,6 +250,7 @@ def clustered_sums(
     return {"hessian": found["hessian"], "meat": scores.T @ scores, "n": found["n"]}
 
 
+@one_blas_thread()
 def sandwich(hessian: Vector, meat: Vector, ridge: float) -> Vector:
     r"""Return the covariance of fitted coefficients, clustered by patient, the intercept last.
 

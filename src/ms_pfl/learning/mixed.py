@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.learning import logistic
+from ms_pfl.learning.blas import one_blas_thread
 from ms_pfl.learning.logistic import DEVIATION, Penalty, Vector
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
@@ -48,6 +49,7 @@ def start(n_features: int) -> dict[str, Vector]:
     return {**logistic.start(n_features), VARIANCE: np.ones(1)}
 
 
+@one_blas_thread()
 def deviation(arrays: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     r"""Return a site's own :math:`u` given what is shared.
 
@@ -83,6 +85,7 @@ def own(arrays: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]) -> dict[
     return {DEVIATION: np.array([deviation(arrays, x, y)])}
 
 
+@one_blas_thread()
 def sums(arrays: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]) -> dict[str, Vector]:
     """Return what a site adds to a step.
 
