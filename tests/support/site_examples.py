@@ -114,7 +114,7 @@ class Sites:
         """A site folder as `site init` writes it, with the secret of the test, once."""
         folder = folder or self.site(country)
         if not (folder / "policy.yml").exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "secret").write_bytes(secret_of(country))
             (folder / "secret").chmod(0o600)
             told: dict[str, Any] = {"small_cells": "allow", **policy}

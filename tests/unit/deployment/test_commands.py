@@ -95,9 +95,10 @@ def test_from_review_to_revoke(site: Path, capsys: pytest.CaptureFixture[str]) -
     text = said(capsys, "review", run[:5], *where)
     for words in (
         f"Run {run} (waits since", "Sites: Australia; Czech Republic; Turkey",
-        "Divisions of the patients (seeds): 0, 1, 2", "network of 13,937 weights",
+        "Divisions of the patients (seeds): 0, 1, 2", "network of at most 35,857 weights",
         "at most 30 rounds of 2 epochs", "What will leave, per seed:",
-        "number, sum and sum of squares of each of 42 features", "Never leaves: rows",
+        "number of values of each of 42 features in each cell of a fixed grid",
+        "Never leaves: rows",
         f"Approve it: python -m ms_pfl site approve {run} --days 30",
     ):  # fmt: skip
         assert words in text, words

@@ -76,7 +76,7 @@ def test_the_published_run_needs_nothing_but_more_seeds() -> None:
                 "layers: 999 asked for",
         ),
         ({"settings__network__width": 1000, "settings__network__hidden_layers": 6},
-         "parameters: 6.06778e+06 asked"),
+         "parameters: 6.34616e+06 asked"),
         ({"settings__optimizer__batch_size": 31}, "batch: 31 asked for, at least 32"),
         ({"settings__optimizer__batch_size": 1}, "batch: 1 asked for"),
         ({"settings__optimizer__learning_rate": 1.0}, "learning_rate: 1 asked for, at most 0.1"),

@@ -59,7 +59,7 @@ def test_runs_do_not_see_each_others_state() -> None:
         kept = {country: list(records) for country, records in a.private().items()}
         assert kept == {country: ["private/0"] for country in data.countries}
         for look in (b.private, lambda: b.export_state("private/0")):
-            with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no '(scaler|private/0)'"):
+            with pytest.raises(ClientError, match=r"AU \(seed 0\) holds no '(inputs|private/0)'"):
                 look()
 
 
