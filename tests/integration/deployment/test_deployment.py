@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from ms_pfl.paradigms import Training
+
 DEMO = Path(__file__).resolve().parents[3] / "deploy" / "demo.py"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -89,7 +91,7 @@ def kill(process: object) -> None:
 
 
 def assert_as_simulated(demo: object, paradigm: str) -> None:
-    found = demo.differences(demo.simulate([paradigm]))  # type: ignore[attr-defined]
+    found = demo.differences(demo.simulate([Training(paradigm, "fedavg")]))  # type: ignore[attr-defined]
     assert found
     assert set(found.values()) == {0.0}, found
 
