@@ -22,8 +22,8 @@ def epochs_of(settings: ClientSettings) -> tuple[int, int]:
     """Return the epochs of a logistic regression at a node, with validation rows and without.
 
     The epochs of the pooled node are the steps of its one fit. An epoch of a site is a model with
-    one strength of the penalty, the strongest first; before the first one (epoch 0) stands the
-    model that it was given, if any. Without validation rows a site takes the first model.
+    one strength of the penalty, the strongest first; epoch 0 is the model to start
+    from, if there is one. Without validation rows a site takes the first model.
     """
     told = settings.logistic
     assert told is not None, "it is one"

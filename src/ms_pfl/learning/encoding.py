@@ -7,7 +7,7 @@ A feature of rows :math:`x` becomes its mid-rank :math:`u` among all training ro
 The first grid is the same for any table: a cell is what sign, exponent and two bits of the mantissa
 of a float32 leave open, so no range has to be agreed on. The second divides the cells in which
 values lie further, the more the more there are, always by powers of two, so that whole and half
-numbers have cells of their own. Within a cell of the second grid values are not told apart.
+numbers have cells of their own. Values in one cell of the second grid are treated as equal.
 """
 
 from __future__ import annotations
