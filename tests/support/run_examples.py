@@ -65,7 +65,7 @@ def cluster_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
 
 def start(stage: Stage, n: int = N_FEATURES) -> Arrays:
     """The regression before the first step."""
-    return mixed.start(n) if stage.settings.mixed else logistic.start(n)
+    return mixed.start(mixed.intercepts(n)) if stage.settings.mixed else logistic.start(n)
 
 
 def prepare(stage: Stage, seed: int, after_round: int = 0, n: int = N_FEATURES) -> Message:

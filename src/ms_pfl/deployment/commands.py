@@ -277,8 +277,14 @@ def _stage(stage: Stage) -> Iterator[str]:
                 f"({width + 1} x {width + 1} each) of the last model"
             )
         else:
+            private = settings.logistic.private if settings.logistic else ()
+            which = (
+                f"intercept and each coefficient of {', '.join(private)}"
+                if private
+                else "intercept"
+            )
             yield (
-                "  - with each of them the square of how far the intercept of this site is from "
+                f"  - with each of them the square of how far the {which} of this site is from "
                 "the common one; the gradient tells the same to whoever sees it alone"
             )
         yield "  - each step: log-loss sum, rows and ROC-AUC of the validation rows"

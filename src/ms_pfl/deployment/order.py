@@ -235,8 +235,12 @@ class Order:
             raise RefusalError("the regression that was agreed on is fitted by other sums")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
-            start = mixed.start if stage.settings.mixed else logistic.start
-            _check_same(start(self.width), to_arrays(arrays[SHARED]))
+            given, start = to_arrays(arrays[SHARED]), logistic.start(self.width)
+            if stage.settings.mixed:
+                differ = given[mixed.VARIANCE] > 0
+                differ[-1] = True
+                start |= {mixed.VARIANCE: differ.astype(np.float64)}
+            _check_same(start, given)
         # a step with another variance begins with the sums of a model of its own
         models = stage.rounds * (1 + stage.settings.mixed)
         most = self.evaluations * (models + 1 + HALVINGS)

@@ -153,8 +153,10 @@ def whole_model(settings: ClientSettings, n_features: int) -> Arrays:
 def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
     told = ClientSettings.model_validate_json(settings)
     if told.logistic is not None:
-        start = mixed.start if told.mixed else logistic.start
-        return {SHARED: forms_of(start(n_features))}
+        start = logistic.start(n_features)
+        if told.mixed:
+            start = mixed.start(mixed.intercepts(n_features))
+        return {SHARED: forms_of(start)}
     method = method_of(told)
     shared = initial_arrays(told, method, n_features, 0)
     records = {SHARED: shared, **method.further(shared)}
@@ -287,9 +289,19 @@ class Client:
                 name: {key: view.copy() for key, view in received(record, forms[name]).items()}
                 for name, record in records.items()
             }
-        if self.settings.mixed and SHARED in found and found[SHARED][mixed.VARIANCE][0] < 0:
-            raise RefusedMessageError(f"{kind}: the variance of the intercepts is below 0")
+        if self.settings.mixed and SHARED in found:
+            self._check_variances(kind, found[SHARED][mixed.VARIANCE])
         return found
+
+    def _check_variances(self, kind: str, variances: np.ndarray) -> None:
+        """See that variances are some, and that sites differ only where the settings say so."""
+        if (variances < 0).any():
+            raise RefusedMessageError(f"{kind}: a variance of coefficients is below 0")
+        told = self.settings.logistic
+        if told is not None and not told.private and variances[:-1].any():
+            raise RefusedMessageError(
+                f"{kind}: by the settings sites differ in the intercept alone"
+            )
 
     def own_model(self) -> Arrays:
         """Return the model that the client trained by itself in this run.

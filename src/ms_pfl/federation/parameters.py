@@ -198,7 +198,7 @@ class ClientSettings(Section):
 
     @property
     def mixed(self) -> bool:
-        """Whether it is a logistic regression with an intercept of each site's own."""
+        """Whether it is a logistic regression with coefficients of each site's own."""
         row = PARADIGMS.get(self.paradigm)
         own = row is not None and row.rounds and row.role == "personalized"
         return self.logistic is not None and own

@@ -98,7 +98,7 @@ def with_own(client: Client, shared: Arrays) -> Arrays:
 
 
 def own_part(client: Client, shared: Arrays) -> Arrays:
-    """Return what the client keeps of a model for itself: its own intercept, where it has one."""
+    """Return what the client keeps of a model for itself: coefficients, where it has its own."""
     if not client.settings.mixed:
         return {}
     train = client.data.train

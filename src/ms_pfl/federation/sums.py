@@ -22,14 +22,8 @@ from ms_pfl.federation.messages import (
     SCALER,
     SECOND_CELLS,
 )
-from ms_pfl.federation.replies import (
-    cell_counts,
-    check_records,
-    cluster_sums,
-    logistic_sums,
-    mixed_sums,
-    scaler_sums,
-)
+from ms_pfl.federation.replies import check_records
+from ms_pfl.federation.sum_replies import SumReply
 from ms_pfl.learning import encoding, logistic, mixed
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.scaler import ScalerSums
@@ -140,19 +134,21 @@ def sum_over_sites(
 
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
-        told = (reply.array_records[SUMS], width or grid.n_features, rows[node_id], len(nodes))
+        told = SumReply(
+            reply.array_records[SUMS], width or grid.n_features, rows[node_id], len(nodes), every
+        )
         match question:
             case "scaler":
-                scaler_sums(*told)
+                told.scaler()
             case "logistic":
-                logistic_sums(*told, every, of_zeros=of_zeros)
+                told.logistic(of_zeros=of_zeros)
             case "mixed":
                 assert model is not None, "the question is about one"
-                mixed_sums(*told, every, variance=float(model[mixed.VARIANCE][0]))
+                told.mixed(variance=model[mixed.VARIANCE])
             case "clusters":
-                cluster_sums(*told, every)
+                told.clusters()
             case _:
-                cell_counts(*told, second=question == SECOND_CELLS)
+                told.cells(second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])
 
     answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)

@@ -2,8 +2,11 @@
 
 from dataclasses import fields
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ms_pfl.errors import InputError
-from ms_pfl.learning.encoding import Encoding
+from ms_pfl.learning.encoding import Encoding, Kind
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.scaler import Scaler
 
@@ -48,3 +51,16 @@ def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
             found.check(n_features)
             return found
     raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+
+
+def columns_of(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return of each column of prepared rows what it is made of.
+
+    Returns:
+        The position of its feature, and whether the column is the feature itself, scaled or as a
+        normal score; each of shape ``(columns,)``.
+    """
+    if isinstance(inputs, Scaler):
+        n = len(inputs.mean)
+        return np.arange(n), np.ones(n, dtype=bool)
+    return inputs.feature, np.isin(inputs.kind, (Kind.NORMAL_SCORE, Kind.STANDARDIZED))

@@ -84,7 +84,7 @@ class NetworkLearner:
 
 @dataclass(frozen=True)
 class LogisticModel:
-    """Coefficients and an intercept, float64; of a site also what its own one is above it."""
+    """Coefficients and an intercept, float64; of a site also what its own are above them."""
 
     arrays: Arrays
 
@@ -101,7 +101,7 @@ class LogisticLearner:
         """Return the regression that the arrays hold."""
         needed = {name: array.shape for name, array in logistic.start(n_features).items()}
         if logistic.DEVIATION in arrays:  # of a site, beside what is shared
-            needed |= {logistic.DEVIATION: (1,), mixed.VARIANCE: (1,)}
+            needed |= dict.fromkeys((logistic.DEVIATION, mixed.VARIANCE), (n_features + 1,))
         _check(arrays, needed)
         return LogisticModel(arrays)
 

@@ -25,7 +25,7 @@ from ms_pfl.learning.training import TrainingDivergedError
 
 COEFFICIENTS, INTERCEPT = "coefficients", "intercept"
 DEVIATION = "deviation"
-"""What a site's own intercept is above the common one, where it has one."""
+"""What a site's own coefficients are above the common ones, the intercept last."""
 Vector = NDArray[np.float64]
 _HALVINGS = 30
 _ROUNDING = 1e-12
@@ -77,8 +77,11 @@ def logits(arrays: Arrays, x: NDArray[np.float32]) -> Vector:
     The order of the rows in memory decides the last bit of a product: here it is always the same.
     """
     wide = x.astype(np.float64, order="C")
-    z: Vector = wide @ arrays[COEFFICIENTS] + arrays[INTERCEPT][0]
-    return z + arrays[DEVIATION][0] if DEVIATION in arrays else z
+    theta = theta_of(arrays)
+    if DEVIATION in arrays:
+        theta = theta + arrays[DEVIATION]
+    z: Vector = wide @ theta[:-1] + theta[-1]
+    return z
 
 
 @one_blas_thread()

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
@@ -105,6 +105,27 @@ class LogisticParameters(Section):
         "||own - federated||^2, of which the country's validation log-loss chooses; the federated "
         "model itself is always among them, and alone without validation patients",
     )
+    private_slopes: tuple[str, ...] = Field(
+        default=(),
+        description="adaptive: features of which each country has a linear coefficient of its own, "
+        "beside its intercept",
+    )
+    private_shapes: tuple[str, ...] = Field(
+        default=(),
+        description="adaptive: features of which each country has coefficients of its own for all "
+        "columns that are made of them, so a smooth term where there are knots",
+    )
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """The features of which countries have coefficients of their own."""
+        return (*self.private_slopes, *self.private_shapes)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if twice := [name for name in self.private if self.private.count(name) > 1]:
+            raise ValueError(f"private_slopes and private_shapes have {twice[0]!r} twice")
+        return self
 
 
 MOST_LEVELS = 64

@@ -262,7 +262,7 @@ def test_each_regression_is_fitted_by_its_own_sums() -> None:
         guard = Guard(agreed).after(list(honest(agreed, 0))[:2])
         guard.refuses(newton_sums(other, 0, model_after(stage, 0, 0)[SHARED]), "by other sums")
     guard = Guard(own).after(list(honest(own, 0))[:2])
-    certain = {**model_after(own.stages[0], 0, 0)[SHARED], "variance": np.zeros(1)}
+    certain = {**model_after(own.stages[0], 0, 0)[SHARED], "variance": np.zeros(N_FEATURES + 1)}
     guard.refuses(newton_sums(own, 0, certain), "first model")
 
 

@@ -646,9 +646,9 @@ def test_an_own_intercept_needs_the_permission_of_newtons_sums(server: Server, p
     begun(server, "adaptive.logistic")
     plain = server.ask(newton_sums(server.agreement("federated.logistic"), 0, start(N)))
     assert "by other sums" in refusal(plain)
-    reply = server.ask(newton_sums(agreement, 0, mixed.start(N)))
+    reply = server.ask(newton_sums(agreement, 0, mixed.start(mixed.intercepts(N))))
     assert set(reply.content["sums"]) == {"gradient", "hessian", "loss", "n", "square"}
-    certain = {**mixed.start(N), "variance": -np.ones(1)}
+    certain = {**mixed.start(mixed.intercepts(N)), "variance": -np.ones(N + 1)}
     assert "is below 0" in refusal(server.ask(newton_sums(agreement, 0, certain)))
 
 

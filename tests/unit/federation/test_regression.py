@@ -74,13 +74,16 @@ def test_a_model_to_start_from_is_there_where_it_has_to_be() -> None:
     [("adaptive", "logistic"), ("adaptive", "clusters"), ("federated", "mixed")],
 )
 def test_sums_of_another_regression_are_refused(paradigm: str, question: str) -> None:
-    model = mixed.start(3) if paradigm == "adaptive" else logistic.start(3)
+    model = mixed.start(mixed.intercepts(3)) if paradigm == "adaptive" else logistic.start(3)
     asked = {"question": question, "seed": 0, "sites": 1}
     found = reason(paradigm, "query.sums", asked, model)
     assert f"this training is not fitted by '{question}'" in found
 
 
 def test_a_variance_below_zero_is_refused() -> None:
-    model = {**mixed.start(3), "variance": -np.ones(1)}
+    model = {**mixed.start(mixed.intercepts(3)), "variance": -np.ones(4)}
     asked = {"question": "mixed", "seed": 0, "sites": 1}
     assert "is below 0" in reason("adaptive", "query.sums", asked, model)
+    model["variance"] = np.array([1.0, 0.0, 0.0, 1.0])
+    found = reason("adaptive", "query.sums", asked, model)
+    assert "by the settings sites differ in the intercept alone" in found

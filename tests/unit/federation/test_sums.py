@@ -55,11 +55,11 @@ def test_what_a_site_answers_by_hand() -> None:
     np.testing.assert_array_equal(logistic["gradient"], [-0.5 + 1.5, -0.5 + 0.5])
     np.testing.assert_array_equal(logistic["hessian"], [[10 / 4, 4 / 4], [4 / 4, 2 / 4]])
     # without a variance the own intercept is 0
-    mixed = sums_of_rows(MIXED, {**start, "variance": np.zeros(1)}, x[:, :1], y, patients)
-    assert mixed.pop("square").tolist() == [0.0]
+    mixed = sums_of_rows(MIXED, {**start, "variance": np.zeros(2)}, x[:, :1], y, patients)
+    assert mixed.pop("square").tolist() == [0.0, 0.0]
     for name, array in mixed.items():
         np.testing.assert_array_equal(array, logistic[name])
-    mixed["square"] = np.zeros(1)
+    mixed["square"] = np.zeros(2)
     # both rows are of one patient: (-0.5 + 1.5, 0) twice
     clusters = sums_of_rows(CLUSTERS, start, x[:, :1], y, patients)
     assert clusters["meat"].tolist() == [[1, 0], [0, 0]]

@@ -3,9 +3,12 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints, private_alike
 from ms_pfl.federation.client import initial_arrays, method_of
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
@@ -18,7 +21,7 @@ from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.strategies import make_strategy, mean_over_sites
 from ms_pfl.federation.sums import answer_of, sum_over_sites
 from ms_pfl.learning import logistic, mixed
-from ms_pfl.learning.inputs import Inputs
+from ms_pfl.learning.inputs import Inputs, columns_of
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.training.train import CLUSTERED, SeedResult, Task
@@ -108,7 +111,7 @@ def newton(
     """Fit a logistic regression by Newton's steps on the sums of all sites.
 
     A step is a round in the history. The last step counts: there is nothing to choose. In a
-    personalized paradigm each site has an intercept of its own (:mod:`ms_pfl.learning.mixed`);
+    personalized paradigm each site has coefficients of its own (:mod:`ms_pfl.learning.mixed`);
     else the covariance of the coefficients is asked for at the end (:func:`covariance_of`).
     """
     settings = task.client()
@@ -139,9 +142,12 @@ def newton(
 
     history: list[HistoryRow] = []
     began = time.perf_counter()
-    fit = mixed.steps if settings.mixed else logistic.steps
-    steps = fit(inputs.width, of, parameters)  # one at least
-    for number, (arrays, loss) in enumerate(steps, start=1):
+    if settings.mixed:
+        groups = private_groups(inputs, task.sites.features, parameters)
+        steps = mixed.steps(of, parameters, groups)
+    else:
+        steps = logistic.steps(inputs.width, of, parameters)
+    for number, (arrays, loss) in enumerate(steps, start=1):  # one at least
         record = to_record(arrays)
         content = RecordDict({"arrays": record, "config": ConfigRecord({"server-round": number})})
         answers = ask_and_read(
@@ -183,6 +189,32 @@ def newton(
         for row in history
     ]
     return Federation(dict(arrays), number, auc, last), inputs, covariance
+
+
+def private_groups(
+    inputs: Inputs, features: Sequence[str], parameters: LogisticParameters
+) -> mixed.Groups:
+    """Return the groups of the coefficients that sites have of their own.
+
+    Args:
+        inputs: what rows became before the learner sees them.
+        features: names of the features, in their order.
+        parameters: which name some of them.
+
+    Raises:
+        InputError: a feature that is named is none of them.
+    """
+    made_of, linear = columns_of(inputs)
+    private: dict[int, np.ndarray] = {}
+    for name in parameters.private:
+        if name not in features:
+            raise InputError(
+                f"training.strategies.logistic: private_slopes or private_shapes name {name!r}, "
+                f"which is no feature; there are: {', '.join(features)}"
+            )
+        every = np.ones(len(made_of), dtype=bool)
+        private[features.index(name)] = linear if name in parameters.private_slopes else every
+    return mixed.groups_of(made_of, private)
 
 
 def covariance_of(

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from federation_examples import STRATEGIES, RecordingGrid, tables
 from hypothesis_profiles import examples
+from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.grids.simulated import LocalGrid
@@ -32,11 +33,9 @@ RIDGE = 2.5
 PARADIGMS = ("centralized", "local", "federated")
 
 
-def told(ridge: float = RIDGE) -> TrainingSettings:
-    return parameters(
-        strategies=STRATEGIES
-        | {"logistic": {"ridge": ridge, "steps": 50, "tolerance": 1e-10, "strengths": [1, 100]}}
-    )
+def told(ridge: float = RIDGE, **more: object) -> TrainingSettings:
+    own = {"ridge": ridge, "steps": 50, "tolerance": 1e-10, "strengths": [1, 100]} | more
+    return parameters(strategies=STRATEGIES | {"logistic": own})
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +156,7 @@ def test_predictions_are_those_of_the_saved_model(
         own = {"local": True, "fine_tuned": True}.get(paradigm, False)
         theta = fitted(outcome, f"seed=0/{f'personal/{country}' if own else 'shared'}")
         if paradigm == "adaptive":
-            theta[-1] += outcome.models[f"seed=0/personal/{country}/deviation"][0]
+            theta[-1] += outcome.models[f"seed=0/personal/{country}/deviation"][-1]
         z = scaler_of(outcome, 0).apply(test.x).astype(float) @ theta[:-1] + theta[-1]
         expected = np.sort(1 / (1 + np.exp(-z)))
         np.testing.assert_allclose(np.sort(mine["probability"]), expected, rtol=1e-12)
@@ -194,43 +193,61 @@ def differing() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def joint_minimum(
-    data: FederationData, seed: int, scaler: Scaler, variance: float
-) -> NDArray[np.float64]:
-    """Coefficients, the intercept, and each country's deviation, all at once by scipy."""
+    data: FederationData, seed: int, scaler: Scaler, variance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients, the intercept, and each country's deviations, all at once by scipy."""
     sites = [rows_of(data, country, seed, scaler) for country in data.countries]
+    held = np.flatnonzero(variance)
 
-    def penalized(theta: NDArray[np.float64]) -> float:
+    def penalized(given: NDArray[np.float64]) -> float:
+        theta, own = given[:4], given[4:].reshape(len(sites), len(held))
         loss = RIDGE / 2 * float(theta[:3] @ theta[:3])
-        for (x, y), own in zip(sites, theta[4:], strict=True):
-            p = 1 / (1 + np.exp(-(x @ theta[:3] + theta[3] + own)))
+        for (x, y), u in zip(sites, own, strict=True):
+            whole = theta.copy()
+            whole[held] += u
+            p = 1 / (1 + np.exp(-(x @ whole[:3] + whole[3])))
             loss -= float(np.sum(y * np.log(p) + (1 - y) * np.log1p(-p)))
-            loss += own**2 / (2 * variance)
+            loss += float(np.sum(u**2 / (2 * variance[held])))
         return loss
 
-    found: NDArray[np.float64] = minimize(
-        penalized, np.zeros(4 + len(sites)), method="BFGS", tol=1e-9
-    ).x
-    return found
+    start = np.zeros(4 + len(sites) * len(held))
+    joint = minimize(penalized, start, method="BFGS", tol=1e-9).x
+    own = np.zeros((len(sites), 4))
+    own[:, held] = joint[4:].reshape(len(sites), len(held))
+    return joint[:4], own
 
 
-def test_adaptive_is_a_mixed_model() -> None:
-    outcome = Study(told=told(), tables=differing()).outcome("adaptive", "logistic")
+@pytest.mark.parametrize("slopes", [[], ["edss"]])
+def test_adaptive_is_a_mixed_model(slopes: list[str]) -> None:
+    """With intercepts of the countries' own, and with slopes of a feature too."""
+    settings = told(private_slopes=slopes)
+    outcome = Study(told=settings, tables=differing()).outcome("adaptive", "logistic")
     data = federation_data(*differing())
     for seed in data.seeds:
-        variance = float(outcome.models[f"seed={seed}/shared/variance"][0])
-        own = [outcome.models[f"seed={seed}/personal/{c}/deviation"][0] for c in data.countries]
+        variance = outcome.models[f"seed={seed}/shared/variance"]
+        own = [outcome.models[f"seed={seed}/personal/{c}/deviation"] for c in data.countries]
         assert {n for n in outcome.models if n.startswith(f"seed={seed}/personal/")} == {
             f"seed={seed}/personal/{country}/deviation" for country in data.countries
         }
-        assert variance > 0.1, "else nothing is tested"
-        expected = joint_minimum(data, seed, scaler_of(outcome, seed), variance)
-        found = np.r_[fitted(outcome, f"seed={seed}/shared"), own]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+        assert variance[-1] > 0.1, "else nothing is tested"
+        assert not variance[[0, 2]].any()
+        theta, deviations = joint_minimum(data, seed, scaler_of(outcome, seed), variance)
+        found = fitted(outcome, f"seed={seed}/shared")
+        np.testing.assert_allclose(found, theta, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(own, deviations, rtol=0, atol=2e-5)
+
+
+def test_a_slope_of_no_feature_is_refused() -> None:
+    for setting in ("private_slopes", "private_shapes"):
+        with pytest.raises(InputError, match="name 'height', which is no feature; there are: "):
+            Study(told=told(**{setting: ["height"]})).outcome("adaptive", "logistic")
+    with pytest.raises(ValueError, match="have 'age' twice"):
+        told(private_slopes=["age"], private_shapes=["age"])
 
 
 def test_sites_that_do_not_differ_have_the_federated_model(study: Study) -> None:
     adaptive, federated = (study.outcome(p, "logistic") for p in ("adaptive", "federated"))
-    assert adaptive.models["seed=1/shared/variance"].tolist() == [0.0]
+    assert adaptive.models["seed=1/shared/variance"].tolist() == [0.0] * 4
     expected = fitted(federated, "seed=1/shared")
     np.testing.assert_allclose(fitted(adaptive, "seed=1/shared"), expected, rtol=0, atol=1e-8)
     a, b = (
@@ -247,7 +264,7 @@ def test_a_deviation_is_in_no_message() -> None:
         outcome.models[f"seed=0/personal/{country}/deviation"].tobytes()
         for country in data.countries
     }
-    assert np.zeros(1).tobytes() not in deviation
+    assert np.zeros(4).tobytes() not in deviation
     with RecordingGrid(data, [Node(country, 0) for country in data.countries]) as grid:
         task = Task(
             Training("adaptive", "logistic"),

@@ -1,0 +1,225 @@
+"""What a reply to a question of sums tells: the one check before the server adds it up.
+
+Sums over rows bound each other, so that sums that no rows could give are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ms_pfl.federation.fixed_point import COUNTS, ROWS, FixedPoint
+from ms_pfl.federation.flower import ArrayRecord, Form, received
+from ms_pfl.federation.replies import ReplyError
+from ms_pfl.learning.encoding import CELLS, FIRST_CELLS
+from ms_pfl.personalization.method import Arrays
+
+_ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
+_LAST_BITS = 1e-18  # of fixed-point numbers
+_SOLVED = 1e-6  # of a site's own deviations, which it finds by steps
+_SQUARES = 100  # of a scaled feature, a row in the mean: 1, or more where it hardly varies
+
+
+@dataclass(frozen=True)
+class SumReply:
+    """A client's reply to a question of sums; each method returns the sums, all checked.
+
+    They raise ``ArrayError`` where an array is not what it has to be, and ``ReplyError`` where the
+    numbers are no sums over so many rows.
+
+    Attributes:
+        record: of the reply.
+        width: columns of the rows that the question is about.
+        rows: that the client trains on, where they are known.
+        sites: that are added up.
+        scaled_rows: of all clients, where they are known and their features are scaled together:
+            the squares of a feature add up to no more than their number.
+    """
+
+    record: ArrayRecord
+    width: int
+    rows: int | None
+    sites: int
+    scaled_rows: int | None = None
+
+    def scaler(self) -> dict[str, np.ndarray]:
+        """Return the sums for the scaler."""
+        found = self._decoded(dict.fromkeys(("n", "sum", "sum-of-squares"), (self.width,)))
+        n, squares = found["n"], found["sum-of-squares"]
+        if not _whole(n, 0):
+            raise ReplyError("n has to be a number of rows")
+        if self.rows is not None and (n > self.rows).any():
+            raise ReplyError(
+                f"n is {n.max():g} for a feature, and the client has {self.rows} train rows"
+            )
+        if (squares < 0).any() or _exceed(found["sum"], n, squares):
+            raise ReplyError(
+                "the sum of a feature is larger than its number and sum of squares allow"
+            )
+        return found
+
+    def cells(self, *, second: bool) -> dict[str, np.ndarray]:
+        """Return the counts for the encoding of the inputs, of the second grid or the first."""
+        shapes = {"counts": (self.width, CELLS if second else FIRST_CELLS)}
+        if second:
+            shapes["missing-together"] = (self.width, self.width)
+        found = self._decoded(shapes, COUNTS)
+        present = found["counts"].sum(axis=1)
+        most = math.inf if self.rows is None else self.rows
+        if any((counts < 0).any() for counts in found.values()) or (present > most).any():
+            its = "its" if self.rows is None else self.rows
+            raise ReplyError(f"the counts are not those of {its} rows")
+        if second:
+            together = found["missing-together"]
+            missing = np.diag(together)
+            every = present + missing
+            if (every != every[0]).any() or self.rows not in (None, every[0]):
+                raise ReplyError("values and missing values are not as many as the rows")
+            most_missing = np.minimum.outer(missing, missing)
+            if (together != together.T).any() or (together > most_missing).any():
+                raise ReplyError("more rows miss two features at once than miss one of them")
+        return found
+
+    def logistic(self, *, of_zeros: bool = False) -> dict[str, np.ndarray]:
+        """Return the sums for a step of a logistic regression.
+
+        Args:
+            of_zeros: whether the model is all zeros, which gives each row the probability 1/2: a
+                row then adds log 2 to the loss and 1/4 to the Hessian.
+        """
+        found = self._decoded(_newton_shapes(self.width))
+        self._check_newton(found)
+        if of_zeros:
+            _check_start(found)
+        return found
+
+    def mixed(self, *, variance: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the sums for a step of a regression with coefficients of the client's own.
+
+        Args:
+            variance: of each coefficient between sites in the model that was sent. The client's own
+                deviation is the variance times the element of the gradient.
+        """
+        found = self._decoded({**_newton_shapes(self.width), "square": (self.width + 1,)})
+        self._check_newton(found)
+        if (variance * np.diag(found["hessian"]) > 1 + _ROUNDING).any():
+            raise ReplyError("the Hessian of a coefficient is more than its variance allows")
+        wanted = (variance * found["gradient"]) ** 2
+        if (np.abs(found["square"] - wanted) > _SOLVED * (1 + variance + wanted)).any():
+            raise ReplyError(
+                "the squares of its own deviations are not what its gradient and the variances "
+                "make of them"
+            )
+        return found
+
+    def clusters(self) -> dict[str, np.ndarray]:
+        """Return the sums for the standard errors of a fitted regression."""
+        size = self.width + 1
+        found = self._decoded({"hessian": (size, size), "meat": (size, size), "n": (1,)})
+        n = self._checked_rows(found)
+        diagonal, own = (
+            _checked_diagonal(found[name], what)
+            for name, what in (("hessian", "Hessian"), ("meat", "sum over patients"))
+        )
+        if diagonal[-1] > n / 4 * (1 + _ROUNDING) or own[-1] > n**2 * (1 + _ROUNDING):
+            raise ReplyError(
+                "the intercept's Hessian or sum over patients is more than so many rows"
+            )
+        if self.scaled_rows is not None:
+            squares = _SQUARES * self.scaled_rows
+            if (4 * diagonal > squares).any() or (own > n * squares).any():
+                raise ReplyError(
+                    "a Hessian or sum over patients is more than scaled features can give"
+                )
+        return found
+
+    def _decoded(
+        self, shapes: Mapping[str, tuple[int, ...]], form: FixedPoint = ROWS
+    ) -> dict[str, np.ndarray]:
+        """The sums, which are finite however they are written."""
+        expected = {name: Form("uint64", (form.words, *shape)) for name, shape in shapes.items()}
+        found, limit = {}, form.limit(self.sites)
+        for name, words in received(self.record, expected, finite=False).items():
+            found[name] = form.decode(words)
+            if words.size and max(found[name].max(), -found[name].min()) > limit:
+                raise ReplyError(f"the array '{name}' holds a number beyond its share of a sum")
+        return found
+
+    def _check_newton(self, found: Arrays) -> None:
+        """See that sums for a step of Newton are such, over so many rows."""
+        n, gradient = self._checked_rows(found), found["gradient"]
+        if found["loss"][0] < 0:
+            raise ReplyError("the log-loss is below 0")
+        diagonal = _checked_diagonal(found["hessian"], "Hessian")
+        if diagonal[-1] > n / 4 * (1 + _ROUNDING) or abs(gradient[-1]) > n * (1 + _ROUNDING):
+            raise ReplyError(
+                "the intercept's gradient or Hessian is more than so many rows can give"
+            )
+        if self.scaled_rows is not None:
+            squares = _SQUARES * self.scaled_rows
+            if (4 * diagonal > squares).any() or (gradient**2 > n * squares).any():
+                raise ReplyError("a gradient or Hessian is more than scaled features can give")
+
+    def _checked_rows(self, found: Arrays) -> float:
+        """Return the rows that the client tells of, which are those that it has."""
+        n = float(found["n"][0])
+        if not _whole(found["n"], 1) or (self.rows is not None and n != self.rows):
+            known = "" if self.rows is None else f", and the client has {self.rows} train rows"
+            raise ReplyError(f"n is {n:g}{known}")
+        return n
+
+
+def _newton_shapes(width: int) -> dict[str, tuple[int, ...]]:
+    size = width + 1
+    return {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
+
+
+def _whole(n: np.ndarray, least: int) -> bool:
+    """Whether numbers are numbers of rows."""
+    return bool(((n == np.rint(n)) & (n >= least)).all())
+
+
+def _exceed(products: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether sums of products are larger than the sums of squares allow (Cauchy-Schwarz)."""
+    room = _LAST_BITS * (1 + one + other)
+    return bool((products**2 > one * other * (1 + _ROUNDING) + room).any())
+
+
+def _checked_diagonal(matrix: np.ndarray, what: str) -> np.ndarray:
+    """Return the diagonal of a matrix that is a sum of squares.
+
+    Raises:
+        ReplyError: it is no such matrix.
+    """
+    diagonal = np.diag(matrix)
+    if (diagonal < 0).any():
+        raise ReplyError(f"the {what} has a number below 0 on its diagonal")
+    if (
+        np.abs(matrix - matrix.T) > _ROUNDING * np.sqrt(np.outer(diagonal, diagonal)) + 1e-15
+    ).any():
+        raise ReplyError(f"the {what} is not symmetric")
+    if _exceed(matrix, diagonal, diagonal[:, np.newaxis]):
+        raise ReplyError(f"the {what} has a number that its diagonal does not allow")
+    return diagonal
+
+
+def _check_start(found: Arrays) -> None:
+    """See that the sums about a model of zeros are such: each row has the probability 1/2.
+
+    Raises:
+        ReplyError: they are not.
+    """
+    n, loss = float(found["n"][0]), float(found["loss"][0])
+    gradient, diagonal = found["gradient"], np.diag(found["hessian"])
+    exact = {"log-loss": (loss, n * math.log(2)), "intercept's Hessian": (diagonal[-1], n / 4)}
+    for name, (value, wanted) in exact.items():
+        if abs(value - wanted) > _ROUNDING * wanted:
+            raise ReplyError(
+                f"the {name} is {value:.9g}, and that of {n:g} rows is {wanted:.9g} at a model of "
+                "zeros"
+            )
+    if _exceed(gradient, np.full_like(diagonal, n), diagonal):
+        raise ReplyError("a gradient is more than the Hessian allows at a model of zeros")
