@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Role = Literal["pooled", "local", "global", "personalized", "recalibrated"]
 Family = Literal["study", "further"]
-LearnerName = Literal["network", "logistic"]
+LearnerName = Literal["network", "logistic", "trees"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Training(NamedTuple):
 
 
 _FEDERATED = ("fedavg", "fedprox", "fedadam", "fedyogi", "fedadagrad")
+_FROM_SUMS = ("logistic", "trees")
+_TOGETHER = (*_FEDERATED, *_FROM_SUMS)
 
 STRATEGIES: dict[str, Strategy] = {
     row.name: row
@@ -98,6 +100,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("fedyogi", "FedYogi"),
         Strategy("fedadagrad", "FedAdagrad"),
         Strategy("logistic", "logistic regression", learner="logistic", family="further"),
+        Strategy("trees", "boosted trees", learner="trees", family="further"),
     )
 }
 # In the order of the tables. Colors: Okabe and Ito's palette, told apart by color-blind readers,
@@ -106,27 +109,27 @@ PARADIGMS: dict[str, Paradigm] = {
     row.name: row
     for row in (
         Paradigm(
-            "centralized", "Centralized", "#E69F00", "pooled", ("pooled", "logistic"),
+            "centralized", "Centralized", "#E69F00", "pooled", ("pooled", *_FROM_SUMS),
             program="alone:centralized", between_sites=False,
         ),
-        Paradigm("local", "Local", "#D55E00", "local", ("none", "logistic"), program="alone:local"),
+        Paradigm("local", "Local", "#D55E00", "local", ("none", *_FROM_SUMS), program="alone:local"),
         Paradigm(
-            "federated", "Federated", "#56B4E9", "global", (*_FEDERATED, "logistic"),
+            "federated", "Federated", "#56B4E9", "global", _TOGETHER,
             program="federated:federated", rounds=True,
         ),
         Paradigm(
-            "recalibrated", "Recalibrated", "#8C8C8C", "recalibrated", (*_FEDERATED, "logistic")
+            "recalibrated", "Recalibrated", "#8C8C8C", "recalibrated", _TOGETHER
         ),
         Paradigm(
             "recalibrated_slope", "Recalibrated with slope", "#5F5F5F", "recalibrated",
-            (*_FEDERATED, "logistic"),
+            _TOGETHER,
         ),
         Paradigm(
-            "fine_tuned", "Fine-tuned", "#009E73", "personalized", (*_FEDERATED, "logistic"),
+            "fine_tuned", "Fine-tuned", "#009E73", "personalized", _TOGETHER,
             program="alone:fine_tuned", starts_from="federated",
         ),
         Paradigm(
-            "adaptive", "Adaptive", "#CC79A7", "personalized", (*_FEDERATED, "logistic"),
+            "adaptive", "Adaptive", "#CC79A7", "personalized", _TOGETHER,
             program="federated:federated", method="partial:DualBranch", rounds=True,
         ),
         Paradigm(

@@ -16,9 +16,9 @@ from ms_pfl.cohort.parameters import CohortRules, SplitFractions, TreatmentClass
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import method_of
+from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, SplitName
-from ms_pfl.federation.regression import epochs_of
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
 from ms_pfl.parameters import Parameters
@@ -62,11 +62,17 @@ class Stage(Section):
     start_is_candidate: bool = False
 
     @property
-    def kind(self) -> Literal["rounds", "newton", "alone"]:
+    def kind(self) -> Literal["rounds", "newton", "trees", "alone"]:
         """How the stage is trained."""
         if not self.rounds:
             return "alone"
-        return "rounds" if self.settings.logistic is None else "newton"
+        match self.settings.learner:
+            case "network":
+                return "rounds"
+            case "logistic":
+                return "newton"
+            case "trees":
+                return "trees"
 
 
 class RunAgreement(Section):
@@ -123,7 +129,7 @@ class RunAgreement(Section):
                 raise ValueError(f"{stage.training} has another protocol than the run")
             if (
                 settings.paradigm != training.paradigm
-                or (settings.logistic is not None) != (learner_of(training.strategy) == "logistic")
+                or settings.learner != learner_of(training.strategy)
                 or bool(stage.rounds) != PARADIGMS[training.paradigm].rounds
             ):
                 raise ValueError(f"the settings of {stage.training} are those of another training")
@@ -140,9 +146,11 @@ def stages_of(training: Training, settings: TrainingSettings, device: Device) ->
     """Return the fits of a training, in the order in which a seed goes through them."""
     own, row = settings.of(*training), PARADIGMS[training.paradigm]
     client = client_settings(training, settings, device)
-    steps = 0 if client.logistic is None else client.logistic.steps
-    if row.rounds and steps:
-        return (Stage(training=training.name, settings=client, rounds=steps),)
+    learner = learner_from_sums(client)
+    if row.rounds and client.logistic is not None:
+        return (Stage(training=training.name, settings=client, rounds=client.logistic.steps),)
+    if row.rounds and client.trees is not None:
+        return (Stage(training=training.name, settings=client, rounds=client.trees.trees),)
     if row.rounds:
         strategy = own.strategies.of(training.strategy)
         stage = Stage(
@@ -159,8 +167,8 @@ def stages_of(training: Training, settings: TrainingSettings, device: Device) ->
         before = stages_of(Training(row.starts_from, training.strategy), settings, device)
         client = client_settings(training, settings, device, fine_tuning_optimizer(own))
     epochs = (section.epochs, section.epochs_without_validation)
-    if client.logistic is not None:
-        epochs = epochs_of(client)
+    if learner is not None:
+        epochs = learner.epochs()
     alone = Stage(
         training=training.name,
         settings=client,

@@ -18,9 +18,11 @@ import numpy as np
 
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
 from ms_pfl.federation.client import check_initial, method_of
-from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, views
+from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, to_record, views
+from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.inputs import questions_of
 from ms_pfl.federation.messages import (
+    LABELS,
     Evaluate,
     Personalize,
     Predict,
@@ -29,8 +31,10 @@ from ms_pfl.federation.messages import (
     SumsQuestion,
     TrainRound,
 )
-from ms_pfl.federation.regression import regression_questions
 from ms_pfl.learning import logistic, mixed
+from ms_pfl.learning.tree_questions import last_question, level_of, question_before
+from ms_pfl.learning.tree_steps import COLUMNS, draw
+from ms_pfl.learning.trees import count
 from ms_pfl.personalization.method import SHARED, Arrays
 
 HALVINGS = 30
@@ -118,6 +122,8 @@ class Order:
                 return self._newton_sums(asked, arrays, place)
             case SumsQuestion(question="clusters"):
                 return self._cluster_sums(asked, arrays, place)
+            case SumsQuestion(question="labels" | "histograms"):
+                return self._tree_sums(asked, arrays, place)
             case SumsQuestion():
                 return self._input_sums(asked, arrays, place)
             case Prepare():
@@ -192,7 +198,9 @@ class Order:
     def _evaluate(
         self, asked: Evaluate, arrays: Mapping[str, ArrayRecord], place: Place
     ) -> Allowed:
-        stage = self._stage(place, "rounds", "newton")
+        stage = self._stage(place, "rounds", "newton", "trees")
+        if stage.kind == "trees":
+            return self._look_at_trees(asked, arrays, place, stage)
         if stage.kind == "newton":
             if not 1 <= asked.server_round <= stage.rounds:
                 raise RefusalError("there are more steps than were agreed on")
@@ -231,7 +239,7 @@ class Order:
         self._check_sites(asked.sites)
         if asked.seed != self._seed(place) or place.finished:
             raise RefusalError("sums of another seed than the one that was prepared")
-        if asked.question not in regression_questions(stage.settings):
+        if asked.question not in _questions_of(stage):
             raise RefusalError("the regression that was agreed on is fitted by other sums")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
@@ -252,7 +260,7 @@ class Order:
         """The sums for the standard errors of the model that was scored last, once."""
         stage = self._stage(place, "newton")
         self._check_sites(asked.sites)
-        if asked.question not in regression_questions(stage.settings):
+        if asked.question not in _questions_of(stage):
             raise RefusalError("the regression that was agreed on has no standard errors")
         seed = self._seed(place)
         if asked.seed != seed or place.finished:
@@ -262,6 +270,57 @@ class Order:
         if not (place.scored and self._has(seed, last, digest_of_arrays(model))):
             raise RefusalError("the model of the standard errors is not the one that was scored")
         return self._new(asked, arrays, seed, f"{place.stage}/clusters", place)
+
+    def _tree_sums(
+        self, asked: SumsQuestion, arrays: Mapping[str, ArrayRecord], place: Place
+    ) -> Allowed:
+        """Rows by label first, then level by level, each on top of what was answered before."""
+        stage = self._stage(place, "trees")
+        self._check_sites(asked.sites)
+        seed = self._seed(place)
+        if asked.seed != seed or place.finished:
+            raise RefusalError("sums of another seed than the one that was prepared")
+        labels = f"{place.stage}/{LABELS}"
+        if asked.question == LABELS:
+            return self._new(asked, {}, seed, labels, place)
+        if not self._has(seed, labels):
+            raise RefusalError("trees are grown after the rows by label are known")
+        question = to_arrays(arrays[SHARED])
+        told = stage.settings.trees
+        assert told is not None, "the stage grows some"
+        tree = count(question) - 1
+        if not np.array_equal(question[COLUMNS], draw(self.width, told, seed, tree)):
+            raise RefusalError("the features that are asked about are not those that are drawn")
+        before = question_before(question, self.width, told, seed)
+        if before is not None and not self._was_asked(place, seed, before):
+            raise RefusalError("the tree is not grown from the one that was answered before")
+        return self._new(asked, arrays, seed, _tree_key(place, question), place)
+
+    def _look_at_trees(
+        self, asked: Evaluate, arrays: Mapping[str, ArrayRecord], place: Place, stage: Stage
+    ) -> Allowed:
+        """Score trees whose last level was answered before; looks come in their order."""
+        seed, number = self._seed(place), asked.server_round
+        if not 1 <= number <= stage.rounds:
+            raise RefusalError("there are more trees than were agreed on")
+        model = to_arrays(arrays[SHARED])
+        if count(model) != number:
+            raise RefusalError("the trees are not as many as the round says")
+        told = stage.settings.trees
+        assert told is not None, "the stage grows some"
+        if not self._was_asked(place, seed, last_question(model, self.width, told, seed)):
+            raise RefusalError("the trees are not those that were grown")
+        if place.finished or number < place.step:
+            raise RefusalError("trees are scored in their order, and none after predictions")
+        next_ = replace(place, step=number, scored=True)
+        allowed = self._new(asked, arrays, seed, f"{place.stage}/{number}", next_)
+        if number == place.step and not self._was(allowed):
+            raise RefusalError("a round is answered again only where the same is asked")
+        return allowed
+
+    def _was_asked(self, place: Place, seed: int, question: Arrays) -> bool:
+        digest = digest_of_arrays({SHARED: to_record(question)})
+        return self._has(seed, _tree_key(place, question), digest)
 
     def _personalize(
         self, asked: Personalize, arrays: Mapping[str, ArrayRecord], place: Place
@@ -379,6 +438,16 @@ class Order:
         if model is None:
             return bool(digests)
         return any(digest.partition(":")[2] == model for digest in digests)
+
+
+def _questions_of(stage: Stage) -> tuple[str, ...]:
+    learner = learner_from_sums(stage.settings)
+    return () if learner is None else learner.questions
+
+
+def _tree_key(place: Place, question: Arrays) -> str:
+    """The place of a question about a level of a tree: its columns are among what is asked."""
+    return f"{place.stage}/tree {count(question)}/{level_of(question)}"
 
 
 def _check_same(wanted: Arrays, given: Arrays) -> None:

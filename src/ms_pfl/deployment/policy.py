@@ -53,7 +53,7 @@ class SitePolicy(Section):
         Field(default="all", description="or a list of trainings, such as [adaptive.fedavg]")
     )
     seeds: Count = Field(default=5, description="divisions of the patients in one run")
-    rounds: Count = Field(default=400, description="rounds, or steps of Newton")
+    rounds: Count = Field(default=400, description="rounds, steps of Newton, or trees")
     evaluations: Count = Field(
         default=1, description="different models scored per seed and round, under one approval"
     )
@@ -103,8 +103,14 @@ class SitePolicy(Section):
         settings = stage.settings
         network, optimizer = settings.network, settings.optimizer
         batch = optimizer.batch_size
-        if settings.logistic is not None:
-            steps = settings.logistic.steps
+        if settings.logistic is not None or settings.trees is not None:
+            steps = (
+                settings.trees.trees
+                if settings.trees
+                else settings.logistic.steps
+                if settings.logistic
+                else 0
+            )
             if steps > self.rounds:
                 yield _beyond("rounds", steps, self.rounds)
             return

@@ -104,7 +104,7 @@ def checked_floors(site: Site, data: FederationData, agreement: RunAgreement) ->
     floors = site.floors(data)
     floors.check_splits()
     if site.policy.small_cells == "refuse":
-        if any(stage.settings.inputs.kind == "encoded" for stage in agreement.stages):
+        if any(stage.settings.inputs.kind != "standard" for stage in agreement.stages):
             raise RefusalError(
                 f"{site.settings.country} takes no part: encoded inputs are agreed on by counts "
                 "of few patients (small_cells: refuse)"

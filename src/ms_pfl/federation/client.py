@@ -13,8 +13,9 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,11 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
+from ms_pfl.federation.from_sums import FromSums, learner_from_sums
 from ms_pfl.federation.inputs import received_inputs, width_of
 from ms_pfl.federation.messages import INPUTS, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import ClientData, Split
-from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.inputs import Inputs, inputs_of
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, extension_layers, get_arrays
@@ -44,7 +45,7 @@ from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.learning.scoring import Rows, score
 from ms_pfl.learning.seeds import derive_seed, initial_seed
 from ms_pfl.learning.training import TrainingDivergedError, one_thread, resolve_device
-from ms_pfl.paradigms import PARADIGMS, LearnerName
+from ms_pfl.paradigms import PARADIGMS
 from ms_pfl.personalization.method import SHARED, Arrays, Method, method_class
 from ms_pfl.personalization.work import Work
 from ms_pfl.text import shown
@@ -72,6 +73,7 @@ class _PreparedRows:
     made_with: tuple[ArrayRecord, ProtocolParameters]
     train: Rows
     selection: Rows
+    scratch: dict[str, Any] = field(default_factory=dict)
 
 
 def _same(
@@ -141,22 +143,15 @@ def initial_arrays(
     return dict(method.shared(get_arrays(network)))
 
 
-def whole_model(settings: ClientSettings, n_features: int) -> Arrays:
-    """Return the arrays of a model that nobody shares, before a training of some seed."""
-    if settings.logistic is not None:
-        return logistic.start(n_features)
+def network_forms(settings: ClientSettings, n_features: int) -> dict[str, Form]:
+    """Return what the arrays of a whole network are, which nobody shares."""
     kind = method_class(settings.paradigm).kind
-    return get_arrays(build_network(kind, n_features, settings.network, 0, 0))
+    return forms_of(get_arrays(build_network(kind, n_features, settings.network, 0, 0)))
 
 
 @lru_cache(maxsize=16)
 def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
     told = ClientSettings.model_validate_json(settings)
-    if told.logistic is not None:
-        start = logistic.start(n_features)
-        if told.mixed:
-            start = mixed.start(mixed.intercepts(n_features))
-        return {SHARED: forms_of(start)}
     method = method_of(told)
     shared = initial_arrays(told, method, n_features, 0)
     records = {SHARED: shared, **method.further(shared)}
@@ -164,7 +159,7 @@ def _sent_forms(settings: str, n_features: int) -> dict[str, dict[str, Form]]:
 
 
 def sent_forms(settings: ClientSettings, n_features: int) -> dict[str, dict[str, Form]]:
-    """Return what the arrays are that travel in a training, by record.
+    """Return what the arrays are that travel in the rounds of a network, by record.
 
     Raises:
         InputError: the settings are of no paradigm, or of a method with other settings.
@@ -277,31 +272,21 @@ class Client:
                 holds a number that is not finite.
         """
         kind = message.metadata.message_type
-        with _as_refused(kind):
-            forms = _sent_forms(self._settings, self.width)
         records = {n: r for n, r in message.content.items() if isinstance(r, ArrayRecord)}
-        unknown = records.keys() - forms.keys()
-        lacking = forms.keys() - records.keys() if kind == "train" else set()
+        with _as_refused(kind):
+            forms = {} if self.from_sums else _sent_forms(self._settings, self.width)
+        known = {SHARED} if self.from_sums else forms.keys()
+        unknown = records.keys() - known
+        lacking = known - records.keys() if kind == "train" else set()
         for name, what in [*((n, "unknown") for n in unknown), *((n, "missing") for n in lacking)]:
             raise RefusedMessageError(f"{kind}: the record '{shown(name, 60)}' is {what}")
         with _as_refused(kind):
-            found: dict[str, Arrays] = {
+            if self.from_sums is not None:
+                return {n: self.from_sums.read(record, self.width) for n, record in records.items()}
+            return {
                 name: {key: view.copy() for key, view in received(record, forms[name]).items()}
                 for name, record in records.items()
             }
-        if self.settings.mixed and SHARED in found:
-            self._check_variances(kind, found[SHARED][mixed.VARIANCE])
-        return found
-
-    def _check_variances(self, kind: str, variances: np.ndarray) -> None:
-        """See that variances are some, and that sites differ only where the settings say so."""
-        if (variances < 0).any():
-            raise RefusedMessageError(f"{kind}: a variance of coefficients is below 0")
-        told = self.settings.logistic
-        if told is not None and not told.private and variances[:-1].any():
-            raise RefusedMessageError(
-                f"{kind}: by the settings sites differ in the intercept alone"
-            )
 
     def own_model(self) -> Arrays:
         """Return the model that the client trained by itself in this run.
@@ -318,12 +303,21 @@ class Client:
         """What travels, what stays, and how the client trains in a round."""
         return method_of(self.settings)
 
+    @cached_property
+    def from_sums(self) -> FromSums | None:
+        """What the client fits, if it is fitted from sums."""
+        return learner_from_sums(self.settings)
+
+    @property
+    def scratch(self) -> dict[str, Any]:
+        """What a learner keeps from message to message; it goes with the rows and their inputs."""
+        return self.rows.scratch
+
     @property
     def learner(self) -> Learner:
         """What the client fits."""
-        name: LearnerName = "network" if self.settings.logistic is None else "logistic"
-        kind = method_class(self.settings.paradigm).kind
-        return make_learner(name, kind, self.settings.network, self.settings.device)
+        kind, told = method_class(self.settings.paradigm).kind, self.settings
+        return make_learner(told.learner, kind, told.network, told.device)
 
     @property
     def width(self) -> int:
@@ -420,9 +414,8 @@ class Client:
         Raises:
             NotKeptError: the client is to go on after a round of which it has kept nothing.
         """
-        # a regression finds its private part again from what is shared
-        regression = self.settings.logistic is not None
-        initial = {} if regression else self.method.begin(self.work())
+        # what is fitted from sums finds its private part again from what is shared
+        initial = {} if self.from_sums else self.method.begin(self.work())
         if not after_round or not initial:
             self._keep_versions(set())
             if initial:

@@ -21,7 +21,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ms_pfl.federation import regression
 from ms_pfl.federation.client import (
     OWN,
     SELECTED,
@@ -45,7 +44,6 @@ from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.inputs import received_edges
 from ms_pfl.federation.messages import (
     INPUTS,
-    OF_A_REGRESSION,
     Evaluate,
     Personalize,
     Predict,
@@ -84,22 +82,19 @@ def make_client_app(
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
         asked = read_as(SumsQuestion, message)
-        if asked.question not in OF_A_REGRESSION:
+        if asked.question not in OF_A_LEARNER:
             train = load_partition(context, asked.seed).train
             about = received_edges(message, train.x.shape[1])
             answer = sums_of_rows(asked.question, about, train.x, train.y, train.patients)
         else:
             client = Client(load_partition, prepared, context)
-            if client.settings.logistic is None:
-                raise RefusedMessageError("query.sums: this training is no logistic regression")
-            if asked.question not in regression.regression_questions(client.settings):
+            learner = client.from_sums
+            if learner is None or asked.question not in learner.questions:
                 raise RefusedMessageError(
                     f"query.sums: this training is not fitted by '{asked.question}'"
                 )
-            model = client.received(message)[SHARED]
-            train = client.data.train
-            x = client.inputs_of(train)
-            answer = sums_of_rows(asked.question, model, x, train.y, train.patients)
+            model = client.received(message).get(SHARED, {})
+            answer = learner.answer(asked.question, client, model)
         return _reply(message, {SUMS: to_record(answer_of(asked.question, answer, asked.sites))})
 
     @app.query("prepare")
@@ -115,8 +110,8 @@ def make_client_app(
         began = time.perf_counter()
         asked = read_as(TrainRound, message)
         client = Client(load_partition, prepared, context)
-        if client.settings.logistic is not None:
-            raise RefusedMessageError("train: a logistic regression has no rounds")
+        if client.from_sums is not None:
+            raise RefusedMessageError("train: what is fitted from sums has no rounds of a network")
         records = client.received(message)
         server_round = asked.server_round
         with client.work(server_round, asked.epochs, asked.proximal_mu, spare) as work:
@@ -155,10 +150,10 @@ def make_client_app(
             on_progress(context, FitProgress(epoch, most, roc_auc, n, finished))
 
         tell(0, math.nan)
-        if client.settings.logistic is not None:
-            done, arrays = regression.fit_alone(
+        if client.from_sums is not None:
+            done, arrays = fit_alone(
+                client.from_sums,
                 client,
-                client.settings.logistic,
                 start,
                 lambda record: tell(record.epoch, record.validation.roc_auc),
             )
@@ -200,8 +195,8 @@ def make_client_app(
         client = Client(load_partition, prepared, context)
         server_round = asked.server_round
         shared = client.received(message)[SHARED]
-        if client.settings.logistic is not None:
-            scored = regression.score(client, regression.with_own(client, shared))
+        if client.from_sums is not None:
+            scored = client.from_sums.score(client, shared)
             metrics: Metrics = {
                 "num-examples": len(client.rows.train),
                 "num-validation": scored.n,
@@ -224,8 +219,8 @@ def make_client_app(
         if shared is None:
             model = client.own_model()
         else:
-            if client.settings.logistic is not None:
-                own = regression.own_part(client, shared)
+            if client.from_sums is not None:
+                own = client.from_sums.own(client, shared)
             else:
                 own = client.method.kept(client.private("predict", asked.best_round))
             context.state[SELECTED] = to_record(own)

@@ -80,7 +80,8 @@ MODEL = FixedPoint(words=1, fraction=32)
 """Of weights, times rows: exact to 2**-33 for each site."""
 ROWS = FixedPoint(words=2, fraction=64)
 """Of sums over rows: squares of days are large, losses and slopes small."""
-
+SLOPES = FixedPoint(words=1, fraction=30)
+"""Of slopes and curvatures, which are rounded to multiples of 2**-30 row by row."""
 COUNTS = FixedPoint(words=1, fraction=0)
 """Of numbers of rows."""
 

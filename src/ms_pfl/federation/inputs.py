@@ -10,9 +10,10 @@ from ms_pfl.federation.flower import ArrayError, ArrayRecord, Form, Message, rec
 from ms_pfl.federation.messages import FIRST_CELLS, SCALER, SECOND_CELLS, RefusedMessageError
 from ms_pfl.federation.sums import sum_over_sites
 from ms_pfl.learning import encoding
+from ms_pfl.learning.bins import Bins
 from ms_pfl.learning.encoding import CELLS, Encoding
 from ms_pfl.learning.inputs import TYPES, Inputs, inputs_of
-from ms_pfl.learning.parameters import InputParameters
+from ms_pfl.learning.parameters import MOST_BINS, InputParameters
 from ms_pfl.learning.scaler import Scaler, ScalerSums
 from ms_pfl.personalization.method import SHARED
 
@@ -39,6 +40,8 @@ def agree_on_inputs(
             return scaler
     edges = encoding.second_edges(sum_over_sites(grid, seed, FIRST_CELLS)["counts"])
     total = sum_over_sites(grid, seed, SECOND_CELLS, {"edges": edges})
+    if settings.kind == "binned":
+        return Bins.of(edges, total["counts"], settings.bins)
     return Encoding.of(
         edges,
         total["counts"],
@@ -85,25 +88,31 @@ def received_inputs(record: ArrayRecord, settings: InputParameters, n_features: 
         InputError: an array is not what it has to be, or the inputs are of another kind.
     """
     found = inputs_of(received(record, _forms(record, settings, n_features)), n_features)
-    if isinstance(found, Scaler) != (settings.kind == "standard"):
+    kinds = {"standard": Scaler, "encoded": Encoding, "binned": Bins}
+    if not isinstance(found, kinds[settings.kind]):
         raise InputError(f"the inputs are not of the kind '{settings.kind}'")
     return found
 
 
 def width_of(record: ArrayRecord) -> int:
     """Return the columns of the rows that a learner sees, from a record of checked inputs."""
-    return int(record["kind" if "kind" in record else "mean"].shape[0])
+    (name,) = {"kind", "cuts", "mean"} & record.keys()
+    return int(record[name].shape[0])
 
 
 def _forms(record: ArrayRecord, settings: InputParameters, n_features: int) -> dict[str, Form]:
-    """The types and shapes of a scaler or, with so many columns as it tells, of an encoding."""
+    """The types and shapes of a scaler, of bins or, with as many columns as it tells, an encoding."""
+    shapes: dict[str, tuple[int, ...]]
+    if settings.kind == "binned":
+        shapes = {"cuts": (n_features, MOST_BINS - 1), "medians": (n_features,)}
+        return {name: Form(TYPES[name], shape) for name, shape in shapes.items()}
     if "kind" not in record:
         return {name: Form(TYPES[name], (n_features,)) for name in ("mean", "sd")}
     told = tuple(record["kind"].shape)
     if len(told) != 1 or not 1 <= told[0] <= settings.largest_width(n_features):
         raise InputError("the encoding of the inputs has no column, or too many")
     columns = dict.fromkeys(("kind", "feature", "low", "high", "scale", "means"), (told[0],))
-    shapes: dict[str, tuple[int, ...]] = {
+    shapes = {
         "edges": (n_features, CELLS - 1),
         "scores": (n_features, CELLS),
         **columns,

@@ -38,8 +38,10 @@ LOGISTIC, MIXED = "logistic", "mixed"
 """The questions of Newton's steps, of one intercept or of each site's own."""
 CLUSTERS = "clusters"
 """The question of the standard errors of a fitted regression."""
-OF_A_REGRESSION = (LOGISTIC, MIXED, CLUSTERS)
-"""The questions about a logistic regression, after the settings."""
+LABELS, HISTOGRAMS = "labels", "histograms"
+"""The questions of boosted trees: rows by label, and a level of a tree."""
+OF_A_LEARNER = (LOGISTIC, MIXED, CLUSTERS, LABELS, HISTOGRAMS)
+"""The questions of a learner that is fitted from sums, after the settings."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Round: TypeAlias = Annotated[int, Field(ge=0, le=100_000)]
@@ -101,14 +103,17 @@ class Introduce(Question):
 class SumsQuestion(Question):
     """Sums over the training rows of a seed; of a model or of cells, where it is about one."""
 
-    question: Literal["scaler", "first-cells", "second-cells", "logistic", "mixed", "clusters"]
+    question: Literal[
+        "scaler", "first-cells", "second-cells", "logistic", "mixed", "clusters", "labels",
+        "histograms",
+    ]  # fmt: skip
     seed: Seed
     sites: SiteCount
 
     def records(self) -> frozenset[str]:
         """Return the record of the model or of the edges, where the question is about one."""
-        about_one = self.question in (SECOND_CELLS, *OF_A_REGRESSION)
-        return frozenset({SHARED}) if about_one else frozenset()
+        about_none = self.question in (SCALER, FIRST_CELLS, LABELS)
+        return frozenset() if about_none else frozenset({SHARED})
 
 
 class Prepare(Question):

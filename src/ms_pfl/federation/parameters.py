@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
@@ -15,8 +15,9 @@ from ms_pfl.learning.parameters import (
     LogisticParameters,
     NetworkParameters,
     OptimizerParameters,
+    TreesParameters,
 )
-from ms_pfl.paradigms import PARADIGMS
+from ms_pfl.paradigms import PARADIGMS, LearnerName
 
 Scaling = Literal["federated", "country", "none"]
 
@@ -100,6 +101,7 @@ class StrategiesParameters(Section):
     fedyogi: FedYogiParameters
     fedadagrad: FedAdagradParameters
     logistic: LogisticParameters
+    trees: TreesParameters
 
     def of(self, strategy: str) -> StrategyParameters:
         """The settings of one strategy that trains in rounds.
@@ -193,12 +195,32 @@ class ClientSettings(Section):
     device: Device
     method: dict[str, Any] | None = Field(description="the method's own settings")
     logistic: LogisticParameters | None = Field(
-        description="of a logistic regression; null: a network is trained"
+        description="of a logistic regression; null: something else is trained"
     )
+    trees: TreesParameters | None = Field(
+        default=None, description="of boosted trees; null: something else is trained"
+    )
+
+    @property
+    def learner(self) -> LearnerName:
+        """What is fitted."""
+        if self.logistic is not None:
+            return "logistic"
+        return "network" if self.trees is None else "trees"
+
+    @property
+    def sites_differ(self) -> bool:
+        """Whether sites that train together have a part of the model of their own."""
+        row = PARADIGMS.get(self.paradigm)
+        return row is not None and row.rounds and row.role == "personalized"
 
     @property
     def mixed(self) -> bool:
         """Whether it is a logistic regression with coefficients of each site's own."""
-        row = PARADIGMS.get(self.paradigm)
-        own = row is not None and row.rounds and row.role == "personalized"
-        return self.logistic is not None and own
+        return self.logistic is not None and self.sites_differ
+
+    @model_validator(mode="after")
+    def _one_learner(self) -> Self:
+        if self.logistic is not None and self.trees is not None:
+            raise ValueError("one learner is trained, not a regression and trees")
+        return self

@@ -61,6 +61,7 @@ class CountryRows:
     splits: Mapping[int, NDArray[np.int8]]
     owners: NDArray[np.int16] | None = None
     patients: NDArray[np.int32] | None = None
+    features: tuple[str, ...] = ()
 
     @property
     def patient_codes(self) -> NDArray[np.int32]:
@@ -81,7 +82,7 @@ class CountryRows:
             )
             for i in range(len(SPLITS))
         ]
-        return ClientData(self.country, seed, *parts)
+        return ClientData(self.country, seed, *parts, self.features)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class FederationData:
             np.concatenate(
                 [codes + first for codes, first in zip(patients, firsts[:-1], strict=True)]
             ).astype(np.int32),
+            self.features,
         )
 
     def training_rows(self, country: str, seed: int) -> int:
@@ -167,6 +169,7 @@ def federation_data(
             y[index],
             {seed: codes[seed][index] for seed in seeds},
             patients=patients.astype(np.int32),
+            features=tuple(names),
         )
         ids[name] = table.loc[index, ["patient_id", "episode_id", "label"]].reset_index(drop=True)
         for seed in seeds:

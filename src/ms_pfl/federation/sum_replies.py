@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ms_pfl.federation.fixed_point import COUNTS, ROWS, FixedPoint
+from ms_pfl.federation.fixed_point import COUNTS, ROWS, SLOPES, FixedPoint
 from ms_pfl.federation.flower import ArrayRecord, Form, received
 from ms_pfl.federation.replies import ReplyError
 from ms_pfl.learning.encoding import CELLS, FIRST_CELLS
+from ms_pfl.learning.parameters import TreesParameters
+from ms_pfl.learning.tree_questions import histogram_shape
 from ms_pfl.personalization.method import Arrays
 
 _ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
@@ -134,6 +136,36 @@ class SumReply:
                 raise ReplyError(
                     "a Hessian or sum over patients is more than scaled features can give"
                 )
+        return found
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Return the rows without and with label 1."""
+        found = self._decoded({"labels": (2,)}, COUNTS)
+        told = found["labels"]
+        if (told < 0).any() or self.rows not in (None, told.sum()):
+            raise ReplyError(f"its {told.sum():g} rows by label are not those that it trains on")
+        return found
+
+    def histograms(self, asked: Arrays, settings: TreesParameters) -> dict[str, np.ndarray]:
+        """Return the histograms of a level of a tree.
+
+        Args:
+            asked: the question.
+            settings: of the trees.
+        """
+        shape = histogram_shape(asked, settings)
+        found = self._decoded({"histogram": shape, "loss": (1,)}, SLOPES)
+        slopes, curvatures = np.moveaxis(found["histogram"], -1, 0)
+        if found["loss"][0] < 0 or (curvatures < 0).any():
+            raise ReplyError("the loss, or a sum of curvatures, is below 0")
+        totals = found["histogram"].sum(axis=2)
+        if (totals != totals[:, :1]).any():
+            raise ReplyError("the bins of one feature hold other rows than those of another")
+        if self.rows is not None:
+            n = self.rows * max(1.0, settings.positive_weight)
+            whole = totals[:, 0, :].sum(axis=0) if len(totals) else np.zeros(2)
+            if abs(whole[0]) > n or 4 * whole[1] > n or np.abs(slopes).max(initial=0.0) > n:
+                raise ReplyError("a slope or curvature is more than so many rows can give")
         return found
 
     def _decoded(

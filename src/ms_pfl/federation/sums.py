@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read
-from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, FixedPoint, Words, add
+from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, SLOPES, FixedPoint, Words, add
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
 from ms_pfl.federation.messages import (
     CLUSTERS,
     FIRST_CELLS,
+    HISTOGRAMS,
+    LABELS,
     LOGISTIC,
     MIXED,
     SCALER,
@@ -26,6 +28,7 @@ from ms_pfl.federation.replies import check_records
 from ms_pfl.federation.sum_replies import SumReply
 from ms_pfl.learning import encoding, logistic, mixed
 from ms_pfl.learning.networks import Arrays
+from ms_pfl.learning.parameters import TreesParameters
 from ms_pfl.learning.scaler import ScalerSums
 from ms_pfl.personalization.method import SHARED
 
@@ -38,6 +41,8 @@ NAMES = {
     LOGISTIC: frozenset({"gradient", "hessian", "loss", "n"}),
     MIXED: frozenset({"gradient", "hessian", "loss", "n", "square"}),
     CLUSTERS: frozenset({"hessian", "meat", "n"}),
+    LABELS: frozenset({"labels"}),
+    HISTOGRAMS: frozenset({"histogram", "loss"}),
 }
 """What a site sends in answer to each question."""
 
@@ -76,12 +81,15 @@ def sums_of_rows(
             return mixed.sums(model, x, y)
         case "clusters":
             return logistic.clustered_sums(model, x, y, patients)
+    # those of trees are answered where the trees are kept, see ms_pfl.federation.boosting
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
 def format_of(question: str) -> FixedPoint:
     """Return the format in which the answers to a question travel."""
-    return COUNTS if question in (FIRST_CELLS, SECOND_CELLS) else ROWS
+    if question == HISTOGRAMS:
+        return SLOPES
+    return COUNTS if question in (FIRST_CELLS, SECOND_CELLS, LABELS) else ROWS
 
 
 def answer_of(question: str, sums: Arrays, sites: int) -> dict[str, Words]:
@@ -106,6 +114,7 @@ def sum_over_sites(
     *,
     width: int | None = None,
     scaled: bool = False,
+    trees: TreesParameters | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return the sum of all sites' answers to a question: the same bits in any order of sites.
 
@@ -116,6 +125,7 @@ def sum_over_sites(
         model: that the question is about, if any.
         width: columns of the rows that it is about, where they are not the features.
         scaled: whether the sites' features are scaled together.
+        trees: settings of the trees, for the questions about some.
 
     Raises:
         ClientError: a site failed or did not answer, or its answer cannot be used.
@@ -147,6 +157,11 @@ def sum_over_sites(
                 told.mixed(variance=model[mixed.VARIANCE])
             case "clusters":
                 told.clusters()
+            case "labels":
+                told.labels()
+            case "histograms":
+                assert model is not None and trees is not None, "the question is about some"
+                told.histograms(model, trees)
             case _:
                 told.cells(second=question == SECOND_CELLS)
         return views(reply.array_records[SUMS])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.learning import logistic, mixed
+from ms_pfl.learning import logistic, mixed, trees
 from ms_pfl.learning.networks import (
     Arrays,
     Network,
@@ -25,6 +25,12 @@ from ms_pfl.learning.parameters import Device, ExtensionTier, NetworkKind, Netwo
 from ms_pfl.learning.scoring import logits
 from ms_pfl.learning.training import one_thread, resolve_device
 from ms_pfl.paradigms import LearnerName
+
+_OWN = "own_"
+_NO_MODEL = (
+    "the saved models do not fit the model that the section training of the parameters "
+    "describes; run the training with the present settings first"
+)
 
 
 class Model(Protocol):
@@ -106,19 +112,57 @@ class LogisticLearner:
         return LogisticModel(arrays)
 
 
+def as_own(private: Arrays) -> dict[str, np.ndarray]:
+    """Return a site's private trees as they stand beside the shared ones."""
+    return {f"{_OWN}{name}": array for name, array in private.items()}
+
+
+def with_own(arrays: Arrays) -> Arrays:
+    """Return shared trees joined with the private ones that stand beside them, if any do."""
+    private = {n.removeprefix(_OWN): a for n, a in arrays.items() if n.startswith(_OWN)}
+    if not private:
+        return arrays
+    shared = {name: a for name, a in arrays.items() if not name.startswith(_OWN)}
+    for model in (shared, private):
+        if trees.TYPES.keys() - model.keys():
+            raise InputError(_NO_MODEL)
+    return trees.joined(shared, private)
+
+
+@dataclass(frozen=True)
+class TreesModel:
+    """Boosted trees; of a site also its private ones."""
+
+    arrays: Arrays
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return log-odds of codes of bins."""
+        return trees.logits(self.arrays, x)
+
+
+@dataclass(frozen=True)
+class TreesLearner:
+    """Boosted trees."""
+
+    def open(self, arrays: Arrays, n_features: int) -> TreesModel:
+        """Return the trees that the arrays hold."""
+        model = with_own(arrays)
+        trees.check(model, n_features)
+        return TreesModel(model)
+
+
 def make_learner(
     name: LearnerName, kind: NetworkKind, settings: NetworkParameters, device: Device
 ) -> Learner:
     """Return a learner by its name; a network's is told which one, its settings and its device."""
     if name == "logistic":
         return LogisticLearner()
+    if name == "trees":
+        return TreesLearner()
     return NetworkLearner(kind, settings, resolve_device(device))
 
 
 def _check(arrays: Arrays, needed: Mapping[str, tuple[int, ...]]) -> None:
     kinds = {array.dtype.kind for array in arrays.values()}
     if {name: array.shape for name, array in arrays.items()} != needed or kinds - {"f"}:
-        raise InputError(
-            "the saved models do not fit the model that the section training of the parameters "
-            "describes; run the training with the present settings first"
-        )
+        raise InputError(_NO_MODEL)

@@ -137,9 +137,10 @@ SCALE_OF_THE_LABEL = "EDSS_at_0"
 class InputParameters(Section):
     """What rows become before a learner sees them."""
 
-    kind: Literal["standard", "encoded"] = Field(
+    kind: Literal["standard", "encoded", "binned"] = Field(
         description="standard: each feature scaled, missing values filled with the mean "
-        "(published); encoded: as the settings below say"
+        "(published); encoded: as the settings below say; binned: what boosted trees have "
+        "by themselves"
     )
     numbers: Literal["normal_scores", "standardized"] = Field(
         description="each feature as normal score of its rank, or as it is, standardized"
@@ -167,11 +168,13 @@ class InputParameters(Section):
     @property
     def needs_scaler(self) -> bool:
         """Whether mean and standard deviation of each feature are asked for."""
-        return self.kind == "standard" or self.numbers == "standardized"
+        return self.kind == "standard" or (
+            self.kind == "encoded" and self.numbers == "standardized"
+        )
 
     def largest_width(self, n_features: int) -> int:
         """Return how many columns so many features become at most."""
-        if self.kind == "standard":
+        if self.kind != "encoded":
             return n_features
         one_hot = 1 if self.one_hot == "auto" else len(self.one_hot)
         parts = 1 + self.indicators + self.level_columns + self.knots + self.bins

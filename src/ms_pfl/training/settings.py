@@ -14,7 +14,7 @@ from ms_pfl.learning.parameters import (
     NetworkParameters,
     OptimizerParameters,
 )
-from ms_pfl.paradigms import PARADIGMS, Training, trainings
+from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
 from ms_pfl.personalization.method import method_class
 
 
@@ -69,6 +69,15 @@ class _Settings(Section):
     )
 
     @model_validator(mode="after")
+    def _bins_are_of_trees(self) -> Self:
+        if self.inputs.kind == "binned":
+            raise ValueError(
+                "Parameter 'training.inputs.kind' = binned is what boosted trees have by "
+                "themselves; set encoded or standard, which is for the other learners"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _scaling_is_of_standard_inputs(self) -> Self:
         if self.inputs.kind != "standard" and self.protocol.scaling != "federated":
             raise ValueError(
@@ -109,7 +118,12 @@ class _Settings(Section):
         """
         own = self.only.get(Training(paradigm, strategy).name, {})
         told = self.model_dump(exclude={"only"})
-        return self if not self.only else type(self).model_validate(_merged(told, own))
+        found = type(self).model_validate(_merged(told, own)) if self.only else self
+        if learner_of(strategy) != "trees":
+            return found
+        update = {"kind": "binned", "bins": found.strategies.trees.bins}
+        inputs = found.inputs.model_copy(update=update)
+        return found.model_copy(update={"inputs": inputs, "only": {}})
 
     def sections_of(self, paradigm: str, strategy: str) -> dict[str, Any]:
         """Return what decides a training's result, as JSON has it: for its digest.

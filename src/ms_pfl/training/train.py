@@ -125,7 +125,7 @@ def client_settings(
     """
     own, (paradigm, strategy) = settings.of(*training), training
     section = getattr(own, paradigm) if method_class(paradigm).settings is not None else None
-    logistic = own.strategies.logistic if learner_of(strategy) == "logistic" else None
+    learner = learner_of(strategy)
     return ClientSettings(
         paradigm=paradigm,
         inputs=own.inputs,
@@ -134,7 +134,8 @@ def client_settings(
         protocol=own.protocol,
         device=device,
         method=None if section is None else section.model_dump(mode="json"),
-        logistic=logistic,
+        logistic=own.strategies.logistic if learner == "logistic" else None,
+        trees=own.strategies.trees if learner == "trees" else None,
     )
 
 

@@ -7,27 +7,27 @@ and those that are fine-tuned.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ms_pfl.federation.client import whole_model
+from ms_pfl.federation.client import network_forms
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
     RecordDict,
-    forms_of,
     payload_bytes,
     received,
     to_arrays,
     to_record,
 )
+from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
-from ms_pfl.federation.regression import epochs_of
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import SHARED, Arrays
-from ms_pfl.training.programs.federated import covariance_of, fit_together
+from ms_pfl.training.programs.federated import fit_together
+from ms_pfl.training.programs.newton import covariance_of
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.train import SeedResult, Start, Task
 
@@ -141,8 +141,9 @@ def train_alone(
         A result a seed. The model is ``shared`` where a node replies with its arrays, else each is
         personal, or stays at its site.
     """
-    if task.client().logistic is not None:
-        epochs, epochs_without_validation = epochs_of(task.client())
+    learner = learner_from_sums(task.client())
+    if learner is not None:
+        epochs, epochs_without_validation = learner.epochs()
     config = ConfigRecord(
         {
             "epochs": epochs,
@@ -153,10 +154,7 @@ def train_alone(
         }
     )
     selection = task.own.protocol.selection
-    forms = {
-        seed: forms_of(whole_model(task.client(), start.inputs.width))
-        for seed, start in starts.items()
-    }
+    widths = {seed: start.inputs.width for seed, start in starts.items()}
 
     def read(node_id: int, reply: RecordDict) -> tuple[Personalized, ArrayRecord | None]:
         check_records(reply, (SHARED,) if reply_with_arrays else (), metrics=True)
@@ -167,8 +165,12 @@ def train_alone(
         told.check(most, start_is_candidate=start_is_candidate)
         if not reply_with_arrays:
             return told, None
-        received(reply.array_records[SHARED], forms[grid.nodes[node_id].seed])
-        return told, reply.array_records[SHARED]
+        record, width = reply.array_records[SHARED], widths[grid.nodes[node_id].seed]
+        if learner is not None:
+            learner.read(record, width)
+        else:
+            received(record, network_forms(task.client(), width))
+        return told, record
 
     contents: dict[int, RecordDict] = {}
     for seed, start in starts.items():
