@@ -3,15 +3,17 @@
 from dataclasses import fields
 
 from ms_pfl.errors import InputError
+from ms_pfl.learning.bins import Bins
 from ms_pfl.learning.encoding import Encoding
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.scaler import Scaler
 
-Inputs = Scaler | Encoding
-_KINDS: tuple[type[Scaler] | type[Encoding], ...] = (Scaler, Encoding)
+Inputs = Scaler | Encoding | Bins
+_KINDS: tuple[type[Scaler] | type[Encoding] | type[Bins], ...] = (Scaler, Encoding, Bins)
+_NONE = "the arrays of the inputs are neither a scaler nor an encoding nor bins"
 TYPES = {
     **dict.fromkeys(("mean", "sd", "scores", "low", "high", "scale", "means"), "float64"),
-    "edges": "float32",
+    **dict.fromkeys(("edges", "cuts", "medians"), "float32"),
     **dict.fromkeys(("kind", "feature"), "int64"),
 }
 """The type of each array."""
@@ -23,9 +25,9 @@ def saved_inputs(arrays: Arrays) -> Inputs:
     Raises:
         InputError: they describe none.
     """
-    told = arrays.get("mean", arrays.get("edges"))
+    told = arrays.get("mean", arrays.get("edges", arrays.get("cuts")))
     if told is None or not told.ndim:
-        raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+        raise InputError(_NONE)
     return inputs_of(arrays, len(told))
 
 
@@ -33,7 +35,7 @@ def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
     """Return the inputs that some arrays describe.
 
     Args:
-        arrays: of :meth:`Scaler.arrays` or :meth:`Encoding.arrays`.
+        arrays: of :meth:`Scaler.arrays`, :meth:`Encoding.arrays` or :meth:`Bins.arrays`.
         n_features: of the rows.
 
     Raises:
@@ -47,4 +49,4 @@ def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
                 raise InputError(f"the array '{wrong[0]}' of the inputs is of another type")
             found.check(n_features)
             return found
-    raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+    raise InputError(_NONE)
