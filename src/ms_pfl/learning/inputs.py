@@ -6,15 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
+from ms_pfl.learning.bins import Bins
 from ms_pfl.learning.encoding import Encoding, Kind
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.scaler import Scaler
 
-Inputs = Scaler | Encoding
-_KINDS: tuple[type[Scaler] | type[Encoding], ...] = (Scaler, Encoding)
+Inputs = Scaler | Encoding | Bins
+_KINDS: tuple[type[Scaler] | type[Encoding] | type[Bins], ...] = (Scaler, Encoding, Bins)
+_NONE = "the arrays of the inputs are neither a scaler nor an encoding nor bins"
 TYPES = {
     **dict.fromkeys(("mean", "sd", "scores", "low", "high", "scale", "means"), "float64"),
-    "edges": "float32",
+    **dict.fromkeys(("edges", "cuts", "medians"), "float32"),
     **dict.fromkeys(("kind", "feature"), "int64"),
 }
 """The type of each array."""
@@ -26,9 +28,9 @@ def saved_inputs(arrays: Arrays) -> Inputs:
     Raises:
         InputError: they describe none.
     """
-    told = arrays.get("mean", arrays.get("edges"))
+    told = arrays.get("mean", arrays.get("edges", arrays.get("cuts")))
     if told is None or not told.ndim:
-        raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+        raise InputError(_NONE)
     return inputs_of(arrays, len(told))
 
 
@@ -36,7 +38,7 @@ def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
     """Return the inputs that some arrays describe.
 
     Args:
-        arrays: of :meth:`Scaler.arrays` or :meth:`Encoding.arrays`.
+        arrays: of :meth:`Scaler.arrays`, :meth:`Encoding.arrays` or :meth:`Bins.arrays`.
         n_features: of the rows.
 
     Raises:
@@ -50,7 +52,7 @@ def inputs_of(arrays: Arrays, n_features: int) -> Inputs:
                 raise InputError(f"the array '{wrong[0]}' of the inputs is of another type")
             found.check(n_features)
             return found
-    raise InputError("the arrays of the inputs are neither a scaler nor an encoding")
+    raise InputError(_NONE)
 
 
 def columns_of(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -60,7 +62,6 @@ def columns_of(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         The position of its feature, and whether the column is the feature itself, scaled or as a
         normal score; each of shape ``(columns,)``.
     """
-    if isinstance(inputs, Scaler):
-        n = len(inputs.mean)
-        return np.arange(n), np.ones(n, dtype=bool)
+    if not isinstance(inputs, Encoding):
+        return np.arange(inputs.width), np.ones(inputs.width, dtype=bool)
     return inputs.feature, np.isin(inputs.kind, (Kind.NORMAL_SCORE, Kind.STANDARDIZED))

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
@@ -126,6 +128,84 @@ class LogisticParameters(Section):
         if twice := [name for name in self.private if self.private.count(name) > 1]:
             raise ValueError(f"private_slopes and private_shapes have {twice[0]!r} twice")
         return self
+
+
+MOST_BINS = 64
+"""Bins of a feature, at most."""
+Direction = Literal[-1, 1]
+
+
+class TreesParameters(Section):
+    """Boosted trees, over all sites' sums."""
+
+    trees: int = Field(default=300, ge=1, le=10_000, description="trees at most")
+    depth: int = Field(default=3, ge=1, le=6, description="levels of nodes that split, at most")
+    learning_rate: float = Field(
+        default=0.1, gt=0, le=1, description="that the values of the leaves are multiplied by"
+    )
+    bins: int = Field(
+        default=32, ge=2, le=MOST_BINS, description="bins of a feature at most, beside missing"
+    )
+    l2: float = Field(default=5.0, ge=0, description="penalty l2 / 2 value^2 of each leaf")
+    least_hessian: float = Field(
+        default=10.0,
+        gt=0,
+        description="sum of p (1 - p) over the rows of each child of a split, at least",
+    )
+    least_gain: float = Field(
+        default=0.0, ge=0, description="that a split has to take from twice the penalized log-loss"
+    )
+    columns: float = Field(
+        default=0.5, gt=0, le=1, description="share of the features that are drawn per tree"
+    )
+    patience: int = Field(
+        default=25, ge=1, description="trees without a better validation log-loss before the end"
+    )
+    evaluate_every: int = Field(
+        default=5, ge=1, description="trees from one look at the validation log-loss to the next"
+    )
+    positive_weight: float = Field(
+        default=1.0, gt=0, le=1000, description="weight of the rows with the outcome"
+    )
+    monotone: dict[str, Direction] = Field(
+        default={},
+        description="features with which the risk may only rise (1) or only fall (-1), by name",
+    )
+    private_every: int = Field(
+        default=5,
+        ge=0,
+        description="adaptive: shared trees after which a country grows a private one; 0: none",
+    )
+    own_trees: int = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="fine-tuned: trees of the country's own on top of the federated ones, at most",
+    )
+    personal_depth: int = Field(
+        default=2, ge=1, le=6, description="depth of private trees and of a country's own"
+    )
+    personal_learning_rate: float = Field(
+        default=0.02, gt=0, le=1, description="learning_rate of these trees"
+    )
+    personal_l2: float = Field(default=20.0, ge=0, description="l2 of these trees")
+    personal_least_hessian: float = Field(
+        default=10.0, gt=0, description="least_hessian of these trees"
+    )
+
+    def directions(self, features: Sequence[str]) -> NDArray[np.int8]:
+        """Return 1, -1 or 0 for each feature, see ``monotone``, shape ``(features,)``.
+
+        Raises:
+            InputError: a feature that is named is none of them.
+        """
+        for name in self.monotone:
+            if name not in features:
+                raise InputError(
+                    f"monotone of the boosted trees: there is no feature {name!r}; there are: "
+                    f"{', '.join(features)}"
+                )
+        return np.array([self.monotone.get(name, 0) for name in features], dtype=np.int8)
 
 
 MOST_LEVELS = 64

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.federation.partitions import POOLED, federation_data
+from ms_pfl.learning.bins import Bins
 from ms_pfl.learning.encoding import Column, Encoding, Kind
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.logistic import theta_of
@@ -131,6 +132,7 @@ def _rows(features: Sequence[str], inputs: Inputs, x: NDArray[np.float32]) -> li
                 features, np.eye(len(features)), inputs.mean, inputs.sd, strict=True
             )
         ]
+    assert not isinstance(inputs, Bins), "codes of bins are inputs of trees alone"
     lowest = {c.feature: c for c in reversed(inputs.columns) if c.kind == Kind.LEVEL}
     units = np.eye(inputs.width)
     return [
