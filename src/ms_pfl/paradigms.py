@@ -112,7 +112,9 @@ PARADIGMS: dict[str, Paradigm] = {
             "centralized", "Centralized", "#E69F00", "pooled", ("pooled", *_FROM_SUMS),
             program="alone:centralized", between_sites=False,
         ),
-        Paradigm("local", "Local", "#D55E00", "local", ("none", *_FROM_SUMS), program="alone:local"),
+        Paradigm(
+            "local", "Local", "#D55E00", "local", ("none", *_FROM_SUMS), program="alone:local"
+        ),
         Paradigm(
             "federated", "Federated", "#56B4E9", "global", _TOGETHER,
             program="federated:federated", rounds=True,

@@ -25,6 +25,7 @@ from ms_pfl.deployment.site_folder import SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.federation.inputs import questions_of
 from ms_pfl.federation.messages import FIRST_CELLS, SCALER, SECOND_CELLS
+from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.paradigms import PARADIGMS, model_name
 from ms_pfl.personalization.method import method_class
 from ms_pfl.text import shown
@@ -198,17 +199,23 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
     )
     for text in policy.objections(agreement, len(FEATURES)):
         yield f"BEYOND THE POLICY, refused even if approved: {text}"
-    encoded = any(stage.settings.inputs.kind == "encoded" for stage in agreement.stages)
+    encoded = any(stage.settings.inputs.kind != "standard" for stage in agreement.stages)
     if encoded and policy.small_cells == "allow":
         yield (
-            "small_cells: allow. The counts for the encoding of the inputs tell how many rows have "
-            "each value of each feature, also where these are rows of fewer than "
+            "small_cells: allow. The counts for encoding or bins of the inputs tell how many rows "
+            "have each value of each feature, also where these are rows of fewer than "
             f"{policy.floor} patients."
         )
     elif encoded:
         yield (
-            "REFUSED even if approved: the encoded inputs are agreed on by counts of few patients "
-            "(small_cells: refuse)."
+            "REFUSED even if approved: encoded or binned inputs are agreed on by counts of few "
+            "patients (small_cells: refuse)."
+        )
+    if policy.small_cells == "allow" and any(stage.kind == "trees" for stage in agreement.stages):
+        yield (
+            "small_cells: allow. The histograms of boosted trees tell sums over the rows of each "
+            "bin of each feature in each node, also where these are rows of fewer than "
+            f"{policy.floor} patients. The server chooses the splits and the values of the leaves."
         )
     newton = any(stage.kind == "newton" for stage in agreement.stages)
     if newton and policy.small_cells == "allow":
@@ -233,7 +240,7 @@ def _stage(stage: Stage) -> Iterator[str]:
     settings, n = stage.settings, len(FEATURES)
     inputs = settings.inputs
     width = inputs.largest_width(n)
-    about = f"{n}" if inputs.kind == "standard" else f"at most {width} columns made of {n}"
+    about = f"{n}" if inputs.kind != "encoded" else f"at most {width} columns made of {n}"
     paradigm, strategy = stage.training.split(".")
     network, optimizer = settings.network, settings.optimizer
     kind = method_class(settings.paradigm).kind
@@ -241,6 +248,9 @@ def _stage(stage: Stage) -> Iterator[str]:
     if settings.logistic is not None:
         steps = settings.logistic.steps
         yield f"  Model: logistic regression of {about} features, at most {steps} steps"
+    elif settings.trees is not None:
+        told = settings.trees
+        yield f"  Model: at most {told.trees} boosted trees of depth {told.depth} over {n} features"
     else:
         weights = number_of_weights(kind, width, network)
         most = "" if inputs.kind == "standard" else "at most "
@@ -268,6 +278,10 @@ def _stage(stage: Stage) -> Iterator[str]:
             )
         )
         yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
+    elif stage.kind == "trees":
+        yield "  - once the numbers of training rows with and without the outcome"
+        yield f"  - {_trees(settings)}"
+        yield "  - each look: log-loss sum, rows and ROC-AUC of the validation rows"
     elif stage.kind == "newton":
         models = stage.rounds * (1 + settings.mixed) + 1
         yield f"  - {_NEWTON.format(width + 1, models)}"
@@ -293,6 +307,17 @@ def _stage(stage: Stage) -> Iterator[str]:
     yield (
         "  - once, of validation and test rows: number, number with the outcome, ROC-AUC, "
         "log-loss, Brier score"
+    )
+
+
+def _trees(settings: ClientSettings) -> str:
+    told = settings.trees
+    assert told is not None, "the stage grows some"
+    drawn = max(1, round(told.columns * len(FEATURES)))
+    return (
+        f"for each level of each tree, of up to {2 ** max(0, told.depth - 2)} nodes: sums of "
+        f"slopes and curvatures of the log-loss over the training rows in each of {told.bins + 1} "
+        f"bins of {drawn} features, and the log-loss of all"
     )
 
 

@@ -12,33 +12,38 @@ from ms_pfl.deployment.site_parts import Site, load
 from ms_pfl.federation import inputs
 from ms_pfl.federation.client import Client, PreparedRows, may_travel
 from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict
-from ms_pfl.federation.messages import CLUSTERS, INPUTS
+from ms_pfl.federation.messages import CLUSTERS, HISTOGRAMS, INPUTS, LABELS
 from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.federation.regression import with_own
 from ms_pfl.federation.sums import NAMES, SUMS
 from ms_pfl.learning.logistic import logits
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.personalization.method import SHARED
 
 
-def check_newton(site: Site, run: Asked, message: Message, context: Context) -> None:
-    """See that sums about a regression do not single out the rows of few patients.
+def check_sums(site: Site, run: Asked, message: Message, context: Context) -> None:
+    """See that sums about a model do not single out the rows of few patients.
 
     A row weighs p (1 - p) in the Hessian. A server that chooses large coefficients leaves that of
-    the rows near a plane alone. In the sums for standard errors a row weighs (y - p)^2 too.
+    the rows near a plane alone. In the sums for standard errors a row weighs (y - p)^2 too. The
+    histograms of trees are sums over few rows by nature.
 
     Raises:
         RefusalError: they do, and the policy does not allow it.
     """
     if site.policy.small_cells == "allow":
         return
+    question = message.content["config"]["question"]
+    if question in (LABELS, HISTOGRAMS):
+        raise RefusalError("the sums of boosted trees are over few patients (small_cells: refuse)")
     client = Client(load, PreparedRows(), context)
     train = client.data.train
-    model = with_own(client, client.received(message)[SHARED])
+    model = client.received(message)[SHARED]
+    if client.from_sums is not None:
+        model = {**model, **client.from_sums.own(client, model)}
     p = probabilities(logits(model, client.inputs_of(train)))
     floors = site.floors(site.folder.data(run.snapshot))
     floors.check_weights(client.data.seed, p * (1 - p))
-    if message.content["config"]["question"] == CLUSTERS:
+    if question == CLUSTERS:
         floors.check_weights(client.data.seed, (train.y - p) ** 2)
 
 

@@ -21,7 +21,7 @@ from ms_pfl.deployment.introduction import WAITS, introduce_site
 from ms_pfl.deployment.keeping import keep
 from ms_pfl.deployment.leaving import (
     check_leaving,
-    check_newton,
+    check_sums,
     contents,
     width_of,
     without_small_classes,
@@ -42,7 +42,7 @@ from ms_pfl.federation.flower import (
     payload_bytes,
 )
 from ms_pfl.federation.messages import (
-    OF_A_REGRESSION,
+    OF_A_LEARNER,
     End,
     Introduce,
     Predict,
@@ -175,8 +175,8 @@ def _answer(
     }
     site.log.note("asked", **facts)
     folder.check_size(site.policy.disk_gib * GIB)
-    if isinstance(asked, SumsQuestion) and asked.question in OF_A_REGRESSION:
-        check_newton(site, run, message, context)
+    if isinstance(asked, SumsQuestion) and asked.question in OF_A_LEARNER:
+        check_sums(site, run, message, context)
     reply = answer(message, context)
     if reply.has_error():
         raise RefusalError("the site could not work on the message; why stands in the log there")

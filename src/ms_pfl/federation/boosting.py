@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.flower import ArrayRecord, Form, received
+from ms_pfl.federation.flower import ArrayRecord, Form, Part, parts_of, received, record_of
 from ms_pfl.federation.from_sums import Candidate
 from ms_pfl.federation.messages import HISTOGRAMS, LABELS
 from ms_pfl.federation.parameters import ClientSettings
@@ -21,7 +22,7 @@ from ms_pfl.learning.scoring import Score, score_logits
 from ms_pfl.learning.tree_questions import check_question
 from ms_pfl.learning.tree_sites import TreeSite, alone, on_top
 from ms_pfl.learning.tree_steps import COLUMNS
-from ms_pfl.learning.trees import Margins, Model, by_feature
+from ms_pfl.learning.trees import Margins, Model, Walk, by_feature
 from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import Arrays
 
@@ -33,9 +34,34 @@ if TYPE_CHECKING:
 class _Grown:
     """What a client knows of the trees so far; it is found again where it is lost."""
 
+    settings: TreesParameters
+    private_trees: bool
     site: TreeSite
     shared: Margins
     private: Margins
+
+
+@lru_cache(maxsize=8)
+def _read(parts: tuple[Part, ...], most: int, depth: int, width: int) -> Arrays:
+    """The arrays of a message, which many clients in one process get at once; not to be changed."""
+    record = record_of(parts)
+    number = record[trees.VALUE].shape[0] if trees.VALUE in record else 0
+    if not 0 <= number <= most:
+        raise InputError(f"there are {number} trees, and {most} at most by the settings")
+    nodes = 2**depth - 1
+    shapes: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys(trees.SPLITS, (number, nodes)),
+        trees.VALUE: (number, nodes + 1),
+        trees.BASE: (1,),
+    }
+    forms = {name: Form(trees.TYPES[name], shape) for name, shape in shapes.items()}
+    if asked := COLUMNS in record:
+        forms[COLUMNS] = Form("int16", tuple(record[COLUMNS].shape))
+    found = received(record, forms)
+    trees.check({name: array for name, array in found.items() if name != COLUMNS}, width)
+    if asked:
+        check_question(found, width)
+    return found
 
 
 @dataclass(frozen=True)
@@ -80,25 +106,7 @@ class Boosting:
             InputError: they are none over so many features, or with more trees than the settings
                 have.
         """
-        told = self.own_settings
-        number = record[trees.VALUE].shape[0] if trees.VALUE in record else 0
-        if not 0 <= number <= told.trees:
-            raise InputError(f"there are {number} trees, and {told.trees} at most by the settings")
-        nodes = 2**told.depth - 1
-        shapes: dict[str, tuple[int, ...]] = {
-            **dict.fromkeys(trees.SPLITS, (number, nodes)),
-            trees.VALUE: (number, nodes + 1),
-            trees.BASE: (1,),
-        }
-        forms = {name: Form(trees.TYPES[name], shape) for name, shape in shapes.items()}
-        if asked := COLUMNS in record:
-            forms[COLUMNS] = Form("int16", tuple(record[COLUMNS].shape))
-        found = {name: view.copy() for name, view in received(record, forms).items()}
-        model = {name: array for name, array in found.items() if name != COLUMNS}
-        trees.check(model, width)
-        if asked:
-            check_question(found, width)
-        return found
+        return _read(parts_of(record), self.own_settings.trees, self.own_settings.depth, width)
 
     def answer(self, question: str, client: Client, model: Arrays) -> Arrays:
         """Return a client's rows by label, or the histograms of a level of a tree."""
@@ -133,7 +141,7 @@ class Boosting:
             grown = on_top(given, codes, train.y, told, monotone)
         else:
             grown = alone(codes, train.y, told, client.data.seed, monotone)
-        margins = Margins(by_feature(codes)), Margins(by_feature(selection))
+        margins = Margins(Walk(by_feature(codes))), Margins(Walk(by_feature(selection)))
         last: Model | None = None
         for number, model in enumerate(grown):
             last = None if number % told.evaluate_every == 0 else model
@@ -146,15 +154,17 @@ class Boosting:
         return self.own_settings.directions(client.data.features or ("",) * client.width)
 
     def _grown(self, client: Client) -> _Grown:
-        key = f"trees {self.private} {self.own_settings.model_dump_json()}"
-        if key not in client.scratch:
+        kept: _Grown | None = client.scratch.get("trees")
+        told, private = self.own_settings, self.private
+        if kept is None or kept.private_trees != private or kept.settings != told:
             train, split = client.data.train, client.selection_split()
-            client.scratch[key] = _Grown(
-                TreeSite(
-                    client.inputs_of(train), train.y, self.own_settings, self._monotone(client),
-                    private=self.private,
-                ),
-                *(Margins(by_feature(client.inputs_of(split))) for _ in range(2)),
-            )  # fmt: skip
-        found: _Grown = client.scratch[key]
-        return found
+            codes, monotone = client.inputs_of(train), self._monotone(client)
+            selection = by_feature(client.inputs_of(split))
+            kept = client.scratch["trees"] = _Grown(
+                told,
+                private,
+                TreeSite(codes, train.y, told, monotone, private=private),
+                Margins(Walk(selection)),
+                Margins(Walk(selection)),
+            )
+        return kept

@@ -98,6 +98,9 @@ SpareNetworks = Callable[..., list[Network]]
 """An app's networks of a form that no message uses, kept as building one takes long."""
 
 
+_settings_of = lru_cache(maxsize=16)(ClientSettings.model_validate_json)
+
+
 def spare_networks() -> SpareNetworks:
     """Return a store of networks, without any yet; it forgets forms that were not used lately."""
     return lru_cache(maxsize=16)(lambda *form: [])
@@ -219,7 +222,7 @@ class Client:
             raise RefusedMessageError("this run was prepared for other rows than the present ones")
         self._state = context.state
         self._settings = str(told["settings"])
-        self.settings = ClientSettings.model_validate_json(self._settings)
+        self.settings = _settings_of(self._settings)
         self.protocol = self.settings.protocol
         self.forgets = self.protocol.personal_arrays == "reset"
         self.data = load_partition(context, int(told["seed"]))

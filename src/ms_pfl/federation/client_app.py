@@ -40,10 +40,12 @@ from ms_pfl.federation.flower import (
     RecordDict,
     to_record,
 )
+from ms_pfl.federation.from_sums import fit_alone
 from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.inputs import received_edges
 from ms_pfl.federation.messages import (
     INPUTS,
+    OF_A_LEARNER,
     Evaluate,
     Personalize,
     Predict,

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple, SupportsIndex
@@ -264,9 +264,10 @@ def traveling(record: ArrayRecord) -> ArrayRecord:
 
 _MOST_DIMENSIONS = 8
 _DTYPES = {
-    name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64", "uint64")
+    name: np.dtype(name).newbyteorder("<")
+    for name in ("float32", "float64", "int16", "int64", "uint8", "uint64")
 }
-"""What travels: weights, inputs and metrics by row, and fixed-point sums."""
+"""What travels: weights, inputs and metrics by row, trees, and fixed-point sums."""
 
 
 def _view(name: str, array: Array) -> np.ndarray:
@@ -312,6 +313,28 @@ def _header(dtype: str, shape: tuple[int, ...]) -> tuple[bytes, int]:
     told = {"descr": _DTYPES[dtype].str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, told)
     return header.getvalue(), math.prod(shape) * _DTYPES[dtype].itemsize
+
+
+Part = tuple[str, str, str, tuple[int, ...], bytes]
+"""An array of a record: name, type, kind, shape and bytes; it can be looked up by."""
+
+
+def parts_of(record: ArrayRecord) -> tuple[Part, ...]:
+    """Return the arrays of a record; :func:`record_of` undoes it."""
+    return tuple(
+        (name, array.dtype, array.stype, tuple(array.shape), bytes(array.data))
+        for name, array in record.items()
+    )
+
+
+def record_of(parts: Iterable[Part]) -> ArrayRecord:
+    """Return the record of some arrays."""
+    return _record(
+        {
+            name: _bare(Array, dtype=dtype, shape=shape, stype=stype, data=data)
+            for name, dtype, stype, shape, data in parts
+        }
+    )
 
 
 def payload_bytes(record: ArrayRecord) -> int:

@@ -33,17 +33,19 @@ class Candidate(NamedTuple):
 
 
 class FromSums(Protocol):
-    """A learner that is fitted from sums.
+    """A learner that is fitted from sums."""
 
-    Attributes:
-        name: of the learner.
-        last_counts: whether the last candidate is the model, as there is nothing to choose.
-        questions: about a model, that fit it.
-    """
+    @property
+    def name(self) -> LearnerName:
+        """Of the learner."""
 
-    name: LearnerName
-    last_counts: bool
-    questions: tuple[str, ...]
+    @property
+    def last_counts(self) -> bool:
+        """Whether the last candidate is the model, as there is nothing to choose."""
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The questions that fit it."""
 
     def epochs(self) -> tuple[int, int]:
         """Return the candidates of a node alone at most, with validation rows and without."""

@@ -45,6 +45,7 @@ class ClientData:
     train: Split
     validation: Split
     test: Split
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class CountryRows:
             )
             for i in range(len(SPLITS))
         ]
-        return ClientData(self.country, seed, *parts, self.features)
+        train, validation, test = parts
+        return ClientData(self.country, seed, train, validation, test, self.features)
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ def sum_over_sites(
             case "labels":
                 told.labels()
             case "histograms":
-                assert model is not None and trees is not None, "the question is about some"
+                assert model is not None
+                assert trees is not None, "the question is about some"
                 told.histograms(model, trees)
             case _:
                 told.cells(second=question == SECOND_CELLS)
