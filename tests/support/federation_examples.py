@@ -50,6 +50,20 @@ STRATEGIES = {
     "fedyogi": {"epochs": 1, "eta": 0.05, "beta_1": 0.7, "beta_2": 0.9, "tau": 1e-3},
     "fedadagrad": {"epochs": 1, "eta": 0.05, "tau": 1e-3},
     "logistic": {"ridge": 1.0, "steps": 25, "tolerance": 1e-8},
+    "trees": {
+        "trees": 6,
+        "depth": 2,
+        "learning_rate": 0.3,
+        "bins": 16,
+        "l2": 1.0,
+        "least_hessian": 1.0,
+        "patience": 4,
+        "evaluate_every": 2,
+        "private_every": 2,
+        "own_trees": 4,
+        "personal_least_hessian": 1.0,
+        "personal_l2": 1.0,
+    },
 }
 
 

@@ -17,7 +17,7 @@ from ms_pfl.federation.flower import (
     take_identity,
     to_record,
 )
-from ms_pfl.federation.regression import regression_questions
+from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED
 
@@ -53,7 +53,9 @@ def input_sums(
 
 
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
-    asked = regression_questions(agreement.stages[0].settings)[0]
+    learner = learner_from_sums(agreement.stages[0].settings)
+    assert learner is not None
+    asked = learner.questions[0]
     config = {"question": asked, "seed": seed, "sites": len(agreement.sites)}
     return message("query.sums", config, {SHARED: model})
 

@@ -267,7 +267,7 @@ def test_records_that_the_method_does_not_send_are_refused(lie: Lie, told: str) 
 def test_a_network_and_a_logistic_regression_are_not_asked_the_same() -> None:
     site = Site()
     site.prepare()
-    assert "is no logistic regression" in refused(site, "query.sums", newton())
+    assert "is not fitted by 'logistic'" in refused(site, "query.sums", newton())
     site.prepare(NEWTON)
     site.ask("query.sums", newton())
     assert "has no rounds" in refused(site, "train", train(settings()))

@@ -9,9 +9,9 @@ from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record
+from ms_pfl.federation.from_sums import FromSums, learner_from_sums
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import ClientSettings
-from ms_pfl.federation.regression import epochs_of, regression_questions
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.personalization.method import SHARED
@@ -26,22 +26,29 @@ def told(paradigm: str, **change: object) -> ClientSettings:
     return settings(paradigm).model_copy(update={"logistic": own})
 
 
+def fitted(settings: ClientSettings) -> FromSums:
+    found = learner_from_sums(settings)
+    assert found is not None
+    return found
+
+
 def test_epochs_are_steps_or_strengths() -> None:
     """With validation rows, and without."""
-    assert epochs_of(told("centralized")) == (7, 7)
-    assert epochs_of(told("local")) == (2, 1)
-    assert epochs_of(told("local", local_ridges=())) == (1, 1)
-    assert epochs_of(told("fine_tuned")) == (3, 0)
-    assert epochs_of(told("fine_tuned", strengths=())) == (0, 0)
+    assert fitted(told("centralized")).epochs() == (7, 7)
+    assert fitted(told("local")).epochs() == (2, 1)
+    assert fitted(told("local", local_ridges=())).epochs() == (1, 1)
+    assert fitted(told("fine_tuned")).epochs() == (3, 0)
+    assert fitted(told("fine_tuned", strengths=())).epochs() == (0, 0)
 
 
 def test_what_is_mixed_and_what_is_asked() -> None:
     assert not settings("adaptive").mixed, "a network"
+    assert learner_from_sums(settings("adaptive")) is None
     assert told("adaptive").mixed
-    assert regression_questions(told("adaptive")) == ("mixed",)
+    assert fitted(told("adaptive")).questions == ("mixed",)
     for paradigm in ("centralized", "federated", "local", "fine_tuned"):
         assert not told(paradigm).mixed
-        assert regression_questions(told(paradigm)) == ("logistic", "clusters")
+        assert fitted(told(paradigm)).questions == ("logistic", "clusters")
 
 
 def reason(paradigm: str, kind: str, config: dict[str, object], model: object = None) -> str:

@@ -83,6 +83,24 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     "strategies.logistic.tolerance": (0.9, LOGISTIC),
     "strategies.logistic.local_ridges": ((9.0,), {("local", "logistic")}),
     "strategies.logistic.strengths": ((2.0,), {("fine_tuned", "logistic")}),
+    "strategies.logistic.private_slopes": (("edss",), {("adaptive", "logistic")}),
+    "strategies.logistic.private_shapes": (("relapses",), {("adaptive", "logistic")}),
+    **{
+        f"strategies.trees.{setting}": (value, {("federated", "trees")})
+        for setting, value in {
+            "trees": 3, "depth": 1, "learning_rate": 0.9, "bins": 3, "l2": 50.0,
+            "least_hessian": 3.0, "least_gain": 5.0, "columns": 1.0, "patience": 1,
+            "evaluate_every": 1, "positive_weight": 4.0, "monotone": {"edss": -1},
+        }.items()
+    },
+    **{
+        f"strategies.trees.{setting}": (value, {("adaptive", "trees")})
+        for setting, value in {
+            "private_every": 1, "personal_depth": 1, "personal_learning_rate": 0.9,
+            "personal_l2": 50.0, "personal_least_hessian": 3.0,
+        }.items()
+    },
+    "strategies.trees.own_trees": (1, {("fine_tuned", "trees")}),
     "proximal_copy.pull": (9.0, {("proximal_copy", "fedavg")}),
     "scaffold.learning_rate": (0.2, {("scaffold", "fedavg")}),
 }
@@ -295,7 +313,7 @@ def test_settings_of_one_training_are_the_same_as_set_for_all(sensitive: Study) 
         (
             {"adaptive.fedsgd": FAST},
             "Parameter 'training.only': there is no training 'adaptive.fedsgd'; there are: "
-            "centralized.pooled, centralized.logistic, local.none, ",
+            "centralized.pooled, centralized.logistic, centralized.trees, local.none, ",
         ),
         ({"recalibrated.fedavg": FAST}, "there is no training 'recalibrated.fedavg'"),
         (
