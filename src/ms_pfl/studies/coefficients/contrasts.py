@@ -107,8 +107,8 @@ def compare(fits: Sequence[Fit], low: Rows, high: Rows) -> Estimates:
 
     The standard error is the mean of those of the seeds. The standard deviation of a mean is at
     most the mean of the standard deviations, however its parts are correlated (Minkowski's
-    inequality), and seeds share most of their patients: so the interval is none that is too narrow,
-    and it is that of the one fit where there is one seed.
+    inequality), and seeds share most of their patients: so averaging makes no interval too narrow.
+    With one seed it is that of the one fit.
 
     Args:
         fits: of one training, a seed each, one at least.

@@ -84,39 +84,63 @@ def effects(
         InputError: the models were trained on other data or with other settings.
     """
     data = federation_data(episodes, splits)
-    held = _Held.of(data)
+    held = TrainedRows.of(data)
     ratios: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     for training, arrays in models.items():
         bundle = ModelBundle.of(arrays, training, settings, data)
         fits = fits_of(bundle, settings.protocol.scaling)
         if fits:
-            named = {**training._asdict(), "n_seeds": len(fits)}
-            ratios += [table.assign(**named) for table in _odds_ratios(held, fits)]
-            curves += [table.assign(**named) for table in _curves(held, fits)]
+            found = effects_of(held, fits)
+            ratios.append(found[0].assign(**training._asdict()))
+            curves.append(found[1].assign(**training._asdict()))
     return _table(ratios, _ODDS_RATIOS), _table(curves, _CURVES)
 
 
+def effects_of(held: TrainedRows, fits: Sequence[Fit]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return odds ratios and shape curves of one regression.
+
+    Args:
+        held: which values are compared.
+        fits: of the regression, a seed each, one at least.
+
+    Returns:
+        The tables of :func:`effects` without paradigm and strategy.
+    """
+    return (
+        _table(list(_odds_ratios(held, fits)), _ODDS_RATIOS).assign(n_seeds=len(fits)),
+        _table(list(_curves(held, fits)), _CURVES).assign(n_seeds=len(fits)),
+    )
+
+
 @dataclass(frozen=True)
-class _Held:
-    """The rows that are training rows in some seed, and the values of each feature there."""
+class TrainedRows:
+    """The rows of all countries that are training rows in some seed.
+
+    Attributes:
+        features: their names.
+        x: the rows, shape ``(rows, features)``, NaN = missing.
+        values: of each feature.
+    """
 
     features: tuple[str, ...]
     x: Rows
     values: tuple[Values, ...]
 
     @classmethod
-    def of(cls, data: FederationData) -> _Held:
+    def of(cls, data: FederationData) -> TrainedRows:
+        """Take the rows from the data of a training."""
         pooled = data.rows(POOLED)
         trained = np.any([pooled.splits[seed] == 0 for seed in data.seeds], axis=0)
         x, patients = pooled.x[trained], pooled.patient_codes[trained]
         return cls(data.features, x, tuple(Values.of(column, patients) for column in x.T))
 
     def rows(self, feature: int, values: Vector) -> Rows:
+        """Return rows with values of one feature alone."""
         return rows_with(len(self.features), {feature: values}, len(values))
 
 
-def _odds_ratios(held: _Held, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
+def _odds_ratios(held: TrainedRows, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
     with_levels = frozenset.intersection(*(fit.levels() for fit in fits))
     for feature, values in enumerate(held.values):
         compared = [] if values.comparison is None else [values.comparison]
@@ -130,7 +154,7 @@ def _odds_ratios(held: _Held, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
         yield from _missing(held, fits, feature)
 
 
-def _missing(held: _Held, fits: Sequence[Fit], feature: int) -> Iterator[pd.DataFrame]:
+def _missing(held: TrainedRows, fits: Sequence[Fit], feature: int) -> Iterator[pd.DataFrame]:
     """Missing values against medians, of all features that are missing in the same rows."""
     together = missing_with(held.x, feature)
     medians = {place: held.values[place].median for place in together}
@@ -165,7 +189,7 @@ def _ratios(
     )
 
 
-def _curves(held: _Held, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
+def _curves(held: TrainedRows, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
     for feature, values in enumerate(held.values):
         shown = values.shown
         if len(shown) < 3:
@@ -187,5 +211,9 @@ def _curves(held: _Held, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
 
 
 def _table(parts: Sequence[pd.DataFrame], types: Mapping[str, str]) -> pd.DataFrame:
-    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(types))
-    return whole[list(types)].astype(dict(types))
+    """The columns of a table in their order, those that are not known yet left out."""
+    if not parts:
+        return pd.DataFrame(columns=list(types)).astype(dict(types))
+    whole = pd.concat(parts, ignore_index=True)
+    known = {name: kind for name, kind in types.items() if name in whole}
+    return whole[list(known)].astype(known)

@@ -90,7 +90,7 @@ def section(
                 "data/08_reporting/shape_curves.parquet.",
             ),
         ]
-    return [*content, *_intercepts(about, site_intercepts), _how_to_read(about)]
+    return [*content, *_intercepts(about, site_intercepts), _how_to_read(about, vocabulary)]
 
 
 def _intercepts(about: About, site_intercepts: pd.DataFrame) -> list[Block]:
@@ -115,14 +115,16 @@ def _intercepts(about: About, site_intercepts: pd.DataFrame) -> list[Block]:
     ]
 
 
-def _how_to_read(about: About) -> Text:
+def _how_to_read(about: About, vocabulary: Vocabulary) -> Text:
+    such = " (the EDSS now, before and in the window; age, age at onset and duration)"
     return note(
         about.fill(
-            "All else equal: where features state the same thing (the EDSS now, before and in the "
-            "window; age, age at onset and duration), they share an effect, and no patient has one "
-            "of them changed alone: read them together. The ridge pulls coefficients towards 0, "
+            f"All else equal: where features state the same thing{such * (vocabulary is None)}, "
+            "they share an effect, and no patient has one of them changed alone: read them "
+            "together. The ridge pulls coefficients towards 0, "
             "and intervals are those of the pulled ones; they do not say how other {sites} would "
-            "differ. An odds ratio tells what the model uses, not what causes the outcome. No "
+            "differ, and are too narrow where few patients were trained on. An odds ratio tells "
+            "what the model uses, not what causes the outcome. No "
             f"value is shown that stands for fewer than {MIN_PATIENTS} patients. "
             "docs/coefficients.md says how all of it is computed."
         )
@@ -222,7 +224,7 @@ def forest(ratios: pd.DataFrame, vocabulary: Vocabulary) -> Figure:
     axes.plot(middle.clip(-limit, limit), rows, "o", color=color, markersize=4.5)
     for side, marker, beyond in ((-limit, "<", low < -limit), (limit, ">", high > limit)):
         cut = rows[beyond]
-        axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=5)
+        axes.plot(np.full(len(cut), side), cut, marker, color=color, markersize=5, clip_on=False)
     labels = []
     for place, row in enumerate(shown.to_dict("records")):
         label = feature_label(row["feature"], vocabulary)
@@ -348,12 +350,12 @@ def intercept_table(
     order = {name: place for place, name in enumerate(countries["country"])}
     places = site_intercepts["country"].map(order)
     own = site_intercepts.loc[places.sort_values(kind="stable").index]
-    ratios = np.exp(own[["deviation", "low", "high"]].set_axis(_RATIO, axis="columns"))
+    ratios = np.exp(own[["deviation", "low", "high"]].to_numpy(dtype=np.float64))
     return pd.DataFrame(
         {
             capitalized(site): own["country"].tolist(),
             "Training patients": [f"{n:,}" for n in own["n_patients"]],
-            "Odds ratio": [_with_interval(row) for row in ratios.to_dict("records")],
+            "Odds ratio": [_with_interval(dict(zip(_RATIO, row, strict=True))) for row in ratios],
         },
         dtype="str",
     )

@@ -220,7 +220,10 @@ def test_the_section_has_what_there_is() -> None:
     words = [block.words for block in content if isinstance(block, Text)]
     assert "{" not in "".join(words)
     assert "all hospitals" in words[0]
+    assert "(the EDSS now" in words[-1]
     without = section(about(), make_ratios()[:2], given[1][:0], given[2][:0], {})
     assert without is not None
     assert parts(without) == ["odds_ratios", "All odds ratios", "2 rows"]
+    own = section(about(), *given, {"vocabulary": {"columns": ["AGE_AT_0"]}}) or []
+    assert "EDSS now" not in [block.words for block in own if isinstance(block, Text)][-1]
     assert section(about(), given[0][:0], given[1][:0], given[2], cohort) is None
