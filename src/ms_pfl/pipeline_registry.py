@@ -28,7 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": pfl,
         "pfl": pfl,
         "further_methods": registry
-        + _after_cohort("study", "further")
+        + _after_cohort("study", "further", extra=(studies.COEFFICIENTS,))
         + studies.create_coefficients_pipeline(),
         "modelling": own_episodes + _after_cohort("study"),
         "synthetic_registry": synthetic_registry,
@@ -52,14 +52,14 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
 
 
-def _after_cohort(*families: Family) -> Pipeline:
-    """From episodes and splits to the report."""
+def _after_cohort(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
+    """From episodes and splits to the report, which shows some extra sections."""
     return (
         training.create_pipeline(*families)
         + prediction.create_predictor_pipeline(*families)
         + evaluation.create_pipeline(*families)
         + studies.create_attribution_pipeline()
-        + reporting.create_pipeline(*families)
+        + reporting.create_pipeline(*families, extra=extra)
     )
 
 

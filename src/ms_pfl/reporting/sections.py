@@ -114,6 +114,14 @@ SECTIONS = [
         figures=("importance",),
     ),
     Section(
+        "coefficients",
+        "Odds ratios of the logistic regression",
+        f"{_STUDIES}.coefficients.show:section",
+        needs=("odds_ratios", "shape_curves", "site_intercepts", "cohort_description"),
+        figures=("odds_ratios", "shape_curves"),
+        extra=True,
+    ),
+    Section(
         "unseen_site",
         "A {site} that never took part",
         f"{_STUDIES}.unseen_site.show:section",

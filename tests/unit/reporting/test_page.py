@@ -231,6 +231,28 @@ def test_gains_are_shown_where_something_was_compared(given: dict[str, Any], pag
     assert drawn == {}
 
 
+def test_odds_ratios_have_a_section_where_there_are_any(given: dict[str, Any], page: str) -> None:
+    named = {"paradigm": "federated", "strategy": "logistic", "n_seeds": 1, "feature": "AGE_AT_0"}
+    ratio = {"odds_ratio": 1.25, "odds_ratio_low": 0.5, "odds_ratio_high": 3.0}
+    pair = {"n_together": 1, "compared": "quartiles", "reference": 30.0, "value": 45.0}
+    line = {"reference": 30.0, "value": [20.0, 30.0, 45.0], "share": [0.2, 0.5, 1.0]}
+    tables = {
+        "odds_ratios": pd.DataFrame([named | pair | ratio | {"log_odds_ratio": 0.2}]),
+        "shape_curves": pd.DataFrame(
+            {**named, **line, "log_odds_ratio": 0.1, "low": 0.0, "high": 0.2}
+        ),
+        "site_intercepts": pd.DataFrame(),
+    }
+    with_section, drawn = build_report(only(given) | tables, PROVENANCE)
+    title = "Odds ratios of the logistic regression"
+    for text in (title, "45 against 30 years", "1.25 [0.50, 3.00]"):
+        assert text in with_section
+        assert text not in page
+    assert list(drawn) == ["odds_ratios", "shape_curves"]
+    cut = {"odds_ratios": tables["odds_ratios"].iloc[:0]}
+    assert title not in build_report(only(given) | tables | cut, PROVENANCE)[0]
+
+
 def test_countries_that_were_left_out_have_a_section_where_there_are_any(
     given: dict[str, Any], page: str
 ) -> None:

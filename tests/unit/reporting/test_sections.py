@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,10 @@ from matplotlib.figure import Figure
 from ms_pfl.datasets import FigureFile
 from ms_pfl.pipelines.reporting.nodes import write_report
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
-from ms_pfl.pipelines.studies.pipeline import create_new_country_pipeline
+from ms_pfl.pipelines.studies.pipeline import (
+    create_coefficients_pipeline,
+    create_new_country_pipeline,
+)
 from ms_pfl.reporting import sections
 from ms_pfl.reporting.content import About, Content, Picture, Table, Text
 from ms_pfl.reporting.sections import Section
@@ -98,13 +102,29 @@ def test_a_section_without_content_is_left_out_and_an_earlier_figure_goes(
         assert dataset.load() is None
 
 
-def test_an_extra_section_is_shown_where_its_pipeline_asks_for_it() -> None:
-    tables = {"new_country_estimates", "new_country_differences"}
+@pytest.mark.parametrize(
+    ("create", "tables", "figures"),
+    [
+        (
+            create_new_country_pipeline,
+            {"new_country_estimates", "new_country_differences"},
+            {"figure_new_country"},
+        ),
+        (
+            create_coefficients_pipeline,
+            {"odds_ratios", "shape_curves", "site_intercepts"},
+            {"figure_odds_ratios", "figure_shape_curves"},
+        ),
+    ],
+)
+def test_an_extra_section_is_shown_where_its_pipeline_asks_for_it(
+    create: Callable[[], Pipeline], tables: set[str], figures: set[str]
+) -> None:
     usual = writing(create_report_pipeline("study"))
     assert tables.isdisjoint(usual.inputs)
-    node = writing(create_new_country_pipeline())
+    node = writing(create())
     assert set(node.inputs) == set(usual.inputs) | tables
-    assert set(node.outputs) == set(usual.outputs) | {"figure_new_country"}
+    assert set(node.outputs) == set(usual.outputs) | figures
 
 
 def test_every_row_names_a_function_that_takes_what_it_needs() -> None:

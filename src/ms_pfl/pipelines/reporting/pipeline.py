@@ -36,15 +36,16 @@ _RECORDED = (
 )
 
 
-def create_pipeline(*families: Family) -> Pipeline:
+def create_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
     """``findings``, ``history`` and ``models`` -> what a person reads.
 
     Args:
         families: of the trainings that are shown.
+        extra: names of the sections that the report shows beside those of every report.
     """
     return (
         gathering(("models",), *families)
-        + create_report_pipeline(*families)
+        + create_report_pipeline(*families, extra=extra)
         + Pipeline(
             [
                 Node(

@@ -77,6 +77,51 @@ def tabulate_coefficients(
     return coefficients(episodes, splits, models, settings)
 
 
+def tabulate_odds_ratios(
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    models: dict[Training, dict[str, Any]],
+    settings: TrainingSettings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare values of each feature, with all columns that are made of it, as means over seeds.
+
+    Args:
+        episodes: the episodes table.
+        splits: the splits table.
+        models: of the regressions.
+        settings: of the trainings.
+
+    Returns:
+        ``odds_ratios``: a row a regression and comparison; ``shape_curves``: a row a regression,
+        feature and value.
+    """
+    from ms_pfl.studies.coefficients.effects import effects
+
+    return effects(episodes, splits, models, settings)
+
+
+def tabulate_intercepts(
+    episodes: pd.DataFrame,
+    splits: pd.DataFrame,
+    models: dict[Training, dict[str, Any]],
+    settings: TrainingSettings,
+) -> pd.DataFrame:
+    """Return how far the intercept of each country is from the common one.
+
+    Args:
+        episodes: the episodes table.
+        splits: the splits table.
+        models: of the regressions in which countries have intercepts of their own.
+        settings: of the trainings.
+
+    Returns:
+        ``site_intercepts``: a row a regression and country.
+    """
+    from ms_pfl.studies.coefficients.intercepts import site_intercepts
+
+    return site_intercepts(episodes, splits, models, settings)
+
+
 def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
     """How far each country's personal model is from the federated one in what it uses."""
     from ms_pfl.studies.attribution.compare import compare_by_country

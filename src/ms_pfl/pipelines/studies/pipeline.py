@@ -16,6 +16,8 @@ from ms_pfl.pipelines.studies.nodes import (
     show_heterogeneity,
     show_new_countries,
     tabulate_coefficients,
+    tabulate_intercepts,
+    tabulate_odds_ratios,
     train_heterogeneity,
     variant_trainer,
 )
@@ -24,6 +26,11 @@ from ms_pfl.pipelines.training.pipeline import COMPUTE
 from ms_pfl.pipelines.training.pipeline import NAMESPACE as TRAINING
 from ms_pfl.studies.attribution.compare import asked
 from ms_pfl.studies.protocol_audit.train import VARIANTS
+
+COEFFICIENTS = "coefficients"
+"""The section of the report that shows what the logistic regressions say."""
+MIXED = Training("adaptive", "logistic")
+"""The regression in which each country has an intercept of its own."""
 
 
 def create_attribution_pipeline() -> Pipeline:
@@ -70,13 +77,17 @@ def create_attribution_pipeline() -> Pipeline:
 
 
 def create_coefficients_pipeline() -> Pipeline:
-    """The coefficients of the logistic regressions that countries share.
+    """What the logistic regressions say: coefficients, odds ratios, curves, and the report again.
 
     ::
 
         episodes, splits, shared_regressions ──► tabulate_coefficients ──► coefficients
+        episodes, splits, shared_regressions ──► tabulate_odds_ratios ──► odds_ratios, shape_curves
+        episodes, splits, mixed_regressions ──► tabulate_intercepts ──► site_intercepts
+        odds_ratios, shape_curves, site_intercepts ──► write_report
     """
-    return Pipeline(
+    tables = ["episodes", "splits"]
+    return create_report_pipeline("study", "further", extra=(COEFFICIENTS,)) + Pipeline(
         [
             Node(
                 func=by_training(shared_regressions()),
@@ -87,9 +98,30 @@ def create_coefficients_pipeline() -> Pipeline:
             ),
             Node(
                 func=tabulate_coefficients,
-                inputs=["episodes", "splits", "shared_regressions", "params:training"],
+                inputs=[*tables, "shared_regressions", "params:training"],
                 outputs="coefficients",
                 name="tabulate_coefficients",
+                namespace=EVALUATION,
+            ),
+            Node(
+                func=tabulate_odds_ratios,
+                inputs=[*tables, "shared_regressions", "params:training"],
+                outputs=["odds_ratios", "shape_curves"],
+                name="tabulate_odds_ratios",
+                namespace=EVALUATION,
+            ),
+            Node(
+                func=by_training([MIXED]),
+                inputs=[f"{MIXED.name}.models"],
+                outputs="mixed_regressions",
+                name="gather_mixed_regressions",
+                namespace=TRAINING,
+            ),
+            Node(
+                func=tabulate_intercepts,
+                inputs=[*tables, "mixed_regressions", "params:training"],
+                outputs="site_intercepts",
+                name="tabulate_intercepts",
                 namespace=EVALUATION,
             ),
         ]

@@ -4,26 +4,28 @@ An odds ratio compares two rows that differ in one feature alone: with the contr
 difference of the two rows as the model sees them, it is :math:`e^{c^\top\theta}`, and its 95 %
 interval is :math:`e^{c^\top\theta \pm 1.96 \sqrt{c^\top V c}}` with the covariance :math:`V` of the
 coefficients (:func:`ms_pfl.learning.logistic.sandwich`). The ridge pulls coefficients towards 0,
-and the interval is one of the pulled coefficients.
+and the interval is one of the pulled coefficients. Numbers are compared at values that are not
+those of a few patients (:mod:`ms_pfl.studies.coefficients.values`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.federation.partitions import POOLED, federation_data
+from ms_pfl.federation.partitions import POOLED, Split, federation_data
 from ms_pfl.learning.bins import Bins
 from ms_pfl.learning.encoding import Column, Encoding, Kind
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.learning.logistic import theta_of
 from ms_pfl.learning.scaler import Scaler
 from ms_pfl.paradigms import Training
+from ms_pfl.studies.coefficients.contrasts import Rows, Z, missing_with, rows_with
+from ms_pfl.studies.coefficients.values import Values
 from ms_pfl.training.bundle import ModelBundle
 from ms_pfl.training.settings import TrainingSettings
 
@@ -44,7 +46,6 @@ COLUMNS = (
     "odds_ratio_high",
 )
 INTERCEPT = "intercept"
-_Z = NormalDist().inv_cdf(0.975)
 _LARGEST = float(np.finfo(np.float32).max)
 Vector = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ def coefficients(
         for seed, covariance in bundle.covariances().items():
             start = starts[seed]
             train = data.rows(POOLED).client_data(seed).train
-            rows = _rows(data.features, start.inputs, train.x)
+            rows = _rows(data.features, start.inputs, train)
             records += _records(training, seed, rows, theta_of(start.arrays), covariance)
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     texts = ("paradigm", "strategy", "column", "feature", "kind", "compared")
@@ -112,7 +113,7 @@ def _records(
         ratio = [np.nan] * 3
         if contrast.any():
             middle = float(contrast @ theta)
-            away = _Z * float(np.sqrt(contrast @ covariance @ contrast))
+            away = Z * float(np.sqrt(contrast @ covariance @ contrast))
             with np.errstate(over="ignore"):
                 ratio = np.exp([middle, middle - away, middle + away]).tolist()
         yield (
@@ -123,8 +124,8 @@ def _records(
     yield (*training, seed, *last, np.nan, np.nan, np.nan)
 
 
-def _rows(features: Sequence[str], inputs: Inputs, x: NDArray[np.float32]) -> list[_Row]:
-    """What each column of the inputs is; ``x``: the training rows of all countries."""
+def _rows(features: Sequence[str], inputs: Inputs, train: Split) -> list[_Row]:
+    """What each column of the inputs is; ``train``: the training rows of all countries."""
     if isinstance(inputs, Scaler):
         return [
             _standardized(name, unit, float(mean), float(mean + sd))
@@ -136,7 +137,7 @@ def _rows(features: Sequence[str], inputs: Inputs, x: NDArray[np.float32]) -> li
     lowest = {c.feature: c for c in reversed(inputs.columns) if c.kind == Kind.LEVEL}
     units = np.eye(inputs.width)
     return [
-        _encoded(features[column.feature], column, unit, inputs, lowest, x[:, column.feature])
+        _encoded(features[column.feature], column, unit, inputs, lowest, train)
         for column, unit in zip(inputs.columns, units, strict=True)
     ]
 
@@ -152,23 +153,18 @@ def _encoded(
     unit: Vector,
     inputs: Encoding,
     lowest: Mapping[int, Column],
-    values: NDArray[np.float32],
+    train: Split,
 ) -> _Row:
     low, high, kind = column.low, column.high, column.kind.name.lower()
     match column.kind:
         case Kind.STANDARDIZED:
             return _standardized(name, unit * column.scale, low, high)
         case Kind.NORMAL_SCORE:
-            low, high, words = _spread(values)
-            compared = f"{high:.6g} against {low:.6g} ({words})"
-            contrast = _between(inputs, column.feature, low, high)
+            compared, contrast = _spread(column.feature, inputs, train)
             return _Row(name, name, kind, np.nan, np.nan, compared, contrast)
         case Kind.MISSING:
-            compared = "missing against the middle rank"
-            if any(own.kind == Kind.STANDARDIZED for own in inputs.columns):
-                compared = "missing against the mean"
-            label = f"{name} missing"
-            return _Row(label, name, kind, np.nan, np.nan, compared, unit * column.scale)
+            compared, contrast = _missing(column.feature, inputs, train)
+            return _Row(f"{name} missing", name, kind, np.nan, np.nan, compared, contrast)
         case Kind.LEVEL:
             reference = lowest[column.feature]
             contrast = _between(inputs, column.feature, _value(reference), _value(column))
@@ -188,15 +184,35 @@ def _encoded(
             return _Row(label, name, kind, low, high, compared, contrast)
 
 
-def _spread(values: NDArray[np.float32]) -> tuple[float, float, str]:
-    """Two values of a feature that are worth comparing, and which they are."""
-    held = values[~np.isnan(values)]
-    if not len(held):
-        return 0.0, 0.0, "no value"
-    low, high = np.quantile(held, [0.25, 0.75], method="closest_observation")
-    if low < high:
-        return float(low), float(high), "upper against lower quartile"
-    return float(held.min()), float(held.max()), "highest against lowest value"
+_WORDS = {
+    "binary": "",
+    "quartiles": " (upper against lower quartile)",
+    "ends": " (highest against lowest value shown)",
+}
+
+
+def _spread(feature: int, inputs: Encoding, train: Split) -> tuple[str, Vector]:
+    """Two values of a feature that are worth comparing, in words and as a contrast."""
+    found = Values.of(train.x[:, feature], train.patients).comparison
+    if found is None:
+        return "no two values that enough patients have", np.zeros(inputs.width)
+    words = f"{found.high:.6g} against {found.low:.6g}{_WORDS[found.how]}"
+    return words, _between(inputs, feature, found.low, found.high)
+
+
+def _missing(feature: int, inputs: Encoding, train: Split) -> tuple[str, Vector]:
+    """Missing values against medians, of all features that are missing in the same rows."""
+    medians = {
+        place: Values.of(train.x[:, place], train.patients).median
+        for place in missing_with(train.x, feature)
+    }
+    if np.isnan(list(medians.values())).any():
+        return "no median that enough patients have", np.zeros(inputs.width)
+    low = rows_with(inputs.n_features, medians)
+    high = rows_with(inputs.n_features, {})
+    others = " and of what is missing with it" if len(medians) > 1 else ""
+    words = f"missing against the median ({medians[feature]:.6g}){others}"
+    return words, _difference(inputs, low, high)
 
 
 def _value(column: Column) -> float:
@@ -206,8 +222,10 @@ def _value(column: Column) -> float:
 
 def _between(inputs: Encoding, feature: int, low: float, high: float) -> Vector:
     """The difference of two rows that have these values of one feature, as the model sees them."""
-    rows = np.full((2, inputs.n_features), np.nan, np.float32)
-    rows[:, feature] = [low, high]
-    encoded = inputs.apply(rows).astype(np.float64)
-    found: Vector = encoded[1] - encoded[0]
+    rows = (rows_with(inputs.n_features, {feature: value}) for value in (low, high))
+    return _difference(inputs, *rows)
+
+
+def _difference(inputs: Encoding, low: Rows, high: Rows) -> Vector:
+    found: Vector = (inputs.apply(high).astype(np.float64) - inputs.apply(low))[0]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -83,8 +84,12 @@ def test_levels_are_compared_with_the_lowest_one(numbers: str) -> None:
     (age,) = found[(found["column"] == "age")].itertuples()
     if numbers == "normal_scores":
         train = federation_data(*given).rows(POOLED).client_data(1).train.x[:, 0]
-        low, high = np.sort(train)[[round(len(train) / 4) - 1, round(len(train) * 3 / 4) - 1]]
-        assert age.compared == f"{high:.6g} against {low:.6g} (upper against lower quartile)"
+        words = r"(\S+) against (\S+) \(upper against lower quartile\)"
+        high, low = map(float, re.fullmatch(words, age.compared).groups())
+        assert not np.isin(np.float32([low, high]), train).any(), "no patient's own age"
+        # few patients: ten lie between any two ages that are shown
+        assert (train <= low).mean() == pytest.approx(0.25, abs=0.2)
+        assert (train <= high).mean() == pytest.approx(0.75, abs=0.2)
         z = bundle.model(1, "AU").logits(np.array([[low, 3, 0], [high, 3, 0]], np.float32))
         assert math.log(age.odds_ratio) == pytest.approx(z[1] - z[0], rel=1e-5)
     assert levels["odds_ratio"].iloc[1:].between(
@@ -92,9 +97,9 @@ def test_levels_are_compared_with_the_lowest_one(numbers: str) -> None:
     ).all()  # fmt: skip
     (missing,) = found[found["kind"] == "missing"].itertuples()
     assert missing.column == "relapses missing"
-    assert missing.odds_ratio == pytest.approx(math.exp(missing.estimate))
-    middle = "mean" if numbers == "standardized" else "middle rank"
-    assert missing.compared == f"missing against the {middle}"
+    assert missing.compared == "missing against the median (1)"
+    z = bundle.model(1, "AU").logits(np.array([[40, 3, 1], [40, 3, np.nan]], np.float32))
+    assert math.log(missing.odds_ratio) == pytest.approx(z[1] - z[0], rel=1e-5)
     errors = np.sqrt(np.diag(outcome.models["seed=1/covariance/clustered"]))
     np.testing.assert_array_equal(found["standard_error"], errors)
 
