@@ -54,8 +54,7 @@ def input_sums(
 
 def newton_sums(agreement: RunAgreement, seed: int, model: Arrays) -> Message:
     learner = learner_from_sums(agreement.stages[0].settings)
-    assert learner is not None
-    asked = learner.questions[0]
+    asked = "logistic" if learner is None else learner.questions[0]
     config = {"question": asked, "seed": seed, "sites": len(agreement.sites)}
     return message("query.sums", config, {SHARED: model})
 
@@ -74,9 +73,12 @@ def prepare(stage: Stage, seed: int, after_round: int = 0, n: int = N_FEATURES) 
     config = {
         "seed": seed, "settings": stage.settings.model_dump_json(), "after-round": after_round,
     }  # fmt: skip
-    return message(
-        "query.prepare", config, {"inputs": {"mean": np.zeros(n), "sd": np.full(n, 1.0 + seed)}}
-    )
+    from tree_runs import bins_of
+
+    inputs = {"mean": np.zeros(n), "sd": np.full(n, 1.0 + seed)}
+    if stage.settings.trees is not None:
+        inputs = bins_of(n)
+    return message("query.prepare", config, {"inputs": inputs})
 
 
 def model_after(stage: Stage, seed: int, number: int, n: int = N_FEATURES) -> dict[str, Arrays]:
@@ -131,7 +133,12 @@ def honest(
     agreement: RunAgreement, seed: int, *, rounds: int | None = None, n: int = N_FEATURES
 ) -> Iterator[Message]:
     """The messages of one seed, from the sums for the scaler to the last predictions."""
-    yield scaler_sums(agreement, seed)
+    from tree_runs import binned_inputs, last_model, tree_messages
+
+    if agreement.stages[0].settings.trees is not None:
+        yield from binned_inputs(agreement, seed, n)
+    else:
+        yield scaler_sums(agreement, seed)
     best: dict[str, Arrays] = {}
     for stage in agreement.stages:
         yield prepare(stage, seed, n=n)
@@ -152,6 +159,9 @@ def honest(
             if not stage.settings.mixed:
                 yield cluster_sums(agreement, seed, best[SHARED])
             yield predict(stage, seed, stage.rounds, n)
+        elif stage.kind == "trees":
+            yield from tree_messages(agreement, stage, seed, n)
+            best = {SHARED: last_model(stage, seed, n)}
         else:
             yield personalize(stage, best or None)
             yield predict(stage, seed, 0, n)

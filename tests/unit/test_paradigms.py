@@ -120,20 +120,23 @@ def test_the_pairs_of_the_study() -> None:
 
 
 def test_the_pairs_of_the_further_methods() -> None:
-    """A logistic regression is compared with logistic regressions, FedAvg's with FedAvg's."""
+    """Each learner is compared with itself, FedAvg's with FedAvg's."""
     found = planned_pairs(with_recalibrated(trainings()))
     study = planned_pairs(with_recalibrated(trainings("study")))
     assert set(study) <= set(found)
     assert {(model.name, other.name) for model, other in set(found) - set(study)} == {
-        ("local.logistic", "centralized.logistic"),
-        ("federated.logistic", "centralized.logistic"),
-        ("federated.logistic", "local.logistic"),
-        ("recalibrated.logistic", "federated.logistic"),
-        ("recalibrated_slope.logistic", "federated.logistic"),
         *(
-            (f"{model}.logistic", f"{reference}.logistic")
-            for model in ("fine_tuned", "adaptive")
-            for reference in ("centralized", "local", "federated", "recalibrated")
+            (f"{model}.{learner}", f"{reference}.{learner}")
+            for learner in ("logistic", "trees")
+            for model, references in {
+                "local": ["centralized"],
+                "federated": ["centralized", "local"],
+                "recalibrated": ["federated"],
+                "recalibrated_slope": ["federated"],
+                "fine_tuned": ["centralized", "local", "federated", "recalibrated"],
+                "adaptive": ["centralized", "local", "federated", "recalibrated"],
+            }.items()
+            for reference in references
         ),
         *(
             (f"{model}.fedavg", reference)

@@ -106,8 +106,8 @@ def checked_floors(site: Site, data: FederationData, agreement: RunAgreement) ->
     if site.policy.small_cells == "refuse":
         if any(stage.settings.inputs.kind != "standard" for stage in agreement.stages):
             raise RefusalError(
-                f"{site.settings.country} takes no part: encoded inputs are agreed on by counts "
-                "of few patients (small_cells: refuse)"
+                f"{site.settings.country} takes no part: encoded or binned inputs are agreed on by "
+                "counts of few patients (small_cells: refuse)"
             )
         if any(stage.kind == "newton" for stage in agreement.stages):
             floors.check_cells()

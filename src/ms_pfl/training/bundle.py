@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import joined
 from ms_pfl.federation.partitions import FederationData
-from ms_pfl.learning.encoding import Encoding
 from ms_pfl.learning.inputs import Inputs, saved_inputs
 from ms_pfl.learning.learners import Model, make_learner
 from ms_pfl.learning.parameters import Device
@@ -116,14 +115,14 @@ class SavedModel:
     def logits_without(
         self, rows: NDArray[np.float32], features: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """Return log-odds with what is made of some features at its training mean.
+        """Return log-odds with what is made of some features at its training mean, or median bin.
 
         Args:
             rows: features, shape ``(rows, features)``.
             features: which of them, shape ``(features,)``.
         """
         self._check(rows)
-        if isinstance(self.inputs, Encoding):
+        if not isinstance(self.inputs, Scaler):
             return self.model.logits(self.inputs.averaged(rows, features))
         without = rows.copy()
         without[:, features] = np.nan  # which becomes the training mean

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import run_examples
 from hypothesis_profiles import examples
-from ms_pfl.deployment.agreement import RefusalError, RunAgreement
+from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
 from ms_pfl.deployment.order import HALVINGS, Answered, Order, Place
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.federation.flower import Message, to_record
@@ -20,6 +21,7 @@ from ms_pfl.paradigms import Training, trainings
 from ms_pfl.personalization.method import SHARED
 from run_examples import (
     N_FEATURES,
+    Arrays,
     cluster_sums,
     evaluate,
     honest,
@@ -32,6 +34,7 @@ from run_examples import (
     train,
 )
 from site_examples import COUNTRIES, PROJECT, SMALL
+from tree_runs import grown, histograms, last_model, look
 
 _BASE = read_parameters(str(PROJECT), "")
 
@@ -43,6 +46,7 @@ def agreement(training: str, rounds: int = 3) -> RunAgreement:
         own["training"][name] |= section
     own["training"]["federation"]["rounds"] = rounds
     own["training"]["strategies"]["logistic"]["steps"] = rounds
+    own["training"]["strategies"]["trees"] |= {"trees": rounds, "evaluate_every": 2, "columns": 1.0}
     own |= {"seeds": [0, 1], "device": "cpu"}
     paradigm, strategy = training.split(".")
     return RunAgreement.of(Training(paradigm, strategy), type(_BASE).model_validate(own), COUNTRIES)
@@ -266,6 +270,49 @@ def test_each_regression_is_fitted_by_its_own_sums() -> None:
     guard.refuses(newton_sums(own, 0, certain), "first model")
 
 
+def test_trees_grow_on_top_of_what_was_answered() -> None:
+    """Level by level with the features that are drawn, from the rows by label on."""
+    agreed = agreement("adaptive.trees")
+    stage, messages = agreed.stages[0], list(honest(agreed, 0))
+    found = grown(stage, 0, N_FEATURES)
+    questions = [model for kind, model in found if kind == "question"]
+    models = [model for kind, model in found if kind == "model"]
+    guard = Guard(agreed).after(messages[:3])
+    guard.refuses(histograms(agreed, 0, questions[0]), "after the rows by label")
+    guard.after(messages[3:4])
+    guard.refuses(histograms(agreed, 0, questions[1]), "not grown from the one that was answered")
+    guard.refuses(histograms(agreed, 1, questions[0]), "of another seed")
+    other = {**questions[0], "columns": questions[0]["columns"][:1]}
+    guard.refuses(histograms(agreed, 0, other), "not those that are drawn")
+    guard.refuses(newton_sums(agreement("federated.logistic"), 0, {}), "another question")
+    guard.after(messages[4:5]).after(messages[4:5])
+    base = {**questions[0], "base": questions[0]["base"] + 1}
+    guard.refuses(histograms(agreed, 0, base), "another question was answered in this place")
+    guard.refuses(look(models[1]), "not those that were grown")
+    guard.refuses(predict_trees(stage, models[1]), "when it has trained")
+    guard.after(messages[5:])
+    assert guard.place.finished
+    guard.refuses(histograms(agreed, 0, questions[0]), "of another seed")
+    fewer = agreement("adaptive.trees", rounds=1)
+    guard = Guard(fewer).after(list(honest(fewer, 0))[:-1])
+    guard.refuses(look(models[2]), "more trees than were agreed on")
+
+
+def test_trees_that_nobody_grew_are_not_predicted_with() -> None:
+    agreed = agreement("federated.trees", rounds=4)
+    stage, messages = agreed.stages[0], list(honest(agreed, 0))
+    guard = Guard(agreed).after(messages[:-1])
+    model = dict(last_model(stage, 0, N_FEATURES))
+    model["value"] = model["value"] * 2
+    guard.refuses(predict_trees(stage, model), "not that of the best round")
+    guard.after(messages[-1:])
+
+
+def predict_trees(stage: Stage, model: Arrays) -> Message:
+    config = {"best-round": len(model["value"]), "keep-as": stage.training}
+    return run_examples.message("query.predict", config, {SHARED: model})
+
+
 def test_standard_errors_are_of_the_model_that_was_scored_last() -> None:
     agreed = agreement("federated.logistic", rounds=2)
     stage, messages = agreed.stages[0], list(honest(agreed, 0))
@@ -321,7 +368,8 @@ def test_whatever_the_order_each_place_has_one_answer_and_the_places_are_in_orde
 ) -> None:
     training = data.draw(
         st.sampled_from(["adaptive.fedavg", "fine_tuned.fedavg", "scaffold.fedavg", "local.none",
-                         "federated.logistic", "fine_tuned.logistic", "adaptive.logistic"])
+                         "federated.logistic", "fine_tuned.logistic", "adaptive.logistic",
+                         "adaptive.trees"])
     )  # fmt: skip
     agreed = agreement(training, rounds=2)
     pool = [message for seed in agreed.seeds for message in honest(agreed, seed)]
@@ -347,11 +395,14 @@ def test_whatever_the_order_each_place_has_one_answer_and_the_places_are_in_orde
         limits = {key: 1 + models + HALVINGS if key.endswith("sums") else 1 for key in places}
         assert all(len(found) <= limits[key] for key, found in places.items())
         order = list(places)
-        assert order[0] == "scaler"
+        assert order[0] in ("scaler", "first-cells")
         for number, stage in enumerate(agreed.stages):
             steps = [int(k.split("/")[1]) for k in order if k.split("/")[0] == f"{number}"
                      and k.split("/")[1].isdigit()]  # fmt: skip
-            assert steps == list(range(1, len(steps) + 1)), "no round before the one before it"
+            if stage.kind == "trees":
+                assert steps == sorted(steps), "no look before the one before it"
+            else:
+                assert steps == list(range(1, len(steps) + 1)), "no round before the one before it"
             assert len(steps) <= max(stage.rounds, 0) + 1
             if f"{number}/predict" in places:
                 assert steps

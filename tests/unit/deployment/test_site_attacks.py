@@ -552,12 +552,13 @@ def test_small_cells_leave_by_permission_alone(server: Server) -> None:
     assert server.meet(server.agreement("local.logistic"))["patients"] != [], "its stay there"
 
 
-@pytest.mark.parametrize("training", ["federated.fedavg", "local.logistic"])
+@pytest.mark.parametrize("training", ["federated.fedavg", "local.logistic", "adaptive.trees"])
 def test_encoded_inputs_need_permission(
     server: Server, training: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They are agreed on by counts of values, of which few patients have some."""
-    agreement = server.agreement(training, stages__0__settings__inputs__kind="encoded")
+    kind = "binned" if training.endswith("trees") else "encoded"
+    agreement = server.agreement(training, stages__0__settings__inputs__kind=kind)
     server.sites.change_policy("Turkey")
     assert told(server.introduce(agreement))["waiting"]
     server.approve()
@@ -566,12 +567,12 @@ def test_encoded_inputs_need_permission(
         server.sites.change_policy("Turkey", small_cells=policy)
         assert main(["review", run.run, "--folder", str(server.folder)]) == 0
         said = capsys.readouterr().out
-        assert ("REFUSED even if approved: the encoded inputs" in said) is not allowed
+        assert ("REFUSED even if approved: encoded or binned inputs" in said) is not allowed
         assert ("each value of each feature, also where these are rows of fewer" in said) is allowed
         assert "- number of values of each of 42 features in each cell of a fixed grid" in said
         reply = server.introduce(agreement)
         if not allowed:
-            assert "encoded inputs are agreed on by counts of few patients" in refusal(reply)
+            assert "binned inputs are agreed on by counts of few patients" in refusal(reply)
             continue
         assert told(reply)["patients"] != []
         first = input_sums(agreement, 0, "first-cells")
@@ -584,6 +585,37 @@ def test_encoded_inputs_need_permission(
         assert not server.ask(second).has_error(), "the same again"
         other = input_sums(agreement, 0, "second-cells", {"edges": edges.astype(np.float32) + 1})
         assert "another question was answered in this place" in refusal(server.ask(other))
+
+
+def test_histograms_need_permission(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are sums over the rows of each bin, of which few patients have some."""
+    monkeypatch.setattr(Floors, "check_cells", lambda _: None)  # the synthetic sites are small
+    server.sites.change_policy("Turkey", small_cells="allow")
+    agreement = server.agreement("adaptive.trees", stages__0__settings__trees__trees=4)
+    agreement = agreement.model_copy(
+        update={"stages": (agreement.stages[0].model_copy(update={"rounds": 4}),)}
+    )
+    server.meet(agreement)
+    (run,) = server.approvals.all()
+    assert main(["review", run.run, "--folder", str(server.folder)]) == 0
+    said = capsys.readouterr().out
+    assert "Model: at most 4 boosted trees of depth 3 over 42 features" in said
+    assert "once the numbers of training rows with and without the outcome" in said
+    assert "in each of 33 bins of 21 features" in said
+    assert "The server chooses the splits and the values of the leaves." in said
+    messages = list(honest(agreement, 0, n=N))
+    for asked in messages[:6]:  # bins, settings, rows by label, a level of the first tree, two
+        assert not server.ask(asked).has_error()
+    found = to_arrays(server.ask(messages[5]).content["sums"])
+    assert found.keys() == {"histogram", "loss"}
+    server.sites.change_policy("Turkey", small_cells="refuse")
+    for asked in messages[4:6]:
+        assert "few patients (small_cells: refuse)" in refusal(server.ask(asked))
+    server.sites.change_policy("Turkey", small_cells="allow")
+    for asked in messages[6:]:
+        assert not server.ask(asked).has_error()
 
 
 @pytest.mark.parametrize("policy", ["refuse", "allow"])

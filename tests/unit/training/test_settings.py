@@ -88,16 +88,28 @@ SETTINGS: dict[str, tuple[object, Iterable[tuple[str, str]]]] = {
     **{
         f"strategies.trees.{setting}": (value, {("federated", "trees")})
         for setting, value in {
-            "trees": 3, "depth": 1, "learning_rate": 0.9, "bins": 3, "l2": 50.0,
-            "least_hessian": 3.0, "least_gain": 5.0, "columns": 1.0, "patience": 1,
-            "evaluate_every": 1, "positive_weight": 4.0, "monotone": {"edss": -1},
+            "trees": 3,
+            "depth": 1,
+            "learning_rate": 0.9,
+            "bins": 3,
+            "l2": 50.0,
+            "least_hessian": 3.0,
+            "least_gain": 5.0,
+            "columns": 1.0,
+            "patience": 1,
+            "evaluate_every": 1,
+            "positive_weight": 4.0,
+            "monotone": {"edss": -1},
         }.items()
     },
     **{
         f"strategies.trees.{setting}": (value, {("adaptive", "trees")})
         for setting, value in {
-            "private_every": 1, "personal_depth": 1, "personal_learning_rate": 0.9,
-            "personal_l2": 50.0, "personal_least_hessian": 3.0,
+            "private_every": 1,
+            "personal_depth": 1,
+            "personal_learning_rate": 0.9,
+            "personal_l2": 50.0,
+            "personal_least_hessian": 3.0,
         }.items()
     },
     "strategies.trees.own_trees": (1, {("fine_tuned", "trees")}),

@@ -51,7 +51,7 @@ class Fit:
 
     def levels(self) -> frozenset[int]:
         """Return the features of which levels have columns of their own."""
-        if isinstance(self.inputs, Scaler):
+        if not isinstance(self.inputs, Encoding):
             return frozenset()
         return frozenset(self.inputs.feature[self.inputs.kind == Kind.LEVEL].tolist())
 
