@@ -15,6 +15,7 @@ from ms_pfl.learning.bins import MISSING, Bins
 from ms_pfl.learning.encoding import first_counts, second_counts, second_edges
 from ms_pfl.learning.inputs import inputs_of, saved_inputs
 from ms_pfl.learning.parameters import MOST_BINS
+from tree_examples import bins_of
 
 LARGEST = float(np.finfo(np.float32).max)
 floats = st.one_of(
@@ -22,12 +23,6 @@ floats = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.0, -7.0, 1e-40, LARGEST, np.inf, -np.inf]),
     st.just(float("nan")),
 )
-
-
-def bins_of(parts: list[np.ndarray], bins: int = 32) -> Bins:
-    """The bins that sites with these rows agree on."""
-    edges = second_edges(sum(first_counts(part) for part in parts))
-    return Bins.of(edges, sum(second_counts(part, edges) for part in parts), bins)
 
 
 def column(*values: float) -> np.ndarray:
