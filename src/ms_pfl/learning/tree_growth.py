@@ -110,7 +110,7 @@ def grow(ask: Callable[[Model], Vector], columns: Columns, growth: Growth) -> di
     nodes = np.zeros(1, dtype=np.intp)  # of this level, by position, that may split
     bounds = np.array([[-np.inf, np.inf]])
     sums = ask(tree)
-    values = _values(sums[:, 0].sum(axis=1), growth.l2, bounds) * growth.shifts
+    values = _values(sums[:, 0].sum(axis=1).T, growth.l2, bounds.T) * growth.shifts
     for level in range(growth.depth):
         if level:
             left = ask(tree)
@@ -168,15 +168,17 @@ def _best_splits(sums: Vector, columns: Columns, growth: Growth, bounds: Vector)
         growth: how the tree is grown.
         bounds: of the values of each node, shape ``(nodes, 2)``.
     """
-    total = sums[:, 0].sum(axis=1)
-    # candidates: (nodes, columns, last bin on the left, missing left or right, g or h)
-    left = np.repeat(np.cumsum(sums, axis=2)[:, :, 1:, None], 2, axis=3)
-    left[:, :, :, 1] -= sums[:, :, :1]
-    right = total[:, None, None, None] - left
-    wide = bounds[:, None, None, None]
+    # slopes and curvatures, each (nodes, columns, codes); candidates: (nodes, columns, last bin on
+    # the left, missing values left or right)
+    each = np.ascontiguousarray(np.moveaxis(sums, -1, 0))
+    total = each[:, :, 0].sum(axis=-1)
+    upto = np.cumsum(each, axis=-1)[..., 1:]
+    left = np.stack([upto, upto - each[..., :1]], axis=-1)
+    right = total[..., None, None, None] - left
+    wide = bounds.T[..., None, None, None]
     below, above = _values(left, growth.l2, wide), _values(right, growth.l2, wide)
     gain = _score(left, below, growth.l2) + _score(right, above, growth.l2)
-    enough = np.minimum(left[..., 1], right[..., 1]) >= growth.least_hessian
+    enough = np.minimum(left[1], right[1]) >= growth.least_hessian
     direction = growth.monotone[columns][:, None, None]
     gain[~enough | ((above - below) * direction < 0)] = -np.inf
 
@@ -185,9 +187,9 @@ def _best_splits(sums: Vector, columns: Columns, growth: Growth, bounds: Vector)
     node = np.arange(len(sums))
     column, last, side = np.unravel_index(best, gain.shape[1:])
     at = node, column, last, side
-    none_missing = sums[node, column, 0, 1] == 0
-    heavier = left[at][:, 1] >= right[at][:, 1]
-    own = _values(total, growth.l2, bounds)
+    none_missing = each[1, node, column, 0] == 0
+    heavier = left[1][at] >= right[1][at]
+    own = _values(total, growth.l2, bounds.T)
     return _Splits(
         flat[node, best] - _score(total, own, growth.l2),
         columns[column],
@@ -198,14 +200,16 @@ def _best_splits(sums: Vector, columns: Columns, growth: Growth, bounds: Vector)
 
 
 def _values(sums: Vector, l2: float, bounds: Vector) -> Vector:
-    """The best values of leaves with these sums of slopes and curvatures, within bounds."""
-    best = -sums[..., 0] / np.maximum(sums[..., 1] + l2, _TINY)
-    return np.clip(best, bounds[..., 0], bounds[..., 1])
+    """The best values of leaves; slopes and curvatures, and both bounds, along the first axis."""
+    g, h = sums
+    least, most = bounds
+    return np.clip(-g / np.maximum(h + l2, _TINY), least, most)
 
 
 def _score(sums: Vector, values: Vector, l2: float) -> Vector:
     r"""Twice what leaves with these values take from the penalized loss: G^2 / (H + l2) at best."""
-    found: Vector = -(2 * sums[..., 0] + (sums[..., 1] + l2) * values) * values
+    g, h = sums
+    found: Vector = -(2 * g + (h + l2) * values) * values
     return found
 
 

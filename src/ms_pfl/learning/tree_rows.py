@@ -128,13 +128,10 @@ class TreeRows:
             for place, node in enumerate(nodes):
                 slots[node] = place * shape[1] * shape[2]
             slot = np.array(slots).take(self.walk.places(splits, level))
-            inside = np.flatnonzero(slot >= 0)
+            inside = (slot >= 0).nonzero()[0]
             cells, slopes = cells.take(inside, axis=0), slopes.take(inside, axis=1)
             begins = slot.take(inside)[:, None] if len(nodes) > 1 else None
-        found = np.empty((*shape, 2))
-        for place, total in enumerate(_sums(cells, begins, slopes, math.prod(shape))):
-            np.multiply(total.reshape(shape), 1 / _UNITS, out=found[..., place])
-        return found
+        return _sums(cells, begins, slopes, math.prod(shape)).reshape(*shape, 2)
 
     def _cells(self, columns: Columns) -> NDArray[np.int32]:
         """Cells of a histogram of some features, shape ``(rows, columns)``; kept for all levels."""
@@ -162,15 +159,16 @@ def _sums(
         size: cells of the histogram.
 
     Returns:
-        Both sums of each cell, shape ``(2, size)``.
+        Both sums of each cell, shape ``(size, 2)``.
     """
     rows, columns = cells.shape
     step = max(1, _CELLS_AT_ONCE // columns)  # rows of which the cells fit into the cache
-    found = np.zeros((2, size))
+    found = np.zeros((size, 2))
     for first in range(0, rows, step):
         part = cells[first : first + step]
         part = part.astype(np.intp) if begins is None else part + begins[first : first + step]
         flat = part.ravel()
-        for own, each in zip(found, slopes, strict=True):
-            own += np.bincount(flat, np.repeat(each[first : first + step], columns), size)
+        for place, each in enumerate(slopes):
+            found[:, place] += np.bincount(flat, each[first : first + step].repeat(columns), size)
+    found *= 1 / _UNITS
     return found

@@ -155,7 +155,8 @@ class Walk:
         """Keep the rows."""
         self.codes = codes
         self._right: list[NDArray[np.bool_]] = []  # at each level that has been walked
-        self._held = dict.fromkeys(SPLITS, b"")  # how its nodes split
+        self._places = [np.zeros(codes.shape[1], dtype=np.uint8)]  # at each level, the next too
+        self._held = dict.fromkeys(SPLITS, b"")  # how the nodes of these levels split
 
     def places(self, splits: Model, levels: int) -> Codes:
         """Return the node that each row is in, by its position in its level, shape ``(rows,)``.
@@ -166,7 +167,7 @@ class Walk:
         """
         told = {name: splits[name].tobytes() for name in SPLITS}
         if not all(told[name].startswith(held) for name, held in self._held.items()):
-            self._right = []
+            del self._right[:], self._places[1:]
         for level in range(len(self._right), levels):
             nodes = slice(2**level - 1, 2 ** (level + 1) - 1)
             right = _goes_right(self.codes, *(splits[name][nodes] for name in SPLITS))
@@ -175,13 +176,10 @@ class Walk:
                 half = len(right) // 2
                 right = np.where(above, right[half:], right[:half])
             self._right.append(right[0])
+            self._places.append(self._places[-1] << np.uint8(1) | right[0])
         known = 2 ** len(self._right) - 1
         self._held = {name: told[name][: known * splits[name].itemsize] for name in SPLITS}
-        place = np.zeros(self.codes.shape[1], dtype=np.uint8)
-        for right in self._right[:levels]:
-            place <<= 1
-            place |= right
-        return place
+        return self._places[levels]
 
 
 def _goes_right(
