@@ -39,6 +39,8 @@ TRAININGS = [
     ("centralized", "logistic"),
     ("fine_tuned", "logistic"),
     ("adaptive", "logistic"),
+    ("fine_tuned", "trees"),
+    ("adaptive", "trees"),
 ]
 ADAPTIVE = Training("adaptive", "fedprox")
 

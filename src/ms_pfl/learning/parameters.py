@@ -178,7 +178,7 @@ class TreesParameters(Section):
     )
     own_trees: int = Field(
         default=50,
-        ge=1,
+        ge=0,
         le=10_000,
         description="fine-tuned: trees of the country's own on top of the federated ones, at most",
     )

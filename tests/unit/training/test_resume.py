@@ -38,6 +38,9 @@ TRAININGS = [
     ("federated", "logistic"),
     ("fine_tuned", "logistic"),
     ("adaptive", "logistic"),
+    ("federated", "trees"),
+    ("fine_tuned", "trees"),
+    ("adaptive", "trees"),
 ]
 
 
