@@ -146,7 +146,7 @@ class TreesParameters(Section):
     bins: int = Field(
         default=32, ge=2, le=MOST_BINS, description="bins of a feature at most, beside missing"
     )
-    l2: float = Field(default=5.0, ge=0, description="penalty l2 / 2 value^2 of each leaf")
+    l2: float = Field(default=20.0, ge=0, description="penalty l2 / 2 value^2 of each leaf")
     least_hessian: float = Field(
         default=10.0,
         gt=0,
@@ -186,7 +186,7 @@ class TreesParameters(Section):
         default=2, ge=1, le=6, description="depth of private trees and of a country's own"
     )
     personal_learning_rate: float = Field(
-        default=0.02, gt=0, le=1, description="learning_rate of these trees"
+        default=0.05, gt=0, le=1, description="learning_rate of these trees"
     )
     personal_l2: float = Field(default=20.0, ge=0, description="l2 of these trees")
     personal_least_hessian: float = Field(
