@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -19,9 +19,8 @@ from ms_pfl.learning import trees
 from ms_pfl.learning.learners import as_own
 from ms_pfl.learning.parameters import TreesParameters
 from ms_pfl.learning.scoring import Score, score_logits
-from ms_pfl.learning.tree_questions import check_question
 from ms_pfl.learning.tree_sites import TreeSite, alone, on_top
-from ms_pfl.learning.tree_steps import COLUMNS
+from ms_pfl.learning.tree_steps import COLUMNS, check_question
 from ms_pfl.learning.trees import Margins, Model, Walk, by_feature
 from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import Arrays
@@ -42,13 +41,13 @@ class _Grown:
 
 
 @lru_cache(maxsize=8)
-def _read(parts: tuple[Part, ...], most: int, depth: int, width: int) -> Arrays:
+def _read(parts: tuple[Part, ...], settings: str, width: int) -> Arrays:
     """The arrays of a message, which many clients in one process get at once; not to be changed."""
-    record = record_of(parts)
+    told, record = TreesParameters.model_validate_json(settings), record_of(parts)
     number = record[trees.VALUE].shape[0] if trees.VALUE in record else 0
-    if not 0 <= number <= most:
-        raise InputError(f"there are {number} trees, and {most} at most by the settings")
-    nodes = 2**depth - 1
+    if not 0 <= number <= told.trees:
+        raise InputError(f"there are {number} trees, and {told.trees} at most by the settings")
+    nodes = 2**told.depth - 1
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(trees.SPLITS, (number, nodes)),
         trees.VALUE: (number, nodes + 1),
@@ -58,9 +57,10 @@ def _read(parts: tuple[Part, ...], most: int, depth: int, width: int) -> Arrays:
     if asked := COLUMNS in record:
         forms[COLUMNS] = Form("int16", tuple(record[COLUMNS].shape))
     found = received(record, forms)
-    trees.check({name: array for name, array in found.items() if name != COLUMNS}, width)
     if asked:
-        check_question(found, width)
+        check_question(found, width, told)
+    else:
+        trees.check(found, width)
     return found
 
 
@@ -78,6 +78,10 @@ class Boosting:
     name: ClassVar[LearnerName] = "trees"
     last_counts: ClassVar[bool] = False
     questions: ClassVar[tuple[str, ...]] = (LABELS, HISTOGRAMS)
+
+    @cached_property
+    def _told(self) -> str:
+        return self.own_settings.model_dump_json()
 
     @property
     def private(self) -> bool:
@@ -106,7 +110,7 @@ class Boosting:
             InputError: they are none over so many features, or with more trees than the settings
                 have.
         """
-        return _read(parts_of(record), self.own_settings.trees, self.own_settings.depth, width)
+        return _read(parts_of(record), self._told, width)
 
     def answer(self, question: str, client: Client, model: Arrays) -> Arrays:
         """Return a client's rows by label, or the histograms of a level of a tree."""

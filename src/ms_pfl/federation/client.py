@@ -101,6 +101,11 @@ SpareNetworks = Callable[..., list[Network]]
 _settings_of = lru_cache(maxsize=16)(ClientSettings.model_validate_json)
 
 
+@lru_cache(maxsize=16)
+def _learner_of(settings: str) -> FromSums | None:
+    return learner_from_sums(_settings_of(settings))
+
+
 def spare_networks() -> SpareNetworks:
     """Return a store of networks, without any yet; it forgets forms that were not used lately."""
     return lru_cache(maxsize=16)(lambda *form: [])
@@ -309,7 +314,7 @@ class Client:
     @cached_property
     def from_sums(self) -> FromSums | None:
         """What the client fits, if it is fitted from sums."""
-        return learner_from_sums(self.settings)
+        return _learner_of(self._settings)
 
     @property
     def scratch(self) -> dict[str, Any]:

@@ -1,35 +1,14 @@
-"""Questions about growing trees: whether one is possible, what its answer is like, and the one
-that was asked before it.
-"""
+"""Questions about growing trees: what the answer is like, and the question before it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ms_pfl.errors import InputError
 from ms_pfl.learning import trees
 from ms_pfl.learning.parameters import TreesParameters
 from ms_pfl.learning.tree_growth import asked_about
 from ms_pfl.learning.tree_steps import COLUMNS, draw
 from ms_pfl.learning.trees import FEATURE, SPLITS, VALUE, Model
-
-
-def check_question(question: Model, n_features: int) -> None:
-    """See that arrays, which are a model already, ask about a level of its last tree.
-
-    Raises:
-        InputError: there is no tree, it is complete or has values, or the features that are asked
-            about are not some of the rows', ascending.
-    """
-    columns = question[COLUMNS]
-    if columns.ndim != 1 or not len(columns):
-        raise InputError("the question names no features")
-    if columns[0] < 0 or columns[-1] >= n_features or (np.diff(columns) <= 0).any():
-        raise InputError("the features that are asked about are not some of the rows'")
-    if not trees.count(question) or question[VALUE][-1].any():
-        raise InputError("the last tree is no growing one")
-    if level_of(question) >= trees.depth_of(question):
-        raise InputError("the last tree is complete")
 
 
 def level_of(question: Model) -> int:
