@@ -476,8 +476,11 @@ class Client:
 
     def _versions(self) -> dict[int, ArrayRecord]:
         """The versions of the private state by the round in which they were trained."""
-        kept = self._state.array_records.items()
-        return {int(n.removeprefix(PRIVATE)): r for n, r in kept if n.startswith(PRIVATE)}
+        return {
+            int(name.removeprefix(PRIVATE)): record
+            for name, record in self._state.items()
+            if name.startswith(PRIVATE) and isinstance(record, ArrayRecord)
+        }
 
     def _keep_versions(self, wanted: set[int]) -> None:
         for number in self._versions().keys() - wanted:

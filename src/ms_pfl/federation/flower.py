@@ -171,8 +171,8 @@ def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
 
 def _written(array: np.ndarray) -> Array:
     """Return what Flower makes of an array, to the byte, without numpy's slow writer."""
-    dtype, shape = array.dtype.name, array.shape
-    if dtype not in _DTYPES or array.dtype != _DTYPES[dtype] or len(shape) > _MOST_DIMENSIONS:
+    dtype, shape = _NAMES.get(array.dtype), array.shape
+    if dtype is None or len(shape) > _MOST_DIMENSIONS:
         return Array(np.asarray(array, order="C"))
     data = _header(dtype, shape)[0] + array.tobytes()
     return _bare(Array, dtype=dtype, shape=shape, stype="numpy.ndarray", data=data)
@@ -180,7 +180,7 @@ def _written(array: np.ndarray) -> Array:
 
 def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
     record = ArrayRecord()  # made from a dictionary it would copy each Array
-    record.update(arrays)
+    record.__dict__["_data"].update(arrays)  # names are text, values are Arrays
     return record
 
 
@@ -268,6 +268,7 @@ _DTYPES = {
     for name in ("float32", "float64", "int16", "int64", "uint8", "uint64")
 }
 """What travels: weights, inputs and metrics by row, trees, and fixed-point sums."""
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def _view(name: str, array: Array) -> np.ndarray:

@@ -64,11 +64,12 @@ def received_edges(message: Message, n_features: int) -> dict[str, np.ndarray]:
     Raises:
         RefusedMessageError: they are no ascending edges of so many features.
     """
-    if SHARED not in message.content.array_records:
+    record = message.content.get(SHARED)
+    if not isinstance(record, ArrayRecord):
         return {}
     form = Form("float32", (n_features, CELLS - 1))
     try:
-        found = received(message.content.array_records[SHARED], {"edges": form})
+        found = received(record, {"edges": form})
     except ArrayError as error:
         raise RefusedMessageError(f"query.sums: {error}") from None
     if (found["edges"][:, 1:] < found["edges"][:, :-1]).any():

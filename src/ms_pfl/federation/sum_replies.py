@@ -17,6 +17,7 @@ from ms_pfl.federation.replies import ReplyError
 from ms_pfl.learning.encoding import CELLS, FIRST_CELLS
 from ms_pfl.learning.parameters import TreesParameters
 from ms_pfl.learning.tree_questions import histogram_shape
+from ms_pfl.learning.tree_rows import MOST_ROWS
 from ms_pfl.personalization.method import Arrays
 
 _ROUNDING = 1e-9  # of float64 sums over rows, far more than they lose
@@ -154,17 +155,23 @@ class SumReply:
             settings: of the trees.
         """
         shape = histogram_shape(asked, settings)
-        found = self._decoded({"histogram": shape, "loss": (1,)}, SLOPES)
-        slopes, curvatures = np.moveaxis(found["histogram"], -1, 0)
-        if found["loss"][0] < 0 or (curvatures < 0).any():
+        forms = {"histogram": Form("uint64", (1, *shape)), "loss": Form("uint64", (1, 1))}
+        found = {
+            name: words[0].view(np.int64)  # whole multiples of the unit
+            for name, words in received(self.record, forms, finite=False).items()
+        }
+        histogram, unit = found["histogram"], 2.0**SLOPES.fraction
+        if max(int(histogram.max()), -int(histogram.min())) > MOST_ROWS * unit:
+            raise ReplyError("the array 'histogram' holds a number beyond its share of a sum")
+        if found["loss"][0] < 0 or histogram[..., 1].min() < 0:
             raise ReplyError("the loss, or a sum of curvatures, is below 0")
-        totals = found["histogram"].sum(axis=2)
+        totals = histogram.sum(axis=2)
         if (totals != totals[:, :1]).any():
             raise ReplyError("the bins of one feature hold other rows than those of another")
         if self.rows is not None:
-            n = self.rows * max(1.0, settings.positive_weight)
-            whole = totals[:, 0, :].sum(axis=0) if len(totals) else np.zeros(2)
-            if abs(whole[0]) > n or 4 * whole[1] > n or np.abs(slopes).max(initial=0.0) > n:
+            n = self.rows * max(1.0, settings.positive_weight) * unit
+            whole, most = totals[:, 0].sum(axis=0), np.abs(histogram[..., 0]).max()
+            if max(abs(int(whole[0])), 4 * int(whole[1]), int(most)) > n:
                 raise ReplyError("a slope or curvature is more than so many rows can give")
         return found
 

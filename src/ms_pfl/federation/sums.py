@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import NamedGrid, ask_and_read
 from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, SLOPES, FixedPoint, Words, add
-from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record, views
+from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, RecordDict, to_record, views
 from ms_pfl.federation.messages import (
     CLUSTERS,
     FIRST_CELLS,
@@ -144,9 +144,9 @@ def sum_over_sites(
 
     def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
         check_records(reply, (SUMS,), metrics=False)
-        told = SumReply(
-            reply.array_records[SUMS], width or grid.n_features, rows[node_id], len(nodes), every
-        )
+        sent = reply[SUMS]
+        assert isinstance(sent, ArrayRecord), "it has been checked"
+        told = SumReply(sent, width or grid.n_features, rows[node_id], len(nodes), every)
         match question:
             case "scaler":
                 told.scaler()
@@ -165,7 +165,7 @@ def sum_over_sites(
                 told.histograms(model, trees)
             case _:
                 told.cells(second=question == SECOND_CELLS)
-        return views(reply.array_records[SUMS])
+        return views(sent)
 
     answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
     return _total(format_of(question), list(answers.values()))
