@@ -80,7 +80,7 @@ def _same(
     one: tuple[ArrayRecord, ProtocolParameters], other: tuple[ArrayRecord, ProtocolParameters]
 ) -> bool:
     """Whether inputs and protocol are the same; mostly the records are one object."""
-    return one[1] == other[1] and (
+    return (one[1] is other[1] or one[1] == other[1]) and (
         one[0] is other[0]
         or {name: array.data for name, array in one[0].items()}
         == {name: array.data for name, array in other[0].items()}

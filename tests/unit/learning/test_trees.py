@@ -84,7 +84,8 @@ def test_log_odds_are_those_of_rows_one_by_one(held: trees.Model, codes: np.ndar
     assert trees.logits(held, codes).tolist() == one_by_one(held, codes)
 
 
-def test_many_rows_are_cut_into_parts() -> None:
+def test_many_rows_are_cut_into_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_CELLS_AT_ONCE", 1000)
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 5, (40_000, 2)).astype(np.float32)
     expected = one_by_one(HAND, codes[-50:])
