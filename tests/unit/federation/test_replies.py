@@ -59,6 +59,7 @@ MIXED = Training("adaptive", "logistic")
 POOLED_NEWTON = Training("centralized", "logistic")
 LOCAL = Training("local", "none")
 POOLED = Training("centralized", "pooled")
+TREES = Training("adaptive", "trees")
 SCAFFOLD = Training("scaffold", "fedavg")
 ROWS_OF_LIAR = DATA.split_rows(LIAR, 0)
 N = ROWS_OF_LIAR["train"]
@@ -213,6 +214,55 @@ def test_sums_for_standard_errors_that_cannot_be_are_refused(
     training: Training, lie: Lie, told: str
 ) -> None:
     assert refused(training, "query.sums", only_clusters(lie)).startswith(told)
+
+
+def only_with(name: str, lie: Lie) -> Lie:
+    return lambda content: lie(content) if name in content["sums"] else None
+
+
+def whole(change: Callable[[np.ndarray], object], name: str = "histogram") -> Lie:
+    """Replace numbers of an answer about trees: whole multiples of a unit."""
+
+    def as_words(words: np.ndarray) -> np.ndarray:
+        found = words.view(np.int64).copy()
+        change(found)
+        return found.view(np.uint64)
+
+    return only_with("histogram", array("sums", name, as_words))
+
+
+def put_at(place: tuple[int, ...], value: int) -> Callable[[np.ndarray], None]:
+    def change(words: np.ndarray) -> None:
+        words[place] = value
+
+    return change
+
+
+def scaled(factor: int) -> Callable[[np.ndarray], None]:
+    def change(words: np.ndarray) -> None:
+        words *= factor
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (only_with("labels", array("sums", "labels", lambda w: w + np.uint64(1))), f"its {N + 2} "),
+        (only_with("labels", array("sums", "labels", lambda w: w[:, :1])), "the array 'labels' is"),
+        (whole(put_at((0, 0, 0, 0, 1), -1)), "the loss, or a sum of curvatures, is below 0"),
+        (whole(put_at((0, 0), -1), "loss"), "the loss, or a sum of curvatures, is below 0"),
+        (whole(put_at((0, 0, 0, 0, 0), 2**20)), "the bins of one feature hold other rows than"),
+        (whole(put_at((0, 0, 1, 1, 1), 2**40)), "the bins of one feature hold other rows than"),
+        (whole(put_at((0, 0, 0, 0, 0), 2**62)), "the array 'histogram' holds a number beyond its"),
+        (whole(put_at((0, 0, 0, 0, 0), -(2**63))), "the array 'histogram' holds a number beyond"),
+        (whole(scaled(10_000)), "a slope or curvature is more than so many rows can give"),
+        (only_with("histogram", array("sums", "histogram", lambda w: w[:, :, :1])), "the array 'h"),
+        (only_with("histogram", drop("sums", "loss")), "the array 'loss' is missing"),
+    ],
+)
+def test_sums_for_trees_that_cannot_be_are_refused(lie: Lie, told: str) -> None:
+    assert refused(TREES, "query.sums", lie).startswith(told)
 
 
 TRAIN_LIES: list[tuple[Lie, str]] = [

@@ -227,6 +227,21 @@ def test_logistic_regressions_make_one(paradigm: str, tmp_path: Path) -> None:
     assert len(set(own.values())) > 1 or paradigm != "local", "others may be the federated model"
 
 
+@pytest.mark.parametrize("paradigm", ["local", "fine_tuned", "adaptive"])
+def test_boosted_trees_make_one(paradigm: str, tmp_path: Path) -> None:
+    """With bins as inputs; the drivers of a risk are what it loses at median bins."""
+    made = trained_predictor(paradigm, "trees")
+    write_predictor(made, tmp_path / "made")
+    found = read_predictor(tmp_path / "made")
+    x = np.random.default_rng(0).normal(3, 2, size=(20, len(FEATURES))).astype(np.float32)
+    every = np.ones(len(FEATURES), dtype=bool)
+    for country in made.description.countries:
+        saved = found.personal[country][0]
+        assert saved.logits(x).tobytes() == made.personal[country][0].logits(x).tobytes()
+        assert np.ptp(saved.logits_without(x, every)) == 0, "of no feature anything is known"
+        assert saved.logits_without(x, ~every).tobytes() == saved.logits(x).tobytes()
+
+
 OWN = {"kind": "own", "description": "three"}
 
 
