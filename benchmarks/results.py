@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.evaluate import evaluate, planned_differences
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 from ms_pfl.federation.parameters import RayParameters
-from ms_pfl.paradigms import Training, model_name, trainings
+from ms_pfl.paradigms import PARADIGMS, Training, model_name, trainings
 from ms_pfl.parameters import Parameters
 from ms_pfl.training.simulation import Compute, train_tables
 from rounds import digest
@@ -69,9 +70,13 @@ def told(
     settings = settings.model_copy(update={"inputs": inputs})
     compute = Compute(RayParameters(num_workers=0, address=None), "cpu")
     predictions, digests, seconds = [], {}, {}
+    models: dict[Training, Mapping[str, np.ndarray]] = {}
     for training in wanted:
+        before = PARADIGMS[training.paradigm].starts_from
+        start = None if before is None else models[Training(before, training.strategy)]
         began = time.process_time()
-        found = train_tables(training, episodes, splits, settings, compute, lambda _: None)
+        found = train_tables(training, episodes, splits, settings, compute, lambda _: None, start)
+        models[training] = found.models
         seconds[training] = time.process_time() - began
         predictions.append(found.predictions)
         digests[training] = digest(found)
