@@ -45,7 +45,11 @@ def test_further_methods_stand_beside_the_study_in_a_pipeline_of_their_own(
 ) -> None:
     further = {training.name for training in trainings("further")}
     assert further == {
-        *(f"{name}.logistic" for name in dict.fromkeys(one.paradigm for one in trainings("study"))),
+        *(
+            f"{name}.{strategy}"
+            for name in dict.fromkeys(one.paradigm for one in trainings("study"))
+            for strategy in ("logistic", "trees")
+        ),
         "private_intercept.fedavg", "proximal_copy.fedavg", "scaffold.fedavg",
     }  # fmt: skip
     made = pipelines["further_methods"].all_outputs()

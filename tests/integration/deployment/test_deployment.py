@@ -90,8 +90,8 @@ def kill(process: object) -> None:
     process.wait()  # type: ignore[attr-defined]
 
 
-def assert_as_simulated(demo: object, paradigm: str) -> None:
-    found = demo.differences(demo.simulate([Training(paradigm, "fedavg")]))  # type: ignore[attr-defined]
+def assert_as_simulated(demo: object, training: Training) -> None:
+    found = demo.differences(demo.simulate([training]))  # type: ignore[attr-defined]
     assert found
     assert set(found.values()) == {0.0}, found
 
@@ -120,27 +120,38 @@ def test_who_is_not_let_in(demo) -> None:  # type: ignore[no-untyped-def]
     assert "Given up" in (demo.folder / f"site-{country}.log").read_text()
 
 
-def test_a_site_is_killed_in_a_round(demo) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("name", ["adaptive.fedavg", "federated.logistic"])
+def test_a_site_is_killed_in_a_round(demo, name: str) -> None:  # type: ignore[no-untyped-def]
+    training = Training(*name.split("."))
     sites = {country: demo.start_site(country) for country in demo.countries}
-    run = Run(demo, "adaptive")
+    run = Run(demo, training.paradigm, strategy=training.strategy)
     run.wait_for("round 1 of")
     killed = demo.countries[1]
     kill(sites[killed])
     demo.start_site(killed)
     text = run.join()
     assert killed in text.partition("round 1 of")[2].partition("finished")[0], "it is told of"
-    assert_as_simulated(demo, "adaptive")
+    assert_as_simulated(demo, training)
 
 
-def test_the_superlink_is_killed_in_a_run(demo) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("name", "at", "told"),
+    [
+        ("adaptive.fedavg", "round 2 of", "goes on after round"),
+        ("federated.logistic", "round 2 of", "finished"),  # it begins anew, and is answered again
+        ("adaptive.trees", "round 4 of", "goes on after tree 4"),
+    ],
+)
+def test_the_superlink_is_killed_in_a_run(demo, name: str, at: str, told: str) -> None:  # type: ignore[no-untyped-def]
+    training = Training(*name.split("."))
     for country in demo.countries:
         demo.start_site(country)
-    run = Run(demo, "adaptive")
-    run.wait_for("round 2 of")
+    run = Run(demo, training.paradigm, strategy=training.strategy)
+    run.wait_for(at)
     kill(demo.superlink)
     run.join()
-    assert not (demo.folder / "server" / "adaptive.fedavg").exists()
+    assert not (demo.folder / "server" / name).exists()
     demo.superlink = demo.start_superlink()
-    text = Run(demo, "adaptive").join()
-    assert "goes on after round" in text
-    assert_as_simulated(demo, "adaptive")
+    text = Run(demo, training.paradigm, strategy=training.strategy).join()
+    assert told in text
+    assert_as_simulated(demo, training)
