@@ -2,10 +2,10 @@
 
 A SuperLink with TLS, three SuperNodes with keys, each reading only the folder of its own tables
 (synthetic), started by the scripts beside this file as docs/deployment.md tells. They train the
-adaptive and the fine-tuned paradigm, the further methods, a logistic regression and trees; then the same
-three countries are trained on Ray, and predictions, personal models and shared models are
-compared. Only this demonstration may do so: it owns all three sites. Everything that was started is
-stopped; exit code 1 if a single bit differs.
+adaptive and the fine-tuned paradigm, the further methods, a logistic regression and boosted trees;
+then the same three countries are trained on Ray, and predictions, personal models and shared models
+are compared. Only this demonstration may do so: it owns all three sites. Everything that was
+started is stopped; exit code 1 if a single bit differs.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Demo:
             if secrets is not None:
                 self.site(country).mkdir(parents=True)
                 (self.site(country) / "secret").write_bytes(secrets[country])
-            # sums with small cells are masked in no version yet, and neither regression nor trees do without
+            # sums with small cells are masked in no version yet, and a regression or trees need them
             self.command_site("init", self.site(country), "--small-cells", "allow")
 
     def command_site(self, *arguments: object) -> str:
