@@ -140,7 +140,7 @@ class Demo:
             if secrets is not None:
                 self.site(country).mkdir(parents=True)
                 (self.site(country) / "secret").write_bytes(secrets[country])
-            # sums with small cells are masked in no version yet, and a regression or trees need them
+            # sums with small cells are masked in no version yet; a regression and trees need them
             self.command_site("init", self.site(country), "--small-cells", "allow")
 
     def command_site(self, *arguments: object) -> str:
