@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
+from ms_pfl.errors import InputError
 from ms_pfl.federation.client import check_initial, method_of
 from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, to_record, views
 from ms_pfl.federation.from_sums import learner_from_sums
@@ -243,7 +244,7 @@ class Order:
             raise RefusalError("the regression that was agreed on is fitted by other sums")
         key = f"{place.stage}/sums"
         if not self._has(asked.seed, key):
-            given, start = to_arrays(arrays[SHARED]), logistic.start(self.width)
+            given, start = self._model(stage, arrays), logistic.start(self.width)
             if stage.settings.mixed:
                 differ = given[mixed.VARIANCE] > 0
                 differ[-1] = True
@@ -285,9 +286,11 @@ class Order:
             return self._new(asked, {}, seed, labels, place)
         if not self._has(seed, labels):
             raise RefusalError("trees are grown after the rows by label are known")
-        question = to_arrays(arrays[SHARED])
+        question = self._model(stage, arrays)
         told = stage.settings.trees
         assert told is not None, "the stage grows some"
+        if COLUMNS not in question:
+            raise RefusalError("the question names no features")
         tree = count(question) - 1
         if not np.array_equal(question[COLUMNS], draw(self.width, told, seed, tree)):
             raise RefusalError("the features that are asked about are not those that are drawn")
@@ -303,8 +306,8 @@ class Order:
         seed, number = self._seed(place), asked.server_round
         if not 1 <= number <= stage.rounds:
             raise RefusalError("there are more trees than were agreed on")
-        model = to_arrays(arrays[SHARED])
-        if count(model) != number:
+        model = self._model(stage, arrays)
+        if count(model) != number or COLUMNS in model:
             raise RefusalError("the trees are not as many as the round says")
         told = stage.settings.trees
         assert told is not None, "the stage grows some"
@@ -317,6 +320,15 @@ class Order:
         if number == place.step and not self._was(allowed):
             raise RefusalError("a round is answered again only where the same is asked")
         return allowed
+
+    def _model(self, stage: Stage, arrays: Mapping[str, ArrayRecord]) -> Arrays:
+        """Return the model of a message, whose arrays are what the settings of the stage say."""
+        learner = learner_from_sums(stage.settings)
+        assert learner is not None, "the stage is fitted from sums"
+        try:
+            return learner.read(arrays[SHARED], self.width)
+        except InputError as error:
+            raise RefusalError(f"the model cannot be used: {error}") from None
 
     def _was_asked(self, place: Place, seed: int, question: Arrays) -> bool:
         digest = digest_of_arrays({SHARED: to_record(question)})

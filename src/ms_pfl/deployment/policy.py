@@ -103,14 +103,12 @@ class SitePolicy(Section):
         settings = stage.settings
         network, optimizer = settings.network, settings.optimizer
         batch = optimizer.batch_size
-        if settings.logistic is not None or settings.trees is not None:
-            steps = (
-                settings.trees.trees
-                if settings.trees
-                else settings.logistic.steps
-                if settings.logistic
-                else 0
-            )
+        steps = None
+        if settings.logistic is not None:
+            steps = settings.logistic.steps
+        elif settings.trees is not None:
+            steps = settings.trees.trees
+        if steps is not None:
             if steps > self.rounds:
                 yield _beyond("rounds", steps, self.rounds)
             return

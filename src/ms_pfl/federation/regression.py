@@ -19,6 +19,9 @@ from ms_pfl.paradigms import PARADIGMS, LearnerName
 from ms_pfl.personalization.method import Arrays
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ms_pfl.federation.client import Client
 
 
@@ -109,7 +112,9 @@ class Regression:
             z = (logistic.logits(arrays, rows) for rows in (x, selection))
             yield Candidate(arrays, *z)
 
-    def _models(self, width: int, given: Arrays, x, y) -> Iterator[Arrays]:  # type: ignore[no-untyped-def]
+    def _models(
+        self, width: int, given: Arrays, x: NDArray[np.float32], y: NDArray[np.float32]
+    ) -> Iterator[Arrays]:
         told = self.own_settings
         if given:
             yield given

@@ -46,7 +46,7 @@ def agreement(training: str, rounds: int = 3) -> RunAgreement:
         own["training"][name] |= section
     own["training"]["federation"]["rounds"] = rounds
     own["training"]["strategies"]["logistic"]["steps"] = rounds
-    own["training"]["strategies"]["trees"] |= {"trees": rounds, "evaluate_every": 2, "columns": 1.0}
+    own["training"]["strategies"]["trees"] |= {"trees": rounds, "evaluate_every": 2, "columns": 0.7}
     own |= {"seeds": [0, 1], "device": "cpu"}
     paradigm, strategy = training.split(".")
     return RunAgreement.of(Training(paradigm, strategy), type(_BASE).model_validate(own), COUNTRIES)
@@ -282,7 +282,9 @@ def test_trees_grow_on_top_of_what_was_answered() -> None:
     guard.after(messages[3:4])
     guard.refuses(histograms(agreed, 0, questions[1]), "not grown from the one that was answered")
     guard.refuses(histograms(agreed, 1, questions[0]), "of another seed")
-    other = {**questions[0], "columns": questions[0]["columns"][:1]}
+    drawn = questions[0]["columns"]  # two of three
+    other = {**questions[0], "columns": np.array([0, 1 + (drawn[1] == 1)], np.int16)}
+    assert other["columns"].tolist() != drawn.tolist()
     guard.refuses(histograms(agreed, 0, other), "not those that are drawn")
     guard.refuses(newton_sums(agreement("federated.logistic"), 0, {}), "another question")
     guard.after(messages[4:5]).after(messages[4:5])
@@ -296,6 +298,32 @@ def test_trees_grow_on_top_of_what_was_answered() -> None:
     fewer = agreement("adaptive.trees", rounds=1)
     guard = Guard(fewer).after(list(honest(fewer, 0))[:-1])
     guard.refuses(look(models[2]), "more trees than were agreed on")
+
+
+@pytest.mark.parametrize("training", ["adaptive.trees", "federated.logistic", "adaptive.logistic"])
+def test_arrays_that_are_no_model_are_refused_before_they_are_used(training: str) -> None:
+    agreed = agreement(training)
+    stage, messages = agreed.stages[0], list(honest(agreed, 0))
+    about_model = [m for m in messages if SHARED in m.content.array_records][-2:]
+    first = next(
+        m for m in messages
+        if m.metadata.message_type == "query.sums"
+        and m.content["config"]["question"] in ("histograms", "logistic", "mixed")
+    )  # fmt: skip
+    place = messages.index(first)
+    whole = {name: array.numpy() for name, array in first.content.array_records[SHARED].items()}
+    assert stage.rounds
+    assert about_model
+    for name, array in whole.items():
+        for wrong in (
+            {key: value for key, value in whole.items() if key != name},
+            {**whole, name: array[..., :0]},
+            {**whole, name: array.astype(np.int64)},
+            {**whole, "more": np.zeros(1)},
+        ):
+            guard = Guard(agreed).after(messages[:place])
+            config = dict(first.content["config"])
+            guard.refuses(run_examples.message("query.sums", config, {SHARED: wrong}), "")
 
 
 def test_trees_that_nobody_grew_are_not_predicted_with() -> None:

@@ -123,6 +123,6 @@ def _latest(checkpoints: Checkpoints, told: TreesParameters, width: int) -> Roun
         if trees.count(to_arrays(state.arrays)) != state.round or state.round > told.trees:
             raise InputError("it holds another number of trees than it says")
     except InputError as error:
-        _log.warning("A checkpoint holds other trees; they are grown anew. %s", shown(error))
+        _log.warning("A checkpoint holds other trees; the fit starts over. %s", shown(error))
         return None
     return state
