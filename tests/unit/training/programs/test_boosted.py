@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +18,7 @@ from ms_pfl.errors import InputError
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.grids.simulated import LocalGrid
+from ms_pfl.federation.history import ProgressReport
 from ms_pfl.federation.partitions import POOLED, CountryRows, FederationData, federation_data
 from ms_pfl.learning import trees
 from ms_pfl.learning.bins import Bins
@@ -183,12 +188,66 @@ def test_the_history_counts_trees_and_the_lowest_log_loss_is_selected(study: Stu
     assert local.groupby(["seed", "country"])["round"].min().eq(1).all()
 
 
-def test_it_ends_without_a_better_model() -> None:
-    """``patience`` trees after the best one; the same where it goes on from there."""
-    history = Study(told=told(trees=60, learning_rate=0.9)).outcome("federated", "trees").history
-    for _, rows in history.groupby("seed"):
-        best = rows.loc[rows["selected"], "round"].max()
-        assert rows["round"].max() == best + 4 < 60
+@pytest.mark.parametrize("paradigm", ["federated", "local"])
+def test_it_ends_without_a_better_model(paradigm: str) -> None:
+    """``patience`` trees after the best one; of a country alone each on its own."""
+    settings = told(trees=60, learning_rate=0.9, evaluate_every=1)
+    history = Study(told=settings).outcome(paradigm, "trees").history
+    after = [
+        rows["round"].max() - rows.loc[rows["selected"], "round"].max()
+        for _, rows in history.groupby(["seed", "country"])
+    ]
+    assert max(after) == 4
+    # rows that cannot be split further end a country's own fit before
+    assert paradigm == "local" or min(after) == 4
+    assert history["round"].max() < 60
+
+
+def test_of_models_that_are_as_good_the_one_with_fewer_trees_counts() -> None:
+    settings = told(least_hessian=1e6)  # no node can split
+    history = Study(told=settings).outcome("federated", "trees").history
+    losses = history.groupby(["seed", "country"])["validation_loss"]
+    assert (losses.nunique() == 1).all()
+    assert set(history.loc[history["selected"], "round"]) == {2}
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_the_validation_loss_is_that_of_the_predictions(study: Study, paradigm: str) -> None:
+    """A country's private trees and its own are in what is scored."""
+    outcome = study.outcome(paradigm, "trees")
+    rows = outcome.predictions.query("split == 'validation'")
+    p, y = rows["probability"], rows["label"]
+    rows = rows.assign(loss=-np.log(np.where(y == 1, p, 1 - p)))
+    expected = rows.groupby(["seed", "country"])["loss"].mean()
+    if paradigm == "centralized":
+        expected = rows.groupby("seed")["loss"].mean()
+    chosen = outcome.history[outcome.history["selected"]].set_index(["seed", "country"])
+    found = chosen["validation_loss"].sort_index()
+    np.testing.assert_allclose(found, expected.sort_index(), rtol=1e-9)
+
+
+def test_a_fit_that_was_cut_off_asks_for_no_tree_twice(tmp_path: Path) -> None:
+    data = federation_data(*tables())
+
+    def asked(report: Callable[[ProgressReport], None]) -> int:
+        with RecordingGrid(data, [Node(country, 0) for country in data.countries]) as grid:
+            task = Task(
+                Training("federated", "trees"), Sites(tuple(data.countries), data.features),
+                told(), "cpu", lambda *_: grid, report, (0,),
+                lambda seed: Checkpoints(tmp_path, f"seed={seed}", 1),
+            )  # fmt: skip
+            with suppress(KeyboardInterrupt):
+                fit_together(task, grid, 0)
+            return sum("histogram" in content.get("sums", {}) for _, _, content in grid.traffic)
+
+    def cut(report: ProgressReport) -> None:
+        if report.round == 4:
+            raise KeyboardInterrupt
+
+    whole = asked(lambda _: None)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert asked(cut) + asked(lambda _: None) == whole
 
 
 @pytest.mark.parametrize("paradigm", ["federated", "fine_tuned", "adaptive"])
@@ -234,5 +293,6 @@ def test_a_country_without_validation_rows_alone_has_its_prevalence() -> None:
         open_grid=lambda *_: LocalGrid(data, [Node("A", 0)]), store=UnfinishedTraining(None),
         report=lambda _: None,
     )  # fmt: skip
+    assert len(list(result.history)) == 1, "there is nothing to choose by"
     expected = (3 + 0.5) / (6 + 1)  # of six rows to train on three have the outcome
     np.testing.assert_allclose(result.probabilities["A"]["test"], expected, rtol=1e-12)
