@@ -17,7 +17,7 @@ from ms_pfl.federation.flower import (
     take_identity,
     to_record,
 )
-from ms_pfl.federation.from_sums import learner_from_sums
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.personalization.method import SHARED
 

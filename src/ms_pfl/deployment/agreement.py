@@ -16,9 +16,9 @@ from ms_pfl.cohort.parameters import CohortRules, SplitFractions, TreatmentClass
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import method_of
-from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, SplitName
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
 from ms_pfl.parameters import Parameters

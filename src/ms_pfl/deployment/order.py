@@ -20,7 +20,6 @@ from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import check_initial, method_of
 from ms_pfl.federation.flower import ArrayRecord, Message, to_arrays, to_record, views
-from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.inputs import questions_of
 from ms_pfl.federation.messages import (
     LABELS,
@@ -32,6 +31,7 @@ from ms_pfl.federation.messages import (
     SumsQuestion,
     TrainRound,
 )
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.tree_questions import last_question, level_of, question_before
 from ms_pfl.learning.tree_steps import COLUMNS, draw

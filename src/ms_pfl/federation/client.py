@@ -33,11 +33,12 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.from_sums import FromSums, learner_from_sums
+from ms_pfl.federation.from_sums import FromSums
 from ms_pfl.federation.inputs import received_inputs, width_of
 from ms_pfl.federation.messages import INPUTS, Prepare, RefusedMessageError, first_reason
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import ClientData, Split
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning.inputs import Inputs, inputs_of
 from ms_pfl.learning.learners import Learner, make_learner
 from ms_pfl.learning.networks import Network, build_network, extension_layers, get_arrays

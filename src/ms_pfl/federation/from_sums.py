@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ms_pfl.federation.client import Client
     from ms_pfl.federation.flower import ArrayRecord
-    from ms_pfl.federation.parameters import ClientSettings
     from ms_pfl.paradigms import LearnerName
     from ms_pfl.personalization.method import Arrays
 
@@ -81,18 +80,6 @@ class FromSums(Protocol):
             given: the model to train on from, the first candidate; empty for a paradigm that begins
                 without one.
         """
-
-
-def learner_from_sums(settings: ClientSettings) -> FromSums | None:
-    """Return the learner of a training; None for a network, which is trained in rounds."""
-    from ms_pfl.federation.boosting import Boosting
-    from ms_pfl.federation.regression import Regression
-
-    if settings.logistic is not None:
-        return Regression(settings, settings.logistic)
-    if settings.trees is not None:
-        return Boosting(settings, settings.trees)
-    return None
 
 
 def fit_alone(

@@ -9,9 +9,10 @@ from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ask
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_record
-from ms_pfl.federation.from_sums import FromSums, learner_from_sums
+from ms_pfl.federation.from_sums import FromSums
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning import logistic, mixed
 from ms_pfl.learning.parameters import LogisticParameters
 from ms_pfl.personalization.method import SHARED

@@ -18,11 +18,11 @@ from ms_pfl.federation.flower import (
     to_arrays,
     to_record,
 )
-from ms_pfl.federation.from_sums import learner_from_sums
 from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
+from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning.parameters import OptimizerParameters
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.personalization.method import SHARED, Arrays
