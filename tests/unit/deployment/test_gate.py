@@ -110,16 +110,16 @@ class Gate:
 
     def send(self, text: str | bytes) -> bytes:
         """All that comes back for some bytes, until the gate closes or says no more."""
+        found = b""
         with self.connect() as line:
-            line.sendall(text.encode("latin-1") if isinstance(text, str) else text)
-            found = b""
+            # the gate may answer and close before all bytes are sent: a reset, or an end of TLS
+            with suppress(ConnectionError, ssl.SSLEOFError):
+                line.sendall(text.encode("latin-1") if isinstance(text, str) else text)
             line.settimeout(2)
-            try:
+            with suppress(TimeoutError, ConnectionError, ssl.SSLEOFError):
                 while part := line.recv(65536):
                     found += part
-            except (TimeoutError, ConnectionError):
-                pass
-            return found
+        return found
 
     def status(self, text: str | bytes) -> int:
         answer = self.send(text)
