@@ -74,6 +74,13 @@ SECTIONS = [
         figures=("gain_by_country",),
     ),
     Section(
+        "site_size",
+        "How many patients a {site} needs",
+        f"{_HERE}.site_size:site_size",
+        needs=("differences",),
+        figures=("gain_by_size",),
+    ),
+    Section(
         "calibration",
         "Table 3. Can the probabilities be taken at their word?",
         f"{_HERE}.curves:calibration",
