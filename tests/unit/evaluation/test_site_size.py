@@ -9,7 +9,6 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ms_pfl.evaluation.evaluate import DIFFERENCES_COLUMNS
 from ms_pfl.evaluation.site_size import SizeLine, fit_line, site_gains
 
 SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0])
@@ -30,11 +29,12 @@ def test_a_line_without_noise_is_found() -> None:
 
 
 def test_equal_errors_give_ordinary_least_squares() -> None:
-    """Where all weights are equal and tau is above 0, Knapp and Hartung's error is the usual one."""
+    """With equal weights and tau above 0, Knapp and Hartung's error is the usual one."""
     gains = with_noise(1, tau=0.05)
     line = fit_line(SIZES, gains, np.full(8, 0.01))
     usual = sm.OLS(gains, sm.add_constant(np.log2(SIZES))).fit()
-    assert line is not None and line.tau > 0
+    assert line is not None
+    assert line.tau > 0
     assert line.tau == pytest.approx(np.sqrt(usual.scale - 0.01**2), rel=1e-6)
     np.testing.assert_allclose(line.coefficients, usual.params, rtol=1e-8)
     np.testing.assert_allclose(line.covariance, usual.cov_params(), rtol=1e-6)
@@ -49,7 +49,8 @@ def test_less_spread_than_errors_gives_weighted_least_squares() -> None:
     line = fit_line(SIZES, gains, errors)
     rows = sm.add_constant(np.log2(SIZES))
     usual = sm.WLS(gains, rows, weights=errors**-2.0).fit(cov_type="fixed scale")
-    assert line is not None and line.tau == 0.0
+    assert line is not None
+    assert line.tau == 0.0
     np.testing.assert_allclose(line.coefficients, usual.params, rtol=1e-8)
     np.testing.assert_allclose(line.covariance, usual.cov_params(), rtol=1e-8)
 
@@ -70,9 +71,9 @@ def test_the_squares_add_up_to_their_degrees_of_freedom(seed: int, error: float)
 def test_the_interval_covers_the_line_as_often_as_it_says() -> None:
     errors = np.linspace(0.03, 0.01, 8)
     covered = []
-    for seed in range(600):
+    for seed in range(400):
         random = np.random.default_rng(seed)
-        gains = 0.005 * np.log2(SIZES) + random.normal(0, 0.02, 8) + random.normal(0, errors)
+        gains = 0.005 * np.log2(SIZES) + random.normal(0, 0.05, 8) + random.normal(0, errors)
         line = fit_line(SIZES, gains, errors)
         assert line is not None
         mean, low, high = line.gain(SIZES[[0, 4, 7]])
@@ -105,17 +106,19 @@ def test_too_few_sites_or_sites_of_one_size_have_no_line() -> None:
 
 
 def test_gains_of_local_models_are_turned_round() -> None:
-    columns = DIFFERENCES_COLUMNS[:10]
     rows = [
-        ["federated", "logistic", "local", "logistic", "country", "A", "log_loss", -0.02, -0.06, 0.02],
-        ["adaptive", "logistic", "federated", "logistic", "country", "A", "log_loss", 0.01, 0.0, 0.02],
-        ["adaptive", "trees", "federated", "trees", "country", "A", "log_loss", 0.5, 0.4, 0.6],
-        ["adaptive", "logistic", "federated", "logistic", "pooled", "", "log_loss", 0.5, 0.4, 0.6],
-        ["adaptive", "logistic", "federated", "logistic", "country", "B", "log_loss", 0.5, None, None],
-    ]  # fmt: skip
-    differences = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+        ("federated", "local", "logistic", "country", "A", -0.02, -0.06, 0.02),
+        ("adaptive", "federated", "logistic", "country", "A", 0.01, 0.0, 0.02),
+        ("adaptive", "federated", "trees", "country", "A", 0.5, 0.4, 0.6),
+        ("adaptive", "federated", "logistic", "pooled", "", 0.5, 0.4, 0.6),
+        ("adaptive", "federated", "logistic", "country", "B", 0.5, np.nan, np.nan),
+    ]
+    names = ["paradigm", "reference", "strategy", "scope", "country", "difference", "low", "high"]
+    differences = pd.DataFrame(rows, columns=names).assign(metric="log_loss")
+    differences["reference_strategy"] = differences["strategy"]
     found = site_gains(differences, pd.Series({"A": 40, "B": 3}), "logistic", "log_loss")
-    assert found[["paradigm", "country", "difference", "low", "high", "patients"]].values.tolist() == [
+    kept = ["paradigm", "country", "difference", "low", "high", "patients"]
+    assert found[kept].to_numpy().tolist() == [
         ["local", "A", 0.02, -0.02, 0.06, 40.0],
         ["adaptive", "A", 0.01, 0.0, 0.02, 40.0],
     ]
