@@ -87,8 +87,12 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
     assert [r.info.status for r in parents] == ["FINISHED"]
-    assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
+    assert "roc_auc_pooled/adaptive.fedavg" in parents[0].data.metrics
     assert parents[0].data.params["training.federation.rounds"] == "6"
+    assert parents[0].data.tags["mlflow.source.name"].startswith("kedro run --pipeline=pfl")
+    (version,) = client.search_model_versions("name = 'ms_pfl-predictor'")
+    assert version.run_id == parents[0].info.run_id
+    assert version.description.split("\n\n")[0] in parents[0].data.tags["mlflow.note.content"]
     recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
     assert len(recalibrated) == 5 * 2 * 2
     assert len(children) == 17 * 2 + len(recalibrated)

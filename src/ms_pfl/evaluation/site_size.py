@@ -85,8 +85,8 @@ def fit_line(
     def solve(variance: float) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         weights = 1.0 / (errors**2 + variance)
         inverse = np.linalg.inv(rows.T @ (rows * weights[:, None]))
-        found = inverse @ (rows.T @ (weights * gains))
-        return found, inverse, float(weights @ (gains - rows @ found) ** 2)
+        found: NDArray[np.float64] = inverse @ (rows.T @ (weights * gains))
+        return found, np.asarray(inverse, np.float64), float(weights @ (gains - rows @ found) ** 2)
 
     def excess(variance: float) -> float:
         return solve(variance)[2] - freedom

@@ -77,13 +77,16 @@ class MlflowParent:
         from ms_pfl.tracking.runs import Recorder
 
         used = plain(catalog.load("parameters"))
+        pipelines = ",".join(run_params["pipeline_names"] or ["__default__"])
+        given = run_params["runtime_params"] or {}
         self._recorder = catalog.get("mlflow_run").recorder = Recorder(
             Path(run_params["project_path"]),
             self._parameters["tracking"],
-            ",".join(run_params["pipeline_names"] or ["__default__"]),
+            pipelines,
             run_params["env"] or "base",
             # with the source of the episodes that the run goes on from
             self._parameters | {name: used[name] for name in sorted(SOURCE)},
+            command=run_command(pipelines, run_params["env"], given),
             # what the run is for is more than its record, unless it is nothing else
             needed="table1" not in pipeline.all_outputs(),
         )

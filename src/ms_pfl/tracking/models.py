@@ -135,6 +135,42 @@ def log_predictor(
     return str(entry.model_id)
 
 
+def register_predictor(
+    client: MlflowClient,
+    name: str,
+    model_id: str,
+    run_id: str,
+    description: str,
+    tags: Mapping[str, str],
+) -> int:
+    """Register the predictor of a run as the next version of a model; returns its number.
+
+    Args:
+        client: of the store.
+        name: of the registered model, created where it does not exist.
+        model_id: from :func:`log_predictor`.
+        run_id: the run that made it.
+        description: of the version, as Markdown.
+        tags: of the version.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+    try:
+        client.create_registered_model(
+            name, description="Risks for new patients (docs/prediction.md)"
+        )
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    # its folder: MLflow would look for an address of the kind models:/ in its global store
+    place = str(client.get_logged_model(model_id).artifact_location)
+    version = client.create_model_version(
+        name, place, run_id, tags=dict(tags), description=description, model_id=model_id
+    )
+    return int(version.version)
+
+
 @contextmanager
 def _entry(
     client: MlflowClient, experiment: str, run_id: str, name: str, kind: str, params: dict[str, str]

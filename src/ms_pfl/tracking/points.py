@@ -12,11 +12,12 @@ import pandas as pd
 
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.scoring import summarize
-from ms_pfl.paradigms import model_name, paradigms_with
+from ms_pfl.paradigms import Training, paradigms_with
 
 _KEY_LENGTH = 250
 _VALUE_LENGTH = 6000
 _FORBIDDEN = re.compile(r"[^\w\-. :]")
+_NOT_IN_METRICS = re.compile(r"[^\w\-.:]")
 # (name, value, step)
 Point = tuple[str, float, int]
 
@@ -28,14 +29,14 @@ _SURE_SCOPES = ("pooled", "macro")
 def metric_part(name: str) -> str:
     """Return a name as one part of a metric's name, such as a country after the slash.
 
-    MLflow takes letters of any script, digits, ``_ - . :`` and spaces; anything else becomes
-    ``_``. The part before the slash is what the chart view groups by, so a slash of the name's
-    own goes too.
+    Letters of any script, digits and ``_ - . :`` stay; anything else becomes ``_``: what MLflow
+    refuses, spaces, which a search would have to quote, and slashes, because the part before the
+    slash is what the chart view groups by.
 
     >>> metric_part("Côte d'Ivoire")
-    'Côte d_Ivoire'
+    'Côte_d_Ivoire'
     """
-    part = _FORBIDDEN.sub("_", name)[:200]
+    part = _NOT_IN_METRICS.sub("_", name)[:200]
     return part if part.strip(".") else part.replace(".", "_") or "_"
 
 
@@ -45,7 +46,7 @@ def metric_parts(names: list[str]) -> dict[str, str]:
     for name in sorted(names):
         part, number = metric_part(name), 2
         while part in parts.values():
-            part, number = f"{metric_part(name)} {number}", number + 1
+            part, number = f"{metric_part(name)}_{number}", number + 1
         parts[name] = part
     return parts
 
@@ -72,13 +73,13 @@ def parent_points(
     estimates: pd.DataFrame | None = None,
     gains: pd.DataFrame | None = None,
 ) -> list[Point]:
-    """Return the headline of a run, a value a model.
+    """Return the headline of a run, one value per model.
 
     The run's page lists them in this order, so what it is opened for comes first.
-    ``<metric>_<scope>/<model>`` are means over seeds. With intervals given, there are also
-    ``roc_auc_pooled_low/<model>`` and ``_high``, and the gain of each personalized model over the
-    federated one of the same strategy, ``gain_roc_auc_pooled/<model>``, with its ``_low`` and
-    ``_high``; the same for ``macro``. The other metrics have their intervals in the tables: one
+    ``<metric>_<scope>/<training>`` are means over seeds. With intervals given, there are also
+    ``roc_auc_pooled_low/<training>`` and ``_high``, and the gain of each personalized model over
+    the federated one of the same strategy, ``gain_roc_auc_pooled/<training>``, with its ``_low``
+    and ``_high``; the same for ``macro``. The other metrics have their intervals in the tables: one
     section each would bury those that the page is opened for.
 
     Args:
@@ -104,7 +105,7 @@ def parent_points(
 
 
 def _model_points(rows: pd.DataFrame, column: str, prefix: str = "") -> list[Point]:
-    """A value a row, and the bounds of its interval where the table has them."""
+    """Return one value per row, and the bounds of its interval where the table has them."""
     suffixes = {column: "", "low": "_low", "high": "_high"}
     return [
         (f"{prefix}{row['metric']}_{row['scope']}{suffix}/{_model(row)}", float(row[name]), 0)
@@ -120,7 +121,7 @@ def _of_headline(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _model(row: Mapping[Any, Any]) -> str:
-    return metric_part(model_name(str(row["paradigm"]), str(row["strategy"])))
+    return metric_part(Training(str(row["paradigm"]), str(row["strategy"])).name)
 
 
 def overall_points(rows: pd.DataFrame) -> list[Point]:

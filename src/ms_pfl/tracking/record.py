@@ -54,7 +54,10 @@ class RunRecord:
             kept.
         models: each kept with the child of its fit.
         example: rows that a model predicts from; needed with ``models`` and ``predictor``.
-        predictor: the folder of the predictor for new patients, kept with the parent.
+        predictor: the folder of the predictor for new patients, kept with the parent and registered
+            as a version of the model ``<experiment>-predictor``.
+        verdict: Markdown, what the comparison found; the predictor's version is described by it.
+        source: where the episodes come from, in words.
     """
 
     metrics: pd.DataFrame
@@ -66,6 +69,8 @@ class RunRecord:
     models: Sequence[ModelToLog] = ()
     example: pd.DataFrame | None = None
     predictor: Path | None = None
+    verdict: str = ""
+    source: str = ""
 
 
 def build_record(
@@ -125,6 +130,8 @@ def build_record(
         ],
         example_rows(episodes, features),
         predictor if predictor.is_dir() else None,
+        "\n\n".join(above),
+        source,
     )
 
 

@@ -1,4 +1,4 @@
-"""A run in MLflow: a parent with the headline metrics, a child a paradigm, strategy and seed.
+"""A run in MLflow: a parent with the headline metrics, one child per paradigm, strategy and seed.
 
 That of a `kedro run` is opened before its first step, written once, and closed.
 """
@@ -20,10 +20,11 @@ from ms_pfl.errors import InputError
 from ms_pfl.evaluation.curves import learning_curves
 from ms_pfl.failure_log import keep_traceback
 from ms_pfl.failures import explain, one_line
-from ms_pfl.paradigms import model_key, model_name
+from ms_pfl.paradigms import Training, learner_of, model_key, model_name
+from ms_pfl.provenance import git_commit, source_digest
 from ms_pfl.spreadsheets import write_csv
 from ms_pfl.tracking.alive import abandon, hold, orphans, release
-from ms_pfl.tracking.models import log_predictor, logged_model
+from ms_pfl.tracking.models import log_predictor, logged_model, register_predictor
 from ms_pfl.tracking.parameters import TrackingParameters
 from ms_pfl.tracking.points import (
     Point,
@@ -31,7 +32,6 @@ from ms_pfl.tracking.points import (
     country_points,
     curve_points,
     flatten,
-    metric_part,
     metric_parts,
     overall_points,
     parent_points,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 entries of all kinds together
 _PARAMS_A_BATCH = 100
-_NOT_IN_MODELS = str.maketrans({".": "_", ":": "_"})  # MLflow takes neither in a model's name
 _ROWS_OF_A_TABLE = 10_000  # MLflow's page loads a table whole
 
 
@@ -63,6 +62,7 @@ class Recorder:
         env: str,
         params: Mapping[str, Any],
         *,
+        command: str,
         needed: bool,
     ) -> None:
         """Open the parent run, which is closed as KILLED where the process ends before its run.
@@ -73,6 +73,7 @@ class Recorder:
             pipeline: name of what runs.
             env: Kedro environment.
             params: the configuration, nested as it is.
+            command: that runs it, as one would type it.
             needed: False: a record that cannot be written does not stop the run, whose results are
                 there already.
 
@@ -86,7 +87,7 @@ class Recorder:
             TrackingParameters.model_validate(settings),
             f"{pipeline} ({env})",
             params,
-            {"pipeline": pipeline, "env": env},
+            {"pipeline": pipeline, "env": env, **_source_tags(project, command)},
         )
         atexit.register(self.fail, "KILLED")
 
@@ -145,6 +146,20 @@ class Recorder:
         if self._run_id is not None:
             run_id, self._run_id = self._run_id, None
             close_parent(run_id, status, project_path=self._project)
+
+
+def _source_tags(project: Path, command: str) -> dict[str, str]:
+    """Return what was run: MLflow's own tags for the command and the commit, and our digest.
+
+    The digest is that of the report: a commit does not tell what was changed since.
+    """
+    tags = {
+        "mlflow.source.name": command,
+        "mlflow.source.type": "LOCAL",
+        "source_digest": source_digest(),
+    }
+    commit = git_commit(project)
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
 def open_parent(
@@ -221,12 +236,12 @@ def log_comparison(
 ) -> list[str]:
     """Record a comparison: means over seeds on the parent, every fit in a child of its own.
 
-    The parent has ``roc_auc_pooled/Fine-tuned FedAvg`` and so on
+    The parent has ``roc_auc_pooled/fine_tuned.fedavg`` and so on
     (:func:`ms_pfl.tracking.points.parent_points`), because MLflow's chart view is empty while
     parents are collapsed and only children carry metrics. Tables become ``tables/<name>.json``,
     which MLflow shows as a table and lays beside that of other runs; one of more than 10,000 rows
-    ``tables/<name>.csv``. A child has params and tags ``paradigm``, ``strategy`` and ``seed``;
-    ``roc_auc/pooled`` and the other headline metrics, named alike in all children;
+    ``tables/<name>.csv``. A child has params and tags ``paradigm``, ``strategy``, ``learner`` and
+    ``seed``; ``roc_auc/pooled`` and the other headline metrics, named alike in all children;
     ``roc_auc_by_country/Belgium``; ``validation_log_loss`` and ``validation_roc_auc`` by round;
     and its cost. Undefined values are not written.
 
@@ -254,7 +269,11 @@ def log_comparison(
             client.log_artifact(run_id, str(path), folder or None)
     experiment = client.get_run(run_id).info.experiment_id
     if record.predictor is not None and record.example is not None:
-        log_predictor(client, experiment, run_id, record.predictor, record.example)
+        model_id = log_predictor(client, experiment, run_id, record.predictor, record.example)
+        register_predictor(
+            client, f"{client.get_experiment(experiment).name}-predictor", model_id, run_id,
+            record.verdict, {"source": record.source},
+        )  # fmt: skip
     curves, history, metrics = (
         dict(iter(table.groupby(["paradigm", "strategy", "seed"])))
         for table in (learning_curves(record.history), record.history, record.metrics)
@@ -266,9 +285,15 @@ def log_comparison(
         overall, points = overall_points(metrics[fit]), country_points(metrics[fit], countries)
         if fit in curves:  # absent when a paradigm's predictions came from elsewhere
             points += [*curve_points(curves[fit]), *cost_points(history[fit])]
-        labels = dict(zip(("paradigm", "strategy", "seed"), map(str, fit), strict=True))
+        paradigm, strategy, seed = map(str, fit)
+        labels = {
+            "paradigm": paradigm,
+            "strategy": strategy,
+            "learner": learner_of(strategy),
+            "seed": seed,
+        }
         with _child_run(client, experiment, run_id, labels) as (child, name):
-            client.log_inputs(child, record.data.get(int(labels["seed"]), []))
+            client.log_inputs(child, record.data.get(int(seed), []))
             if fit in models and record.example is not None:
                 with logged_model(
                     client, experiment, child, name, models[fit], record.example
@@ -287,7 +312,8 @@ def _child_run(
     client: MlflowClient, experiment: str, parent: str, labels: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Open the run of a fit and close it as what it has become; gives its id and a model's name."""
-    model = model_name(labels["paradigm"], labels["strategy"])
+    training = Training(labels["paradigm"], labels["strategy"])
+    model = model_name(*training)
     run = client.create_run(
         experiment,
         run_name=f"{model}, seed {labels['seed']}",
@@ -296,8 +322,7 @@ def _child_run(
     run_id = str(run.info.run_id)
     status = "FAILED"
     try:
-        # named as the metrics are, so that the list of models shows them
-        yield run_id, metric_part(model).translate(_NOT_IN_MODELS)
+        yield run_id, training.argument  # MLflow takes no dot in a model's name
         status = "FINISHED"
     finally:
         client.set_terminated(run_id, status=status)

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from ms_pfl.errors import InputError
 from ms_pfl.prediction.predictor import write_predictor
 from ms_pfl.tracking.loading import SERVED, check_program, load_model
-from ms_pfl.tracking.models import log_predictor
+from ms_pfl.tracking.models import log_predictor, register_predictor
 from prediction_examples import logistic_predictor
 
 EXAMPLE = pd.DataFrame({"country": ["Belgium", "Peru"], "x": [1.0, 2.0], "y": [2.0, 3.0]})
@@ -54,6 +54,27 @@ def test_ours_is_loaded_by_address_and_by_folder(
     found = [load_model(place).predict(EXAMPLE) for place in (f"models:/{model_id}", model)]
     pd.testing.assert_frame_equal(*found)
     assert np.isfinite(found[0]["risk"]).all()
+
+
+def test_each_run_registers_a_version_that_an_alias_finds(
+    kept: tuple[MlflowClient, str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, model_id, _ = kept
+    run_id = str(client.get_logged_model(model_id).source_run_id)
+    for number, said in enumerate(("Federated is better.", "The data cannot say."), start=1):
+        tags = {"source": "simulated"}
+        assert register_predictor(client, "x-predictor", model_id, run_id, said, tags) == number
+    first, second = (client.get_model_version("x-predictor", n) for n in ("1", "2"))
+    assert (first.description, second.description) == (
+        "Federated is better.",
+        "The data cannot say.",
+    )
+    assert (first.run_id, first.tags) == (run_id, {"source": "simulated"})
+    client.set_registered_model_alias("x-predictor", "in-use", "2")
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+    found = load_model("models:/x-predictor@in-use").predict(EXAMPLE)
+    pd.testing.assert_frame_equal(found, load_model(f"models:/{model_id}").predict(EXAMPLE))
 
 
 def test_the_model_says_that_it_is_a_program(model: Path) -> None:

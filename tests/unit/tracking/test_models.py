@@ -37,7 +37,7 @@ def test_the_child_of_its_seed_has_the_model(logged: tuple[MlflowClient, list[st
     (output,) = first.outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert model.status == "READY"
-    assert model.name == "Fine-tuned FedAvg"
+    assert model.name == "fine_tuned_fedavg"
     assert model.source_run_id == children[0]
     assert model.params == {"paradigm": "fine_tuned", "strategy": "fedavg", "seed": "0"}
     # the list of models can be sorted by what they reached

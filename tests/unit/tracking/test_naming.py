@@ -14,7 +14,7 @@ from ms_pfl.tracking.points import flatten, metric_part, metric_parts
 def test_country_names() -> None:
     assert metric_part("Türkiye") == "Türkiye"
     assert metric_part("Bosnia & Herzegovina / Mostar (south)") == (
-        "Bosnia _ Herzegovina _ Mostar _south_"
+        "Bosnia___Herzegovina___Mostar__south_"
     )
     assert metric_part("..") == "__"
     assert metric_part("") == "_"
@@ -35,6 +35,7 @@ def test_mlflow_accepts_every_name(names: list[str]) -> None:
     assert len(set(parts.values())) == len(names)
     for part in parts.values():
         _validate_metric_name(f"roc_auc_by_country/{part}")
+        assert not any(letter.isspace() for letter in part)
 
 
 def test_params_are_flat_text() -> None:

@@ -64,13 +64,13 @@ def test_parent_has_interval_and_gain_of_the_headline_metric_alone() -> None:
     )
     found = parent_points(rows([("brier", "", 0.0), ("roc_auc", "", 0.5)]), estimates, gains)
     assert found == [
-        ("roc_auc_pooled/Fine-tuned FedAvg", 0.625, 0),
-        ("roc_auc_pooled_low/Fine-tuned FedAvg", 0.25, 0),
-        ("roc_auc_pooled_high/Fine-tuned FedAvg", 0.75, 0),
-        ("gain_roc_auc_macro/Fine-tuned FedAvg", 0.5, 0),
-        ("gain_roc_auc_macro_low/Fine-tuned FedAvg", -0.125, 0),
-        ("gain_roc_auc_macro_high/Fine-tuned FedAvg", 1.0, 0),
-        ("brier_pooled/Fine-tuned FedAvg", 0.125, 0),
+        ("roc_auc_pooled/fine_tuned.fedavg", 0.625, 0),
+        ("roc_auc_pooled_low/fine_tuned.fedavg", 0.25, 0),
+        ("roc_auc_pooled_high/fine_tuned.fedavg", 0.75, 0),
+        ("gain_roc_auc_macro/fine_tuned.fedavg", 0.5, 0),
+        ("gain_roc_auc_macro_low/fine_tuned.fedavg", -0.125, 0),
+        ("gain_roc_auc_macro_high/fine_tuned.fedavg", 1.0, 0),
+        ("brier_pooled/fine_tuned.fedavg", 0.125, 0),
     ]
 
 

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from model_examples import one_history, two_fits
 from ms_pfl.errors import InputError
+from ms_pfl.provenance import source_digest
 from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.runs import Recorder
 
@@ -29,7 +30,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(project: Path, *, needed: bool = True) -> Recorder:
     params = {"ray": {"num_workers": 2}}
-    return Recorder(project, {"experiment": "x"}, "pfl", "smoke", params, needed=needed)
+    command = "kedro run --pipeline=pfl --env=smoke"
+    return Recorder(
+        project, {"experiment": "x"}, "pfl", "smoke", params, command=command, needed=needed
+    )
 
 
 def parent(project: Path) -> Run:
@@ -46,6 +50,10 @@ def test_a_finished_run_is_named_tagged_and_has_its_files(project: Path) -> None
     run = parent(project)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "pfl (smoke)")
     assert (run.data.tags["pipeline"], run.data.tags["env"]) == ("pfl", "smoke")
+    assert run.data.tags["mlflow.source.name"] == "kedro run --pipeline=pfl --env=smoke"
+    assert run.data.tags["mlflow.source.type"] == "LOCAL"
+    assert run.data.tags["source_digest"] == source_digest()
+    assert "mlflow.source.git.commit" not in run.data.tags, "the folder is in no repository"
     assert run.data.params == {"ray.num_workers": "2"}
     artifacts = project / "mlruns" / run.info.run_id / "artifacts"
     kept = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*.*")}

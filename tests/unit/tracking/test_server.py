@@ -58,7 +58,7 @@ def test_everything_goes_to_a_server(
     client = MlflowClient(server)
     parent = client.get_run(run_id)
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["roc_auc_pooled/Fine-tuned FedAvg"] == 0.625
+    assert parent.data.metrics["roc_auc_pooled/fine_tuned.fedavg"] == 0.625
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["episodes"]
     assert {item.path for item in client.list_artifacts(run_id)} == {
         "report.html",
