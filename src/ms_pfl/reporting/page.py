@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
-from ms_pfl.paradigms import STRATEGIES
+from ms_pfl.paradigms import STRATEGIES, model_name, models_in_order, strategy_name
 from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.sections import made_from
@@ -17,6 +17,8 @@ from ms_pfl.reporting.words import site_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_TITLE = "Which learning paradigm serves which site"
 
 
 def build_report(
@@ -55,7 +57,19 @@ def build_report(
     drawn = {
         picture.name: picture.figure for _, content in sections for picture in pictures_in(content)
     }
-    return _template().render(about=about, headline=given["headline"], sections=sections), drawn
+    page = _template().render(
+        about=about,
+        title=_TITLE,
+        headline=given["headline"],
+        sections=sections,
+        strategies=_strategies(given["summary"]),
+    )
+    return page, drawn
+
+
+def _strategies(summary: pd.DataFrame) -> dict[str, str]:
+    """Return the strategy of each model, as its tables call both; empty where there is one only."""
+    return {model_name(*model): strategy_name(model[1]) for model in models_in_order(summary)}
 
 
 def _template() -> Template:

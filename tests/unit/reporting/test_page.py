@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,7 +127,10 @@ def test_every_tag_is_closed(reader: Reader) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(page: str, reader: Reader) -> None:
-    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in reader.tags}
+    assert not {"link", "img", "iframe"} & {tag for tag, _ in reader.tags}
+    assert [attributes for tag, attributes in reader.tags if tag == "script"] == [{}]
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    assert not re.search(r"https?:|fetch|XMLHttpRequest|WebSocket|import\b|sendBeacon", script)
     for tag, attributes in reader.tags:
         for name in ("src", "href", "xlink:href"):
             assert (attributes.get(name) or "#").startswith("#"), tag
@@ -162,6 +166,36 @@ def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) ->
     assert f"<strong>{best['mean']:.3f} ± {best['sd']:.3f}</strong>" in page
     lowest = own.iloc[own["mean"].argmin()]
     assert f"<strong>{lowest['mean']:.3f} ± {lowest['sd']:.3f}</strong>" not in page
+
+
+def test_tables_have_a_caption_and_heads_of_rows_and_columns(page: str, reader: Reader) -> None:
+    tables = page.split("<table")[1:]
+    assert len(tables) > 10
+    for table in (own.partition("</table>")[0] for own in tables):
+        assert re.search(r'<caption class="hidden">[^<]+</caption>', table)
+        heads, _, body = table.partition("<tbody>")
+        assert heads.count('<th scope="col">') == heads.count("<th") - heads.count("<thead")
+        assert body.count('<th scope="row">') == body.count("<tr")
+    captions = [table.partition("</caption>")[0].rpartition(">")[2] for table in tables]
+    assert len(captions) == len(set(captions))
+
+
+def test_headings_are_in_order(reader: Reader) -> None:
+    levels = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_row_of_a_model_can_be_filtered_by_its_strategy(page: str) -> None:
+    assert re.findall(r"<option[^>]*>([^<]+)</option>", page) == [
+        "all strategies", "FedAvg", "FedProx",
+    ]  # fmt: skip
+    rows = re.findall(r'<tr data-strategy="([^"]*)"><th scope="row">([^<]+)</th>', page)
+    known = {name: strategy for strategy, name in rows}
+    assert known["Fine-tuned FedProx"] == "FedProx"
+    assert known["Centralized"] == ""
+    assert set(known.values()) == {"", "FedAvg", "FedProx"}
 
 
 def test_ids_are_unique(reader: Reader) -> None:
