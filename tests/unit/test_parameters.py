@@ -9,7 +9,7 @@ from ms_pfl.parameters import Parameters, plain
 from parameter_examples import complaint, load
 
 
-@pytest.mark.parametrize("env", ["base", "smoke", "paper", "heart", "as_published"])
+@pytest.mark.parametrize("env", ["base", "smoke", "full", "paper", "heart", "as_published"])
 def test_each_environment_is_valid(env: str) -> None:
     Parameters.model_validate(load(env))
 

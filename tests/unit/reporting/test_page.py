@@ -209,7 +209,9 @@ def test_the_same_input_gives_the_same_page(page: str, given: dict[str, Any]) ->
 
 def test_the_contents_lead_to_every_section(reader: Reader) -> None:
     linked = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
-    assert linked == [f"#{section.name}" for section in shown()]
+    # too few countries have an interval for a line by size
+    names = [section.name for section in shown() if section.name != "site_size"]
+    assert linked == [f"#{name}" for name in names]
     titles = [attributes["id"] for tag, attributes in reader.tags if tag == "h2"]
     assert [f"#{name}" for name in titles] == linked
 
