@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -35,11 +35,13 @@ class Table:
         cells: column names need not be unique.
         style: ``words``: the second column holds text; ``last-words``: the last one does.
         bold: (row, column) of the cells in bold.
+        marks: (row, column) -> a class of the cell, such as a verdict.
     """
 
     cells: pd.DataFrame
     style: str = ""
     bold: Sequence[tuple[int, int]] = ()
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,15 @@ def of_strategy(table: pd.DataFrame, strategy: str) -> pd.DataFrame:
     return table[table["strategy"].isin([strategy, "pooled", "none", ""])]
 
 
+#: One shape per learner, as there is one color per paradigm.
+_MARKERS = {"network": "o", "logistic": "s", "trees": "^"}
+
+
+def marker_of(learner: str) -> str:
+    """Return the shape of a learner's points; a diamond where it has none of its own."""
+    return _MARKERS.get(learner, "D")
+
+
 def legend_below(figure: Figure, axes: Axes, columns: int | None = None) -> None:
     """Name below a figure what is drawn in one of its panels, if anything is."""
     handles, names = axes.get_legend_handles_labels()

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select
 from markupsafe import Markup
 
 from ms_pfl.paradigms import STRATEGIES, model_name, models_in_order, strategy_name
+from ms_pfl.reporting.answer import data_strip
 from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.sections import made_from
@@ -61,6 +62,7 @@ def build_report(
         about=about,
         title=_TITLE,
         headline=given["headline"],
+        strip=data_strip(about, given["parameters"]),
         sections=sections,
         strategies=_strategies(given["summary"]),
     )

@@ -55,10 +55,23 @@ _STUDIES = "ms_pfl.studies"
 # In the order of the page.
 SECTIONS = [
     Section(
+        "answer",
+        "All trainings, and what each gains",
+        f"{_HERE}.answer:answer",
+        needs=("estimates", "differences"),
+        figures=("all_trainings",),
+    ),
+    Section(
         "discrimination",
         "Table 1. Discrimination on the test split",
         f"{_HERE}.table1:discrimination",
         needs=("summary", "table1", "table1_notes"),
+    ),
+    Section(
+        "your_site",
+        "Your {site}",
+        f"{_HERE}.your_site:your_site",
+        needs=("differences",),
     ),
     Section(
         "gains",
@@ -82,7 +95,7 @@ SECTIONS = [
     ),
     Section(
         "calibration",
-        "Table 3. Can the probabilities be taken at their word?",
+        "Table 3. Calibration",
         f"{_HERE}.curves:calibration",
         needs=("estimates", "reliability"),
         figures=("reliability",),
@@ -96,14 +109,14 @@ SECTIONS = [
     ),
     Section(
         "decisions",
-        "Would acting on it do good?",
+        "Decision curve analysis (net benefit)",
         f"{_HERE}.curves:decisions",
         needs=("net_benefit",),
         figures=("net_benefit",),
     ),
     Section(
         "fairness",
-        "Table 4. Is it good everywhere?",
+        "Table 4. Performance across {sites} (fairness)",
         f"{_HERE}.sites:fairness",
         needs=("fairness",),
     ),
@@ -115,7 +128,7 @@ SECTIONS = [
     ),
     Section(
         "attribution",
-        "What the models look at",
+        "Feature importance",
         f"{_STUDIES}.attribution.show:section",
         needs=("importance", "attribution_by_country"),
         figures=("importance",),
@@ -152,13 +165,13 @@ SECTIONS = [
     ),
     Section(
         "traffic",
-        "What travelled",
+        "Communication",
         f"{_HERE}.curves:traffic",
         needs=("history",),
     ),
     Section(
         "flow",
-        "From the registry to labelled episodes",
+        "Participant flow",
         f"{_HERE}.attrition:flow",
         needs=("cohort_description", "flow_figures"),
     ),
@@ -170,13 +183,25 @@ SECTIONS = [
     ),
     Section(
         "tripod",
-        "What TRIPOD+AI asks for",
+        "TRIPOD+AI",
         f"{_HERE}.made:tripod",
         needs=("coverage",),
     ),
     Section(
+        "checklists",
+        "TRIPOD-Cluster and PROBAST+AI",
+        f"{_HERE}.checklists:checklists",
+        needs=("coverage",),
+    ),
+    Section(
+        "paper",
+        "For a paper: methods, model card, citation",
+        f"{_HERE}.paper:paper",
+        needs=("summary", "coverage"),
+    ),
+    Section(
         "run",
-        "How it was run",
+        "How to repeat the run",
         f"{_HERE}.made:run",
     ),
 ]

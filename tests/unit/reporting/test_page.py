@@ -247,7 +247,7 @@ def test_data_of_ones_own_without_attrition_or_subgroups(given: dict[str, Any], 
     }
     own, drawn = build_report(given | changes, PROVENANCE)
     assert "Synthetic data" not in own
-    for title in ("From the registry", "Prevalence under", ">Subgroups</h2>", "ROC and precision"):
+    for title in ("Participant flow", "Prevalence under", ">Subgroups</h2>", "ROC and precision"):
         assert title in page
         assert title not in own
     assert "Data: Four hospitals." in own

@@ -1,0 +1,198 @@
+"""The first screen: who was studied, every training with its interval, and the verdict matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ms_pfl.evaluation.calibration import RECALIBRATED
+from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, INCONCLUSIVE, WORSE
+from ms_pfl.evaluation.metrics import METRICS, SCOPES
+from ms_pfl.paradigms import (
+    PARADIGMS,
+    color_of,
+    in_order,
+    learner_of,
+    model_name,
+    models_in_order,
+    paradigm_name,
+    strategy_name,
+)
+from ms_pfl.reporting.content import About, Content, Picture, Table, note
+from ms_pfl.reporting.figures import INK, marker_of, styled
+from ms_pfl.reporting.words import MISSING, signed
+
+_METRIC, _SCOPE = "roc_auc", "pooled"
+_REFERENCE = "federated"
+_TURNED = {BETTER: WORSE, WORSE: BETTER}
+#: How a verdict looks where there is no color.
+SYMBOLS = {BETTER: "▲", WORSE: "▼", EQUIVALENT: "=", INCONCLUSIVE: "?"}
+
+
+def answer(about: About, estimates: pd.DataFrame, differences: pd.DataFrame) -> Content:
+    """Show every training with its interval, and what each is against the federated one."""
+    margins = about.configuration.get("comparison", {}).get("margin") or {}
+    margin = margins.get(_METRIC, np.nan)
+    label = f"{SCOPES[_SCOPE]} {METRICS[_METRIC].label}"
+    band = f", and the margin of ± {margin:g} around it" if np.isfinite(margin) else ""
+    found = against_federated(differences)
+    content: list[Table | Picture] = [
+        Picture(
+            "all_trainings",
+            all_trainings(estimates, about.strategy, margin),
+            f"{label} of every training, with its interval",
+            about.fill(
+                f"{label}: mean over seeds, with the 95 % interval of the patient bootstrap. Line: "
+                f"the federated model trained with {{strategy}}{band}. Intervals of two models "
+                "that overlap do not say that the models are alike: their difference is below."
+            ),
+        )
+    ]
+    if found.empty:
+        return content
+    cells, marks = verdict_matrix(found)
+    return [
+        *content,
+        Table(cells, "matrix", marks=marks),
+        note(
+            about.fill(
+                f"Against the federated model of the same strategy: difference in {label} with its "
+                f"95 % interval, verdict, and {{sites}} in which it is better / neither / worse. "
+                f"{SYMBOLS[BETTER]} better and {SYMBOLS[WORSE]} worse: the interval excludes 0. "
+                f"{SYMBOLS[EQUIVALENT]} equivalent: it holds 0 and lies within ± {margin:g}. "
+                f"{SYMBOLS[INCONCLUSIVE]} inconclusive: neither."
+            )
+        ),
+    ]
+
+
+def against_federated(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return every model's difference from the federated model of its strategy or learner.
+
+    Args:
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`, in
+            which federated models are compared with local and centralized ones: these are turned.
+
+    Returns:
+        paradigm, strategy (of the federated model), scope, country, metric, difference, low, high,
+        verdict. Recalibrated models are left out.
+    """
+    model, numbers = ["paradigm", "strategy"], ["difference", "low", "high", "verdict"]
+    columns = [*model, "scope", "country", "metric", *numbers]
+    known = differences.dropna(subset=["difference"])
+    over = known[(known["reference"] == _REFERENCE) & ~known["paradigm"].isin(RECALIBRATED)]
+    over = over.assign(strategy=over["reference_strategy"])
+    under = known[known["paradigm"] == _REFERENCE]
+    turned = under.assign(
+        paradigm=under["reference"],
+        difference=-under["difference"],
+        low=-under["high"],
+        high=-under["low"],
+        verdict=under["verdict"].replace(_TURNED),
+    )
+    return pd.concat([turned[columns], over[columns]], ignore_index=True)
+
+
+def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, int], str]]:
+    """Lay out the verdicts, a row per paradigm and a column per strategy.
+
+    Args:
+        found: the table of :func:`against_federated`.
+
+    Returns:
+        Text cells, and the verdict of each (row, column) that has one.
+    """
+    own = found[found["metric"] == _METRIC]
+    overall = own[own["scope"] == _SCOPE].set_index(["paradigm", "strategy"])
+    countries = own[own["scope"] == "country"].groupby(["paradigm", "strategy"])["verdict"]
+    counts = countries.value_counts().unstack(fill_value=0) if len(own) else pd.DataFrame()
+    known = [str(name) for name in overall.index.get_level_values(0)]
+    paradigms = [name for name in PARADIGMS if name in known]
+    strategies = list(dict.fromkeys(s for _, s in in_order(overall.index.tolist())))
+    table, marks = [], {}
+    for i, paradigm in enumerate(paradigms):
+        cells = [paradigm_name(paradigm)]
+        for j, strategy in enumerate(strategies, start=1):
+            if (paradigm, strategy) not in overall.index:
+                cells.append(MISSING)
+                continue
+            row = overall.loc[(paradigm, strategy)]
+            if row["verdict"]:
+                marks[i, j] = str(row["verdict"])
+            cells.append(_cell(row, counts, (paradigm, strategy)))
+        table.append(cells)
+    names = [strategy_name(strategy) or paradigm_name(strategy) for strategy in strategies]
+    return pd.DataFrame(table, columns=["Against federated", *names], dtype="str"), marks
+
+
+def _cell(row: pd.Series, counts: pd.DataFrame, model: tuple[str, str]) -> str:
+    said = str(row["verdict"])
+    words = f" {SYMBOLS[said]} {said}" if said else ""
+    if model not in counts.index:
+        return f"{signed(row)}{words}"
+    of = counts.loc[model]
+    sides = [int(of.get(name, 0)) for name in (BETTER, EQUIVALENT, INCONCLUSIVE, WORSE)]
+    return f"{signed(row)}{words} {sides[0]}/{sides[1] + sides[2]}/{sides[3]}"
+
+
+@styled
+def all_trainings(estimates: pd.DataFrame, strategy: str, margin: float) -> Figure:
+    """Draw the pooled ROC-AUC of every training, with the reference and its margin behind.
+
+    Args:
+        estimates: the table of :func:`ms_pfl.evaluation.differences.add_intervals`.
+        strategy: of the federated model that is the reference.
+        margin: the largest difference that does not matter; NaN: none is drawn.
+    """
+    own = estimates[(estimates["metric"] == _METRIC) & (estimates["scope"] == _SCOPE)]
+    own = own[~own["paradigm"].isin(RECALIBRATED)].dropna(subset=["value"])
+    models = models_in_order(own)
+    rows = own.set_index(["paradigm", "strategy"])
+    figure = Figure(figsize=(8, 1.0 + 0.21 * max(1, len(models))), layout="constrained")
+    axes = figure.subplots()
+    if (_REFERENCE, strategy) in rows.index:
+        middle = float(rows.loc[(_REFERENCE, strategy), "value"])
+        axes.axvline(middle, color=INK, linewidth=0.8, linestyle=":")
+        if np.isfinite(margin):
+            axes.axvspan(middle - margin, middle + margin, color=INK, alpha=0.08, linewidth=0)
+    place, last = 0.0, ""
+    places = []
+    for paradigm, name in models:
+        row = rows.loc[(paradigm, name)]
+        place += 0.5 if last and name != last else 0.0  # a gap between strategies
+        color = color_of(paradigm)
+        axes.hlines(place, row["low"], row["high"], color=color, linewidth=1.4)
+        axes.plot(row["value"], place, marker_of(learner_of(name)), color=color, markersize=6)
+        places.append(place)
+        place, last = place + 1, name
+    axes.set(
+        xlabel=f"{SCOPES[_SCOPE]} {METRICS[_METRIC].label}",
+        yticks=places,
+        yticklabels=[model_name(*model) for model in models],
+        ylim=(max(place, 1.0) - 0.4, -0.6),
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.6)
+    return figure
+
+
+def data_strip(about: About, configuration: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return what is known of the data in a few numbers, with what each counts.
+
+    Args:
+        about: source and countries of the run.
+        configuration: the parameters of the run.
+    """
+    total = about.countries[["n_patients", "n_episodes", "n_positive"]].sum()
+    seeds = configuration.get("seeds")
+    events = f"{100 * total['n_positive'] / total['n_episodes']:.1f} %" if len(total) else MISSING
+    strip = [
+        (f"{total['n_patients']:,}", "patients"),
+        (f"{total['n_episodes']:,}", "episodes"),
+        (f"{total['n_positive']:,} ({events})", "with the outcome"),
+        (f"{len(about.countries)}", about.sites if len(about.countries) != 1 else about.site),
+    ]
+    return strip + ([(str(len(seeds)), "seeds")] if isinstance(seeds, list) else [])
