@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     episodes = pd.read_parquet(given.data / "03_primary/episodes.parquet")
 
+    split_counts = pd.read_csv(given.data / "08_reporting/split_counts.csv")
+
     rows: list[list[object]] = []
 
     def timed(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         "score_predictions", nodes.score_predictions, predictions, recalibrated, protocol
     )
     summary, _ = timed("summarize_metrics", nodes.summarize_metrics, metrics)
-    timed("compare_models", nodes.compare_models, test, summary, comparison)
+    timed("compare_models", nodes.compare_models, test, summary, split_counts, comparison)
     timed("compare_subgroups", nodes.compare_subgroups, test, episodes, comparison)
     timed("trace_curves", nodes.trace_curves, test)
     rows.append(["all", *(sum(float(str(row[i])) for row in rows) for i in (1, 2))])

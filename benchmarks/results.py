@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import draw_patients
-from ms_pfl.evaluation.evaluate import evaluate, planned_differences
+from ms_pfl.evaluation.differences import planned_differences
+from ms_pfl.evaluation.evaluate import evaluate
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 from ms_pfl.federation.parameters import RayParameters
 from ms_pfl.paradigms import PARADIGMS, Training, model_name, trainings
@@ -93,7 +94,7 @@ def told(
     estimates = evaluate(
         test, ("pooled", "country"), draw_patients(test, comparison.replicates, comparison.seed)
     )
-    planned = planned_differences(estimates)
+    planned = planned_differences(estimates, None, comparison.margin)
     shown = planned[
         (planned["scope"] == "pooled")
         & planned["metric"].isin(["roc_auc", "log_loss"])
@@ -101,10 +102,10 @@ def told(
     ]
     yield ""
     yield table(
-        ["against the federated model", "metric", "difference", "95 % interval"],
+        ["against the federated model", "metric", "difference", "95 % interval", "verdict"],
         [
             [model_name(row.paradigm, row.strategy), row.metric, f"{row.difference:+.4f}",
-             f"{row.low:+.4f} to {row.high:+.4f}"]
+             f"{row.low:+.4f} to {row.high:+.4f}", row.verdict]
             for row in shown.itertuples()
         ],
     )  # fmt: skip

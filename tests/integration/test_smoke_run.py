@@ -147,8 +147,8 @@ def test_the_comparison_has_its_tables_and_figures(
     folder = smoke_run.folder / "data/08_reporting"
     differences = pd.read_parquet(folder / "differences.parquet")
     tested = differences[differences["scope"] != "country"]
-    assert tested["p_holm"].between(0, 1).all()
-    assert (tested["p_holm"] >= tested["p"] - 1e-12).all()
+    assert tested["p"].between(0, 1).all()
+    assert (tested["p"] >= tested["unadjusted_p"] - 1e-4).all()  # the maximum of t is drawn
     page = (folder / "report.html").read_text()
     for words in ("Synthetic data", "Which paradigm serves which country", "TRIPOD+AI", "Women"):
         assert words in page

@@ -9,6 +9,14 @@ import pandas as pd
 import pytest
 
 import fits_factory as factory
+from ms_pfl.evaluation.parameters import PrimaryParameters
+
+PRIMARY = PrimaryParameters(
+    strategy="fedavg",
+    pairs=(("fine_tuned", "federated"), ("adaptive", "federated"), ("federated", "local")),
+    metrics=("roc_auc", "log_loss"),
+)
+MARGINS = {"roc_auc": 0.01, "log_loss": 0.002, "brier": 0.001}
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +47,8 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.calibration import recalibrate
     from ms_pfl.evaluation.curves import decision_curves, operating_curves, reliability_bins
-    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
+    from ms_pfl.evaluation.differences import add_intervals, planned_differences
+    from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.fairness import fairness, score_subgroups
     from ms_pfl.evaluation.scoring import check_predictions, coverage, score, summarize
     from ms_pfl.reporting.headline import headline
@@ -50,14 +59,15 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
     summary = summarize(score(test))
     draws = draw_patients(test, 100, 0)
     found = evaluate(test, ("pooled", "country"), draws)
-    estimates, table = add_intervals(summary, found), planned_differences(found)
+    estimates = add_intervals(summary, found)
+    table = planned_differences(found, PRIMARY, MARGINS)
     episodes = test["episode_id"].drop_duplicates()
     groups = pd.DataFrame(
         {"episode_id": episodes, "Sex": np.where(np.arange(len(episodes)) % 2, "Women", "Men")}
     )
     importance = factory.make_importance()
     return SimpleNamespace(
-        headline=headline(estimates, table, ("country", "countries"), 3, 100),
+        headline=headline(estimates, table, ("country", "countries"), 3, MARGINS),
         summary=summary,
         coverage=coverage(test),
         estimates=estimates,

@@ -174,14 +174,3 @@ def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> NDArray[np.flo
         if len(known):
             bounds[i] = np.percentile(known, [tail, 100 - tail])
     return bounds
-
-
-def bootstrap_p(drawn: np.ndarray) -> float:
-    """Two-sided p of the replicates of a difference against 0.
-
-    >>> bootstrap_p(np.array([0.1, 0.2, 0.3])), bootstrap_p(np.zeros(3))
-    (0.5, 1.0)
-    """
-    known = drawn[~np.isnan(drawn)]
-    below, above = int((known <= 0).sum()) + 1, int((known >= 0).sum()) + 1
-    return min(1.0, 2 * min(below, above) / (len(known) + 1))

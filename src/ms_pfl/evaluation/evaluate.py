@@ -5,7 +5,6 @@ How sure a value is follows from it: intervals, differences between models, and 
 Arrays have 1 + replicates columns; column 0 is what was observed.
 """
 
-import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,24 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.evaluation.bootstrap import (
-    MIN_PATIENTS,
-    Draws,
-    bootstrap_p,
-    draw_patients,
-    intervals,
-)
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, Draws, draw_patients, intervals
 from ms_pfl.evaluation.held_out import Estimand, HeldOutRows, Values
-from ms_pfl.evaluation.metrics import METRICS, SCOPES, Columns, Metric
-from ms_pfl.paradigms import family_of, is_recalibrated, models_in_order, planned_pairs
+from ms_pfl.evaluation.inference import pointwise, standard_errors
+from ms_pfl.evaluation.metrics import METRICS, Columns, Metric
+from ms_pfl.paradigms import models_in_order
 
 Model = tuple[str, ...]
 PARADIGM = ("paradigm", "strategy")
-DIFFERENCES_COLUMNS = [
-    "paradigm", "strategy", "reference", "reference_strategy", "scope", "country", "metric",
-    "difference", "low", "high", "p", "p_holm",
-    "n_countries", "n_better", "wilcoxon_p", "wilcoxon_p_holm",
-]  # fmt: skip
 _ROUNDING = 1e-12
 
 
@@ -42,17 +31,24 @@ class Estimates:
 
     ``names``: what a model's key is made of; ``fits``: of each model, its test rows and values by
     seed; ``values``: their means over the seeds in which they are defined, all NaN where there is
-    none; ``patients``: distinct test patients of a (scope, group), over all seeds.
+    none; ``patients``: distinct test patients of a (scope, group), over all seeds; ``strata``: the
+    countries that the pooled ones are drawn within.
     """
 
     names: tuple[str, ...]
     fits: dict[Model, dict[int, tuple[HeldOutRows, Values]]]
     values: dict[Model, Values]
     patients: dict[tuple[str, str], int]
+    strata: int
 
     def few(self, scope: str, group: str) -> bool:
         """Return whether an estimand rests on too few patients to tell how much it varies."""
         return self.patients.get((scope, group), self.patients["pooled", ""]) < MIN_PATIENTS
+
+    def freedom(self, scope: str, group: str) -> int:
+        """Return the degrees of freedom of a standard error: patients less strata, at least 1."""
+        n = self.patients.get((scope, group), self.patients["pooled", ""])
+        return max(1, n - (1 if group else self.strata))
 
     def bounds(self, estimands: Sequence[Estimand], drawn: NDArray[np.float64]) -> Columns:
         """Return 95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
@@ -108,38 +104,50 @@ class Estimates:
         ]  # fmt: skip
         return pd.DataFrame.from_records(records, columns=columns)
 
+    def drawn_differences(self, model: Model, other: Model) -> tuple[list[Estimand], Columns]:
+        """Subtract one model from another, draw by draw: both on the same drawn patients.
+
+        Returns:
+            The estimands that both have, and their differences, shape (estimands, 1 + replicates).
+        """
+        own, base = self.values[model], self.values[other]
+        common = [
+            name for name in own if name in base and not np.isnan(own[name][0] + base[name][0])
+        ]
+        width = len(next(iter(own.values()))) if own else 1
+        gained = np.array([own[name] - base[name] for name in common]).reshape(-1, width)
+        gained[np.abs(gained) < _ROUNDING] = 0.0  # rankings that are alike but for rounding
+        return common, gained
+
     def differences(self, pairs: Iterable[tuple[Model, Model]]) -> pd.DataFrame:
-        """Subtract the second model of each pair from the first, draw by draw, and test it.
+        """Subtract the second model of each pair from the first and test the difference by itself.
 
         Returns:
             A row per pair, metric, scope and group in which both are defined: the columns of the
             model and (as ``reference``, ``reference_…``) of the other, scope, group, metric,
-            difference, low, high (95 % percentile interval: both models on the same drawn
-            patients), p (:func:`.bootstrap.bootstrap_p`; not by group), and of macro means
-            n_countries, n_better (countries that differ to the better) and wilcoxon_p (signed-rank
-            test over the countries' differences).
+            difference, se (standard error by the bootstrap), low, high and p (95 % interval and
+            two-sided p from that standard error, :func:`.inference.pointwise`; NaN where fewer than
+            ``MIN_PATIENTS`` patients can be drawn), and of macro means n_countries, n_better
+            (countries that differ to the better) and wilcoxon_p (signed-rank test over the
+            countries' differences).
         """
         records: list[tuple[object, ...]] = []
         for model, other in pairs:
-            own, base = self.values[model], self.values[other]
-            common = [
-                name for name in own if name in base and not np.isnan(own[name][0] + base[name][0])
-            ]
-            gained = np.array([own[name] - base[name] for name in common])
-            gained[np.abs(gained) < _ROUNDING] = 0.0  # rankings that are alike but for rounding
-            found = zip(common, gained, self.bounds(common, gained), strict=True)
-            for (metric, scope, group), drawn, (low, high) in found:
-                tested = not group and not self.few(scope, group)
-                p = bootstrap_p(drawn[1:]) if tested else np.nan
+            common, gained = self.drawn_differences(model, other)
+            few = [self.few(scope, group) for _, scope, group in common]
+            freedom = np.array([self.freedom(scope, group) for _, scope, group in common])
+            errors = np.where(few, np.nan, standard_errors(gained))
+            found = pointwise(gained[:, 0], errors, freedom)
+            numbers = np.column_stack([gained[:, 0], errors, found.low, found.high, found.p])
+            for (metric, scope, group), own in zip(common, numbers, strict=True):
                 over = (np.nan, np.nan, np.nan)
                 if scope == "macro":
                     countries = [name[:2] == (metric, "country") for name in common]
                     over = _over_countries(gained[countries, 0], METRICS[metric].sign)
-                estimand = (scope, group, metric, float(drawn[0]), low, high, p)
-                records.append((*model, *other, *estimand, *over))
+                records.append((*model, *other, scope, group, metric, *map(float, own), *over))
         columns = [
             *self.names, "reference", *(f"reference_{name}" for name in self.names[1:]), "scope",
-            "group", "metric", "difference", "low", "high", "p", "n_countries", "n_better",
+            "group", "metric", "difference", "se", "low", "high", "p", "n_countries", "n_better",
             "wilcoxon_p",
         ]  # fmt: skip
         return pd.DataFrame.from_records(records, columns=columns)
@@ -224,7 +232,7 @@ def evaluate(
     if names == PARADIGM:
         fits = {model: fits[model] for model in models_in_order(test)}
     values = {model: _over_seeds([own for _, own in fits[model].values()]) for model in fits}
-    return Estimates(names, fits, values, _patients(test, by))
+    return Estimates(names, fits, values, *_patients(test, by))
 
 
 def _over_seeds(fits: Sequence[Values]) -> Values:
@@ -238,87 +246,16 @@ def _mean_of_defined(seeds: Sequence[Columns]) -> Columns:
     return np.mean(defined, axis=0) if defined else np.full_like(seeds[0], np.nan)
 
 
-def _patients(test: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, str], int]:
+def _patients(test: pd.DataFrame, by: Sequence[str]) -> tuple[dict[tuple[str, str], int], int]:
+    """Patients of each (scope, group), and the countries that can be drawn from."""
     people = test[list(dict.fromkeys(["country", "patient_id", *(n for n in by if n in test)]))]
     people = people.drop_duplicates()
     of_country = people[["country", "patient_id"]].drop_duplicates()["country"].value_counts()
     # a country's only patient is drawn in every replicate, and tells nothing
-    counts = {("pooled", ""): int(of_country[of_country > 1].sum())}
+    drawn = of_country[of_country > 1]
+    counts = {("pooled", ""): int(drawn.sum())}
     for scope in by:
         if scope != "pooled":
             own = people[list(dict.fromkeys([scope, "country", "patient_id"]))].drop_duplicates()
             counts |= {(scope, str(k)): int(n) for k, n in own[scope].value_counts().items()}
-    return counts
-
-
-def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
-    """Put 95 % intervals beside the means over seeds.
-
-    Args:
-        summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
-        estimates: of :func:`evaluate`, pooled and by country.
-
-    Returns:
-        paradigm, strategy, scope, country, metric, value (mean over seeds), low and high
-        (percentile interval of the patient bootstrap; NaN for what resampling would bias, such as
-        the expected calibration error, for calibration by country, and for countries with fewer
-        than ``MIN_PATIENTS`` test patients, or all values if that few can be drawn in all).
-    """
-    keys = [*PARADIGM, "scope", "country", "metric"]
-    found = estimates.intervals().rename(columns={"group": "country"})
-    table = summary[[*keys, "mean"]].rename(columns={"mean": "value"})
-    return table.merge(found[[*keys, "low", "high"]], on=keys, how="left")
-
-
-def planned_differences(estimates: Estimates) -> pd.DataFrame:
-    """Subtract what a model is compared with, replicate by replicate, and test the difference.
-
-    * The interval is that of the replicates' differences: both models on the same drawn patients.
-    * ``p``: twice the smaller share of replicates on one side of 0, a replicate added to both
-      (Davison and Hinkley, 1997, 4.2): never 0, and 1 where all differences are 0.
-    * ``wilcoxon_p`` (macro): Wilcoxon's signed-rank test over countries, on differences that are
-      means over seeds; ``n_better`` of ``n_countries`` differ to the better.
-    * ``p_holm``, ``wilcoxon_p_holm``: adjusted (Holm, 1979) over the models that are compared with
-      the same reference by the same metric and scope; recalibrated ones apart.
-
-    Args:
-        estimates: of :func:`evaluate`, pooled and by country.
-
-    Returns:
-        A row a pair (:func:`planned_pairs`), metric, scope and country; ``DIFFERENCES_COLUMNS``.
-        Differences are model minus reference. By country there are intervals (from
-        ``MIN_PATIENTS`` test patients on) and no tests; nor are there any where that few patients
-        can be drawn in all.
-    """
-    pairs = planned_pairs([(paradigm, strategy) for paradigm, strategy in estimates.values])
-    table = estimates.differences(pairs).rename(columns={"group": "country"})
-    # whether recalibration helps is another question than whether personalization does
-    recalibrated = table["paradigm"].map(is_recalibrated)
-    further = [
-        family_of(*model) for model in zip(table["paradigm"], table["strategy"], strict=True)
-    ]
-    family = [table["reference"], table["metric"], table["scope"], recalibrated, further]
-    for name in ("p", "wilcoxon_p"):
-        table[f"{name}_holm"] = table.groupby(family)[name].transform(holm)
-    return table.sort_values(
-        "scope", key=lambda names: names.map(list(SCOPES).index), kind="stable", ignore_index=True
-    )[DIFFERENCES_COLUMNS]
-
-
-def holm(p: pd.Series) -> pd.Series:
-    """Holm's adjustment of the p that are there; the others stay missing.
-
-    >>> holm(pd.Series([0.01, 0.04, float("nan"), 0.03])).tolist()
-    [0.03, 0.06, nan, 0.06]
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    known = p.notna()
-    adjusted = p.astype("float64").copy()
-    if known.any():
-        gc.freeze()  # multipletests collects garbage, among all that a run holds by now
-        try:
-            adjusted[known] = multipletests(p[known].to_numpy(), method="holm")[1]
-        finally:
-            gc.unfreeze()
-    return adjusted
+    return counts, len(drawn)

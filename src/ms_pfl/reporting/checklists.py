@@ -69,7 +69,8 @@ def cluster_items(about: About, coverage: pd.DataFrame) -> list[tuple[str, str, 
         (
             "7a",
             "Preparation and harmonization",
-            "one contract for all tables; every reading that is not literal is counted (docs/ingest.md)",
+            "one contract for all tables; every reading that is not literal is counted "
+            "(docs/ingest.md)",
         ),
         (
             "7d",
@@ -84,8 +85,8 @@ def cluster_items(about: About, coverage: pd.DataFrame) -> list[tuple[str, str, 
         (
             "8c",
             "Heterogeneity of model parameters",
-            f"personalized paradigms let parameters differ by {site}; they are compared with models "
-            "that do not",
+            f"personalized paradigms let parameters differ by {site}; they are compared with "
+            "models that do not",
         ),
         (
             "8e",
@@ -183,6 +184,7 @@ def probast_facts(about: About) -> list[tuple[str, str, str]]:
         (
             "Analysis",
             "Evaluation on other sites",
-            f"a further {about.site} by random effects; leaving {about.sites} out by its own pipeline (docs/new-country.md)",
+            f"a further {about.site} by random effects; leaving {about.sites} out by its own "
+            "pipeline (docs/new-country.md)",
         ),
     ]

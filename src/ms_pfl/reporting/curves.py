@@ -53,7 +53,7 @@ def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
     """Lay out the calibration of every model, all countries together.
 
     Args:
-        estimates: the table of :func:`ms_pfl.evaluation.evaluate.add_intervals`.
+        estimates: the table of :func:`ms_pfl.evaluation.differences.add_intervals`.
 
     Returns:
         Text cells, one row per model: ``Model``, Brier score, log-loss, calibration error,

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.calibration import RECALIBRATED
+from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, INCONCLUSIVE, WORSE
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
 from ms_pfl.reporting.figures import INK, legend_below, short_name, styled
+from ms_pfl.reporting.verdicts import digits_of, verdict_cell
 from ms_pfl.reporting.words import (
     MISSING,
     capitalized,
@@ -22,12 +24,8 @@ from ms_pfl.reporting.words import (
 )
 
 _WIDEST = 0.35  # of the forest plot's axis, on either side of 0
-# metric, scope and decimals
-_GAINS = (
-    ("roc_auc", "pooled", 3),
-    ("roc_auc", "macro", 3),
-    ("brier", "pooled", 4),
-)
+# metric and scope
+_GAINS = (("roc_auc", "pooled"), ("roc_auc", "macro"), ("log_loss", "pooled"), ("brier", "pooled"))
 # what is compared with, in the order of the page
 _REFERENCES = {
     "federated": "federated training by the same strategy",
@@ -46,7 +44,7 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
             Markup(
                 "Differences on the same test patients, mean over seeds, with 95 % intervals of "
                 "the paired bootstrap. A positive difference in ROC-AUC is a gain, a negative one "
-                "in Brier score is. The other metrics: "
+                "in log-loss or Brier score is. The other metrics: "
                 "<code>data/08_reporting/differences.parquet</code>."
             )
         )
@@ -58,8 +56,12 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
     content.append(
         note(
             about.fill(
-                "p: bootstrap, two-sided, adjusted by Holm's method over the models of one table "
-                "and column, recalibrated ones apart. Gaining: {sites} whose ROC-AUC is higher, "
+                f"Better or worse: the whole interval is on that side of 0; equivalent: it holds 0 "
+                f"and lies within the margin ({_margins(about)}); inconclusive: neither. "
+                "Interval and p are of one standard error. Primary: planned beforehand, with "
+                "simultaneous intervals and p. All others are exploratory: interval and p "
+                "adjusted by Holm's method over the models of one table and column, recalibrated "
+                "ones and further methods apart. Gaining: {sites} whose ROC-AUC is higher, "
                 "of those that have both classes. p Wilcoxon: signed-rank test over {sites}, "
                 "adjusted alike. Macro means rest on small {sites} too, which borrow the spread "
                 "of larger ones: their intervals are rough (docs/comparison.md)."
@@ -69,17 +71,24 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
     return content
 
 
+def _margins(about: About) -> str:
+    """The margins that were set, in words."""
+    margins = about.configuration.get("comparison", {}).get("margin", {})
+    said = [f"{METRICS[name].label} ± {margin:g}" for name, margin in margins.items()]
+    return ", ".join(said) or "none is set"
+
+
 def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Lay out what each model gains over a reference, with intervals and adjusted p.
+    """Lay out what each model gains over a reference, with intervals, verdicts and p.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`.
         reference: a paradigm that others are compared with.
 
     Returns:
-        Text cells, a row a model: ``Model``, difference and ``p`` (Holm) of pooled and macro
-        ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then the pooled Brier
-        score. Several columns are called ``p``.
+        Text cells, a row per model: ``Model``, difference and ``Verdict`` with p of pooled and
+        macro ROC-AUC, the countries that gain, Wilcoxon's p over countries (Holm), then pooled
+        log-loss and Brier score. Several columns are called ``Verdict``.
     """
     own = differences[(differences["reference"] == reference) & (differences["country"] == "")]
     found = rows_by(own, "paradigm", "strategy", "metric", "scope")
@@ -87,11 +96,11 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     # what was trained first
     for model in sorted(models_in_order(own), key=lambda model: model[0] in RECALIBRATED):
         cells = [("Model", model_name(*model))]
-        for metric, scope, digits in _GAINS:
+        for metric, scope in _GAINS:
             row = found[*model, metric, scope]
             cells += [
-                (f"{METRICS[metric].label} {scope}", signed(row, digits)),
-                ("p", p_value(row["p_holm"])),
+                (f"{METRICS[metric].label} {scope}", signed(row, digits_of(metric))),
+                ("Verdict", verdict_cell(row)),
             ]
             if scope == "macro":
                 gaining = f"{row['n_better']:.0f} of {row['n_countries']:.0f}"
@@ -127,8 +136,8 @@ def choice(about: About, differences: pd.DataFrame) -> Content | None:
         Table(choice_table(differences, about.countries, about.site, about.strategy), "last-words"),
         note(
             about.fill(
-                "{strategy}. A {site} is told apart where the interval of its gain excludes 0; of "
-                "twenty such intervals one does so by chance."
+                "{strategy}. Verdicts on ROC-AUC from intervals that are not adjusted: where "
+                "nothing differs, one of twenty says better or worse by chance."
             )
         ),
     ]
@@ -140,15 +149,15 @@ def choice_table(
     """Lay out, country by country, what the personalized models gain over the federated one.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; its order is kept.
         site: what a country is called.
         strategy: the federated strategy.
 
     Returns:
         Text cells: ``Country``, ``Patients``, ``Episodes``, the gain in ROC-AUC of each
-        personalized paradigm (its interval in brackets), and what the intervals say: paradigms
-        whose interval lies above 0, those below, or that none is told apart.
+        personalized paradigm (its interval in brackets), and the verdicts: paradigms that are
+        better, worse and equivalent, or that the data are inconclusive.
     """
     own = differences[
         (differences["reference"] == "federated")
@@ -164,8 +173,10 @@ def choice_table(
         rows = {name: found[str(country.country), name] for name in paradigms}
         known = [row for row in rows.values() if not math.isnan(row["difference"])]
         told = {
-            "better": [paradigm_name(name) for name, row in rows.items() if row["low"] > 0],
-            "worse": [paradigm_name(name) for name, row in rows.items() if row["high"] < 0],
+            verdict: [
+                paradigm_name(name) for name, row in rows.items() if row["verdict"] == verdict
+            ]
+            for verdict in (BETTER, WORSE, EQUIVALENT)
         }
         said = "; ".join(f"{' and '.join(names)} {word}" for word, names in told.items() if names)
         if not known:
@@ -178,7 +189,7 @@ def choice_table(
                 "Patients": f"{country.n_patients:,}",
                 "Episodes": f"{country.n_episodes:,}",
                 **{f"{paradigm_name(name)}: gain": signed(row) for name, row in rows.items()},
-                "Than federated": said or "not told apart",
+                "Than federated": said or INCONCLUSIVE,
             }
         )
     return pd.DataFrame(table, dtype="str")
@@ -189,7 +200,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
     """Draw each country's gain in ROC-AUC over federated training, a panel a strategy.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`.
         countries: the table of :func:`ms_pfl.reporting.sites.country_table`; the largest country
             comes first. The point is the mean over seeds, the line its 95 % interval; an arrow
             shows where it goes on, and a hollow point has none. Countries with one class in every

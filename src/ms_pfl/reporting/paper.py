@@ -94,7 +94,8 @@ def methods_paragraph(about: About, summary: pd.DataFrame, coverage: pd.DataFram
         f"Uncertainty was quantified by a patient-level cluster bootstrap stratified by "
         f"{about.site} ({comparison.get('replicates', 0):,} replicates), paired between models. "
         + _inference(comparison),
-        f"Analyses used ms_pfl {installed_versions()['ms_pfl']} (source {about.provenance['code']}).",
+        f"Analyses used ms_pfl {installed_versions()['ms_pfl']} "
+        f"(source {about.provenance['code']}).",
     ]
     return " ".join(lines)
 

@@ -51,8 +51,8 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
         *blocks,
         note(
             about.fill(
-                "Intervals of single {sites} are not adjusted: of twenty, one excludes 0 by chance. "
-                "What serves all {sites} together is the better guide for one whose own data are "
+                "Intervals of single {sites} are not adjusted: of twenty, one excludes 0 by "
+                "chance. What serves all {sites} together is the better guide for one whose own data are "
                 "inconclusive. The number of patients that would settle a comparison assumes that "
                 "the interval narrows with the square root of their number."
             )

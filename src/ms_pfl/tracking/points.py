@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from ms_pfl.evaluation.differences import PRIMARY
+from ms_pfl.evaluation.inference import VERDICTS
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.scoring import summarize
 from ms_pfl.paradigms import Training, paradigms_with
@@ -102,6 +104,27 @@ def parent_points(
         )
         points += _model_points(_of_headline(gains[same]), "difference", "gain_")
     return points + _model_points(others, "mean")
+
+
+def verdict_tags(differences: pd.DataFrame) -> dict[str, str]:
+    """Return the verdicts on the primary comparisons as tags of a run.
+
+    Args:
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`.
+
+    >>> row = {"paradigm": "local", "strategy": "none", "reference": "centralized",
+    ...     "reference_strategy": "pooled", "scope": "pooled", "metric": "roc_auc",
+    ...     "role": "primary", "verdict": "worse"}
+    >>> verdict_tags(pd.DataFrame([row]))
+    {'verdict_roc_auc_pooled/local.none_against_centralized.pooled': 'worse'}
+    """
+    own = differences[(differences["role"] == PRIMARY) & differences["verdict"].isin(VERDICTS)]
+    tags = {}
+    for row in own.to_dict("records"):
+        reference = Training(str(row["reference"]), str(row["reference_strategy"])).name
+        pair = f"{_model(row)}_against_{metric_part(reference)}"
+        tags[f"verdict_{row['metric']}_{row['scope']}/{pair}"] = str(row["verdict"])
+    return tags
 
 
 def _model_points(rows: pd.DataFrame, column: str, prefix: str = "") -> list[Point]:

@@ -35,6 +35,7 @@ from ms_pfl.tracking.points import (
     metric_parts,
     overall_points,
     parent_points,
+    verdict_tags,
 )
 from ms_pfl.tracking.record import RunRecord
 from ms_pfl.tracking.store import experiment_id, open_client, open_store, store_errors, tracking_uri
@@ -240,10 +241,11 @@ def log_comparison(
     (:func:`ms_pfl.tracking.points.parent_points`), because MLflow's chart view is empty while
     parents are collapsed and only children carry metrics. Tables become ``tables/<name>.json``,
     which MLflow shows as a table and lays beside that of other runs; one of more than 10,000 rows
-    ``tables/<name>.csv``. A child has params and tags ``paradigm``, ``strategy``, ``learner`` and
-    ``seed``; ``roc_auc/pooled`` and the other headline metrics, named alike in all children;
-    ``roc_auc_by_country/Belgium``; ``validation_log_loss`` and ``validation_roc_auc`` by round;
-    and its cost. Undefined values are not written.
+    ``tables/<name>.csv``. Verdicts on primary comparisons are tags of the parent. A child has
+    params and tags ``paradigm``, ``strategy``, ``learner`` and ``seed``; ``roc_auc/pooled`` and the
+    other headline metrics, named alike in all children; ``roc_auc_by_country/Belgium``;
+    ``validation_log_loss`` and ``validation_roc_auc`` by round; and its cost. Undefined values are
+    not written.
 
     Args:
         run_id: the parent, from :func:`open_parent`.
@@ -260,6 +262,9 @@ def log_comparison(
     client = open_client(project_path)
     intervals = (record.tables.get(name) for name in ("estimates", "differences"))
     _log(client, run_id, points=parent_points(record.metrics, *intervals))
+    if "differences" in record.tables:
+        for name, said in verdict_tags(record.tables["differences"]).items():
+            client.set_tag(run_id, name, said)
     if record.note:
         client.set_tag(run_id, "mlflow.note.content", record.note)
     client.log_inputs(run_id, record.data.get(None, []))

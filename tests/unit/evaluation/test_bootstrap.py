@@ -8,7 +8,6 @@ import pytest
 
 from ms_pfl.evaluation.bootstrap import (
     MIN_PATIENTS,
-    bootstrap_p,
     draw_patients,
     intervals,
     stand_ins,
@@ -95,10 +94,3 @@ def test_who_borrows_does_so_in_replicates_of_its_own() -> None:
         assert sorted(columns[name]) == list(range(501))
     for one, other in ("AB", "AC", "BC"):
         assert (columns[one][1:] == columns[other][1:]).mean() < 0.02
-
-
-def test_p_by_hand() -> None:
-    # of 9 replicates 1 is at or below 0: 2 (1 + 1) / (9 + 1)
-    assert bootstrap_p(np.r_[-0.1, np.full(8, 0.2)]) == pytest.approx(0.4)
-    assert bootstrap_p(np.full(999, 0.2)) == pytest.approx(2 / 1000)
-    assert bootstrap_p(np.array([0.1, np.nan, -0.1])) == 1

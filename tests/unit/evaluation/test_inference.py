@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import t, wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
 from ms_pfl.evaluation.calibration import recalibrate
-from ms_pfl.evaluation.evaluate import Estimates, add_intervals, evaluate, holm, planned_differences
+from ms_pfl.evaluation.differences import add_intervals, planned_differences
+from ms_pfl.evaluation.evaluate import Estimates, evaluate
+from ms_pfl.evaluation.inference import holm
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 
 REPLICATES = 200
@@ -74,7 +76,7 @@ def test_one_test_patient_gives_no_interval_and_no_p(test_rows: pd.DataFrame) ->
     alone = test_rows[(test_rows.country == country) & (test_rows.patient_id == patient)]
     found = resampled(alone)
     assert add_intervals(summarize(score(alone)), found)[["low", "high"]].isna().all(axis=None)
-    assert planned_differences(found)[["low", "high", "p", "p_holm"]].isna().all(axis=None)
+    assert planned_differences(found)[["se", "low", "high", "p"]].isna().all(axis=None)
 
 
 def test_differences_are_paired_by_strategy_and_seed(
@@ -104,10 +106,14 @@ def test_a_difference_is_narrower_than_its_parts(bootstrap: Estimates, table: pd
     parts = [bootstrap.values[p, "fedavg"][key] for p in ("fine_tuned", "federated")]
     (row,) = of(table, "fine_tuned", "federated", metric="brier", scope="pooled").itertuples()
     apart = np.percentile(parts[0][1:], 97.5) - np.percentile(parts[0][1:], 2.5)
-    assert 0 < row.high - row.low < 1.5 * apart
+    assert 0 < row.unadjusted_high - row.unadjusted_low < 1.5 * apart
+    drawn = parts[0] - parts[1]
+    assert row.se == pytest.approx(np.std(drawn[1:], ddof=1))
+    # 200 draws tell quantiles to about a tenth of the width
     np.testing.assert_allclose(
-        [row.low, row.high], np.percentile((parts[0] - parts[1])[1:], [2.5, 97.5])
-    )
+        [row.unadjusted_low, row.unadjusted_high], np.percentile(drawn[1:], [2.5, 97.5]),
+        atol=0.1 * (row.unadjusted_high - row.unadjusted_low),
+    )  # fmt: skip
 
 
 def test_wilcoxon_is_scipys_over_countries(table: pd.DataFrame) -> None:
@@ -129,15 +135,19 @@ def test_a_country_without_a_difference_gains_nothing(table: pd.DataFrame) -> No
     assert rows[["n_countries", "n_better"]].to_numpy().tolist() == [[6, 0]]
 
 
-def test_p_counts_replicates_and_not_what_was_observed(
-    bootstrap: Estimates, table: pd.DataFrame
-) -> None:
+def test_interval_and_p_by_hand(bootstrap: Estimates, table: pd.DataFrame) -> None:
     key = ("roc_auc", "pooled", "")
     ours, theirs = (bootstrap.values[p, "fedavg"][key] for p in ("adaptive", "federated"))
-    drawn = (ours - theirs)[1:]
-    smaller = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    drawn = ours - theirs
+    sizes = [n for (scope, _), n in bootstrap.patients.items() if scope == "country" and n > 1]
+    freedom = sum(sizes) - len(sizes)  # one mean a country
+    se = np.std(drawn[1:], ddof=1)
+    half = t.ppf(0.975, freedom) * se
     (row,) = of(table, "adaptive", "federated", metric="roc_auc", scope="pooled").itertuples()
-    assert row.p == pytest.approx(min(1, 2 * (smaller + 1) / (REPLICATES + 1)), rel=1e-12)
+    np.testing.assert_allclose(
+        [row.unadjusted_low, row.unadjusted_high], [drawn[0] - half, drawn[0] + half]
+    )
+    assert row.unadjusted_p == pytest.approx(2 * t.sf(abs(drawn[0]) / se, freedom), rel=1e-9)
 
 
 def test_holm_over_one_question(table: pd.DataFrame) -> None:
@@ -146,11 +156,14 @@ def test_holm_over_one_question(table: pd.DataFrame) -> None:
     for recalibrated in (True, False):
         own = rows[rows.paradigm.str.startswith("recalibrated") == recalibrated]
         assert len(own) == 4
-        order = own["p"].sort_values(kind="stable").index
+        assert set(own["adjusted"]) == {"Holm"}
+        order = own["unadjusted_p"].sort_values(kind="stable").index
         by_hand = np.maximum.accumulate(
-            [min(1, own["p"][i] * (4 - k)) for k, i in enumerate(order)]
+            [min(1, own["unadjusted_p"][i] * (4 - k)) for k, i in enumerate(order)]
         )
-        np.testing.assert_allclose(own["p_holm"][order], by_hand)
+        np.testing.assert_allclose(own["p"][order], by_hand)
+        assert ((own["low"] > 0) | (own["high"] < 0)).eq(own["p"] < 0.05).all()
+        assert (own["low"] <= own["unadjusted_low"]).all()
 
 
 def test_identical_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
@@ -161,7 +174,7 @@ def test_identical_predictions_differ_by_nothing(predictions: pd.DataFrame) -> N
     assert (table["difference"] == 0).all()
     assert (table[["low", "high"]].dropna() == 0).all(axis=None)
     tested = table[table["scope"] != "country"]
-    assert (tested[["p", "p_holm"]] == 1).all(axis=None)
+    assert (tested[["p", "unadjusted_p"]] == 1).all(axis=None)
     assert (tested.loc[tested["scope"] == "macro", ["wilcoxon_p", "wilcoxon_p_holm"]] == 1).all(
         axis=None
     )

@@ -11,7 +11,8 @@ from sklearn import metrics as sk
 
 from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.calibration import quantile_bins
-from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
+from ms_pfl.evaluation.differences import add_intervals, planned_differences
+from ms_pfl.evaluation.evaluate import evaluate
 from ms_pfl.evaluation.metrics import METRICS, Group, Metric, Weights, ranking
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 from ms_pfl.reporting.curves import calibration_table

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from ms_pfl.evaluation.evaluate import DIFFERENCES_COLUMNS
+from ms_pfl.evaluation.differences import COLUMNS
 from ms_pfl.reporting.gains import choice_table, forest, gains_table
 from ms_pfl.reporting.sites import country_table
 
@@ -42,13 +42,12 @@ def test_a_country_without_a_value_is_not_said_to_have_one_class() -> None:
         "reference_strategy": "fedavg", "scope": "country", "metric": "roc_auc",
     }  # fmt: skip
     gains = [
-        known | {"country": "A", "difference": 0.1, "low": 0.05, "high": 0.15},
-        known | {"country": "B", "difference": 0.1, "low": math.nan, "high": math.nan},
+        known | {"country": "A", "difference": 0.1, "low": 0.05, "high": 0.15, "verdict": "better"},
+        known
+        | {"country": "B", "difference": 0.1, "low": math.nan, "high": math.nan, "verdict": ""},
     ]
     countries = pd.DataFrame({"country": ["A", "B", "C"], "n_patients": 9, "n_episodes": 20})
-    table = choice_table(
-        pd.DataFrame(gains, columns=DIFFERENCES_COLUMNS), countries, "country", "fedavg"
-    )
+    table = choice_table(pd.DataFrame(gains, columns=COLUMNS), countries, "country", "fedavg")
     assert table["Than federated"].tolist() == [
         "Adaptive better",
         "fewer than 10 test patients",
@@ -59,19 +58,27 @@ def test_a_country_without_a_value_is_not_said_to_have_one_class() -> None:
 def test_gains_over_a_reference_with_a_dash_where_nothing_was_compared() -> None:
     known = {
         "paradigm": "adaptive", "strategy": "fedavg", "reference": "federated", "country": "",
-        "low": 0.01, "high": 0.03, "p_holm": 0.0004, "wilcoxon_p_holm": 0.25, "n_better": 3.0,
-        "n_countries": 4.0,
+        "low": 0.01, "high": 0.03, "p": 0.0004, "wilcoxon_p_holm": 0.25, "n_better": 3.0,
+        "n_countries": 4.0, "verdict": "better", "within_margin": False, "role": "exploratory",
     }  # fmt: skip
     rows = [
         known | {"metric": "roc_auc", "scope": "macro", "difference": 0.02},
-        known | {"metric": "brier", "scope": "pooled", "difference": -0.0002, "low": math.nan},
+        known
+        | {
+            "metric": "brier",
+            "scope": "pooled",
+            "difference": -0.0002,
+            "low": math.nan,
+            "verdict": "",
+            "p": math.nan,
+        },
     ]
     table = gains_table(pd.DataFrame(rows), "federated")
     assert list(table.columns) == [
-        "Model", "ROC-AUC pooled", "p", "ROC-AUC macro", "p", "Gaining", "p Wilcoxon",
-        "Brier score pooled", "p",
+        "Model", "ROC-AUC pooled", "Verdict", "ROC-AUC macro", "Verdict", "Gaining",
+        "p Wilcoxon", "Log-loss pooled", "Verdict", "Brier score pooled", "Verdict",
     ]  # fmt: skip
     assert table.to_numpy().tolist() == [
-        ["Adaptive FedAvg", "–", "–", "+0.020 [+0.010, +0.030]", "<0.001", "3 of 4", "0.250",
-         "-0.0002", "<0.001"],
+        ["Adaptive FedAvg", "–", "–", "+0.020 [+0.010, +0.030]", "better (p <0.001)", "3 of 4",
+         "0.250", "–", "–", "-0.0002", "–"],
     ]  # fmt: skip

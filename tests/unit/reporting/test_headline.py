@@ -8,92 +8,109 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from ms_pfl.evaluation.evaluate import DIFFERENCES_COLUMNS
+from ms_pfl.evaluation.differences import COLUMNS
+from ms_pfl.evaluation.inference import verdict as verdict_of
+from ms_pfl.evaluation.inference import within
 from ms_pfl.reporting.headline import headline
 
 SITES = ("country", "countries")
 
 
-def pooled(paradigm: str, strategy: str, difference: float, p: float, **more: object) -> dict:
-    return {
+MARGINS = {"roc_auc": 0.015, "brier": 0.001}
+
+
+def pooled(paradigm: str, strategy: str, difference: float, half: float, **more: object) -> dict:
+    row = {
         "paradigm": paradigm, "strategy": strategy, "reference": "federated",
         "reference_strategy": strategy, "scope": "pooled", "country": "", "metric": "roc_auc",
-        "difference": difference, "low": difference - 0.01, "high": difference + 0.01,
-        "p": p, "p_holm": p, **more,
+        "difference": difference, "low": difference - half, "high": difference + half,
+        "p": 0.02, "role": "exploratory", **more,
     }  # fmt: skip
+    sign, margin = (1, MARGINS["roc_auc"]) if row["metric"] == "roc_auc" else (-1, 0.001)
+    bounds = row["low"], row["high"]
+    return row | {
+        "verdict": verdict_of(*bounds, sign, margin),
+        "within_margin": within(*bounds, margin),
+    }
 
 
-def lines(*rows: dict, n_seeds: int = 3, replicates: int = 1000) -> list[str]:
+def lines(*rows: dict, n_seeds: int = 3) -> list[str]:
     estimates = pd.DataFrame(
         [("federated", "fedavg", "pooled", "", "roc_auc", 0.7, 0.68, 0.72)],
         columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
     )
-    table = pd.DataFrame(rows, columns=DIFFERENCES_COLUMNS)
-    return headline(estimates, table, SITES, n_seeds, replicates)
-
-
-def test_no_difference_is_said_to_be_none() -> None:
-    said = lines(pooled("fine_tuned", "fedavg", 0.003, 0.4))
-    assert said[0] == (
-        "Fine-tuned is not told apart from plain federated training: pooled ROC-AUC "
-        "+0.003 [-0.007, +0.013] with FedAvg (p 0.400)."
-    )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return headline(estimates, table, SITES, n_seeds, MARGINS)
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("difference", "half", "words"),
     [
-        ([(0.03, 0.01), (0.02, 0.02)], "does better than plain federated training: "),
-        ([(0.03, 0.01), (0.02, 0.2)], "does better than plain federated training in 1 of 2 "),
-        ([(-0.03, 0.01), (0.02, 0.2)], "does worse than plain federated training in 1 of 2 "),
-        ([(-0.03, 0.01), (0.02, 0.01)], "does better than plain federated training in 1 and worse"),
-        ([(-0.03, 0.06), (0.02, 0.051)], "is not told apart from plain federated training: "),
+        (0.003, 0.01,
+         "Fine-tuned FedAvg and Federated FedAvg are equivalent: pooled ROC-AUC differs by +0.003 "
+         "[-0.007, +0.013] (p 0.020), within ± 0.015."),
+        (0.01, 0.02,
+         "Whether Fine-tuned FedAvg is better or worse than Federated FedAvg is inconclusive: "
+         "pooled ROC-AUC differs by +0.010 [-0.010, +0.030] (p 0.020)."),
+        (0.03, 0.01,
+         "Fine-tuned FedAvg is better than Federated FedAvg: pooled ROC-AUC +0.030 [+0.020, "
+         "+0.040] (p 0.020)."),
+        (-0.008, 0.002,
+         "Fine-tuned FedAvg is worse than Federated FedAvg, by less than the margin of 0.015: "
+         "pooled ROC-AUC -0.008 [-0.010, -0.006] (p 0.020)."),
+        (0.01, math.nan, "Fine-tuned FedAvg against Federated FedAvg: pooled ROC-AUC differs by "
+         "+0.010."),
     ],
-)
-def test_only_an_adjusted_p_makes_a_difference(
-    found: list[tuple[float, float]], words: str
-) -> None:
-    rows = [
-        pooled("adaptive", strategy, *own)
-        for strategy, own in zip(("fedavg", "fedprox"), found, strict=True)
-    ]
-    said = lines(*rows)[0]
-    assert said.startswith(f"Adaptive {words}")
-    values = [difference for difference, _ in found]
-    assert f"{min(values):+.3f} to {max(values):+.3f} over 2 strategies" in said
+)  # fmt: skip
+def test_each_verdict_has_its_words(difference: float, half: float, words: str) -> None:
+    assert lines(pooled("fine_tuned", "fedavg", difference, half))[0] == words
+
+
+def test_the_primary_strategy_speaks_and_the_others_are_counted() -> None:
+    said = lines(
+        pooled("adaptive", "fedavg", 0.03, 0.01),
+        pooled("adaptive", "fedprox", 0.02, 0.05, role="primary"),
+        pooled("adaptive", "fedadam", -0.01, 0.05),
+    )
+    assert said[0].startswith("Whether Adaptive FedProx is better or worse than Federated FedProx ")
+    assert said[0].endswith(
+        "(p 0.020); over 3 strategies -0.010 to +0.030 (better in 1, inconclusive in 2)."
+    )
+    assert "Intervals and p of primary comparisons are simultaneous" in said[-1]
+    assert "simultaneous" not in lines(pooled("adaptive", "fedavg", 0.03, 0.01))[-1]
 
 
 def test_countries_are_counted_and_named() -> None:
     gains = {"A": 0.05, "B": -0.03, "C": 0.0, "D": 0.02}
     rows = [
-        pooled("fine_tuned", "fedavg", gain, math.nan, scope="country", country=country)
+        pooled("fine_tuned", "fedavg", gain, 0.01, scope="country", country=country)
         for country, gain in gains.items()
     ]
     few = pooled("fine_tuned", "fedavg", 0.2, math.nan, scope="country", country="E")
-    said = lines(
-        pooled("fine_tuned", "fedavg", 0.0, 1.0), *rows, few | {"low": math.nan, "high": math.nan}
-    )
+    said = lines(pooled("fine_tuned", "fedavg", 0.0, 0.01), *rows, few)
     assert said[1] == (
-        "Of the 4 countries with at least 10 test patients, the interval of Fine-tuned FedAvg's "
-        "gain in ROC-AUC over the federated model lies above 0 in 2 (A, D) and below 0 in 1 (B); "
-        "about 0.2 would by chance."
+        "Of the 4 countries with at least 10 test patients, Fine-tuned FedAvg is, by ROC-AUC "
+        "against the federated model, better in 2 (A, D), worse in 1 (B), equivalent in 1 (C); "
+        "where nothing differs, about 0.2 are better or worse by chance."
     )
 
 
 def test_federated_training_stands_against_the_others() -> None:
     said = lines(
-        pooled("federated", "fedavg", 0.05, 0.01, reference="local"),
-        pooled("federated", "fedavg", -0.01, 0.3, reference="centralized"),
+        pooled("federated", "fedavg", 0.05, 0.01, reference="local", reference_strategy="none"),
+        pooled(
+            "federated", "fedavg", -0.01, 0.3, reference="centralized", reference_strategy="pooled"
+        ),
     )
-    assert said[0].startswith("Federated FedAvg does better than local training: pooled ROC-AUC")
-    assert said[1].startswith("Federated FedAvg is not told apart from centralized training")
+    assert said[0].startswith("Federated FedAvg is better than local training: pooled ROC-AUC")
+    assert said[1].startswith("Whether Federated FedAvg is better or worse than centralized tr")
 
 
 def test_recalibration_and_what_is_beyond_it() -> None:
     brier = {"metric": "brier"}
     said = lines(
-        pooled("recalibrated", "fedavg", -0.002, 0.5, **brier),
-        pooled("adaptive", "fedavg", 0.001, 0.5, **brier, reference="recalibrated"),
+        pooled("recalibrated", "fedavg", -0.002, 0.01, **brier),
+        pooled("adaptive", "fedavg", 0.001, 0.01, **brier, reference="recalibrated"),
     )
     assert said[0] == (
         "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
@@ -105,10 +122,10 @@ def test_recalibration_and_what_is_beyond_it() -> None:
 def test_recalibration_that_does_harm_is_not_the_only_one_to_beat() -> None:
     brier = {"metric": "brier"}
     said = lines(
-        pooled("recalibrated", "fedavg", 0.004, 0.02, **brier),
-        pooled("recalibrated_slope", "fedavg", 0.009, 0.02, **brier),
-        pooled("adaptive", "fedavg", -0.003, 0.02, **brier, reference="recalibrated"),
-        pooled("adaptive", "fedavg", 0.001, 0.5, **brier),
+        pooled("recalibrated", "fedavg", 0.004, 0.01, **brier),
+        pooled("recalibrated_slope", "fedavg", 0.009, 0.01, **brier),
+        pooled("adaptive", "fedavg", -0.003, 0.01, **brier, reference="recalibrated"),
+        pooled("adaptive", "fedavg", 0.001, 0.01, **brier),
     )
     assert said[0] == (
         "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
@@ -118,26 +135,12 @@ def test_recalibration_that_does_harm_is_not_the_only_one_to_beat() -> None:
     )
 
 
-def test_too_few_draws_to_tell_anything_apart_are_owned_up_to() -> None:
-    rows = [pooled("adaptive", f"s{i}", 0.1, 0.1) for i in range(10)]
-    rows.append(pooled("recalibrated", "s0", 0.1, 0.1))  # a family of its own
-    said = " ".join(lines(*rows, replicates=200))
-    # 10 * 2 / 201
-    assert (
-        "with 200 draws, where 10 models are compared with the same one, no adjusted p can be "
-        in said
-    )
-    assert "below 0.100; set comparison.replicates to at least 400." in said
-    assert "Too few draws" in " ".join(lines(*rows, replicates=399))  # 20 / 400 is LEVEL
-    assert "Too few draws" not in " ".join(lines(*rows, replicates=400))
-
-
 def test_one_country_alone() -> None:
     said = lines(
         pooled("fine_tuned", "fedavg", 0.0, 1.0),
-        pooled("fine_tuned", "fedavg", 0.05, math.nan, scope="country", country="A"),
+        pooled("fine_tuned", "fedavg", 0.05, 0.01, scope="country", country="A"),
     )
-    assert said[1].startswith("Of the one country with at least 10 test patients, the interval of")
+    assert said[1].startswith("Of the one country with at least 10 test patients, Fine-tuned")
 
 
 def test_without_an_interval_none_is_shown() -> None:
@@ -145,7 +148,7 @@ def test_without_an_interval_none_is_shown() -> None:
         [("federated", "fedavg", "pooled", "", "roc_auc", 0.7, math.nan, math.nan)],
         columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
     )
-    said = headline(estimates, pd.DataFrame(columns=DIFFERENCES_COLUMNS), SITES, 1)
+    said = headline(estimates, pd.DataFrame(columns=COLUMNS), SITES, 1)
     assert said[0].startswith("The highest pooled ROC-AUC is Federated FedAvg's, 0.700; no model")
 
 

@@ -50,18 +50,25 @@ def summarize_metrics(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
 def compare_models(
     test: pd.DataFrame,
     summary: pd.DataFrame,
+    split_counts: pd.DataFrame,
     comparison: ComparisonParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Bootstrap patients: intervals of every metric, differences with tests, decision curves."""
+    """Bootstrap patients: intervals of every metric, differences, verdicts, decision curves."""
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.curves import decision_curves
-    from ms_pfl.evaluation.evaluate import add_intervals, evaluate, planned_differences
+    from ms_pfl.evaluation.differences import add_intervals, planned_differences
+    from ms_pfl.evaluation.evaluate import evaluate
 
     draws = draw_patients(test, comparison.replicates, comparison.seed)
     estimates = evaluate(test, ("pooled", "country"), draws)
     return (
         add_intervals(summary, estimates),
-        planned_differences(estimates),
+        planned_differences(
+            estimates,
+            comparison.primary,
+            comparison.margin,
+            split_counts["test_patients"].sum() / split_counts["train_patients"].sum(),
+        ),
         decision_curves(test, comparison.thresholds, draws),
     )
 

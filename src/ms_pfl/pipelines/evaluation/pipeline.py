@@ -5,7 +5,7 @@
     predictions ──► recalibrate ──► recalibrated ─┐
           └──────────────────────────────────────┴► score ──► metrics ──► summary, fairness
                                                        └► test_predictions
-    test_predictions, summary ──► estimates, differences, net_benefit
+    test_predictions, summary, split_counts ──► estimates, differences, net_benefit
     test_predictions, episodes ──► subgroup_metrics
     test_predictions ──► operating_curves, reliability
 """
@@ -70,7 +70,7 @@ def create_pipeline(*families: Family) -> Pipeline:
             ),
             Node(
                 func=compare_models,
-                inputs=["test_predictions", "summary", "params:comparison"],
+                inputs=["test_predictions", "summary", "split_counts", "params:comparison"],
                 outputs=["estimates", "differences", "net_benefit"],
                 name="compare_models",
                 namespace=NAMESPACE,

@@ -50,7 +50,7 @@ def make_tables(
             findings["differences"],
             sites,
             len(coverage),
-            comparison.replicates,
+            comparison.margin,
         ),
         per_country_table(summary, countries, site=sites[0]),
     )
