@@ -159,17 +159,15 @@ def _print(line: str, *, style: str = "", soft_wrap: bool = False) -> None:
     get_console().print(Text(printable(line), style=style), soft_wrap=soft_wrap)
 
 
-# The report holds all sentences; the first are about the personalized paradigms.
-_HEADLINES = 2
-
-
 def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) -> None:
-    """Print Table 1, what it stands on, and what the comparison found of each personalization."""
+    """Print what the comparison found in a few sentences, then Table 1 and what it rests on."""
+    from ms_pfl.reporting.headline import FIRST_LINES
     from ms_pfl.reporting.table1 import ConsoleTable
 
-    get_console().print(ConsoleTable(table1, notes), highlight=False)
-    for line in headline[:_HEADLINES]:
+    _print("")
+    for line in headline[:FIRST_LINES]:
         _print(line, style="bold")
+    get_console().print(ConsoleTable(table1, notes), highlight=False)
 
 
 def _print_table(title: str, rows: Sequence[Mapping[Any, str]], text: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from ms_pfl.paradigms import (
 )
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
 from ms_pfl.reporting.figures import INK, marker_of, styled
-from ms_pfl.reporting.words import MISSING, signed
+from ms_pfl.reporting.words import MISSING, capitalized, signed
 
 _METRIC, _SCOPE = "roc_auc", "pooled"
 _REFERENCE = "federated"
@@ -37,17 +37,20 @@ def answer(about: About, estimates: pd.DataFrame, differences: pd.DataFrame) -> 
     margins = about.configuration.get("comparison", {}).get("margin") or {}
     margin = margins.get(_METRIC, np.nan)
     label = f"{SCOPES[_SCOPE]} {METRICS[_METRIC].label}"
-    band = f", and the margin of ± {margin:g} around it" if np.isfinite(margin) else ""
+    known = np.isfinite(margin)
+    band = f", and the margin of ± {margin:g} around it" if known else ""
+    alike = f"{SYMBOLS[EQUIVALENT]} equivalent: it holds 0 and lies within ± {margin:g}. "
     found = against_federated(differences)
     content: list[Table | Picture] = [
         Picture(
             "all_trainings",
             all_trainings(estimates, about.strategy, margin),
-            f"{label} of every training, with its interval",
+            f"{capitalized(label)} of every training, with its interval",
             about.fill(
-                f"{label}: mean over seeds, with the 95 % interval of the patient bootstrap. Line: "
-                f"the federated model trained with {{strategy}}{band}. Intervals of two models "
-                "that overlap do not say that the models are alike: their difference is below."
+                f"{capitalized(label)}: mean over seeds, with the 95 % interval of the patient "
+                f"bootstrap. Line: the federated model trained with {{strategy}}{band}. Intervals "
+                "of two models that overlap do not say that the models are alike: their "
+                "difference is below."
             ),
         )
     ]
@@ -62,8 +65,7 @@ def answer(about: About, estimates: pd.DataFrame, differences: pd.DataFrame) -> 
                 f"Against the federated model of the same strategy: difference in {label} with its "
                 f"95 % interval, verdict, and {{sites}} in which it is better / neither / worse. "
                 f"{SYMBOLS[BETTER]} better and {SYMBOLS[WORSE]} worse: the interval excludes 0. "
-                f"{SYMBOLS[EQUIVALENT]} equivalent: it holds 0 and lies within ± {margin:g}. "
-                f"{SYMBOLS[INCONCLUSIVE]} inconclusive: neither."
+                f"{alike if known else ''}{SYMBOLS[INCONCLUSIVE]} inconclusive: neither."
             )
         ),
     ]
@@ -130,12 +132,12 @@ def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, i
 
 def _cell(row: pd.Series, counts: pd.DataFrame, model: tuple[str, str]) -> str:
     said = str(row["verdict"])
-    words = f" {SYMBOLS[said]} {said}" if said else ""
-    if model not in counts.index:
-        return f"{signed(row)}{words}"
-    of = counts.loc[model]
-    sides = [int(of.get(name, 0)) for name in (BETTER, EQUIVALENT, INCONCLUSIVE, WORSE)]
-    return f"{signed(row)}{words} {sides[0]}/{sides[1] + sides[2]}/{sides[3]}"
+    lines = [signed(row), f"{SYMBOLS[said]} {said}" if said else ""]
+    if model in counts.index:
+        of = counts.loc[model]
+        neither = of.get(EQUIVALENT, 0) + of.get(INCONCLUSIVE, 0)
+        lines.append(f"{of.get(BETTER, 0)} / {neither} / {of.get(WORSE, 0)}")
+    return "\n".join(line for line in lines if line)
 
 
 @styled
@@ -169,7 +171,7 @@ def all_trainings(estimates: pd.DataFrame, strategy: str, margin: float) -> Figu
         places.append(place)
         place, last = place + 1, name
     axes.set(
-        xlabel=f"{SCOPES[_SCOPE]} {METRICS[_METRIC].label}",
+        xlabel=capitalized(f"{SCOPES[_SCOPE]} {METRICS[_METRIC].label}"),
         yticks=places,
         yticklabels=[model_name(*model) for model in models],
         ylim=(max(place, 1.0) - 0.4, -0.6),
@@ -186,9 +188,11 @@ def data_strip(about: About, configuration: Mapping[str, object]) -> list[tuple[
         about: source and countries of the run.
         configuration: the parameters of the run.
     """
+    if about.countries.empty:
+        return []
     total = about.countries[["n_patients", "n_episodes", "n_positive"]].sum()
     seeds = configuration.get("seeds")
-    events = f"{100 * total['n_positive'] / total['n_episodes']:.1f} %" if len(total) else MISSING
+    events = f"{100 * total['n_positive'] / total['n_episodes']:.1f} %"
     strip = [
         (f"{total['n_patients']:,}", "patients"),
         (f"{total['n_episodes']:,}", "episodes"),

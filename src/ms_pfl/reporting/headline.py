@@ -14,6 +14,8 @@ from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
 from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval
 
+#: So many sentences are on the first screen of the report, and on the console.
+FIRST_LINES = 4
 _NAMED = 6  # so many countries are named; more are counted
 
 
@@ -43,8 +45,8 @@ def headline(
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
     lines = [
         *(_against(pooled, paradigm, "federated", margins) for paradigm in personalized),
-        *(_by_country(differences, paradigm, sites) for paradigm in personalized),
         *(_against(pooled, "federated", name, margins) for name in ("local", "centralized")),
+        *(_by_country(differences, paradigm, sites) for paradigm in personalized),
         _recalibrated(differences, sites[0]),
         _highest(estimates),
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "

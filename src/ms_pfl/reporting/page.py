@@ -13,6 +13,7 @@ from ms_pfl.paradigms import STRATEGIES, model_name, models_in_order, strategy_n
 from ms_pfl.reporting.answer import data_strip
 from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
+from ms_pfl.reporting.headline import FIRST_LINES
 from ms_pfl.reporting.sections import made_from
 from ms_pfl.reporting.words import site_words
 
@@ -62,6 +63,7 @@ def build_report(
         about=about,
         title=_TITLE,
         headline=given["headline"],
+        first_lines=FIRST_LINES,
         strip=data_strip(about, given["parameters"]),
         sections=sections,
         strategies=_strategies(given["summary"]),

@@ -26,10 +26,12 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
     found = against_federated(differences)
     found = found[(found["scope"] == "country") & found["metric"].isin(_METRICS)]
     # of networks the strategy that single figures show
-    own = found["strategy"].map(lambda name: learner_of(name) != "network") | (
-        found["strategy"] == about.strategy
-    )
-    found = found[own]
+    own = [
+        name
+        for name in found["strategy"].unique()
+        if name == about.strategy or learner_of(name) != "network"
+    ]
+    found = found[found["strategy"].isin(own)]
     if found.empty:
         return None
     margins = about.configuration.get("comparison", {}).get("margin") or {}
@@ -52,9 +54,9 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
         note(
             about.fill(
                 "Intervals of single {sites} are not adjusted: of twenty, one excludes 0 by "
-                "chance. What serves all {sites} together is the better guide for one whose own data are "
-                "inconclusive. The number of patients that would settle a comparison assumes that "
-                "the interval narrows with the square root of their number."
+                "chance. What serves all {sites} together is the better guide for one whose own "
+                "data are inconclusive. The number of patients that would settle a comparison "
+                "assumes that the interval narrows with the square root of their number."
             )
         ),
     ]

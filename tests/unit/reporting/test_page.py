@@ -156,7 +156,7 @@ def test_it_holds_what_the_run_found(
     for name in ("Fine-tuned FedProx", "Recalibrated with slope FedAvg", "Women", "23a"):
         assert name in text
     assert installed_versions()["torch"] in text
-    assert sum(tag == "svg" for tag, _ in reader.tags) == 9
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 10
 
 
 def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) -> None:
@@ -221,8 +221,8 @@ def test_figures_are_handed_on_as_they_were_drawn(
 ) -> None:
     page, drawn = built
     assert list(drawn) == [
-        "gain_by_country", "reliability", "roc_and_pr", "net_benefit", "importance",
-        "country_sizes", "learning_curves", "attrition", "attrition_by_country",
+        "all_trainings", "gain_by_country", "reliability", "roc_and_pr", "net_benefit",
+        "importance", "country_sizes", "learning_curves", "attrition", "attrition_by_country",
     ]  # fmt: skip
     for name, figure in drawn.items():
         assert isinstance(figure, str if name in given["flow_figures"] else Figure)

@@ -83,7 +83,7 @@ def test_a_row_makes_inputs_figures_and_a_part_of_the_page(
     assert '<h2 id="known">Patients of all hospitals</h2>' in page
     assert "<p>The hospitals know &lt;few&gt;.</p>" in page
     assert '<figure role="img" aria-label="Patients"><svg' in page
-    assert "<td>3</td>" in page
+    assert '<th scope="row">3</th>' in page
 
 
 def test_a_section_without_content_is_left_out_and_an_earlier_figure_goes(
