@@ -63,10 +63,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Details:
-    """Content that is shown on demand."""
+    """Content that is shown on demand.
+
+    Attributes:
+        summary: the line that is always shown.
+        content: what it opens.
+        label: under which the contents lead to it, such as the name of a country; empty: nowhere.
+    """
 
     summary: str
     content: Sequence[Block]
+    label: str = ""
 
 
 Block = Text | Table | Picture | Details

@@ -62,16 +62,16 @@ SECTIONS = [
         figures=("all_trainings",),
     ),
     Section(
-        "discrimination",
-        "Table 1. Discrimination on the test split",
-        f"{_HERE}.table1:discrimination",
-        needs=("summary", "table1", "table1_notes"),
-    ),
-    Section(
         "your_site",
         "Your {site}",
         f"{_HERE}.your_site:your_site",
         needs=("differences",),
+    ),
+    Section(
+        "discrimination",
+        "Table 1. Discrimination on the test split",
+        f"{_HERE}.table1:discrimination",
+        needs=("summary", "table1", "table1_notes"),
     ),
     Section(
         "gains",

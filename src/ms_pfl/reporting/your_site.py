@@ -10,7 +10,7 @@ from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, WORSE
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.names import listed
-from ms_pfl.paradigms import PARADIGMS, learner_of, paradigm_name, strategy_name
+from ms_pfl.paradigms import PARADIGMS, learner_of, model_name, paradigm_name
 from ms_pfl.reporting.answer import against_federated
 from ms_pfl.reporting.content import About, Block, Content, Details, Table, Text, note
 from ms_pfl.reporting.verdicts import digits_of
@@ -42,7 +42,7 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
         summary = f"{site.country} ({counts}): {advice(rows)}"
         details = [Text(line) for line in reasons(rows, int(site.n_patients), margins)]
         table = [Table(site_table(rows))] if len(rows) else []
-        blocks.append(Details(summary, [*details, *table]))
+        blocks.append(Details(summary, [*details, *table], label=str(site.country)))
     return [
         Text(
             about.fill(
@@ -158,9 +158,9 @@ def site_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(paradigm: str, strategy: str) -> str:
-    """A model and what it is compared with in one: the local network beside federated FedAvg."""
-    learner = strategy_name(strategy)
-    return f"{paradigm_name(paradigm)} {learner}".strip()
+    """A model by the strategy of the federated one: of local networks there is one for all."""
+    known = PARADIGMS[paradigm].strategies if paradigm in PARADIGMS else (strategy,)
+    return model_name(paradigm, strategy) if strategy in known else paradigm_name(paradigm)
 
 
 def _role(paradigm: str) -> str:

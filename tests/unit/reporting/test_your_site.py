@@ -59,11 +59,11 @@ def test_reasons_name_what_is_worse_and_how_many_patients_would_tell() -> None:
         ("adaptive", "fedavg", "roc_auc", 0.0, "inconclusive"),
     )
     assert reasons(own, 300, MARGINS) == [
-        "Worse than the federated model: Local FedAvg.",
+        "Worse than the federated model: Local.",
         "Its 300 patients leave open a difference in ROC-AUC of ± 0.040 around the estimate; to "
         "tell ± 0.01 would need about 4,800 patients.",
     ]
-    assert reasons(own, 300, {}) == ["Worse than the federated model: Local FedAvg."]
+    assert reasons(own, 300, {}) == ["Worse than the federated model: Local."]
 
 
 @given(st.integers(1, 50_000), st.floats(0.001, 0.5), st.floats(0.001, 0.1))
@@ -84,7 +84,7 @@ def test_a_table_of_each_models_differences() -> None:
         )
     )
     assert table.to_dict("records") == [
-        {"Model": "Local FedAvg", "Log-loss": "+0.1000 [+0.0600, +0.1400]", "by Log-loss": "worse",
+        {"Model": "Local", "Log-loss": "+0.1000 [+0.0600, +0.1400]", "by Log-loss": "worse",
          "ROC-AUC": "–", "by ROC-AUC": "–"},
         {"Model": "Adaptive FedAvg", "Log-loss": "–", "by Log-loss": "–",
          "ROC-AUC": "+0.050 [+0.010, +0.090]", "by ROC-AUC": "better"},

@@ -51,6 +51,16 @@
   filter.addEventListener("change", () => {
     for (const row of rows) row.hidden = filter.value !== "" && !["", filter.value].includes(row.dataset.strategy);
   });
+  const place = document.getElementById("site");
+  const labelled = [...document.querySelectorAll("details[data-label]")];
+  place.closest("label").hidden = !labelled.length;
+  labelled.sort((a, b) => a.dataset.label.localeCompare(b.dataset.label));
+  place.append(...labelled.map((one, i) => new Option(one.dataset.label, i)));
+  place.addEventListener("change", () => {
+    if (!place.value) return;
+    labelled[place.value].open = true;
+    labelled[place.value].scrollIntoView({block: "center"});
+  });
   const folded = () => [...document.querySelectorAll("details:not([open])")];
   let opened = [];
   addEventListener("beforeprint", () => { opened = folded(); for (const one of opened) one.open = true; });
