@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,9 +13,7 @@ from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, INCONCLUSIVE, WORSE
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.paradigms import (
-    PARADIGMS,
     color_of,
-    in_order,
     learner_of,
     model_name,
     models_in_order,
@@ -23,7 +22,14 @@ from ms_pfl.paradigms import (
 )
 from ms_pfl.reporting.content import About, Content, Picture, Table, note
 from ms_pfl.reporting.figures import INK, marker_of, styled
-from ms_pfl.reporting.words import MISSING, capitalized, signed
+from ms_pfl.reporting.words import (
+    MISSING,
+    Row,
+    capitalized,
+    paradigms_in_order,
+    rows_by,
+    signed,
+)
 
 _METRIC, _SCOPE = "roc_auc", "pooled"
 _REFERENCE = "federated"
@@ -108,35 +114,34 @@ def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, i
         Text cells, and the verdict of each (row, column) that has one.
     """
     own = found[found["metric"] == _METRIC]
-    overall = own[own["scope"] == _SCOPE].set_index(["paradigm", "strategy"])
+    overall = own[own["scope"] == _SCOPE]
     countries = own[own["scope"] == "country"].groupby(["paradigm", "strategy"])["verdict"]
-    counts = countries.value_counts().unstack(fill_value=0) if len(own) else pd.DataFrame()
-    known = [str(name) for name in overall.index.get_level_values(0)]
-    paradigms = [name for name in PARADIGMS if name in known]
-    strategies = list(dict.fromkeys(s for _, s in in_order(overall.index.tolist())))
+    counts = {model: Counter(verdicts) for model, verdicts in countries}
+    rows = rows_by(overall, "paradigm", "strategy")
+    models = models_in_order(overall)
+    strategies = list(dict.fromkeys(strategy for _, strategy in models))
     table, marks = [], {}
-    for i, paradigm in enumerate(paradigms):
+    for i, paradigm in enumerate(paradigms_in_order(overall)):
         cells = [paradigm_name(paradigm)]
         for j, strategy in enumerate(strategies, start=1):
-            if (paradigm, strategy) not in overall.index:
+            if (paradigm, strategy) not in models:
                 cells.append(MISSING)
                 continue
-            row = overall.loc[(paradigm, strategy)]
+            row = rows[paradigm, strategy]
             if row["verdict"]:
                 marks[i, j] = str(row["verdict"])
-            cells.append(_cell(row, counts, (paradigm, strategy)))
+            cells.append(_cell(row, counts.get((paradigm, strategy))))
         table.append(cells)
     names = [strategy_name(strategy) or paradigm_name(strategy) for strategy in strategies]
     return pd.DataFrame(table, columns=["Against federated", *names], dtype="str"), marks
 
 
-def _cell(row: pd.Series, counts: pd.DataFrame, model: tuple[str, str]) -> str:
+def _cell(row: Row, countries: Counter[str] | None) -> str:
     said = str(row["verdict"])
     lines = [signed(row), f"{SYMBOLS[said]} {said}" if said else ""]
-    if model in counts.index:
-        of = counts.loc[model]
-        neither = of.get(EQUIVALENT, 0) + of.get(INCONCLUSIVE, 0)
-        lines.append(f"{of.get(BETTER, 0)} / {neither} / {of.get(WORSE, 0)}")
+    if countries is not None:
+        neither = countries[EQUIVALENT] + countries[INCONCLUSIVE]
+        lines.append(f"{countries[BETTER]} / {neither} / {countries[WORSE]}")
     return "\n".join(line for line in lines if line)
 
 
@@ -152,18 +157,18 @@ def all_trainings(estimates: pd.DataFrame, strategy: str, margin: float) -> Figu
     own = estimates[(estimates["metric"] == _METRIC) & (estimates["scope"] == _SCOPE)]
     own = own[~own["paradigm"].isin(RECALIBRATED)].dropna(subset=["value"])
     models = models_in_order(own)
-    rows = own.set_index(["paradigm", "strategy"])
+    rows = rows_by(own, "paradigm", "strategy")
     figure = Figure(figsize=(8, 1.0 + 0.21 * max(1, len(models))), layout="constrained")
     axes = figure.subplots()
-    if (_REFERENCE, strategy) in rows.index:
-        middle = float(rows.loc[(_REFERENCE, strategy), "value"])
+    if (_REFERENCE, strategy) in models:
+        middle = float(rows[_REFERENCE, strategy]["value"])
         axes.axvline(middle, color=INK, linewidth=0.8, linestyle=":")
         if np.isfinite(margin):
             axes.axvspan(middle - margin, middle + margin, color=INK, alpha=0.08, linewidth=0)
     place, last = 0.0, ""
     places = []
     for paradigm, name in models:
-        row = rows.loc[(paradigm, name)]
+        row = rows[paradigm, name]
         place += 0.5 if last and name != last else 0.0  # a gap between strategies
         color = color_of(paradigm)
         axes.hlines(place, row["low"], row["high"], color=color, linewidth=1.4)

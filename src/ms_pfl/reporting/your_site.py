@@ -36,13 +36,13 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
         return None
     margins = about.configuration.get("comparison", {}).get("margin") or {}
     blocks: list[Block] = []
-    for site in about.countries.itertuples():
-        rows = found[found["country"] == site.country]
-        counts = f"{site.n_patients:,} patients, {site.n_episodes:,} episodes"
-        summary = f"{site.country} ({counts}): {advice(rows)}"
-        details = [Text(line) for line in reasons(rows, int(site.n_patients), margins)]
+    for site in about.countries.to_dict("records"):
+        rows = found[found["country"] == site["country"]]
+        counts = f"{site['n_patients']:,} patients, {site['n_episodes']:,} episodes"
+        summary = f"{site['country']} ({counts}): {advice(rows)}"
+        details = [Text(line) for line in reasons(rows, int(site["n_patients"]), margins)]
         table = [Table(site_table(rows))] if len(rows) else []
-        blocks.append(Details(summary, [*details, *table], label=str(site.country)))
+        blocks.append(Details(summary, [*details, *table], label=str(site["country"])))
     return [
         Text(
             about.fill(
@@ -75,13 +75,14 @@ def advice(rows: pd.DataFrame) -> str:
     known = rows.dropna(subset=["low"])
     if known.empty:
         return f"fewer than {MIN_PATIENTS} test patients, its own data cannot say"
-    verdicts = known.groupby(["paradigm", "strategy"])["verdict"].agg(set)
-    better = [
-        _name(*model) for model, said in verdicts.items() if BETTER in said and WORSE not in said
-    ]
+    verdicts = {
+        _name(str(paradigm), str(strategy)): set(said)
+        for (paradigm, strategy), said in known.groupby(["paradigm", "strategy"])["verdict"]
+    }
+    better = [name for name, said in verdicts.items() if BETTER in said and WORSE not in said]
     if better:
         return f"{listed(better)} better than the federated model"
-    if all(said == {EQUIVALENT} for said in verdicts):
+    if all(said == {EQUIVALENT} for said in verdicts.values()):
         return "all equivalent to the federated model"
     return "federated, no model is better for certain"
 
@@ -100,7 +101,9 @@ def reasons(rows: pd.DataFrame, patients: int, margins: dict[str, float]) -> lis
     lines = []
     worse = known[known["verdict"] == WORSE]
     if len(worse):
-        names = dict.fromkeys(_name(row.paradigm, row.strategy) for row in worse.itertuples())
+        names = dict.fromkeys(
+            _name(str(row["paradigm"]), str(row["strategy"])) for row in worse.to_dict("records")
+        )
         lines.append(f"Worse than the federated model: {listed(list(names))}.")
     personal = known[known["paradigm"].map(lambda name: _role(name) == "personalized")]
     open_ = personal[personal["verdict"].isin(["inconclusive"]) & (personal["metric"] == "roc_auc")]
