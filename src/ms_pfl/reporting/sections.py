@@ -74,6 +74,12 @@ SECTIONS = [
         figures=("gain_by_country",),
     ),
     Section(
+        "further_site",
+        "What to expect in a further {site}",
+        f"{_HERE}.further:section",
+        needs=("further_country",),
+    ),
+    Section(
         "calibration",
         "Table 3. Can the probabilities be taken at their word?",
         f"{_HERE}.curves:calibration",
