@@ -50,8 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         return result
 
     recalibrated = timed("recalibrate_federated", nodes.recalibrate_federated, predictions)
+    ensemble = timed("combine_candidates", nodes.combine_candidates, predictions)
+    made = recalibrated, ensemble
+    choice, served = timed("choose_model", nodes.choose_model, predictions, *made, told.prediction)
     metrics, _, test = timed(
-        "score_predictions", nodes.score_predictions, predictions, recalibrated, protocol
+        "score_predictions", nodes.score_predictions, predictions, *made, served, protocol
     )
     summary, _ = timed("summarize_metrics", nodes.summarize_metrics, metrics)
     timed("compare_models", nodes.compare_models, test, summary, split_counts, comparison)
@@ -62,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     per_fit = len(test) / len(fits)
     print(f"{len(fits)} fits, {per_fit:,.0f} test episodes each, {comparison.replicates:,} draws\n")
     print(table(["node", "seconds", "of processor"], rows))
+    print(f"\n{' '.join(choice['why'])}")
     print(f"\nbound: {BOUND} s; {machine()}")
     return 0
 

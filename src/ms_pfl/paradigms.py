@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-Role = Literal["pooled", "local", "global", "personalized", "recalibrated"]
+Role = Literal["pooled", "local", "global", "personalized", "recalibrated", "ensemble", "served"]
 Family = Literal["study", "further"]
 LearnerName = Literal["network", "logistic", "trees"]
 
@@ -149,6 +149,10 @@ PARADIGMS: dict[str, Paradigm] = {
             program="federated:federated", method="scaffold:Scaffold",
             rounds=True, family="further",
         ),
+        Paradigm("ensemble", "Ensemble", "#A6761D", "ensemble", _TOGETHER, family="further"),
+        Paradigm(
+            "served", "Predictor's choice", "#1B1F24", "served", ("none",), family="further"
+        ),
     )
 }  # fmt: skip
 _UNKNOWN_COLOR = "#808080"
@@ -202,9 +206,9 @@ def references_of(paradigm: str) -> list[str]:
     """Return the paradigms that one is compared with, in the order of the comparisons.
 
     Everything that is trained is compared with pooled and with local training; what is
-    personalized also with the global model and with that model recalibrated site by site, and a
-    further global or a recalibrated model with the global one. The first row of a role stands for
-    it. A paradigm without a row is taken for a personalized one.
+    personalized, and an ensemble, also with the global model and with that model recalibrated site
+    by site, and a further global or a recalibrated model with the global one. The first row of a
+    role stands for it. A paradigm without a row is taken for a personalized one.
     """
     wanted: dict[Role, tuple[Role, ...]] = {
         "pooled": (),
@@ -212,6 +216,8 @@ def references_of(paradigm: str) -> list[str]:
         "global": ("pooled", "local", "global"),
         "personalized": ("pooled", "local", "global", "recalibrated"),
         "recalibrated": ("global",),
+        "ensemble": ("pooled", "local", "global", "recalibrated"),
+        "served": ("pooled", "local"),
     }
     firsts = [paradigms_with(role)[:1] for role in wanted[paradigm_row(paradigm).role]]
     return [row.name for first in firsts for row in first if row.name != paradigm]
@@ -261,6 +267,11 @@ def trains_in_rounds(paradigm: str) -> bool:
 def is_recalibrated(paradigm: str) -> bool:
     """Return whether a paradigm is made of another one's predictions."""
     return paradigm_row(paradigm).role == "recalibrated"
+
+
+def is_trained(paradigm: str) -> bool:
+    """Return whether a paradigm is trained; False: it is made of others' predictions."""
+    return paradigm not in PARADIGMS or PARADIGMS[paradigm].program is not None
 
 
 def paradigm_name(paradigm: str) -> str:

@@ -45,33 +45,42 @@ def metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespace:
     """All tables of the comparison, with a short bootstrap."""
     from ms_pfl.evaluation.bootstrap import draw_patients
-    from ms_pfl.evaluation.calibration import recalibrate
+    from ms_pfl.evaluation.choice import choose, serve
     from ms_pfl.evaluation.curves import decision_curves, operating_curves, reliability_bins
     from ms_pfl.evaluation.differences import add_intervals, planned_differences
+    from ms_pfl.evaluation.ensemble import combine_candidates
     from ms_pfl.evaluation.evaluate import evaluate
     from ms_pfl.evaluation.fairness import fairness, score_subgroups
+    from ms_pfl.evaluation.further_country import further_country
+    from ms_pfl.evaluation.recalibration import recalibrate
     from ms_pfl.evaluation.scoring import check_predictions, coverage, score, summarize
     from ms_pfl.reporting.headline import headline
     from ms_pfl.studies.attribution.compare import compare_by_country
 
-    together = pd.concat([predictions, recalibrate(predictions)], ignore_index=True)
+    made = recalibrate(predictions), combine_candidates(predictions)
+    choice = choose(predictions)
+    together = pd.concat([predictions, *made, serve(choice, predictions, *made)], ignore_index=True)
     test = check_predictions(together)
     summary = summarize(score(test))
     draws = draw_patients(test, 100, 0)
     found = evaluate(test, ("pooled", "country"), draws)
     estimates = add_intervals(summary, found)
     table = planned_differences(found, PRIMARY, MARGINS)
+    further = further_country(found, MARGINS, {"roc_auc": (0.7, 1.0)})
     episodes = test["episode_id"].drop_duplicates()
     groups = pd.DataFrame(
         {"episode_id": episodes, "Sex": np.where(np.arange(len(episodes)) % 2, "Women", "Men")}
     )
     importance = factory.make_importance()
     return SimpleNamespace(
-        headline=headline(estimates, table, ("country", "countries"), 3, MARGINS),
+        headline=headline(
+            estimates, table, ("country", "countries"), 3, MARGINS, further, choice.model_dump()
+        ),
         summary=summary,
         coverage=coverage(test),
         estimates=estimates,
         differences=table,
+        further_country=further,
         fairness=fairness(summary),
         net_benefit=decision_curves(test, [0.1, 0.2, 0.3], draws),
         subgroup_metrics=score_subgroups(test[test["strategy"] != "fedprox"], groups, draws),

@@ -12,9 +12,10 @@ from cohort_examples import FRACTIONS, random_registry
 from cohort_examples import parameters as cohort_parameters
 from ms_pfl.cohort.episodes import build_episodes
 from ms_pfl.cohort.splits import split_patients
+from ms_pfl.evaluation.choice import Choice, choose
+from ms_pfl.evaluation.ensemble import CANDIDATES, ENSEMBLE
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.prediction.making import make_predictor
-from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Description, Predictor
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
@@ -45,20 +46,25 @@ def predictor_of(
 ) -> Predictor:
     """A predictor of the real trainings of these tables."""
     told = parameters(federation={"rounds": 2, "patience": 1, "client_fraction": 1.0})
-    chosen = PredictionParameters.model_validate({"paradigm": paradigm, "strategy": strategy})
+    shared = Training("federated", strategy)
+    names = CANDIDATES if paradigm == ENSEMBLE else (paradigm,)
+    own = PARADIGMS.get(paradigm)
+    if own is None or own.program is None:
+        names = CANDIDATES if paradigm == ENSEMBLE else ("federated",)
     done: dict[Training, Any] = {}
-    for training in (chosen.shared, chosen.personal):
-        starts = PARADIGMS[training.paradigm].starts_from is not None
-        start = done[chosen.shared].models if starts else None
+    for name in dict.fromkeys(("federated", *names)):
+        known = PARADIGMS[name].strategies
+        training = Training(name, strategy if strategy in known else known[0])
+        starts = PARADIGMS[name].starts_from is not None
+        start = done[shared].models if starts else None
         done[training] = train_tables(
             training, episodes, splits, told, compute(), lambda report: None, start
         )
-    personal, shared = (
-        (done[name].models, done[name].predictions) for name in (chosen.personal, chosen.shared)
-    )
+    predictions = pd.concat([one.predictions for one in done.values()], ignore_index=True)
     return make_predictor(
-        episodes, splits, personal, shared, chosen, told, cohort_parameters(), source, vocabulary
-    )
+        episodes, splits, {name: one.models for name, one in done.items()}, predictions,
+        choose(predictions, paradigm, strategy), told, cohort_parameters(), source, vocabulary,
+    )  # fmt: skip
 
 
 def write_tables(tables: RegistryTables, folder: Path) -> Path:
@@ -78,9 +84,15 @@ def logistic_predictor() -> Predictor:
     told = parameters()
     told = told.model_copy(update={"network": told.network.model_copy(update={"hidden_layers": 0})})
     description = Description(
-        format=2,
+        format=3,
         package_version="0",
-        prediction=PredictionParameters(paradigm="local", strategy="fedavg"),
+        prediction=Choice(
+            paradigm="local",
+            strategy="none",
+            shared="federated.fedavg",
+            members=("local.none",),
+            weights={seed: {"": (1.0,)} for seed in (0, 1)},
+        ),
         settings=told,
         seeds=(0, 1),
         countries=("Belgium",),

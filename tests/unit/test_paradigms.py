@@ -73,6 +73,8 @@ def median(monkeypatch: pytest.MonkeyPatch) -> Strategy:
         ("recalibrated_slope", ["federated"]),
         ("fine_tuned", ["centralized", "local", "federated", "recalibrated"]),
         ("adaptive", ["centralized", "local", "federated", "recalibrated"]),
+        ("ensemble", ["centralized", "local", "federated", "recalibrated"]),
+        ("served", ["centralized", "local"]),
         ("private_intercept", ["centralized", "local", "federated", "recalibrated"]),
         ("proximal_copy", ["centralized", "local", "federated", "recalibrated"]),
         ("scaffold", ["centralized", "local", "federated"]),
@@ -86,7 +88,7 @@ def test_what_each_paradigm_is_compared_with(paradigm: str, references: list[str
 def test_every_row_is_in_the_list_above() -> None:
     assert list(PARADIGMS) == [
         "centralized", "local", "federated", "recalibrated", "recalibrated_slope", "fine_tuned",
-        "adaptive", "private_intercept", "proximal_copy", "scaffold",
+        "adaptive", "private_intercept", "proximal_copy", "scaffold", "ensemble", "served",
     ]  # fmt: skip
 
 
@@ -209,7 +211,7 @@ def test_a_row_gives_names_a_color_and_a_place_in_tables(near: Paradigm, median:
 
 def test_a_row_is_an_allowed_value(near: Paradigm, median: Strategy) -> None:
     chosen = PredictionParameters(paradigm="near", strategy="fedmedian")
-    assert (chosen.personal.name, chosen.shared.name) == ("near.fedmedian", "federated.fedmedian")
+    assert (chosen.paradigm, chosen.strategy) == ("near", "fedmedian")
     assert training_between_sites("near", "fedavg") == Training("near", "fedavg")
     new = NewCountryParameters(strategy="fedmedian", countries=1, sizes=(5,))
     assert new.strategy == "fedmedian"
@@ -259,6 +261,7 @@ def compared(models: list[tuple[str, str]], *families: paradigms.Family) -> dict
         proximal_term=True, fine_tuning_rows="same",
     )  # fmt: skip
     given: dict[str, object] = {
+        "params:prediction": {"paradigm": "auto", "strategy": "auto"},
         "split_counts": pd.DataFrame({"train_patients": [60], "test_patients": [20]}),
         "params:training.protocol": protocol,
         "params:comparison": ComparisonParameters(replicates=100, seed=0, thresholds=(0.2,)),

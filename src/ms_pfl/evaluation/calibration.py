@@ -1,21 +1,10 @@
-"""Calibration of risks: logits, bins of equal size, recalibration under many weightings at once.
-
-A sixth thing to compare is the federated model, its risks corrected country by country. Of what
-personalization gains, how much is the country's own average risk? One number a country (an
-intercept), or two (and a slope), fitted on its validation predictions and applied to its test
-predictions: nothing is trained, and the order of a country's patients changes only by a slope below
-0.
-"""
+"""Calibration of risks: logits, bins of equal size, recalibration under many weightings at once."""
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from ms_pfl.errors import InputError
 from ms_pfl.evaluation.logistic import fit_logistic
 
-#: Paradigm -> whether the slope is fitted too.
-RECALIBRATED = {"recalibrated": False, "recalibrated_slope": True}
 _STEPS = 200  # of a recalibration
 _EPSILON = float(np.finfo(np.float64).eps)
 _LAST_STEP = 3e-3  # in logits
@@ -128,43 +117,6 @@ def recalibrate_columns(
             found[i, first : first + size] = np.where(settled, drawn[i], np.nan)
         found[i, 0] = theta[i] if known else np.nan
     return found[0], found[1]
-
-
-def recalibrate(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Recalibrate the federated predictions of every strategy and seed, country by country.
-
-    A country without validation episodes keeps its predictions. Where they are all of one class or
-    all alike, a slope says nothing: it stays at 1 and the intercept alone is fitted.
-
-    Args:
-        predictions: in the predictions contract, with both splits; only the paradigm ``federated``
-            is read.
-
-    Returns:
-        The same columns, with the paradigms ``recalibrated`` (intercept) and
-        ``recalibrated_slope`` (intercept and slope).
-
-    Raises:
-        InputError: there is no federated prediction.
-    """
-    federated = predictions[predictions["paradigm"] == "federated"]
-    if federated.empty:
-        raise InputError("recalibration: there are no predictions of the paradigm 'federated'")
-    # by position: an index may repeat where tables were put below each other
-    by_country = federated.groupby(["strategy", "seed", "country"], sort=False).indices
-    tables = []
-    for paradigm, with_slope in RECALIBRATED.items():
-        corrected = federated["probability"].to_numpy(dtype=np.float64, copy=True)
-        for positions in by_country.values():
-            rows = federated.iloc[positions]
-            validation = (rows["split"] == "validation").to_numpy()
-            x = logit(rows["probability"].to_numpy())
-            a, b = fit_recalibration(
-                rows["label"].to_numpy()[validation], x[validation], slope=with_slope
-            )
-            corrected[positions] = 1 / (1 + np.exp(-(a + b * x)))
-        tables.append(federated.assign(paradigm=paradigm, probability=corrected))
-    return pd.concat(tables, ignore_index=True)
 
 
 def fit_recalibration(

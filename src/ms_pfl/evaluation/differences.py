@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,9 @@ def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
     Returns:
         paradigm, strategy, scope, country, metric, value (mean over seeds), low and high
         (percentile interval of the patient bootstrap; NaN for what resampling would bias, such as
-        the expected calibration error, for calibration by country, and for countries with fewer
-        than ``MIN_PATIENTS`` test patients, or all values if that few can be drawn in all).
+        the expected calibration error, for calibration intercept and slope by country, and for
+        countries with fewer than ``MIN_PATIENTS`` test patients, or all values if that few can be
+        drawn in all).
     """
     keys = [*PARADIGM, "scope", "country", "metric"]
     found = estimates.intervals().rename(columns={"group": "country"})
@@ -168,7 +170,7 @@ def _adjust_primary(table: pd.DataFrame, rows: pd.Index[int], estimates: Estimat
 
 
 def _over_seeds(
-    estimates: Estimates, row: Mapping[str, object], test_to_train: float
+    estimates: Estimates, row: Mapping[Any, Any], test_to_train: float
 ) -> tuple[float, float, float]:
     """The sd of a difference over seeds, and the interval of the procedure."""
     estimand = str(row["metric"]), str(row["scope"]), str(row["country"])

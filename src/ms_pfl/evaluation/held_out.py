@@ -99,7 +99,7 @@ class HeldOutRows:
     def score(self, risks: NDArray[np.floating], metrics: Sequence[Metric]) -> Values:
         """Return every metric in every scope; NaN in column 0 where it is undefined.
 
-        By country, metrics that have no mean over countries are left out of a bootstrap.
+        By country, metrics by which countries are not summarized are left out of a bootstrap.
         """
         labels = self.rows["label"].to_numpy()
         groups = {
@@ -110,7 +110,8 @@ class HeldOutRows:
         for metric in metrics:
             for (scope, name), group in groups.items():
                 observed_only = group.weights.values.shape[1] == 1
-                if scope != "country" or metric.over_sites or observed_only:
+                summarized = metric.over_sites or metric.between is not None
+                if scope != "country" or summarized or observed_only:
                     values[metric.name, scope, name] = metric.value(group)
             if metric.over_sites and any(scope == "country" for scope, _ in groups):
                 self._means(metric, values)

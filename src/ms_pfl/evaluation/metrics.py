@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ms_pfl.evaluation.calibration import inside, logit, quantile_bins, recalibrate_columns
 
 Columns = NDArray[np.float64]
+Scale = Literal["identity", "logit", "log"]
 # Cells worked on at once, so that a chunk of a large test split stays in the cache.
 _CELLS_PER_CHUNK = 1_000_000
 #: How values of rows of several countries come together.
@@ -207,7 +208,8 @@ class Metric:
     are better, or the value that is right; ``needs_both_classes``: undefined where only one occurs;
     ``over_sites``: whether its means over countries are reported (of slopes few are finite, of
     calibration errors most is noise); ``interval``: whether a bootstrap interval is reported;
-    ``value``: its value in every column of the group's weights, NaN where undefined.
+    ``between``: the scale on which countries are summarized by random effects, None where they are
+    not; ``value``: its value in every column of the group's weights, NaN where undefined.
     """
 
     name: str
@@ -218,6 +220,7 @@ class Metric:
     needs_both_classes: bool = False
     over_sites: bool = True
     interval: bool = True
+    between: Scale | None = None
 
     @property
     def sign(self) -> float:
@@ -247,10 +250,13 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("roc_auc", "ROC-AUC", lambda group: group.ranks[0], needs_both_classes=True),
+        Metric(
+            "roc_auc", "ROC-AUC", lambda group: group.ranks[0], needs_both_classes=True,
+            between="logit",
+        ),
         Metric("pr_auc", "PR-AUC", lambda group: group.ranks[1], needs_both_classes=True),
-        Metric("brier", "Brier score", brier, best="low"),
-        Metric("log_loss", "Log-loss", log_loss, best="low"),
+        Metric("brier", "Brier score", brier, best="low", between="identity"),
+        Metric("log_loss", "Log-loss", log_loss, best="low", between="identity"),
         Metric(
             "calibration_error", "Calibration error", calibration_error, best=0.0,
             over_sites=False, interval=False,
@@ -265,7 +271,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "observed_expected", "Observed / expected", observed_expected,
-            digits=2, best=1.0, over_sites=False,
+            digits=2, best=1.0, over_sites=False, between="log",
         ),
     )
 }  # fmt: skip

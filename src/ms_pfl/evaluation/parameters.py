@@ -57,6 +57,28 @@ class ComparisonParameters(Section):
         default_factory=dict, description="by metric, the largest difference that does not matter"
     )
 
+    good: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="by metric, the lowest and highest value that is good performance",
+    )
+
+    @field_validator("good")
+    @classmethod
+    def _are_ranges(cls, good: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        known = [name for name, row in METRICS.items() if row.between is not None]
+        for metric, (low, high) in good.items():
+            if metric not in known:
+                raise ValueError(
+                    f"Parameter 'comparison.good': no further country is expected by {metric!r}; "
+                    f"it is by: {', '.join(known)}"
+                )
+            if not low < high:
+                raise ValueError(
+                    f"Parameter 'comparison.good.{metric}' = {[low, high]}: give the lowest value "
+                    "and then the highest"
+                )
+        return good
+
     @field_validator("margin")
     @classmethod
     def _of_metrics(cls, margin: dict[str, float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ms_pfl.cohort.episodes import latest_visits
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.ensemble import ENSEMBLE
 from ms_pfl.names import listed, near_names
 from ms_pfl.paradigms import paradigm_name
 from ms_pfl.prediction.predictor import Predictor, read_predictor
@@ -153,22 +154,23 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
     """
     scored = table[table["not_scored_because"] == ""]
     told = predictor.description
-    personal = scored["model"].str.startswith("personal of ")
-    kind = paradigm_name(told.prediction.paradigm).lower()
+    trained = scored["country"].isin(told.countries)
+    kinds = scored.loc[trained, "country"].map(lambda c: told.prediction.of(str(c)).paradigm)
     by = [
-        f"{personal.sum():,} with the {kind} model of their country "
-        f"({scored.loc[personal, 'country'].nunique()} countries)"
+        f"{(kinds == kind).sum():,} with the {_model_of(kind)} of their country "
+        f"({scored.loc[kinds.index[kinds == kind], 'country'].nunique()} countries)"
+        for kind in kinds.unique()
     ]
-    if not personal.all():
-        far = listed(sorted(scored.loc[~personal, "country"].unique()))
+    if not trained.all():
+        far = listed(sorted(scored.loc[~trained, "country"].unique()))
         by.append(
-            f"{(~personal).sum():,} with the global model, as their country ({far}) took no part "
+            f"{(~trained).sum():,} with the global model, as their country ({far}) took no part "
             "in training"
         )
     lines = [
         f"{len(scored):,} of {len(table):,} patients scored at their latest visit: {', '.join(by)}."
     ]
-    lines += _near_countries(scored[~personal], told.countries)
+    lines += _near_countries(scored[~trained], told.countries)
     reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
     if reasons:
         each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
@@ -179,6 +181,12 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
             "patients."
         )
     return lines
+
+
+def _model_of(paradigm: str) -> str:
+    """A served model within a sentence: "adaptive model", "ensemble"."""
+    name = paradigm_name(paradigm).lower()
+    return name if paradigm == ENSEMBLE else f"{name} model"
 
 
 def _near_countries(scored: pd.DataFrame, trained: Sequence[str]) -> list[str]:

@@ -5,51 +5,41 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ms_pfl.config import Section
-from ms_pfl.paradigms import PARADIGMS, Training, paradigms_with
+from ms_pfl.evaluation.choice import AUTO, servable
+from ms_pfl.paradigms import PARADIGMS, STRATEGIES, paradigms_with
 
 
 class PredictionParameters(Section):
     """Which trainings become the predictor."""
 
-    paradigm: str = Field(description="whose models serve the countries that trained")
+    paradigm: str = Field(
+        description="that serves the countries that trained; auto: what validation prefers"
+    )
     strategy: str = Field(
-        description="of these models, and of the federated one for all other countries"
+        description="of it, and of the federated model for all other countries; auto: all are "
+        "considered"
     )
 
     @model_validator(mode="after")
     def _is_trained(self) -> Self:
-        personal = _with_own_models()
-        if self.paradigm not in personal:
+        if self.paradigm != AUTO and self.paradigm not in servable():
             raise ValueError(
                 f"Parameter 'prediction.paradigm' = {self.paradigm!r}: no paradigm of that name "
-                f"has models of the countries' own; there are: {', '.join(personal)}"
+                f"can serve new patients; there are: {AUTO}, {', '.join(servable())}"
             )
-        known = paradigms_with("global")[0].strategies
+        if self.paradigm == AUTO:
+            known = [AUTO, *STRATEGIES]
+        else:
+            known = list(paradigms_with("global")[0].strategies)
         if self.strategy not in known:
             raise ValueError(
                 f"Parameter 'prediction.strategy' = {self.strategy!r}: there is no such strategy; "
                 f"there are: {', '.join(known)}"
             )
-        own = PARADIGMS[self.paradigm]
-        if self.strategy not in own.strategies and own.role != "local":
+        own = PARADIGMS.get(self.paradigm)
+        if own is not None and self.strategy not in own.strategies and own.role != "local":
             raise ValueError(
                 f"Parameter 'prediction.strategy' = {self.strategy!r}: {self.paradigm} is not "
                 f"trained with it; there are: {', '.join(own.strategies)}"
             )
         return self
-
-    @property
-    def personal(self) -> Training:
-        """The training of the countries' own models."""
-        own = PARADIGMS[self.paradigm].strategies
-        return Training(self.paradigm, self.strategy if self.strategy in own else own[0])
-
-    @property
-    def shared(self) -> Training:
-        """The training of the global model."""
-        return Training(paradigms_with("global")[0].name, self.strategy)
-
-
-def _with_own_models() -> list[str]:
-    """Paradigms that leave each country a model of its own."""
-    return [row.name for row in PARADIGMS.values() if row.role in ("local", "personalized")]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 import ms_pfl
@@ -24,20 +25,19 @@ from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.choice import Choice
+from ms_pfl.evaluation.recalibration import ALL
 from ms_pfl.files import whole_folder
 from ms_pfl.input_files import json_object, read_regular
-from ms_pfl.paradigms import Training
-from ms_pfl.prediction.parameters import PredictionParameters
+from ms_pfl.paradigms import Training, trainings
 from ms_pfl.text import shown
 from ms_pfl.training.bundle import FORMAT_NAME, STAMP, ModelBundle, SavedModel
 from ms_pfl.training.settings import TrainingSettings
 
-FORMAT: Literal[2] = 2
-#: Stands for all countries together, as in the tables of the evaluation.
-ALL = ""
+FORMAT: Literal[3] = 3
 JSON_FILE = "predictor.json"
 ARRAYS_FILE = "predictor.safetensors"
-_PARTS = ("personal", "global")
+_SHARED = "global"
 #: What a predictor's files may have; those of 32 countries and 10 seeds have 0.1 and 400.
 _JSON_MEGABYTES, _ARRAYS_MEGABYTES = 64, 8192
 _AGAIN = "create it again with `kedro run --pipeline=pfl`"
@@ -46,9 +46,9 @@ _AGAIN = "create it again with `kedro run --pipeline=pfl`"
 class Description(Section):
     """What ``predictor.json`` holds, without the digests of the two files."""
 
-    format: Literal[2] = Field(description="of this file; another one is refused")
+    format: Literal[3] = Field(description="of this file; another one is refused")
     package_version: str = Field(description="of ms_pfl, when it was made")
-    prediction: PredictionParameters
+    prediction: Choice = Field(description="what serves which country, and why")
     settings: TrainingSettings = Field(description="of the trainings: network, protocol")
     seeds: tuple[int, ...] = Field(min_length=1)
     countries: tuple[str, ...] = Field(min_length=1, description="that trained")
@@ -61,7 +61,8 @@ class Description(Section):
         description="by country a year by whose end it recorded treatment"
     )
     intercepts: dict[int, dict[str, float]] = Field(
-        description="by seed and country, added to the log-odds; of the global model under ''"
+        description="by seed and country, added to the log-odds; of the global model under ''; 0 "
+        "but for recalibrated models"
     )
     validation_episodes: dict[str, int] = Field(
         description="by country, of the first seed: what its intercept was fitted on"
@@ -73,6 +74,9 @@ class Description(Section):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         of_seeds, names = self.intercepts.values(), {ALL, *self.countries}
+        choice = self.prediction
+        weights = [own for of_seed in choice.weights.values() for own in of_seed.values()]
+        sums = [sum(own) for own in weights if len(own) == len(choice.members)]
         finite = all(np.isfinite(list(of_seed.values())).all() for of_seed in of_seeds)
         wrong = {
             "a feature is named twice": len(set(self.features)) < len(self.features),
@@ -81,6 +85,16 @@ class Description(Section):
                 set(of_seed) != names for of_seed in of_seeds
             ),
             "an intercept is not finite": not finite,
+            "the weights are not those of the seeds": set(choice.weights) != set(self.seeds),
+            "there are no weights for countries without validation patients": any(
+                ALL not in of_seed for of_seed in choice.weights.values()
+            ),
+            "the weights of the members do not add up to 1": len(sums) < len(weights)
+            or not np.allclose(sums, 1)
+            or any(min(own) < 0 for own in weights),
+            "a member is no training": any(
+                training_of(name) not in trainings() for name in (*choice.members, choice.shared)
+            ),
         }
         for problem, found in wrong.items():
             if found:
@@ -89,11 +103,49 @@ class Description(Section):
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Models of one seed and country, whose log-odds are added up by weights.
+
+    ``members``: weight, above 0, and model; the weights add up to 1.
+    """
+
+    members: tuple[tuple[float, SavedModel], ...]
+
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the log-odds of label 1, shape (rows,), see :meth:`.SavedModel.logits`."""
+        return self._mean([model.logits(rows) for _, model in self.members])
+
+    def logits_without(
+        self, rows: NDArray[np.float32], features: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return them without some features, see :meth:`.SavedModel.logits_without`."""
+        return self._mean([model.logits_without(rows, features) for _, model in self.members])
+
+    def _mean(self, logits: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        if len(logits) == 1:
+            return logits[0]
+        weights = np.array([weight for weight, _ in self.members])
+        return np.asarray(weights @ np.array(logits), dtype=np.float64)
+
+
+def training_of(name: str) -> Training:
+    """Return a training by its name, such as ``federated.fedavg``."""
+    paradigm, _, strategy = name.partition(".")
+    return Training(paradigm, strategy)
+
+
+def parts(choice: Choice) -> dict[str, str]:
+    """Return the parts of the arrays of a predictor, and the training of each."""
+    own = {f"personal{f'.{i}' if i else ''}": name for i, name in enumerate(choice.members)}
+    return own | {_SHARED: choice.shared}
+
+
+@dataclass(frozen=True)
 class Predictor:
     """A description and the arrays that go with it.
 
-    ``arrays``: ``personal/<name>`` and ``global/<name>`` with the names of
-    :mod:`ms_pfl.training.bundle`.
+    ``arrays``: ``personal/<name>`` (and ``personal.1/<name>``, … of further members) and
+    ``global/<name>`` with the names of :mod:`ms_pfl.training.bundle`.
     """
 
     description: Description
@@ -105,18 +157,28 @@ class Predictor:
         return feature_groups(self.description.features, self.description.vocabulary)
 
     @cached_property
-    def personal(self) -> dict[str, dict[int, SavedModel]]:
+    def personal(self) -> dict[str, dict[int, Mixture]]:
         """The models of each country that trained, by seed."""
-        saved = self._saved("personal", self.description.prediction.personal)
+        choice = self.description.prediction
+        saved = [
+            self._saved(part, training_of(name))
+            for part, name in parts(choice).items()
+            if part != _SHARED
+        ]
+
+        def mixture(seed: int, country: str) -> Mixture:
+            weights = zip(saved, choice.weights_of(seed, country), strict=True)
+            return Mixture(tuple((w, one.model(seed, country)) for one, w in weights if w))
+
         return {
-            country: {seed: saved.model(seed, country) for seed in self.description.seeds}
+            country: {seed: mixture(seed, country) for seed in self.description.seeds}
             for country in self.description.countries
         }
 
     @cached_property
     def shared(self) -> dict[int, SavedModel]:
         """The global model of each seed."""
-        saved = self._saved("global", self.description.prediction.shared)
+        saved = self._saved(_SHARED, training_of(self.description.prediction.shared))
         return {seed: saved.model(seed, "") for seed in self.description.seeds}
 
     def _saved(self, part: str, training: Training) -> ModelBundle:
@@ -148,8 +210,12 @@ class Predictor:
         for name, array in self.arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"its array {name!r} holds a value that is no finite number")
-        by_seed = (*self.personal.values(), self.shared)
-        models = [model for of_seed in by_seed for model in of_seed.values()]
+        models = [
+            model
+            for of_seed in self.personal.values()
+            for mixture in of_seed.values()
+            for _, model in mixture.members
+        ] + list(self.shared.values())
         numbers = {model.inputs.n_features for model in models}
         if numbers != {len(told.features)}:
             raise InputError(
@@ -163,8 +229,9 @@ class Predictor:
         """What the names are like of arrays that belong to its seeds and countries."""
         seeds = "|".join(map(str, self.description.seeds))
         countries = "|".join(map(re.escape, self.description.countries))
+        known = "|".join(map(re.escape, parts(self.description.prediction)))
         return re.compile(
-            rf"({'|'.join(_PARTS)})/({STAMP}|{FORMAT_NAME}"
+            rf"({known})/({STAMP}|{FORMAT_NAME}"
             rf"|seed=({seeds})/((shared|inputs)(/.*)?|personal/({countries})/[^/]*))",
             flags=re.DOTALL,
         )

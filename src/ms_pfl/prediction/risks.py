@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ms_pfl.evaluation.recalibration import ALL
 from ms_pfl.names import near_names
-from ms_pfl.prediction.predictor import ALL, Predictor
+from ms_pfl.paradigms import paradigm_row
+from ms_pfl.prediction.predictor import Mixture, Predictor
 from ms_pfl.training.bundle import SavedModel
 
+PERSONAL = "personal of {}"
 _DRIVERS = 3
 _SMALLEST = 0.005  # of a change of the log-odds; a smaller one reads as +0.00
 
@@ -19,10 +22,10 @@ def risks(
 ) -> pd.DataFrame:
     """Risks of the outcome, each row by the model of its country.
 
-    A seed's risk is the sigmoid of its model's log-odds plus the intercept of
-    :func:`ms_pfl.prediction.making.fit_intercepts`. A group of features drives a row by what the
-    log-odds lose when what the model sees of it is set to its training mean, on average over the
-    seeds.
+    A seed's risk is the sigmoid of its model's log-odds, of recalibrated models plus the intercept
+    of :func:`ms_pfl.evaluation.recalibration.fit_intercepts`. A group of features drives a row by
+    what the log-odds lose when what the model sees of it is set to its training mean, on average
+    over the seeds.
 
     Args:
         predictor: as read.
@@ -31,8 +34,10 @@ def risks(
         drivers: whether to look for what drove them, which takes a pass over the rows a group.
 
     Returns:
-        In the order of the rows, indexed from 0: model (``personal of <country>`` or ``global:
-        <country> took no part in training``, and which country of a name that looks alike did),
+        In the order of the rows, indexed from 0: model (``personal of <country>``, ``global`` or
+        ``global, recalibrated for <country>`` or ``ensemble of <country>`` of those that trained;
+        ``global: <country> took no part in training``, and which country of a name that looks alike
+        did),
         risk (mean over the seeds), risk_low and risk_high
         (lowest and highest of the seeds); with ``drivers`` also drivers, up to three groups by the
         size of their effect, such as ``EDSS level +0.82; Treatment -0.10`` (``""``: none).
@@ -45,8 +50,10 @@ def risks(
     for key, rows in sorted(pd.Series(range(n)).groupby(countries.to_numpy()).indices.items()):
         country = str(key)
         trained = country in predictor.personal
-        model[rows] = f"personal of {country}" if trained else _not_trained(predictor, country)
-        models = predictor.personal[country] if trained else predictor.shared
+        model[rows] = _served(predictor, country) if trained else _not_trained(predictor, country)
+        models: Mapping[int, Mixture | SavedModel] = (
+            predictor.personal[country] if trained else predictor.shared
+        )
         corrected = country if trained else ALL
         logits = {seed: own.logits(x[rows]) for seed, own in models.items()}
         p = np.array(
@@ -63,6 +70,13 @@ def risks(
     return table.assign(drivers=pd.Series(named, dtype="str")) if drivers else table
 
 
+def _served(predictor: Predictor, country: str) -> str:
+    """What serves a country that trained, in words."""
+    role = paradigm_row(predictor.description.prediction.of(country).paradigm).role
+    words = {"global": "global", "recalibrated": "global, recalibrated for {}"}
+    return words.get(role, "ensemble of {}" if role == "ensemble" else PERSONAL).format(country)
+
+
 def _not_trained(predictor: Predictor, country: str) -> str:
     alike = near_names(country, predictor.description.countries)
     hint = f" ({' and '.join(alike)} did)" if alike else ""
@@ -70,7 +84,7 @@ def _not_trained(predictor: Predictor, country: str) -> str:
 
 
 def _effects(
-    models: Mapping[int, SavedModel],
+    models: Mapping[int, Mixture | SavedModel],
     logits: Mapping[int, NDArray[np.float64]],
     x: NDArray[np.float32],
     columns: Mapping[str, NDArray[np.bool_]],

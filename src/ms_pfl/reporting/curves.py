@@ -4,11 +4,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.curves import TREAT_ALL, learning_curves
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.paradigms import (
     color_of,
+    is_trained,
     model_name,
     models_in_order,
     paradigm_name,
@@ -155,7 +155,7 @@ def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure
                 line["x"],
                 line["y"],
                 color=color_of(paradigm),
-                linestyle="--" if paradigm in RECALIBRATED else "-",
+                linestyle="-" if is_trained(paradigm) else "--",
                 linewidth=1.3,
                 label=paradigm_name(paradigm),
             )
@@ -186,7 +186,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
         line = models[models["paradigm"] == paradigm]
         color = color_of(paradigm)
         axes.plot(
-            line["threshold"], line["net_benefit"], "--" if paradigm in RECALIBRATED else "-",
+            line["threshold"], line["net_benefit"], "-" if is_trained(paradigm) else "--",
             color=color, linewidth=1.3, label=paradigm_name(paradigm),
         )  # fmt: skip
         if paradigm == "federated":

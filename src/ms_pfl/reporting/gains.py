@@ -7,10 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, INCONCLUSIVE, WORSE
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.paradigms import color_of, model_name, models_in_order, paradigm_name, strategy_name
+from ms_pfl.paradigms import (
+    color_of,
+    is_trained,
+    model_name,
+    models_in_order,
+    paradigm_name,
+    strategy_name,
+)
 from ms_pfl.reporting.content import About, Block, Content, Picture, Table, Text, heading, note
 from ms_pfl.reporting.figures import INK, legend_below, short_name, styled
 from ms_pfl.reporting.verdicts import digits_of, verdict_cell
@@ -94,7 +100,7 @@ def gains_table(differences: pd.DataFrame, reference: str) -> pd.DataFrame:
     found = rows_by(own, "paradigm", "strategy", "metric", "scope")
     table = []
     # what was trained first
-    for model in sorted(models_in_order(own), key=lambda model: model[0] in RECALIBRATED):
+    for model in sorted(models_in_order(own), key=lambda model: not is_trained(model[0])):
         cells = [("Model", model_name(*model))]
         for metric, scope in _GAINS:
             row = found[*model, metric, scope]
@@ -165,7 +171,7 @@ def choice_table(
         & (differences["metric"] == "roc_auc")
         & (differences["strategy"] == strategy)
     ]
-    own = own[own["difference"].notna() & ~own["paradigm"].isin(RECALIBRATED)]
+    own = own[own["difference"].notna() & own["paradigm"].map(is_trained).astype(bool)]
     paradigms = paradigms_in_order(own)
     found = rows_by(own, "country", "paradigm")
     table = []
@@ -210,7 +216,7 @@ def forest(differences: pd.DataFrame, countries: pd.DataFrame) -> Figure:
         (differences["reference"] == "federated")
         & (differences["metric"] == "roc_auc")
         & (differences["scope"] == "country")
-        & ~differences["paradigm"].isin(RECALIBRATED)
+        & differences["paradigm"].map(is_trained).astype(bool)
     ].dropna(subset=["difference"])
     shown = countries[countries["country"].isin(known["country"])].reset_index(drop=True)
     strategies = list(dict.fromkeys(known["strategy"])) or [""]

@@ -1,16 +1,17 @@
 """The result in a few plain sentences, made from the tables of the comparison."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.differences import PRIMARY
 from ms_pfl.evaluation.inference import LEVEL, VERDICTS
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.names import listed
-from ms_pfl.paradigms import model_name, paradigm_name, strategy_name
+from ms_pfl.paradigms import is_trained, model_name, paradigm_name, strategy_name
+from ms_pfl.reporting.further import choice_sentence, further_sentence
 from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval
 
@@ -25,6 +26,8 @@ def headline(
     sites: tuple[str, str],
     n_seeds: int,
     margins: Mapping[str, float] | None = None,
+    further: pd.DataFrame | None = None,
+    choice: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Say which models do best, and what personalization adds to federated training, how surely.
 
@@ -34,13 +37,15 @@ def headline(
         sites: what the data call a country, and several.
         n_seeds: how many seeds the values are means of.
         margins: by metric, the largest difference that does not matter.
+        further: the table of :func:`ms_pfl.evaluation.further_country.further_country`.
+        choice: what serves new patients, a :class:`ms_pfl.evaluation.choice.Choice`.
 
     Returns:
         One paragraph an entry, the personalization first; the last says what the numbers mean.
     """
     margins = margins or {}
     pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
-    trained = pooled[~pooled["paradigm"].isin(RECALIBRATED)]
+    trained = pooled[pooled["paradigm"].map(is_trained).astype(bool)]
     personalized = paradigms_in_order(trained[trained["reference"] == "federated"])
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
     lines = [
@@ -49,6 +54,8 @@ def headline(
         *(_by_country(differences, paradigm, sites) for paradigm in personalized),
         _recalibrated(differences, sites[0]),
         _highest(estimates),
+        "" if further is None else further_sentence(further, pooled, sites[0]),
+        "" if choice is None else choice_sentence(choice, estimates),
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
         f"in brackets 95 % intervals of a bootstrap that draws the test patients of each "
         f"{sites[0]}. {_adjusted(differences)}They tell how far other test patients would "
@@ -146,7 +153,7 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
         f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
         f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
     )
-    alike = (rows["strategy"] == first["strategy"]) & ~rows["paradigm"].isin(RECALIBRATED)
+    alike = (rows["strategy"] == first["strategy"]) & rows["paradigm"].map(is_trained).astype(bool)
     others = rows[alike].dropna(subset=["difference"]).to_dict("records")
     names = {"recalibrated": "that recalibrated model"}
     if first["difference"] > 0:
@@ -165,7 +172,7 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
 
 def _highest(estimates: pd.DataFrame) -> str:
     own = estimates[estimates["metric"] == "roc_auc"].dropna(subset=["value"])
-    own = own[~own["paradigm"].isin(RECALIBRATED)]
+    own = own[own["paradigm"].map(is_trained).astype(bool)]
     parts = []
     for scope in ("pooled", "macro"):
         rows, measure = own[own["scope"] == scope], f"{SCOPES[scope]} {METRICS['roc_auc'].label}"

@@ -87,6 +87,12 @@ SECTIONS = [
         figures=("gain_by_country",),
     ),
     Section(
+        "further_site",
+        "What to expect in a further {site}",
+        f"{_HERE}.further:section",
+        needs=("further_country",),
+    ),
+    Section(
         "site_size",
         "How many patients a {site} needs",
         f"{_HERE}.site_size:site_size",

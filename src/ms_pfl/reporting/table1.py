@@ -12,11 +12,10 @@ from rich.measure import Measurement
 from rich.table import Table as ConsoleRows
 from rich.text import Text
 
-from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.metrics import METRICS, SCOPES, ranking
 from ms_pfl.log_text import line
 from ms_pfl.names import listed
-from ms_pfl.paradigms import models_in_order
+from ms_pfl.paradigms import is_trained, models_in_order
 from ms_pfl.reporting.content import About, Content, Table, note
 from ms_pfl.reporting.words import (
     format_value,
@@ -49,7 +48,7 @@ def discrimination(
 
 def trained_models(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the models of Table 1 in its order: those that were trained, not the recalibrated."""
-    return [model for model in models_in_order(table) if model[0] not in RECALIBRATED]
+    return [model for model in models_in_order(table) if is_trained(model[0])]
 
 
 def table1(summary: pd.DataFrame, metrics: Sequence[str] = (), digits: int = 3) -> pd.DataFrame:

@@ -33,6 +33,7 @@ TABLES = (
     "metrics",
     "estimates",
     "differences",
+    "further_country",
     "fairness",
     "net_benefit",
     "subgroup_metrics",

@@ -9,10 +9,10 @@ from scipy.stats import t, wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
-from ms_pfl.evaluation.calibration import recalibrate
 from ms_pfl.evaluation.differences import add_intervals, planned_differences
 from ms_pfl.evaluation.evaluate import Estimates, evaluate
 from ms_pfl.evaluation.inference import holm
+from ms_pfl.evaluation.recalibration import recalibrate
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
 
 REPLICATES = 200

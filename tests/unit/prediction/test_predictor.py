@@ -23,9 +23,10 @@ from cohort_examples import parameters as cohort_parameters
 from federation_examples import tables
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.choice import Choice
+from ms_pfl.paradigms import Training
 from ms_pfl.prediction import predictor as module
 from ms_pfl.prediction.making import make_predictor
-from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.prediction.predictor import Predictor, read_predictor, write_predictor
 from ms_pfl.prediction.risks import risks
 from ms_pfl.training.bundle import FORMAT
@@ -141,7 +142,7 @@ def test_a_changed_number_in_the_description_is_refused(folder: Path) -> None:
 
 def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
     rewrite(folder, lambda told: told.update(format=1, unheard_of=1))
-    with pytest.raises(InputError, match=r"has format 1.* reads format 2; create it again"):
+    with pytest.raises(InputError, match=r"has format 1.* reads format 3; create it again"):
         read_predictor(folder)
 
 
@@ -206,7 +207,7 @@ def test_arrays_of_another_format_are_refused(folder: Path) -> None:
 
 
 def test_every_personal_paradigm_makes_one(tmp_path: Path) -> None:
-    for paradigm in ("local", "fine_tuned", "private_intercept", "proximal_copy"):
+    for paradigm in ("local", "fine_tuned", "private_intercept", "federated", "recalibrated"):
         made = trained_predictor(paradigm)
         write_predictor(made, tmp_path / paradigm)
         assert read_predictor(tmp_path / paradigm).description.prediction.paradigm == paradigm
@@ -270,32 +271,35 @@ def test_models_of_other_data_are_refused() -> None:
     told = parameters()
     arrays = {f"seed={seed}/inputs/mean": np.zeros(3) for seed in (0, 1)}
     arrays["format"] = np.array([FORMAT])
-    chosen = PredictionParameters(paradigm="adaptive", strategy="fedavg")
-    nothing = (arrays, pd.DataFrame())
+    chosen = Choice(
+        paradigm="adaptive", strategy="fedavg", shared="federated.fedavg",
+        members=("adaptive.fedavg",), weights={seed: {"": (1.0,)} for seed in (0, 1)},
+    )  # fmt: skip
+    adaptive, federated = Training("adaptive", "fedavg"), Training("federated", "fedavg")
+    nothing = {adaptive: arrays, federated: arrays}
+    none = pd.DataFrame({"split": []})
     with pytest.raises(
         InputError, match=r"saved models of adaptive\.fedavg were trained on other data"
     ):
         make_predictor(
-            episodes, splits, nothing, nothing, chosen, told, cohort_parameters(), OWN, None
+            episodes, splits, nothing, none, chosen, told, cohort_parameters(), OWN, None
         )
-    first = ({name: array for name, array in arrays.items() if name != "format"}, pd.DataFrame())
+    first = {adaptive: {name: array for name, array in arrays.items() if name != "format"}}
     with pytest.raises(InputError, match=r"^the saved models of adaptive\.fedavg have format 1, "):
-        make_predictor(
-            episodes, splits, first, nothing, chosen, told, cohort_parameters(), OWN, None
-        )
+        make_predictor(episodes, splits, first, none, chosen, told, cohort_parameters(), OWN, None)
     protocol = told.protocol.model_copy(update={"scaling": "country"})
     by_country = told.model_copy(update={"protocol": protocol})
     with pytest.raises(InputError, match=r"training\.protocol\.scaling: federated"):
         make_predictor(
-            episodes, splits, nothing, nothing, chosen, by_country, cohort_parameters(), OWN, None
+            episodes, splits, nothing, none, chosen, by_country, cohort_parameters(), OWN, None
         )
 
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "text",
-    ["[" * 200_000, '{"format": 2, "a": ' + '{"b": ' * 900 + "1" + "}" * 901, "9" * 10_000,
-     "\ud800",     '{"format": 2, "digest": "\\ud800", "x": "\\ud800"}', '{"format": [[[]]]}'],
+    ["[" * 200_000, '{"format": 3, "a": ' + '{"b": ' * 900 + "1" + "}" * 901, "9" * 10_000,
+     "\ud800",     '{"format": 3, "digest": "\\ud800", "x": "\\ud800"}', '{"format": [[[]]]}'],
 )  # fmt: skip
 def test_json_that_nests_or_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / "predictor.json").write_bytes(text.encode("utf-8", "surrogatepass"))

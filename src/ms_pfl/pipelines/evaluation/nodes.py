@@ -10,19 +10,58 @@ from ms_pfl.federation.parameters import ProtocolParameters
 
 def recalibrate_federated(predictions: pd.DataFrame) -> pd.DataFrame:
     """Correct the federated risks country by country, on validation predictions."""
-    from ms_pfl.evaluation.calibration import recalibrate
+    from ms_pfl.evaluation.recalibration import recalibrate
 
     return recalibrate(predictions)
 
 
+def combine_candidates(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Average each country's candidates, weighted by its validation predictions."""
+    from ms_pfl.evaluation import ensemble
+
+    return ensemble.combine_candidates(predictions)
+
+
+def choose_model(
+    predictions: pd.DataFrame,
+    recalibrated: pd.DataFrame,
+    ensemble: pd.DataFrame,
+    prediction: Any,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Choose what serves new patients, on validation predictions.
+
+    Args:
+        predictions: of all models that were trained.
+        recalibrated: of the federated models, recalibrated.
+        ensemble: of each country's candidates together.
+        prediction: the section ``prediction``: paradigm and strategy, or auto.
+
+    Returns:
+        ``prediction_choice``, a :class:`ms_pfl.evaluation.choice.Choice`, and ``served``: the
+        predictions of what was chosen.
+    """
+    from ms_pfl.evaluation.choice import choose, serve
+    from ms_pfl.parameters import plain
+
+    told = plain(prediction)
+    choice = choose(predictions, told["paradigm"], told["strategy"])
+    return choice.model_dump(mode="json"), serve(choice, recalibrated, ensemble, predictions)
+
+
 def score_predictions(
-    predictions: pd.DataFrame, recalibrated: pd.DataFrame, protocol: Any
+    predictions: pd.DataFrame,
+    recalibrated: pd.DataFrame,
+    ensemble: pd.DataFrame,
+    served: pd.DataFrame,
+    protocol: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score all models on the held-out test patients.
 
     Args:
         predictions: of all models that were trained.
         recalibrated: of the federated models, recalibrated.
+        ensemble: of each country's candidates together.
+        served: of what serves new patients.
         protocol: the section ``training.protocol``, which says whether all were to be tested on the
             same patients.
 
@@ -33,8 +72,8 @@ def score_predictions(
     from ms_pfl.evaluation.scoring import check_predictions, coverage, score
 
     same = ProtocolParameters.of(protocol).same_test_rows
-    both = pd.concat([recalibrated, predictions], ignore_index=True)
-    test = check_predictions(both, same)
+    together = pd.concat([recalibrated, ensemble, served, predictions], ignore_index=True)
+    test = check_predictions(together, same)
     return score(test, same), coverage(test, same), test
 
 
@@ -52,12 +91,13 @@ def compare_models(
     summary: pd.DataFrame,
     split_counts: pd.DataFrame,
     comparison: ComparisonParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Bootstrap patients: intervals of every metric, differences, verdicts, decision curves."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Bootstrap patients: intervals, differences with verdicts, a further country, net benefit."""
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.curves import decision_curves
     from ms_pfl.evaluation.differences import add_intervals, planned_differences
     from ms_pfl.evaluation.evaluate import evaluate
+    from ms_pfl.evaluation.further_country import further_country
 
     draws = draw_patients(test, comparison.replicates, comparison.seed)
     estimates = evaluate(test, ("pooled", "country"), draws)
@@ -69,6 +109,7 @@ def compare_models(
             comparison.margin,
             split_counts["test_patients"].sum() / split_counts["train_patients"].sum(),
         ),
+        further_country(estimates, comparison.margin, comparison.good),
         decision_curves(test, comparison.thresholds, draws),
     )
 

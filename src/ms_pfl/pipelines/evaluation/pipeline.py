@@ -3,9 +3,10 @@
 ::
 
     predictions ──► recalibrate ──► recalibrated ─┐
+          ├───────► combine ──────► ensemble ─────┤
           └──────────────────────────────────────┴► score ──► metrics ──► summary, fairness
                                                        └► test_predictions
-    test_predictions, summary, split_counts ──► estimates, differences, net_benefit
+    test_predictions, summary, split_counts ──► estimates, differences, further_country, net_benefit
     test_predictions, episodes ──► subgroup_metrics
     test_predictions ──► operating_curves, reliability
 """
@@ -14,6 +15,8 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family
 from ms_pfl.pipelines.evaluation.nodes import (
+    choose_model,
+    combine_candidates,
     compare_models,
     compare_subgroups,
     gather_findings,
@@ -32,6 +35,7 @@ TABLES = (
     "fairness",
     "estimates",
     "differences",
+    "further_country",
     "net_benefit",
     "subgroup_metrics",
     "operating_curves",
@@ -45,18 +49,17 @@ def create_pipeline(*families: Family) -> Pipeline:
     Args:
         families: of the trainings that are compared.
     """
-    return gathering(("predictions",), *families) + Pipeline(
+    return create_choice_pipeline(*families) + Pipeline(
         [
             Node(
-                func=recalibrate_federated,
-                inputs="predictions",
-                outputs="recalibrated",
-                name="recalibrate_federated",
-                namespace=NAMESPACE,
-            ),
-            Node(
                 func=score_predictions,
-                inputs=["predictions", "recalibrated", "params:training.protocol"],
+                inputs=[
+                    "predictions",
+                    "recalibrated",
+                    "ensemble",
+                    "served",
+                    "params:training.protocol",
+                ],
                 outputs=["metrics", "coverage", "test_predictions"],
                 name="score_predictions",
                 namespace=NAMESPACE,
@@ -71,7 +74,7 @@ def create_pipeline(*families: Family) -> Pipeline:
             Node(
                 func=compare_models,
                 inputs=["test_predictions", "summary", "split_counts", "params:comparison"],
-                outputs=["estimates", "differences", "net_benefit"],
+                outputs=["estimates", "differences", "further_country", "net_benefit"],
                 name="compare_models",
                 namespace=NAMESPACE,
             ),
@@ -87,6 +90,39 @@ def create_pipeline(*families: Family) -> Pipeline:
                 inputs="test_predictions",
                 outputs=["operating_curves", "reliability"],
                 name="trace_curves",
+                namespace=NAMESPACE,
+            ),
+        ]
+    )
+
+
+def create_choice_pipeline(*families: Family) -> Pipeline:
+    """The predictions of all trainings -> those made of them, and what serves new patients.
+
+    Args:
+        families: of the trainings.
+    """
+    return gathering(("predictions",), *families) + Pipeline(
+        [
+            Node(
+                func=recalibrate_federated,
+                inputs="predictions",
+                outputs="recalibrated",
+                name="recalibrate_federated",
+                namespace=NAMESPACE,
+            ),
+            Node(
+                func=combine_candidates,
+                inputs="predictions",
+                outputs="ensemble",
+                name="combine_candidates",
+                namespace=NAMESPACE,
+            ),
+            Node(
+                func=choose_model,
+                inputs=["predictions", "recalibrated", "ensemble", "params:prediction"],
+                outputs=["prediction_choice", "served"],
+                name="choose_model",
                 namespace=NAMESPACE,
             ),
         ]

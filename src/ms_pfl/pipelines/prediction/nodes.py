@@ -8,7 +8,6 @@ import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.paradigms import Training
-from ms_pfl.prediction.parameters import PredictionParameters
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.training.settings import TrainingSettings
 
@@ -21,11 +20,11 @@ def make_predictor(
     description: dict[str, Any],
     models: dict[Training, dict[str, Any]],
     predictions: pd.DataFrame,
-    prediction: PredictionParameters,
+    choice: dict[str, Any],
     cohort: CohortParameters,
     settings: TrainingSettings,
 ) -> Any:
-    """Put the models that ``prediction`` names together with what they need.
+    """Put the models that serve new patients together with what they need.
 
     Args:
         episodes: the episodes table.
@@ -33,7 +32,7 @@ def make_predictor(
         description: ``source`` and ``vocabulary`` of the episodes.
         models: of all trainings.
         predictions: of all trainings.
-        prediction: paradigm and strategy.
+        choice: what serves which country, a :class:`ms_pfl.evaluation.choice.Choice`.
         cohort: how features are built.
         settings: of the trainings.
 
@@ -42,33 +41,32 @@ def make_predictor(
         country, which needs the country's training rows.
 
     Raises:
-        InputError: the training that ``prediction`` names is not among those of this run.
+        InputError: a training that ``choice`` names is not among those of this run.
     """
     from ms_pfl.errors import InputError
+    from ms_pfl.evaluation.choice import Choice
     from ms_pfl.prediction import making
+    from ms_pfl.prediction.predictor import training_of
 
     if settings.protocol.scaling == "country":
         _log.warning(
             "training.protocol.scaling: country leaves no predictor: it would need training rows"
         )
         return making.Made(None)
-    parts = []
-    for training in (prediction.personal, prediction.shared):
-        if training not in models:
+    chosen = Choice.model_validate(choice)
+    for name in (*chosen.members, chosen.shared):
+        if training_of(name) not in models:
             raise InputError(
-                f"Parameter 'prediction': {training.name} is not trained in this run; run "
+                f"Parameter 'prediction': {name} is not trained in this run; run "
                 "`kedro run --pipeline=further_methods`, or name a training of the study"
             )
-        own = (predictions[["paradigm", "strategy"]] == list(training)).all(axis="columns")
-        parts.append((models[training], predictions[own]))
-    personal, shared = parts
     return making.Made(
         making.make_predictor(
             episodes,
             splits,
-            personal,
-            shared,
-            prediction,
+            models,
+            predictions,
+            chosen,
             settings,
             cohort,
             description["source"],

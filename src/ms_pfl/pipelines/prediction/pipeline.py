@@ -2,13 +2,15 @@
 
 ::
 
-    episodes, splits, models, predictions ──► make_predictor ──► predictor
+    predictions ──► choose_model ──► prediction_choice
+    episodes, splits, models, predictions, prediction_choice ──► make_predictor ──► predictor
     predictor, params:registry_folder ──► predict_new_patients ──► new_patients
 """
 
 from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.paradigms import Family
+from ms_pfl.pipelines.evaluation.pipeline import create_choice_pipeline
 from ms_pfl.pipelines.prediction.nodes import make_predictor, predict_new_patients
 from ms_pfl.pipelines.training.pipeline import gathering
 
@@ -19,24 +21,29 @@ def create_predictor_pipeline(*families: Family) -> Pipeline:
     Args:
         families: of the trainings that it may be made of.
     """
-    return gathering(("models", "predictions"), *families) + Pipeline(
-        [
-            Node(
-                func=make_predictor,
-                inputs=[
-                    "episodes",
-                    "splits",
-                    "cohort_description",
-                    "models",
-                    "predictions",
-                    "params:prediction",
-                    "params:cohort",
-                    "params:training",
-                ],
-                outputs="predictor",
-                name="make_predictor",
-            )
-        ]
+    gathered = gathering(("models", "predictions"), *families)
+    return (
+        gathered
+        + create_choice_pipeline(*families)
+        + Pipeline(
+            [
+                Node(
+                    func=make_predictor,
+                    inputs=[
+                        "episodes",
+                        "splits",
+                        "cohort_description",
+                        "models",
+                        "predictions",
+                        "prediction_choice",
+                        "params:cohort",
+                        "params:training",
+                    ],
+                    outputs="predictor",
+                    name="make_predictor",
+                )
+            ]
+        )
     )
 
 

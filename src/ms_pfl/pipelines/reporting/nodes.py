@@ -29,6 +29,7 @@ def make_tables(
     findings: dict[str, pd.DataFrame],
     cohort: dict[str, Any],
     split_counts: pd.DataFrame,
+    choice: dict[str, Any],
     protocol: Any,
     comparison: ComparisonParameters,
 ) -> tuple[pd.DataFrame, list[str], list[str], pd.DataFrame]:
@@ -51,6 +52,8 @@ def make_tables(
             sites,
             len(coverage),
             comparison.margin,
+            findings["further_country"],
+            choice,
         ),
         per_country_table(summary, countries, site=sites[0]),
     )

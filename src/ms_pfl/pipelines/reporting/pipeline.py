@@ -54,6 +54,7 @@ def create_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
                         "findings",
                         "cohort_description",
                         "split_counts",
+                        "prediction_choice",
                         "params:training.protocol",
                         "params:comparison",
                     ],

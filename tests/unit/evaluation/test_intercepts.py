@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.prediction.making import fit_intercepts
-from ms_pfl.prediction.predictor import ALL
+from ms_pfl.evaluation.recalibration import ALL, correct, fit_intercepts, fit_slope
 
 
 def rows(shifts: dict[str, float], n: int, episodes: int = 1, seed: int = 0) -> pd.DataFrame:
@@ -30,7 +29,24 @@ def rows(shifts: dict[str, float], n: int, episodes: int = 1, seed: int = 0) -> 
 
 
 def test_a_single_country_by_hand() -> None:
-    # one country has no spread: Firth's intercept of 3 in 4 from even odds, ln(3.5 / 1.5)
+    # one country has no spread: Firth's intercept of 30 in 40 from even odds, ln(30.5 / 10.5), less
+    # the share of its square that chance explains; 1 / SE^2 = 40 p (1 - p), p = 30.5 / 41
+    table = pd.DataFrame(
+        {
+            "country": "A",
+            "patient_id": [f"p{i}" for i in range(40)],
+            "label": np.repeat([0, 1], [10, 30]).astype(np.int8),
+            "probability": 0.5,
+        }
+    )
+    crude, p = np.log(30.5 / 10.5), 30.5 / 41
+    found = fit_intercepts(table)
+    assert found[ALL] == pytest.approx(crude - 1 / (40 * p * (1 - p)) / crude)
+    assert found["A"] == found[ALL]
+    assert fit_intercepts(table[:0]) == {ALL: 0.0}
+
+
+def test_what_chance_explains_is_not_corrected() -> None:
     table = pd.DataFrame(
         {
             "country": "A",
@@ -39,10 +55,18 @@ def test_a_single_country_by_hand() -> None:
             "probability": 0.5,
         }
     )
-    found = fit_intercepts(table)
-    assert found[ALL] == pytest.approx(np.log(3.5 / 1.5))
-    assert found["A"] == found[ALL]
-    assert fit_intercepts(table[:0]) == {ALL: 0.0}
+    assert fit_intercepts(table) == {ALL: 0.0, "A": 0.0}
+    assert fit_slope(table) == 1
+    np.testing.assert_allclose(correct(table, np.ones(4, bool), slope=True), table["probability"])
+
+
+def test_a_slope_that_the_rows_show_is_found() -> None:
+    table = rows({"A": 0.0, "B": 0.0}, 4000)
+    z = np.log(table["probability"] / (1 - table["probability"]))
+    flat = table.assign(probability=1 / (1 + np.exp(-2 * z)))
+    assert fit_slope(flat) == pytest.approx(0.5, abs=0.05)
+    assert fit_slope(table) == pytest.approx(1.0, abs=0.05)
+    assert fit_slope(table[:0]) == 1
 
 
 def test_true_differences_of_large_countries_are_found() -> None:
@@ -60,9 +84,7 @@ def test_a_small_country_is_drawn_towards_the_others() -> None:
         ]
     )
     found = fit_intercepts(table)
-    alone = fit_intercepts(table[table["country"] == "small"])["small"]
-    assert alone > 2.5  # all four have the outcome
-    assert found[ALL] < found["small"] < 2
+    assert found[ALL] < found["small"] < 2.2  # all four have the outcome
 
 
 def test_episodes_of_the_same_patients_are_no_further_evidence() -> None:
