@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ms_pfl.evaluation.calibration import RECALIBRATED
 from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, INCONCLUSIVE, WORSE
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.paradigms import (
     color_of,
+    is_trained,
     learner_of,
     model_name,
     models_in_order,
@@ -86,12 +86,12 @@ def against_federated(differences: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         paradigm, strategy (of the federated model), scope, country, metric, difference, low, high,
-        verdict. Recalibrated models are left out.
+        verdict. Models that are made from the predictions of others are left out.
     """
     model, numbers = ["paradigm", "strategy"], ["difference", "low", "high", "verdict"]
     columns = [*model, "scope", "country", "metric", *numbers]
     known = differences.dropna(subset=["difference"])
-    over = known[(known["reference"] == _REFERENCE) & ~known["paradigm"].isin(RECALIBRATED)]
+    over = known[(known["reference"] == _REFERENCE) & _trained(known)]
     over = over.assign(strategy=over["reference_strategy"])
     under = known[known["paradigm"] == _REFERENCE]
     turned = under.assign(
@@ -102,6 +102,10 @@ def against_federated(differences: pd.DataFrame) -> pd.DataFrame:
         verdict=under["verdict"].replace(_TURNED),
     )
     return pd.concat([turned[columns], over[columns]], ignore_index=True)
+
+
+def _trained(table: pd.DataFrame) -> pd.Series:
+    return table["paradigm"].map(is_trained).astype(bool)
 
 
 def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, int], str]]:
@@ -155,7 +159,7 @@ def all_trainings(estimates: pd.DataFrame, strategy: str, margin: float) -> Figu
         margin: the largest difference that does not matter; NaN: none is drawn.
     """
     own = estimates[(estimates["metric"] == _METRIC) & (estimates["scope"] == _SCOPE)]
-    own = own[~own["paradigm"].isin(RECALIBRATED)].dropna(subset=["value"])
+    own = own[_trained(own)].dropna(subset=["value"])
     models = models_in_order(own)
     rows = rows_by(own, "paradigm", "strategy")
     figure = Figure(figsize=(8, 1.0 + 0.21 * max(1, len(models))), layout="constrained")

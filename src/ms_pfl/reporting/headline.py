@@ -16,7 +16,7 @@ from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval
 
 #: So many sentences are on the first screen of the report, and on the console.
-FIRST_LINES = 4
+FIRST_LINES = 6
 _NAMED = 6  # so many countries are named; more are counted
 
 
@@ -51,11 +51,11 @@ def headline(
     lines = [
         *(_against(pooled, paradigm, "federated", margins) for paradigm in personalized),
         *(_against(pooled, "federated", name, margins) for name in ("local", "centralized")),
+        "" if further is None else further_sentence(further, pooled, sites[0]),
+        "" if choice is None else choice_sentence(choice, estimates),
         *(_by_country(differences, paradigm, sites) for paradigm in personalized),
         _recalibrated(differences, sites[0]),
         _highest(estimates),
-        "" if further is None else further_sentence(further, pooled, sites[0]),
-        "" if choice is None else choice_sentence(choice, estimates),
         f"Values are {over if n_seeds > 1 else 'of one seed (patient split and initial weights)'}; "
         f"in brackets 95 % intervals of a bootstrap that draws the test patients of each "
         f"{sites[0]}. {_adjusted(differences)}They tell how far other test patients would "
