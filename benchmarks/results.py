@@ -4,7 +4,8 @@
 run (its ``data`` folder) with the settings of conf/base and of an environment: the five paradigms
 with networks (FedAvg) and with logistic regression, all seeds, in this process. It prints Table 1,
 with the log-loss and a digest of predictions and models, and the planned differences from the
-federated model of the same learner. Equal digests are equal bits.
+federated model of the same learner. Equal digests are equal bits. With ``--finished`` it takes the
+predictions of the run itself and trains nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,12 +47,23 @@ def main() -> None:
     parser.add_argument("--env", default="base", help="configuration (default: base)")
     parser.add_argument("--inputs", nargs="+", default=["standard", "encoded"], metavar="KIND")
     parser.add_argument("--strategies", nargs="+", default=WANTED)
+    parser.add_argument(
+        "--finished",
+        action="store_true",
+        help="predictions of the finished run: nothing is trained",
+    )
     asked = parser.parse_args()
     episodes = pd.read_parquet(asked.folder / "03_primary/episodes.parquet")
     splits = pd.read_parquet(asked.folder / "05_model_input/splits.parquet")
     parameters = read_parameters(asked.env)
     wanted = [own for own in trainings() if own.strategy in asked.strategies]
     wanted = [own for own in wanted if own.paradigm in STUDY]
+    if asked.finished:
+        folder = asked.folder / "07_model_output"
+        found = [pd.read_parquet(folder / "/".join(own) / "predictions.parquet") for own in wanted]
+        for text in tables(wanted, pd.concat(found, ignore_index=True), parameters):
+            print(text, flush=True)
+        return
     for kind in asked.inputs:
         print(f"\n{asked.env}, {kind} inputs\n")
         for text in told(wanted, episodes, splits, parameters, kind):
@@ -65,7 +78,7 @@ def told(
     parameters: Parameters,
     kind: str,
 ) -> Iterator[str]:
-    """Train and score with one kind of inputs; yield Table 1 and the differences."""
+    """Train with one kind of inputs; yield Table 1 and the differences."""
     settings = parameters.training
     inputs = settings.inputs.model_copy(update={"kind": kind})
     settings = settings.model_copy(update={"inputs": inputs})
@@ -81,14 +94,37 @@ def told(
         seconds[training] = time.process_time() - began
         predictions.append(found.predictions)
         digests[training] = digest(found)
-    test = check_predictions(pd.concat(predictions, ignore_index=True))
+    yield from tables(
+        wanted,
+        pd.concat(predictions, ignore_index=True),
+        parameters,
+        {own: [seconds[own], digests[own]] for own in wanted},
+    )
+
+
+def tables(
+    wanted: list[Training],
+    predictions: pd.DataFrame,
+    parameters: Parameters,
+    more: Mapping[Training, list[Any]] | None = None,
+) -> Iterator[str]:
+    """Score predictions; yield Table 1, with seconds and digest if there are any, and differences.
+
+    Args:
+        wanted: the trainings that they are of.
+        predictions: of all of them.
+        parameters: of the run.
+        more: seconds of CPU time and digest of each training.
+    """
+    test = check_predictions(predictions)
     summary = summarize(score(test)).set_index(["paradigm", "strategy", "metric", "scope"])
     lines = []
     for training in wanted:
         cells = [summary.loc[(*training, *column)] for column in COLUMNS]
         figures = [f"{cell['mean'].item():.3f} ± {cell['sd'].item():.3f}" for cell in cells]
-        lines.append([model_name(*training), *figures, seconds[training], digests[training]])
-    yield table(["", *(" ".join(c) for c in COLUMNS), "s of CPU", "digest"], lines)
+        lines.append([model_name(*training), *figures, *(more[training] if more else [])])
+    names = ["s of CPU", "digest"] if more else []
+    yield table(["", *(" ".join(c) for c in COLUMNS), *names], lines)
 
     comparison = parameters.comparison
     estimates = evaluate(
