@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from kedro_project import KedroProject, predictions_digests
-from ms_pfl.paradigms import trainings
+from ms_pfl.evaluation.inference import VERDICTS
+from ms_pfl.paradigms import is_trained, trainings
 from smoke_fixtures import FinishedRun
 
 # a whole run through Kedro takes over five minutes on a busy machine
@@ -89,9 +90,13 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     assert [r.info.status for r in parents] == ["FINISHED"]
     assert "roc_auc_pooled/Adaptive FedAvg" in parents[0].data.metrics
     assert parents[0].data.params["training.federation.rounds"] == "6"
-    recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
-    assert len(recalibrated) == 5 * 2 * 2
-    assert len(children) == 17 * 2 + len(recalibrated)
+    made = [r for r in children if not is_trained(r.data.params["paradigm"])]
+    # recalibrated in two ways and an ensemble of each strategy, and the predictor's choice
+    assert len(made) == (5 * 3 + 1) * 2
+    assert len(children) == 17 * 2 + len(made)
+    verdicts = {n: v for n, v in parents[0].data.tags.items() if n.startswith("verdict_")}
+    assert len(verdicts) == 8
+    assert set(verdicts.values()) <= set(VERDICTS)
     fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
             for r in children}  # fmt: skip
     assert len(fits) == len(children)
