@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from kedro_project import KedroProject, predictions_digests
-from ms_pfl.paradigms import trainings
+from ms_pfl.evaluation.inference import VERDICTS
+from ms_pfl.paradigms import is_trained, trainings
 from smoke_fixtures import FinishedRun
 
 # a whole run through Kedro takes over five minutes on a busy machine
@@ -93,9 +94,13 @@ def test_mlflow_has_a_parent_with_headlines_and_a_child_per_fit(
     (version,) = client.search_model_versions("name = 'ms_pfl-predictor'")
     assert version.run_id == parents[0].info.run_id
     assert version.description.split("\n\n")[0] in parents[0].data.tags["mlflow.note.content"]
-    recalibrated = [r for r in children if r.data.params["paradigm"].startswith("recalibrated")]
-    assert len(recalibrated) == 5 * 2 * 2
-    assert len(children) == 17 * 2 + len(recalibrated)
+    made = [r for r in children if not is_trained(r.data.params["paradigm"])]
+    # recalibrated in two ways and an ensemble of each strategy, and the predictor's choice
+    assert len(made) == (5 * 3 + 1) * 2
+    assert len(children) == 17 * 2 + len(made)
+    verdicts = {n: v for n, v in parents[0].data.tags.items() if n.startswith("verdict_")}
+    assert len(verdicts) == 8
+    assert set(verdicts.values()) <= set(VERDICTS)
     fits = {(r.data.params["paradigm"], r.data.params["strategy"], r.data.params["seed"])
             for r in children}  # fmt: skip
     assert len(fits) == len(children)

@@ -97,7 +97,7 @@ def test_the_flowchart_opens_on_few_shapes(pipelines: dict) -> None:
         if not name.startswith("params:") and name != "parameters"
         and read.get(name, set()) != {made.get(name)}
     }  # fmt: skip
-    assert len(seen | set(stages.values())) == 24
+    assert len(seen | set(stages.values())) == 25
 
 
 def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:

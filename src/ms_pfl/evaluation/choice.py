@@ -9,7 +9,7 @@ validation patients itself, intercepts and weights, is judged on patients that i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ _LEVEL = 0.05
 # from simple to complex; what is not here is like the paradigm before it in its table
 _SIMPLE = ("federated", RECALIBRATED, "fine_tuned", "adaptive", "local", ENSEMBLE)
 _LEARNERS = ("logistic", "trees", "network")
+# risks of some rows, given by position, by what is known of part of them
+Fit = Callable[[NDArray[np.intp], NDArray[np.bool_]], NDArray[np.float64]]
 _KEY = ["seed", "country", "patient_id", "episode_id"]
 
 
@@ -104,12 +106,12 @@ class _Losses:
 
 def servable() -> list[str]:
     """Return the paradigms that can serve new patients, in the order of the tables."""
-    roles = ("global", RECALIBRATED, "local", "personalized", ENSEMBLE)
-    first = paradigms_with(RECALIBRATED)[0].name
+    roles = ("global", "recalibrated", "local", "personalized", "ensemble")
+    first = paradigms_with("recalibrated")[0].name
     return [
         row.name
         for row in PARADIGMS.values()
-        if row.role in roles and (row.role != RECALIBRATED or row.name == first)
+        if row.role in roles and (row.role != "recalibrated" or row.name == first)
     ]
 
 
@@ -152,12 +154,10 @@ def choose(predictions: pd.DataFrame, paradigm: str = AUTO, strategy: str = AUTO
     losses = _losses(validation, strategy)
     everywhere = np.ones(len(losses.rows), dtype=bool)
     best = min(losses.values, key=lambda model: (losses.mean(model), simplicity(model)))
-    gaps = {model: losses.compare(model, best, everywhere) for model in losses.values}
-    close = [model for model, (gap, se) in gaps.items() if model == best or gap <= se]
-    served = min(close, key=simplicity)
+    served = min(_close(losses, losses.values, best, everywhere), key=simplicity)
     sites = _sites(losses, served)
     patients = len(losses.rows[["country", "patient_id"]].drop_duplicates())
-    why = [*_reasons(losses, served, best, gaps[served], patients)]
+    why = [*_reasons(losses, served, best, everywhere, patients)]
     why += [_reason_of_site(losses, country, model, served) for country, model in sites.items()]
     return _choice(validation, known, served, sites, why, losses)
 
@@ -207,20 +207,14 @@ def _losses(validation: pd.DataFrame, strategy: str) -> _Losses:
             found[model] = risks
     for model in list(found):
         if model.paradigm == paradigms_with("global")[0].name:
-            own = rows.assign(probability=found[model])
             found[Training(RECALIBRATED, model.strategy)] = _crossfit(
-                own, folds, lambda part, fit: correct(part, fit)
+                rows, folds, _correcting(rows, found[model])
             )
-            members = [(name, model.strategy) for name in CANDIDATES]
-            mixed = [whole[Training(*name)] for name in members if Training(*name) in whole]
+            members = [Training(name, model.strategy) for name in CANDIDATES]
+            mixed = np.array([whole[name] for name in members if name in whole])
             if len(mixed) > 1:
-                columns = {f"risk{i}": risks for i, risks in enumerate(mixed)}
                 found[Training(ENSEMBLE, model.strategy)] = _crossfit(
-                    rows.assign(**columns),
-                    folds,
-                    lambda part, fit, names=tuple(columns): mix(
-                        part, part[list(names)].to_numpy(np.float64).T, fit
-                    ),
+                    rows, folds, _mixing(rows, mixed)
                 )
     if rows.empty or not found:
         raise InputError(
@@ -242,15 +236,35 @@ def _folds(rows: pd.DataFrame) -> NDArray[np.intp]:
     return rows.merge(people, on=["country", "patient_id"], how="left")["fold"].to_numpy(np.intp)
 
 
-def _crossfit(rows: pd.DataFrame, folds: NDArray[np.intp], fit: object) -> NDArray[np.float64]:
+def _correcting(rows: pd.DataFrame, risks: NDArray[np.float64]) -> Fit:
+    """Recalibration of a model's risks on some rows, by what is known of others."""
+    return lambda at, known: correct(rows.iloc[at].assign(probability=risks[at]), known)
+
+
+def _mixing(rows: pd.DataFrame, risks: NDArray[np.float64]) -> Fit:
+    """An ensemble of candidates on some rows, by what is known of others."""
+    return lambda at, known: mix(rows.iloc[at], risks[:, at], known)
+
+
+def _crossfit(rows: pd.DataFrame, folds: NDArray[np.intp], fit: Fit) -> NDArray[np.float64]:
     """Risks of each fold from what the others show, seed by seed."""
     risks = np.empty(len(rows))
-    for positions in rows.groupby("seed", sort=False).indices.values():
-        part, own = rows.iloc[positions], folds[positions]
+    seeds = rows["seed"].to_numpy()
+    for seed in np.unique(seeds):
+        positions = np.flatnonzero(seeds == seed)
+        own = folds[positions]
         for fold in np.unique(own):
             held = own == fold
-            risks[positions[held]] = fit(part, ~held)[held]  # type: ignore[operator]
+            risks[positions[held]] = fit(positions, ~held)[held]
     return risks
+
+
+def _close(
+    losses: _Losses, models: Iterable[Training], best: Training, at: NDArray[np.bool_]
+) -> list[Training]:
+    """The models whose log-loss is within one standard error of the best one's."""
+    gaps = {model: losses.compare(model, best, at) for model in models}
+    return [model for model, (gap, se) in gaps.items() if model == best or gap <= se]
 
 
 def _sites(losses: _Losses, served: Training) -> dict[str, Training]:
@@ -269,7 +283,8 @@ def _sites(losses: _Losses, served: Training) -> dict[str, Training]:
         gains = {model: losses.compare(model, served, at) for model in others}
         better = [m for m, (gap, se) in gains.items() if se > 0 and -gap / se > bound]
         if better:
-            found[country] = min(better, key=lambda model: (gains[model][0], simplicity(model)))
+            best = min(better, key=lambda model: (gains[model][0], simplicity(model)))
+            found[country] = min(_close(losses, better, best, at), key=simplicity)
     return found
 
 
@@ -277,7 +292,7 @@ def _reasons(
     losses: _Losses,
     served: Training,
     best: Training,
-    gap: tuple[float, float],
+    everywhere: NDArray[np.bool_],
     patients: int,
 ) -> Iterator[str]:
     text = (
@@ -290,9 +305,10 @@ def _reasons(
             "within one standard error of it."
         )
     else:
+        se = losses.compare(served, best, everywhere)[1]
         yield (
             f"{text}its log-loss of {losses.mean(served):.4f} is within one standard error "
-            f"({gap[1]:.4f}) of the lowest, {losses.mean(best):.4f} of {model_name(*best)}, and of "
+            f"({se:.4f}) of the lowest, {losses.mean(best):.4f} of {model_name(*best)}, and of "
             "all such models it is the simplest."
         )
 
@@ -351,7 +367,7 @@ def _choice(
         shared=shared[0].name,
         members=tuple(model.name for model in members),
         weights=weights,
-        sites={country: tuple(model) for country, model in sites.items()},
+        sites={country: (model.paradigm, model.strategy) for country, model in sites.items()},
         why=tuple(why),
     )
 

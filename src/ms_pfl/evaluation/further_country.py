@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def further_country(
         difference is not to the worse by more than the margin; ``probability_better`` (differences)
         that it is to the better. NaN where too few countries can be summarized.
     """
-    records = []
+    records: list[dict[str, object]] = []
     for model, values in estimates.values.items():
         for name, metric in METRICS.items():
             drawn = {c: own for (m, scope, c), own in values.items()
@@ -61,7 +62,7 @@ def further_country(
                 row = _row(found, metric.between, n)
                 if found is not None and name in good:
                     row["probability_good"] = _probability_within(found, good[name], metric.between)
-                records.append((*model, "", "", name, row))
+                records.append(_keys((*model, "", ""), name) | row)
     pairs = planned_pairs([(paradigm, strategy) for paradigm, strategy in estimates.values])
     for pair, other in pairs:
         common, gained = estimates.drawn_differences(tuple(pair), tuple(other))
@@ -73,17 +74,19 @@ def further_country(
                 row = _row(found, "identity", n)
                 if found is not None:
                     row |= _odds(found, metric.sign, margins.get(name, math.nan))
-                records.append((*pair, *other, name, row))
-    keys = ["paradigm", "strategy", "reference", "reference_strategy", "metric"]
+                records.append(_keys((*pair, *other), name) | row)
     table = pd.DataFrame(
-        [dict(zip(keys, record[:5], strict=True)) | record[5] for record in records],
-        columns=[name for name in COLUMNS if name not in ("verdict", "within_margin")],
+        records, columns=[name for name in COLUMNS if name not in ("verdict", "within_margin")]
     )
     signs = {name: metric.sign for name, metric in METRICS.items()}
     judged = add_verdicts(table, signs, margins)
     of_value = judged["reference"] == ""
     judged.loc[of_value, "verdict"], judged.loc[of_value, "within_margin"] = "", False
     return judged[COLUMNS]
+
+
+def _keys(pair: tuple[str, ...], metric: str) -> dict[str, object]:
+    return dict(zip(COLUMNS[:5], (*pair, metric), strict=True))
 
 
 def _combined(
@@ -148,10 +151,15 @@ def _inverse(derivative: Floats) -> Floats:
         return np.asarray(1 / derivative, dtype=np.float64)
 
 
-_TO = {"identity": np.asarray, "logit": _logit, "log": np.log}
-_FROM = {"identity": np.asarray, "logit": lambda x: 1 / (1 + np.exp(-x)), "log": np.exp}
+_Transform = Callable[[Any], Floats]
+_TO: dict[Scale, _Transform] = {"identity": np.asarray, "logit": _logit, "log": np.log}
+_FROM: dict[Scale, _Transform] = {
+    "identity": np.asarray,
+    "logit": lambda x: 1 / (1 + np.exp(-x)),
+    "log": np.exp,
+}
 # the derivative of the scale, by which a standard error is multiplied
-_SLOPES = {
+_SLOPES: dict[Scale, _Transform] = {
     "identity": lambda x: np.ones_like(x),
     "logit": lambda x: _inverse(x * (1 - x)),
     "log": lambda x: _inverse(x),

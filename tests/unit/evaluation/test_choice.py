@@ -50,17 +50,9 @@ def fits(
 
 
 def test_of_models_that_are_as_good_the_simplest_serves() -> None:
-    random = np.random.default_rng(0)
     table = fits({"federated": 0.0, "local": 2.0})
     federated = table[table["paradigm"] == "federated"]
-    logits = np.log(federated["probability"] / (1 - federated["probability"]))
-    alike = [
-        federated.assign(
-            paradigm=name,
-            probability=1 / (1 + np.exp(-logits - random.normal(0, 0.05, len(logits)))),
-        )
-        for name in ("fine_tuned", "adaptive")
-    ]
+    alike = [federated.assign(paradigm=name) for name in ("fine_tuned", "adaptive")]
     found = choose(pd.concat([table, *alike], ignore_index=True))
     assert (found.paradigm, found.strategy) == ("federated", "fedavg")
     assert found.members == (found.shared,) == ("federated.fedavg",)
@@ -82,24 +74,29 @@ def test_countries_that_are_off_are_recalibrated() -> None:
     assert found.corrected() == ["", "A", "B", "C"]
 
 
-def test_a_country_whose_patients_say_so_gets_its_own() -> None:
-    table = fits({"federated": 0.0, "fine_tuned": 0.5, "local": 2.0})
-    own = (table["country"] == "B") & (table["paradigm"] == "federated")
-    random = np.random.default_rng(1)
-    wrong = random.uniform(0.05, 0.95, int(own.sum()))
-    table.loc[own, "probability"] = wrong
+def test_countries_whose_patients_say_so_get_their_own() -> None:
+    table = fits({"federated": 0.0, "local": 1.0})
+    of_b = (table["country"] == "B") & (table["paradigm"] == "federated")
+    wrong = np.random.default_rng(1).normal(0, 4, int(of_b.sum()))
+    table.loc[of_b, "probability"] = 1 / (1 + np.exp(-wrong))
     found = choose(table)
-    assert found.of("A").paradigm != found.of("B").paradigm == "fine_tuned"
-    assert found.why[-1].startswith("Fine-tuned FedAvg serves B: on its 150 validation patients")
+    assert (found.paradigm, found.strategy) == ("local", "none")
+    assert found.sites == {"A": ("federated", "fedavg"), "C": ("federated", "fedavg")}
+    assert found.members == ("federated.fedavg", "local.none")
+    assert found.weights_of(0, "A") == (1.0, 0.0)
+    assert found.weights_of(1, "B") == found.weights_of(1, "unknown") == (0.0, 1.0)
+    assert found.why[-1].startswith("Federated FedAvg serves C: on its 150 validation patients")
+
     served = serve(found, table, recalibrate(table), combine_candidates(table))
     assert set(served["paradigm"]) == {SERVED}
-    of_b = served[served["country"] == "B"].set_index(["seed", "episode_id"])["probability"]
-    expected = table[(table["country"] == "B") & (table["paradigm"] == "fine_tuned")]
-    pd.testing.assert_series_equal(
-        of_b.sort_index(), expected.set_index(["seed", "episode_id"])["probability"].sort_index()
-    )
-    few = table[(table["country"] != "B") | table["patient_id"].isin([f"p{i}" for i in range(40)])]
-    assert choose(few).sites == {}
+    key = ["seed", "country", "episode_id"]
+    of_kind = np.where(table["country"] == "B", "local", "federated")
+    expected = table[table["paradigm"] == of_kind].set_index(key)["probability"].sort_index()
+    pd.testing.assert_series_equal(served.set_index(key)["probability"].sort_index(), expected)
+
+    first = table["patient_id"].isin([f"p{i}" for i in range(40)])
+    few = table[(table["country"] != "A") | first | (table["split"] == "test")]
+    assert set(choose(few).sites) == {"C"}
 
 
 def test_poisoned_test_rows_change_nothing(predictions: pd.DataFrame) -> None:

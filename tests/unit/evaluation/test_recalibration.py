@@ -8,8 +8,12 @@ import pytest
 from scipy.optimize import minimize
 
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.calibration import fit_recalibration, logit
+from ms_pfl.evaluation.evaluate import evaluate
+from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.recalibration import recalibrate
+from ms_pfl.evaluation.scoring import check_predictions
 from patients_factory import risks
 
 
@@ -94,3 +98,41 @@ def test_each_country_is_corrected_by_its_own_validation_rows() -> None:
     assert moved[0] == pytest.approx(-1, abs=0.5)
     with pytest.raises(InputError, match="no predictions of the paradigm 'federated'"):
         recalibrate(others)
+
+
+def sites(spread: float, seed: int, n_sites: int = 10, patients: int = 200) -> pd.DataFrame:
+    """Federated predictions of sites whose true intercepts differ; two episodes per patient."""
+    random = np.random.default_rng(seed)
+    offsets = random.normal(0, spread, n_sites)
+    people = np.repeat(np.arange(n_sites * 2 * patients), 2)
+    site = people // (2 * patients)
+    z = random.normal(-1, 1, n_sites * 2 * patients)[people] + random.normal(0, 0.3, len(people))
+    label = (random.random(len(people)) < 1 / (1 + np.exp(-(z + offsets[site])))).astype(np.int8)
+    return pd.DataFrame(
+        {
+            "paradigm": "federated", "strategy": "fedavg", "seed": 0,
+            "country": [f"S{i:02d}" for i in site], "patient_id": people.astype(str),
+            "episode_id": [f"e{i}" for i in range(len(people))],
+            "split": np.where(people % (2 * patients) < patients, "validation", "test"),
+            "label": label, "probability": 1 / (1 + np.exp(-z)),
+        }
+    )  # fmt: skip
+
+
+def gained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Log-loss and Brier score of recalibrated against federated, with intervals."""
+    test = check_predictions(pd.concat([rows, recalibrate(rows)], ignore_index=True))
+    chosen = [METRICS["log_loss"], METRICS["brier"]]
+    found = evaluate(test, ("pooled",), draw_patients(test, 200, 0), metrics=chosen)
+    pair = ("recalibrated", "fedavg"), ("federated", "fedavg")
+    return found.differences([pair]).set_index("metric")
+
+
+def test_recalibration_gains_where_sites_differ() -> None:
+    assert (gained(sites(0.5, 1))["high"] < 0).all()
+
+
+def test_recalibration_does_next_to_no_harm_where_they_do_not() -> None:
+    found = [gained(sites(0.0, seed, patients=60)) for seed in range(4)]
+    assert np.mean([one.loc["log_loss", "difference"] for one in found]) < 0.0005
+    assert max(one.loc["log_loss", "difference"] for one in found) < 0.002

@@ -21,7 +21,7 @@ from ms_pfl.evaluation.inference import (
 from ms_pfl.evaluation.metrics import rank_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-COHORTS, REPLICATES = 4_000, 400
+COHORTS, REPLICATES = 4_000, 200
 # test patients by country: few large ones, many small
 SIZES = np.array([40, 30, 25, 20, 15, 10, 8, 5, 4, 3])
 PATIENTS = int(SIZES.sum())
@@ -99,31 +99,31 @@ def test_a_true_null_is_rejected_as_often_as_announced() -> None:
     assert any_primary / COHORTS <= 0.06
 
 
-def test_equivalence_is_rarely_declared_where_the_difference_is_the_margin() -> None:
-    """One model is noisier by so much that its true difference is the margin."""
-    spread = np.array([3.0, 0.0])
+@pytest.mark.parametrize(("metric", "sign", "spread"), [(0, 1, 3.0), (1, -1, 2.0)])
+def test_equivalence_is_rarely_declared_where_the_difference_is_the_margin(
+    metric: int, sign: int, spread: float
+) -> None:
+    """One model is noisier by so much that its true difference is the margin, about four SE."""
+    both_spreads = np.array([spread, 0.0])
     random = np.random.default_rng(20_260_102)
-    truth = np.zeros(2)
-    for _ in range(40):
-        patient, labels, logits = cohort(random, 2, 100_000, spread)
-        both = scores(labels, logits, np.ones((100_000, 1)), patient)
-        truth += [(own[0] - own[1])[0] / 40 for own in both]
-    declared, inside_margin = np.zeros(2), np.zeros(2)
+    truth = 0.0
+    for _ in range(20):
+        patient, labels, logits = cohort(random, 2, 100_000, both_spreads)
+        own = scores(labels, logits, np.ones((100_000, 1)), patient)[metric]
+        truth += float((own[0] - own[1])[0]) / 20
+    margin, declared, small = abs(truth), 0, 0
     with threadpool_limits(1):
         for _ in range(COHORTS):
-            patient, labels, logits = cohort(random, 2, PATIENTS, spread)
-            both = scores(labels, logits, draw_weights(random), patient)
-            drawn = np.array([own[0] - own[1] for own in both])
+            patient, labels, logits = cohort(random, 2, PATIENTS, both_spreads)
+            own = scores(labels, logits, draw_weights(random), patient)[metric]
+            drawn = (own[0] - own[1])[None]
             found = pointwise(drawn[:, 0], standard_errors(drawn), FREEDOM)
-            for i, sign in enumerate((1, -1)):
-                bounds, margin = (found.low[i], found.high[i]), abs(truth[i])
-                declared[i] += verdict(*bounds, sign, margin) == EQUIVALENT
-                inside_margin[i] += within(*bounds, margin)
-    print(f"margins {truth}, half widths about {(found.high - found.low) / 2}: equivalent in "
-          f"{declared / COHORTS}, within the margin in {inside_margin / COHORTS}")  # fmt: skip
-    assert (declared / COHORTS <= 0.035).all()
-    assert (inside_margin / COHORTS <= 0.035).all()
-    assert (inside_margin / COHORTS >= 0.01).all(), "the test has to be able to fail"
+            low, high = float(found.low[0]), float(found.high[0])
+            declared += verdict(low, high, sign, margin) == EQUIVALENT
+            small += within(low, high, margin)
+    print(f"{('ROC-AUC', 'log-loss')[metric]}, true difference = margin = {margin:.3f}: equivalent "
+          f"in {declared / COHORTS:.2%}, within the margin in {small / COHORTS:.2%}")  # fmt: skip
+    assert 0.005 <= declared / COHORTS <= 0.035, "below: the margin is too far to tell"
 
 
 def logistic(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
@@ -181,4 +181,6 @@ def test_the_interval_of_the_procedure_covers_retrained_differences() -> None:
         known += len(again)
     print(f"interval of the procedure: the expected difference in {covered / COHORTS:.1%}, single "
           f"re-trained models on everybody in {retrained / known:.1%}")  # fmt: skip
-    assert 0.90 <= covered / COHORTS <= 0.98
+    assert 0.90 <= retrained / known <= 0.98
+    # of their mean it is an interval on the safe side, as Nadeau and Bengio say of it
+    assert covered / COHORTS >= 0.95

@@ -69,12 +69,15 @@ def score_predictions(
         ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
         ``test_predictions``: the rows that were scored.
     """
-    from ms_pfl.evaluation.scoring import check_predictions, coverage, score
+    from ms_pfl.evaluation.evaluate import evaluate
+    from ms_pfl.evaluation.scoring import check_predictions, coverage
 
     same = ProtocolParameters.of(protocol).same_test_rows
     together = pd.concat([recalibrated, ensemble, served, predictions], ignore_index=True)
     test = check_predictions(together, same)
-    return score(test, same), coverage(test, same), test
+    metrics = evaluate(test, ("pooled", "country")).observed()
+    # all fits have the same rows, or together those that are counted
+    return metrics, coverage(test.drop_duplicates(["seed", "episode_id"]), same), test
 
 
 def summarize_metrics(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
