@@ -9,10 +9,11 @@ whoever lacks its secrets; in the total all streams cancel, so that the total is
 without masks.
 
 **A stream hangs on the question.** Its key is HKDF-SHA256 of the common secret and of a digest of
-all that the sites were asked alike: the run, the question, the arrays that came with it, and the
-participants with their keys. The same question asked again has the same masks, any other question
-has others. Sites that were asked different things send masks that do not cancel: noise. The stream
-is that of AES-256 in counter mode. As a key is used once, the counter begins at 0.
+all that the sites were asked alike: the agreement, the run, the question, the arrays that came with
+it, and the participants with their keys. The same question asked again has the same masks, any
+other question has others. Sites that were asked different things send masks that do not cancel:
+noise. The stream is that of AES-256 in counter mode. As a key is used once, the counter begins at
+0.
 
 **A mask is used once.** Two answers under one mask would tell their difference. A site keeps a
 digest of what it has masked (``note`` of :class:`Masks`) and refuses another answer to a question.
@@ -108,12 +109,14 @@ class Masks:
         pinned: the public keys of the participants by name, its own among them.
         note: given the digest of a question and a keyed digest of the answer before it is masked;
             raises where the question was answered by something else.
+        agreement: what the participants have agreed on; a part of each question.
     """
 
     name: str
     key: bytes = field(repr=False)
     pinned: Mapping[str, bytes]
     note: Callable[[bytes, bytes], None] = _no_note
+    agreement: str = ""
 
     def question(
         self,
@@ -145,7 +148,8 @@ class Masks:
             )
         keys = {name: self.pinned[name].hex() for name in names}
         digest = hashlib.sha256(_LABEL)
-        text = json.dumps({"told": told, "keys": keys}, sort_keys=True).encode()
+        what = {"agreement": self.agreement, "told": told, "keys": keys}
+        text = json.dumps(what, sort_keys=True).encode()
         digest.update(hashlib.sha256(text).digest())
         for record, arrays in sorted(records.items()):
             for name, array in sorted(arrays.items()):
