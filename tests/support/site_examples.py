@@ -128,13 +128,14 @@ class Sites:
             (folder / "mask.key").chmod(0o600)
             names = {*COUNTRIES, *self.numbers, country}
             pin(folder, {name: public_key(mask_key_of(name)) for name in names})
-            told: dict[str, Any] = {"small_cells": "allow", **policy}
+            told: dict[str, Any] = {"small_cells": "allow", "plain_sums": "allow", **policy}
             write_policy(folder, SitePolicy.model_validate(told))
         return folder
 
     def change_policy(self, country: str, **policy: object) -> None:
         """Another policy of a site that has one."""
-        write_policy(self.site(country), SitePolicy.model_validate(policy))
+        told = {"plain_sums": "allow", **policy}
+        write_policy(self.site(country), SitePolicy.model_validate(told))
 
     def approvals(self, country: str) -> Approvals:
         return Approvals(self.site(country))
@@ -171,7 +172,9 @@ class Sites:
     def meet(self, flower: Flower, **settings: object) -> dict[str, object]:
         """What the sites tell of themselves."""
         own = self.settings("adaptive", **settings)
-        agreed = RunAgreement.of(Training("adaptive", "fedavg"), self.parameters, own.countries)
+        agreed = RunAgreement.of(
+            Training("adaptive", "fedavg"), self.parameters, own.countries, own.sums
+        )
         return dict(gather(flower, own, agreed))
 
     def simulate(self, paradigm: str, strategy: str = "fedavg") -> Outcome:

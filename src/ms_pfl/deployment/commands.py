@@ -169,7 +169,6 @@ def _keys(given: argparse.Namespace) -> None:
     for country in sorted(keys):
         here = " (this site)" if keys[country] == own else ""
         print(line_of(country, keys[country]).rstrip() + here)
-    print(f"{line_of(country, keys[country]).rstrip()}{' (this site)' * (keys[country] == own)}")
     print(
         f"Code of all of them: {code_of(keys)}\nCall the people of each other site, by a number "
         "that you know and not by one that came with the file, and compare the code: where it is "
