@@ -32,7 +32,7 @@ from ms_pfl.federation.sums import times_rows
 from support import PROJECT, Rounds, federation_of, machine, nodes_of, settings_of, table
 
 CLIENTS, ROWS = 32, 30_000
-WIDTH, LAYERS = 190, 2
+WIDTH, LAYERS = 140, 2
 SUMS = ("plain", "masked")
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from kedro.config import MissingConfigException
 from pydantic import ConfigDict, ValidationError
@@ -153,8 +153,10 @@ def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
         name = field.replace("_", "-")
         if first["type"] == "missing":
             raise InputError(f"{where}: {name!r} is missing") from None
-        wanted = get_type_hints(kind)[field].__name__
-        raise InputError(f"{where}: {name} = {values[field]!r} must be a {wanted}") from None
+        kind_of = get_type_hints(kind)[field]
+        words = get_args(kind_of)  # of a Literal
+        wanted = " or ".join(map(repr, words)) if words else f"a {kind_of.__name__}"
+        raise InputError(f"{where}: {name} = {values[field]!r} must be {wanted}") from None
 
 
 def in_quotes(names: Iterable[str]) -> str:
