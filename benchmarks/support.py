@@ -276,7 +276,7 @@ class Rounds:
         inputs = agree_on_inputs(grid, SEED, settings.inputs, ())
         prepare(grid, SEED, settings, inputs)
         self._method = method_of(settings)
-        self._initial = initial_arrays(settings, self._method, inputs.width, SEED)
+        self.initial = initial_arrays(settings, self._method, inputs.width, SEED)
 
     def seconds(self, rounds: int) -> list[float]:
         """The seconds of each round: every client scores what it receives, trains, is averaged."""
@@ -285,7 +285,7 @@ class Rounds:
             self._grid,
             make_strategy(FedAvgParameters(epochs=self._epochs)),
             self._method,
-            self._initial,
+            self.initial,
             seed=SEED,
             epochs=self._epochs,
             parameters=RoundsParameters(rounds=rounds, patience=None, client_fraction=1.0),

@@ -19,9 +19,10 @@ from federation_examples import (
 )
 from ms_pfl.federation.checkpoints import Checkpoints
 from ms_pfl.federation.client import PRIVATE
-from ms_pfl.federation.exchange import Node, predict
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.flower import to_arrays, to_record
 from ms_pfl.federation.parameters import ClientSettings, FedAvgParameters
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.rounds import Federation, RoundState
 from ms_pfl.personalization.method import SHARED
 

@@ -17,11 +17,13 @@ from ms_pfl.cohort.splits import split_patients
 from ms_pfl.deployment.agreement import RunAgreement
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.gathering import gather
+from ms_pfl.deployment.mask_keys import pin
 from ms_pfl.deployment.policy import SitePolicy, write_policy
 from ms_pfl.deployment.server import run, training_between_sites
 from ms_pfl.deployment.settings import ServerSettings, read_parameters
 from ms_pfl.federation.checkpoints import read_arrays
 from ms_pfl.federation.parameters import RayParameters
+from ms_pfl.federation.secure_sums import public_key
 from ms_pfl.paradigms import PARADIGMS, Training
 from ms_pfl.parameters import Parameters
 from ms_pfl.registry.ingest.tables import read_folder
@@ -53,6 +55,11 @@ _SIMULATED: dict[Training, Outcome] = {}
 def secret_of(country: str) -> bytes:
     """The secret of a test's site: the same in each test, so that its splits are."""
     return hashlib.sha256(country.encode()).digest()
+
+
+def mask_key_of(country: str) -> bytes:
+    """The private key of a test's site, which its masks follow from."""
+    return hashlib.sha256(f"mask {country}".encode()).digest()
 
 
 def site_splits(
@@ -117,13 +124,18 @@ class Sites:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "secret").write_bytes(secret_of(country))
             (folder / "secret").chmod(0o600)
-            told: dict[str, Any] = {"small_cells": "allow", **policy}
+            (folder / "mask.key").write_bytes(mask_key_of(country))
+            (folder / "mask.key").chmod(0o600)
+            names = {*COUNTRIES, *self.numbers, country}
+            pin(folder, {name: public_key(mask_key_of(name)) for name in names})
+            told: dict[str, Any] = {"small_cells": "allow", "plain_sums": "allow", **policy}
             write_policy(folder, SitePolicy.model_validate(told))
         return folder
 
     def change_policy(self, country: str, **policy: object) -> None:
         """Another policy of a site that has one."""
-        write_policy(self.site(country), SitePolicy.model_validate(policy))
+        told = {"plain_sums": "allow", **policy}
+        write_policy(self.site(country), SitePolicy.model_validate(told))
 
     def approvals(self, country: str) -> Approvals:
         return Approvals(self.site(country))
@@ -160,7 +172,9 @@ class Sites:
     def meet(self, flower: Flower, **settings: object) -> dict[str, object]:
         """What the sites tell of themselves."""
         own = self.settings("adaptive", **settings)
-        agreed = RunAgreement.of(Training("adaptive", "fedavg"), self.parameters, own.countries)
+        agreed = RunAgreement.of(
+            Training("adaptive", "fedavg"), self.parameters, own.countries, own.sums
+        )
         return dict(gather(flower, own, agreed))
 
     def simulate(self, paradigm: str, strategy: str = "fedavg") -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal, Self
 
@@ -16,8 +16,11 @@ from ms_pfl.cohort.parameters import CohortRules, SplitFractions, TreatmentClass
 from ms_pfl.config import Section
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import method_of
+from ms_pfl.federation.exchange import Node
 from ms_pfl.federation.parameters import ClientSettings, ProtocolParameters
 from ms_pfl.federation.partitions import SPLITS, SplitName
+from ms_pfl.federation.secure_sums import LEAST
+from ms_pfl.federation.strategies import draw
 from ms_pfl.federation.sum_learners import learner_from_sums
 from ms_pfl.learning.parameters import Device
 from ms_pfl.paradigms import PARADIGMS, Training, learner_of, trainings
@@ -32,6 +35,7 @@ _LIBRARIES = ("flwr", "torch", "numpy")
 
 Seed = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 SiteName = Annotated[str, Field(min_length=1, max_length=200)]
+Sums = Literal["masked", "plain"]
 Word = Annotated[str, Field(max_length=200)]
 Number = Annotated[int, Field(ge=0, le=10**9)]
 _LONGEST = 10_000  # characters of what tells of software
@@ -50,6 +54,8 @@ class Stage(Section):
         epochs_without_validation: of a site that has nothing to choose by.
         start_is_candidate: whether the site trains on from the model of the stage before, which may
             be the best.
+        fraction: of the sites, that train in a round.
+        largest_update: that a site sends masked, see ``training.federation``.
     """
 
     training: str
@@ -60,6 +66,14 @@ class Stage(Section):
     patience: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     epochs_without_validation: Annotated[int, Field(ge=0, le=10_000)] = 0
     start_is_candidate: bool = False
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    largest_update: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+    def trainers(self, sites: Sequence[str], seed: int, server_round: int) -> tuple[str, ...]:
+        """Return the sites that train in a round, sorted."""
+        names = {place: str(Node(site, seed)) for place, site in enumerate(sites)}
+        drawn = draw(names, self.fraction, seed, server_round)
+        return tuple(sorted(sites[place] for place in drawn))
 
     @property
     def kind(self) -> Literal["rounds", "newton", "trees", "alone"]:
@@ -87,6 +101,7 @@ class RunAgreement(Section):
         protocol: as for the study.
         sites: that take part, sorted.
         stages: of each seed, in order.
+        sums: whether the server reads totals alone, or the sums of each site.
     """
 
     cohort: CohortRules
@@ -96,10 +111,30 @@ class RunAgreement(Section):
     protocol: ProtocolParameters
     sites: Annotated[tuple[SiteName, ...], Field(min_length=1, max_length=10_000)]
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=10)]
+    sums: Sums = "masked"
 
     @classmethod
-    def of(cls, training: Training, parameters: Parameters, sites: Iterable[str]) -> RunAgreement:
-        """Return what a training with some parameters asks of its sites."""
+    def of(
+        cls,
+        training: Training,
+        parameters: Parameters,
+        sites: Iterable[str],
+        sums: Sums = "masked",
+    ) -> RunAgreement:
+        """Return what a training with some parameters asks of its sites.
+
+        Raises:
+            InputError: the sums of these sites, or of this training, cannot be masked.
+        """
+        names = tuple(sorted(sites))
+        stages = stages_of(training, parameters.training, parameters.device)
+        if sums == "masked":
+            reason = unmaskable(names, stages, parameters.training.protocol)
+            if reason is not None:
+                raise InputError(
+                    f'{reason}; or give sums="plain" in --run-config, if each site\'s policy has '
+                    "plain_sums: allow"
+                )
         rules = parameters.cohort.model_dump(exclude={"treatments"})
         return cls(
             cohort=CohortRules(**rules),
@@ -107,9 +142,15 @@ class RunAgreement(Section):
             splits=parameters.splits,
             seeds=parameters.seeds,
             protocol=parameters.training.protocol,
-            sites=tuple(sorted(sites)),
-            stages=stages_of(training, parameters.training, parameters.device),
+            sites=names,
+            stages=stages,
+            sums=sums,
         )
+
+    @property
+    def masked(self) -> bool:
+        """Whether the server reads totals alone."""
+        return self.sums == "masked"
 
     @property
     def text(self) -> str:
@@ -134,7 +175,39 @@ class RunAgreement(Section):
             ):
                 raise ValueError(f"the settings of {stage.training} are those of another training")
             method_of(settings)
+        if self.masked and (reason := unmaskable(self.sites, self.stages, self.protocol)):
+            raise ValueError(reason)
         return self
+
+
+def unmaskable(
+    sites: Sequence[str], stages: Sequence[Stage], protocol: ProtocolParameters
+) -> str | None:
+    """Return why sums cannot be masked; None: they can.
+
+    Args:
+        sites: that take part.
+        stages: of the run.
+        protocol: as for the study.
+    """
+    if len(sites) < LEAST:
+        return (
+            f"masked sums take {LEAST} sites, and {len(sites)} take part: of two, each would know "
+            "the other's"
+        )
+    if protocol.selection == "test":
+        return (
+            "training.protocol.selection: test chooses rounds by ROC-AUC, which is no sum that "
+            "could be masked"
+        )
+    for stage in stages:
+        least = len(stage.trainers(sites, 0, 1))
+        if stage.kind == "rounds" and least < LEAST:
+            return (
+                f"training.federation.client_fraction = {stage.fraction:g} lets {least} sites "
+                f"train in a round, and masked sums take {LEAST}"
+            )
+    return None
 
 
 def digest_of_treatments(classes: TreatmentClasses) -> str:
@@ -158,6 +231,8 @@ def stages_of(training: Training, settings: TrainingSettings, device: Device) ->
             settings=client,
             rounds=own.federation.rounds,
             epochs=strategy.epochs,
+            fraction=own.federation.client_fraction,
+            largest_update=own.federation.largest_update,
             proximal_mu=getattr(strategy, "proximal_mu", 0.0),
         )
         return (stage,)
@@ -242,6 +317,7 @@ class Introduction(BaseModel):
         rows: how many it has in each split of each seed, in the order of the agreement.
         waiting: whether the run waits for the site's operator; all else is empty then.
         log: the last digest of the site's security log.
+        keys: what the site's people compare of the pinned keys of masked sums; empty: none is used.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -254,6 +330,7 @@ class Introduction(BaseModel):
     rows: Annotated[tuple[Number, ...], Field(strict=False, max_length=10_000 * len(SPLITS))] = ()
     waiting: bool = False
     log: Word = ""
+    keys: Word = ""
 
     def check_software(self) -> None:
         """See that the site computes with the server's software.

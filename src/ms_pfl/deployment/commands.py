@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.deployment.agreement import Stage
 from ms_pfl.deployment.approvals import DAYS, Approval, Approvals, Asked
+from ms_pfl.deployment.mask_keys import code_of, line_of, own_key, pin, pinned, read_keys
 from ms_pfl.deployment.policy import (
     SitePolicy,
     first_reason,
@@ -21,11 +22,13 @@ from ms_pfl.deployment.policy import (
     write_policy,
 )
 from ms_pfl.deployment.security_log import FILES, SecurityLog, verify
+from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.deployment.site_folder import SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.federation.inputs import questions_of
 from ms_pfl.federation.messages import FIRST_CELLS, SCALER, SECOND_CELLS
 from ms_pfl.federation.parameters import ClientSettings
+from ms_pfl.federation.secure_sums import public_key
 from ms_pfl.paradigms import PARADIGMS, model_name
 from ms_pfl.personalization.method import method_class
 from ms_pfl.text import shown
@@ -36,6 +39,24 @@ _INPUTS = {
     FIRST_CELLS: "number of values of each of {} features in each cell of a fixed grid",
     SECOND_CELLS: "the same on a finer grid, and how many rows miss two features at once,",
 }
+_SCORES = {
+    "plain": (
+        "log-loss sum, rows and ROC-AUC of the validation rows",
+        "of each epoch training loss, validation loss and ROC-AUC; no weights",
+        "number, number with the outcome, ROC-AUC, log-loss, Brier score",
+    ),
+    "keep": (
+        "log-loss sum of the validation rows, masked",
+        "how many epochs, and which was the best; no losses, no weights",
+        "number; masked: number with the outcome, log-loss, Brier score",
+    ),
+    "tell": (
+        "log-loss sum of the validation rows, masked; their ROC-AUC",
+        "of each epoch training loss, validation loss and ROC-AUC; no weights",
+        "number, number with the outcome, ROC-AUC, log-loss, Brier score",
+    ),
+}
+"""What is told of a site's scores in each round, by a training alone, and at the end."""
 _NEWTON = (
     "gradient ({0} numbers), Hessian ({0} x {0}), log-loss and rows of the training rows, for each "
     "of some {1} models: cells of few patients are in them (small_cells)"
@@ -88,9 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     revoke = command("revoke", _revoke, "end an approval")
     revoke.add_argument("run")
+    key = command("key", _key, "print the line of this site's public key of masked sums")
+    key.add_argument("country")
+    keys = command("keys", _keys, "show the pinned keys of masked sums, and what to compare")
+    pin = command("pin", _pin, "pin the public keys of all sites, compared by telephone")
+    pin.add_argument("file", type=Path)
+    pin.add_argument("--replace", action="store_true", help="a site has a new key")
     verify = command("verify-log", _verify_log, "see that the security log is as it was written")
     verify.add_argument("--digest", default="", help="the last one that the other end has kept")
-    for own in (policy, review, approve, revoke, verify):
+    for own in (policy, review, approve, revoke, verify, key, keys, pin):
         folder = os.environ.get("MS_PFL_SITE", ".")
         own.add_argument(
             "--folder", type=Path, default=Path(folder),
@@ -119,7 +146,42 @@ def _init(given: argparse.Namespace) -> None:
     folder.path.chmod(0o700)
     folder.secret()
     print(f"Wrote {write_policy(folder.path, policy)} and the site's secret beside it.")
+    own_key(folder.path)
     print("Keep a copy of the file 'secret': without it no run can go on. Nobody else gets it.")
+    print(
+        "The site masks its sums: print the line of its public key by `site key COUNTRY`, send it "
+        "to the server's administrator, and pin the file of all keys that comes back (`site pin`)."
+    )
+
+
+def _key(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    print(line_of(given.country, public_key(own_key(folder.path))), end="")
+
+
+def _keys(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    keys = pinned(folder.path)
+    if not keys:
+        print("No key is pinned: the site takes part in no run that masks its sums.")
+        return
+    own = public_key(own_key(folder.path))
+    for country in sorted(keys):
+        here = " (this site)" if keys[country] == own else ""
+        print(line_of(country, keys[country]).rstrip() + here)
+    print(
+        f"Code of all of them: {code_of(keys)}\nCall the people of each other site, by a number "
+        "that you know and not by one that came with the file, and compare the code: where it is "
+        "the same at both, so is each key."
+    )
+
+
+def _pin(given: argparse.Namespace) -> None:
+    folder = _site(given)
+    new = pin(folder.path, read_keys(given.file), replace=given.replace)
+    SecurityLog(folder.path).note("pinned", code=code_of(pinned(folder.path)), new=new)
+    print(f"Pinned: {in_quotes(new) if new else 'nothing new'}.")
+    _keys(given)
 
 
 def _value(name: str, text: str) -> object:
@@ -187,9 +249,16 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
         yield "NOTE: episodes of one patient are in several splits (the published audit)"
     cohort = agreement.cohort
     yield f"Outcome: {cohort.outcome} within {cohort.horizon_days} days, rule {cohort.rule}"
+    if agreement.masked:
+        yield (
+            "Sums leave masked: the server reads their total over all sites alone. A coalition of "
+            "the server and all other sites but one still learns no more than the sum of the two."
+        )
+    else:
+        yield "NOTE: sums leave in the clear (plain_sums): the server reads those of this site."
     for stage in agreement.stages:
         yield ""
-        yield from _stage(stage)
+        yield from _stage(stage, policy.scores if agreement.masked else "plain")
     yield ""
     yield "Never leaves: rows, identifiers, dates, predictions, personal arrays."
     yield (
@@ -200,7 +269,18 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
     for text in policy.objections(agreement, len(FEATURES)):
         yield f"BEYOND THE POLICY, refused even if approved: {text}"
     encoded = any(stage.settings.inputs.kind != "standard" for stage in agreement.stages)
-    if encoded and policy.small_cells == "allow":
+    if agreement.masked:
+        yield (
+            "Cells of few patients are in the masked sums alone: the total over all sites tells "
+            "how many have each value of each feature, or are in each bin or node."
+        )
+        yield (
+            "scores: tell. This site's own losses and ROC-AUC leave beside the masked sums."
+            if policy.scores == "tell"
+            else "scores: keep. This site's own losses and ROC-AUC stay here; log-losses and Brier "
+            "scores are in the masked sums."
+        )
+    elif encoded and policy.small_cells == "allow":
         yield (
             "small_cells: allow. The counts for encoding or bins of the inputs tell how many rows "
             "have each value of each feature, also where these are rows of fewer than "
@@ -211,13 +291,15 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
             "REFUSED even if approved: encoded or binned inputs are agreed on by counts of few "
             "patients (small_cells: refuse)."
         )
-    if policy.small_cells == "allow" and any(stage.kind == "trees" for stage in agreement.stages):
+    plain = not agreement.masked
+    trees = any(stage.kind == "trees" for stage in agreement.stages)
+    if plain and policy.small_cells == "allow" and trees:
         yield (
             "small_cells: allow. The histograms of boosted trees tell sums over the rows of each "
             "bin of each feature in each node, also where these are rows of fewer than "
             f"{policy.floor} patients. The server chooses the splits and the values of the leaves."
         )
-    newton = any(stage.kind == "newton" for stage in agreement.stages)
+    newton = plain and any(stage.kind == "newton" for stage in agreement.stages)
     if newton and policy.small_cells == "allow":
         yield (
             "small_cells: allow. The sums for a logistic regression tell, of each indicator (a "
@@ -236,7 +318,8 @@ def described(asked: Asked, approvals: Approvals, policy: SitePolicy) -> Iterato
     yield f"Approve it: python -m ms_pfl site approve {asked.run} --days {DAYS}"
 
 
-def _stage(stage: Stage) -> Iterator[str]:
+def _stage(stage: Stage, scores: str) -> Iterator[str]:
+    of_a_round, alone_here, at_the_end = _SCORES[scores]
     settings, n = stage.settings, len(FEATURES)
     inputs = settings.inputs
     width = inputs.largest_width(n)
@@ -277,11 +360,11 @@ def _stage(stage: Stage) -> Iterator[str]:
                 else ""
             )
         )
-        yield "  - each round: training loss; log-loss sum, rows and ROC-AUC of the validation rows"
+        yield f"  - each round: training loss; {of_a_round}"
     elif stage.kind == "trees":
         yield "  - once the numbers of training rows with and without the outcome"
         yield f"  - {_trees(settings)}"
-        yield "  - each look: log-loss sum, rows and ROC-AUC of the validation rows"
+        yield f"  - each look: {of_a_round}"
     elif stage.kind == "newton":
         models = stage.rounds * (1 + settings.mixed) + 1
         yield f"  - {_NEWTON.format(width + 1, models)}"
@@ -301,13 +384,10 @@ def _stage(stage: Stage) -> Iterator[str]:
                 f"  - with each of them the square of how far the {which} of this site is from "
                 "the common one; the gradient tells the same to whoever sees it alone"
             )
-        yield "  - each step: log-loss sum, rows and ROC-AUC of the validation rows"
+        yield f"  - each step: {of_a_round}"
     else:
-        yield "  - of each epoch training loss, validation loss and ROC-AUC; no weights"
-    yield (
-        "  - once, of validation and test rows: number, number with the outcome, ROC-AUC, "
-        "log-loss, Brier score"
-    )
+        yield f"  - {alone_here}"
+    yield f"  - once, of validation and test rows: {at_the_end}"
 
 
 def _trees(settings: ClientSettings) -> str:

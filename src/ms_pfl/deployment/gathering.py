@@ -97,7 +97,23 @@ def gather(
         if not meeting.complete:
             meeting.check_time()
             time.sleep(_POLL)
+    check_keys(meeting.sites)
     return dict(sorted(meeting.sites.items()))
+
+
+def check_keys(sites: Mapping[str, Site]) -> None:
+    """See that all sites have pinned the same keys of masked sums.
+
+    Raises:
+        RefusalError: they have not, so that masks would not cancel.
+    """
+    codes = {name: site.introduction.keys for name, site in sorted(sites.items())}
+    if len(set(codes.values())) > 1:
+        told = "; ".join(f"{name}: {shown(code, 100)}" for name, code in codes.items())
+        raise RefusalError(
+            "the sites have not pinned the same keys of masked sums. Their people compare the keys "
+            f"(python -m ms_pfl site keys) and pin one file at all. Codes: {told}"
+        )
 
 
 @dataclass

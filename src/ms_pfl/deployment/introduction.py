@@ -22,6 +22,7 @@ from ms_pfl.deployment.agreement import (
 )
 from ms_pfl.deployment.approvals import Asked
 from ms_pfl.deployment.floors import KnownSets
+from ms_pfl.deployment.masking import code_of_run
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE, SNAPSHOT
 from ms_pfl.deployment.site_parts import GIB, Site, check_policy, checked_floors
 from ms_pfl.federation.flower import ConfigRecord, Context
@@ -47,7 +48,7 @@ def introduce_site(site: Site, context: Context, asked: Introduce) -> Introducti
     _check_treatments(site, agreement)
     ingest, treatments = site.own
     folder, registry = site.folder, site.settings.registry_folder
-    secret = folder.secret()
+    secret, keys = folder.secret(), code_of_run(site, agreement)
     snapshot = folder.snapshot_name(registry, ingest, treatments, agreement)
     approvals = site.approvals
     run = approvals.ask(agreement, snapshot, country)
@@ -77,6 +78,7 @@ def introduce_site(site: Site, context: Context, asked: Introduce) -> Introducti
             for part in range(len(SPLITS))
         ),
         log=site.log.digest,
+        keys=keys,
     )
 
 

@@ -6,12 +6,17 @@ import numpy as np
 import pandas as pd
 
 from ms_pfl.deployment.agreement import Software
+from ms_pfl.deployment.masking import site_masks
 from ms_pfl.deployment.site_folder import SITE, SNAPSHOT
 from ms_pfl.deployment.site_parts import Site
 from ms_pfl.federation.checkpoints import joined
+from ms_pfl.federation.fixed_point import Words
 from ms_pfl.federation.flower import Context, Message, MetricRecord, RecordDict, to_arrays
+from ms_pfl.federation.masking import Part, masking_of
 from ms_pfl.federation.messages import INPUTS, Predict
 from ms_pfl.federation.partitions import SPLITS
+from ms_pfl.federation.predictions import SCORES, SUMMED, score_sums
+from ms_pfl.personalization.method import SHARED
 from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
 
 
@@ -24,18 +29,24 @@ def keep(
     data = site.folder.data(str(context.state[SITE][SNAPSHOT]))
     probabilities = to_arrays(reply.content["arrays"])
     shared = message.content.array_records.get("arrays")
-    own = to_arrays(context.state["own" if shared is None else "selected"])
-    models = joined({f"seed={seed}/personal/{country}": own}) | {FORMAT_NAME: np.array([FORMAT])}
+    personal = to_arrays(context.state["own" if shared is None else "selected"])
+    models = joined({f"seed={seed}/personal/{country}": personal}) | {
+        FORMAT_NAME: np.array([FORMAT])
+    }
     if shared is not None:
         models |= joined({f"seed={seed}/shared": to_arrays(shared)})
     models |= joined({f"seed={seed}/inputs": to_arrays(context.state[INPUTS])})
     codes, ids = data.countries[country].splits[seed], data.ids[country]
     parts: list[pd.DataFrame] = []
     metrics: dict[str, int | float] = {}
+    sums: dict[str, Words] = {}
     for split, predicted in probabilities.items():
         rows = ids.loc[codes == SPLITS.index(split)]
         parts.append(rows.assign(country=country, split=split, seed=seed, probability=predicted))
-        metrics |= _scores(split, rows["label"].to_numpy(), predicted)
+        own = _scores(split, rows["label"].to_numpy(), predicted)
+        metrics |= own
+        summed = [own[f"{split}/{name}"] for name in SUMMED]
+        sums[split] = score_sums(len(predicted), summed, max(1, len(asked.participants)))
     told = {
         "settings": str(context.state["settings"]["settings"]),
         "features": list(data.features),
@@ -43,7 +54,16 @@ def keep(
     }
     predictions = pd.concat(parts, ignore_index=True)
     site.folder.keep_model(run, asked.keep_as, seed, models, told, predictions)
-    return Message(RecordDict({"metrics": MetricRecord(metrics)}), reply_to=message)
+    found = RecordDict({"metrics": MetricRecord(metrics)})
+    if (masking := masking_of(site_masks, asked, message, context)) is not None:
+        # all that the sites were told alike: settings, inputs, and the model where they share one
+        alike = {INPUTS: context.state.array_records[INPUTS]}
+        if shared is not None:
+            alike[SHARED] = shared
+        what = {"seed": seed, "settings": told["settings"], **asked.model_dump(mode="json")}
+        part = Part(SCORES, asked.participants, what, alike, {SCORES: sums})
+        found.update(masking.of([part]))
+    return Message(found, reply_to=message)
 
 
 def _scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:

@@ -28,6 +28,7 @@ from ms_pfl.federation.messages import (
     Predict,
     Prepare,
     Question,
+    Summed,
     SumsQuestion,
     TrainRound,
 )
@@ -118,6 +119,8 @@ class Order:
             RefusalError: the agreement has another question in this place, or none.
         """
         arrays = message.content.array_records
+        if isinstance(asked, Summed):
+            self._check_participants(asked)
         match asked:
             case SumsQuestion(question="logistic" | "mixed"):
                 return self._newton_sums(asked, arrays, place)
@@ -194,6 +197,12 @@ class Order:
             raise RefusalError("epochs or proximal term are not those that were agreed on")
         if asked.server_round > stage.rounds:
             raise RefusalError("there are more rounds than were agreed on")
+        if self.agreement.masked:
+            wanted = stage.trainers(self.agreement.sites, self._seed(place), asked.server_round)
+            if tuple(sorted(asked.trainers)) != wanted:
+                raise RefusalError("other sites are to train in this round than are drawn")
+            if asked.largest_update != stage.largest_update:
+                raise RefusalError("the largest update is not the one that was agreed on")
         return self._exchange(asked, arrays, place, asked.server_round, scored=False)
 
     def _evaluate(
@@ -391,6 +400,16 @@ class Order:
         model = {SHARED: arrays[SHARED]} if SHARED in arrays else {}
         if not self._has(seed, f"{place.stage}/{number}", digest_of_arrays(model)):
             raise RefusalError("the model to predict with is not that of the best round")
+
+    def _check_participants(self, asked: Summed) -> None:
+        """See that a sum is masked over all sites of the agreement, or in the clear, as agreed."""
+        if not self.agreement.masked:
+            if asked.participants:
+                raise RefusalError("masked sums are asked for, and plain ones were agreed on")
+        elif not asked.participants:
+            raise RefusalError("a plain sum is asked for, and masked ones were agreed on")
+        elif tuple(sorted(asked.participants)) != self.agreement.sites:
+            raise RefusalError("a masked sum of other participants than was agreed on")
 
     def _check_sites(self, sites: int) -> None:
         if sites != len(self.agreement.sites):

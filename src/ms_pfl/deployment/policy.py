@@ -45,8 +45,14 @@ class SitePolicy(Section):
     floor: Annotated[int, Field(ge=2)] = Field(
         default=10, description="patients in every set that a number is told of"
     )
+    plain_sums: Literal["refuse", "allow"] = Field(
+        default="refuse", description="runs whose server reads each site's sums by themselves"
+    )
     small_cells: Literal["refuse", "allow"] = Field(
-        default="refuse", description="sums with a cell of fewer patients, as they are (Newton)"
+        default="refuse", description="plain sums with a cell of fewer patients (Newton, trees)"
+    )
+    scores: Literal["keep", "tell"] = Field(
+        default="keep", description="of masked runs: own losses and ROC-AUC, which are no sums"
     )
     sites: Count = Field(default=3, description="sites at least: with two, each knows the other")
     runs: Literal["all"] | Annotated[tuple[YamlText, ...], Field(strict=False, min_length=1)] = (
@@ -61,6 +67,9 @@ class SitePolicy(Section):
     batch: Count = Field(default=32, description="rows per step of the optimizer, at least")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         default=0.1, description="of the optimizer"
+    )
+    largest_update: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="change of the weights in a round that is sent masked, in norms"
     )
     parameters: Count = Field(default=5_000_000, description="weights of the network")
     width: Count = Field(default=1024, description="units in a layer")
@@ -89,6 +98,8 @@ class SitePolicy(Section):
             n_features: columns of the episodes.
         """
         found = []
+        if not agreement.masked and self.plain_sums == "refuse":
+            found.append("plain_sums: sums in the clear are asked for, and the policy refuses them")
         if len(agreement.sites) < self.sites:
             found.append(_beyond("sites", len(agreement.sites), self.sites, "at least"))
         if len(agreement.seeds) > self.seeds:
@@ -121,6 +132,7 @@ class SitePolicy(Section):
             "rounds": stage.rounds,
             "epochs": max(stage.epochs, stage.epochs_without_validation),
             "learning_rate": max(rates),
+            "largest_update": stage.largest_update,
             "width": max(network.width, network.extension_width),
             "layers": max(
                 network.hidden_layers, *(tier.layers for tier in network.extension_tiers)

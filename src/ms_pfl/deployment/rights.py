@@ -11,7 +11,7 @@ from ms_pfl.errors import InputError
 OWN_FILES_ALONE = 0o077
 """The umask of the server's and the sites' processes: what they write is their account's."""
 
-_FOLDERS = ("agreements", "runs", "sets", "snapshots")  # of a site folder
+_FOLDERS = ("agreements", "masked", "runs", "sets", "snapshots")  # of a site folder
 
 
 def open_to_others(path: Path) -> str | None:

@@ -33,7 +33,7 @@ from ms_pfl.text import shown
 NAME = "security.jsonl"
 Event = Literal[
     "started", "connected", "agreement", "approved", "revoked", "expired", "refused", "asked",
-    "sent", "told", "ended", "rotated",
+    "sent", "told", "ended", "rotated", "pinned",
 ]  # fmt: skip
 """``told``: the last digest that the other end has told of its own log."""
 _OLD = re.compile(r"security\.([0-9]{6})\.jsonl")

@@ -64,7 +64,7 @@ def run(grid: Grid, settings: ServerSettings) -> Path:
     """
     training = training_between_sites(settings.paradigm, settings.strategy)
     parameters = read_parameters(settings.project, settings.env)
-    agreement = RunAgreement.of(training, parameters, settings.countries)
+    agreement = RunAgreement.of(training, parameters, settings.countries, settings.sums)
     output = settings.output_folder
     lock = hold(output, "flwr run", "name another folder by output=... in --run-config")
     try:
@@ -118,7 +118,9 @@ def _train(
     output = settings.output_folder
     unfinished = UnfinishedTrainings(output / "unfinished")
     # a checkpoint of every round: a site keeps its private state of two rounds, and of the best one
-    store = unfinished.training(training.name, _key(parameters, sites), every_rounds=1)
+    store = unfinished.training(
+        training.name, _key(parameters, sites, settings.sums), every_rounds=1
+    )
     if settings.anew:
         store.remove()
     patience = Patience(settings.wait_for_sites, settings.answer_within)
@@ -127,7 +129,7 @@ def _train(
     def open_grid(seed: int) -> SiteGrid:
         place = parameters.seeds.index(seed)
         rows = {name: site.introduction.rows_of(place) for name, site in sites.items()}
-        return SiteGrid(grid, nodes, seed, patience, len(FEATURES), rows)
+        return SiteGrid(grid, nodes, seed, patience, len(FEATURES), rows, secure=agreement.masked)
 
     results = []
     for result in train(
@@ -182,18 +184,22 @@ def _end(grid: SiteGrid, log: SecurityLog) -> None:
         _log.info("The security log of %s ends with %s", country, kept)
 
 
-def _key(parameters: Parameters, sites: Mapping[str, Site]) -> str:
+def _key(parameters: Parameters, sites: Mapping[str, Site], sums: str) -> str:
     """A digest of all that decides the result, so that nothing stale is gone on from."""
     told = {
         "parameters": parameters.model_dump(mode="json"),
         "software": Software.here().to_json(),
         "sites": {name: site.introduction.data for name, site in sites.items()},
+        "sums": sums,
     }
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:
-    """What the sites told of their predictions, a row per site and split."""
+    """What the sites told of their predictions, a row per site and split.
+
+    Where sums are masked, one for all sites together ("pooled").
+    """
     return [
         {
             "paradigm": training.paradigm,

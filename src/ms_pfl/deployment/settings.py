@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from kedro.config import MissingConfigException
 from pydantic import ConfigDict, ValidationError
@@ -40,6 +40,8 @@ class ServerSettings:
         wait_for_sites: seconds that a site may be away.
         wait_for_approval: seconds that a site's operator may take to approve what is asked.
         answer_within: seconds that a site may take to answer one message.
+        sums: "masked", so that the server reads totals alone, or "plain", which each site's policy
+            has to allow.
         anew: begin from the first round although an unfinished run has left something.
     """
 
@@ -53,6 +55,7 @@ class ServerSettings:
     wait_for_sites: float = 600.0
     wait_for_approval: float = 86400.0
     answer_within: float = 43200.0
+    sums: Literal["masked", "plain"] = "masked"
     anew: bool = False
 
     @property
@@ -150,8 +153,10 @@ def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
         name = field.replace("_", "-")
         if first["type"] == "missing":
             raise InputError(f"{where}: {name!r} is missing") from None
-        wanted = get_type_hints(kind)[field].__name__
-        raise InputError(f"{where}: {name} = {values[field]!r} must be a {wanted}") from None
+        kind_of = get_type_hints(kind)[field]
+        words = get_args(kind_of)  # of a Literal
+        wanted = " or ".join(map(repr, words)) if words else f"a {kind_of.__name__}"
+        raise InputError(f"{where}: {name} = {values[field]!r} must be {wanted}") from None
 
 
 def in_quotes(names: Iterable[str]) -> str:

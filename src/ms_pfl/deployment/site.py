@@ -24,8 +24,10 @@ from ms_pfl.deployment.leaving import (
     check_sums,
     contents,
     width_of,
+    without_own_scores,
     without_small_classes,
 )
+from ms_pfl.deployment.masking import site_masks
 from ms_pfl.deployment.order import Order, Place, digest_of
 from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE
@@ -41,6 +43,7 @@ from ms_pfl.federation.flower import (
     RecordDict,
     payload_bytes,
 )
+from ms_pfl.federation.masking import OwnCheckError
 from ms_pfl.federation.messages import (
     OF_A_LEARNER,
     End,
@@ -52,6 +55,7 @@ from ms_pfl.federation.messages import (
     read,
     read_as,
 )
+from ms_pfl.federation.secure_sums import MaskError
 from ms_pfl.learning.training import TrainingDivergedError
 from ms_pfl.text import shown
 
@@ -63,7 +67,7 @@ Answer = Callable[[Message, Context], Message]
 
 def make_site_app() -> ClientApp:
     """The ClientApp of the site that the node configuration describes."""
-    app = make_client_app(load, mods=[_guard])
+    app = make_client_app(load, mods=[_guard], masks=site_masks)
 
     @app.query("introduce")
     def introduce(message: Message, context: Context) -> Message:
@@ -183,6 +187,7 @@ def _answer(
     if isinstance(asked, Predict):
         name = run.run if approval.number == 1 else f"{run.run}.{approval.number}"
         reply = keep(site, asked, message, context, reply, name)
+    reply = without_own_scores(site, run, message, reply)
     reply = without_small_classes(site, run, message, context, reply, allowed.seed)
     check_leaving(message, context, reply, site.settings.country)
     context.state[SITE] = ConfigRecord({**held, PLACE: allowed.place.to_json()})
@@ -197,7 +202,16 @@ def _refuse(
 ) -> NoReturn:
     """Raise what the server learns of an error: one line, and no number of patients."""
     match error:
-        case RefusalError() | RefusedMessageError() | NotKeptError() | TrainingDivergedError():
+        case OwnCheckError():  # its text may tell of the site's own sums
+            _log.error("The site does not answer %s: %s", kind, error)
+            reason = "what the site would send fails its own check; its log says why"
+        case (
+            RefusalError()
+            | RefusedMessageError()
+            | NotKeptError()
+            | TrainingDivergedError()
+            | MaskError()
+        ):
             _log.error("The site does not answer %s: %s", kind, error)
             reason = shown(error, 600)
         case OSError():

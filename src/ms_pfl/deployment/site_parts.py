@@ -103,7 +103,7 @@ def checked_floors(site: Site, data: FederationData, agreement: RunAgreement) ->
     """
     floors = site.floors(data)
     floors.check_splits()
-    if site.policy.small_cells == "refuse":
+    if site.policy.small_cells == "refuse" and not agreement.masked:
         if any(stage.settings.inputs.kind != "standard" for stage in agreement.stages):
             raise RefusalError(
                 f"{site.settings.country} takes no part: encoded or binned inputs are agreed on by "

@@ -333,6 +333,11 @@ class Client:
         """Columns of its rows as the learner sees them."""
         return width_of(self._state[INPUTS])
 
+    @property
+    def asked_before(self) -> tuple[dict[str, int | str], dict[str, ArrayRecord]]:
+        """What all clients of the fit were told alike before: seed and settings, and the inputs."""
+        return {"seed": self.data.seed, "settings": self._settings}, {INPUTS: self._state[INPUTS]}
+
     @cached_property
     def inputs(self) -> Inputs:
         """What its rows become before the learner sees them."""

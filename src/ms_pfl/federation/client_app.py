@@ -13,6 +13,9 @@ What it answers (message type: what comes in -> what goes out):
 * ``query.predict``: shared arrays (or none: the client's own model), best round -> probabilities of
   the validation and test rows. It alone reads the test rows.
 
+Where a message names participants, sums leave masked (:mod:`ms_pfl.federation.masking`): those of
+``query.sums``, what ``train`` sends after its epochs, and log-losses.
+
 Each is read through its typed model (:mod:`ms_pfl.federation.messages`), and arrays have the names,
 types and shapes that the client's own settings give. A message that is refused changes nothing.
 """
@@ -20,6 +23,7 @@ types and shapes that the client's own settings give. A message that is refused 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ms_pfl.federation.client import (
     OWN,
@@ -33,6 +37,7 @@ from ms_pfl.federation.client import (
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ClientApp,
+    ConfigRecord,
     Context,
     Message,
     MetricRecord,
@@ -43,6 +48,17 @@ from ms_pfl.federation.flower import (
 from ms_pfl.federation.from_sums import fit_alone
 from ms_pfl.federation.history import FitProgress
 from ms_pfl.federation.inputs import received_edges
+from ms_pfl.federation.masking import (
+    FITTED,
+    SCORED,
+    TRAINED,
+    MakeMasks,
+    Part,
+    drill,
+    loss_words,
+    masking_of,
+    own_check,
+)
 from ms_pfl.federation.messages import (
     INPUTS,
     OF_A_LEARNER,
@@ -51,16 +67,19 @@ from ms_pfl.federation.messages import (
     Predict,
     Prepare,
     RefusedMessageError,
+    Summed,
     SumsQuestion,
     TrainRound,
     read_as,
 )
-from ms_pfl.federation.sums import SUMS, answer_of, sums_of_rows, times_rows
+from ms_pfl.federation.replies import Asked, KnownRows
+from ms_pfl.federation.sum_replies import SumReply
+from ms_pfl.federation.sums import SUMS, answer_of, check_sums, sums_of_rows, times_rows
 from ms_pfl.learning.networks import get_arrays
 from ms_pfl.learning.scoring import probabilities
 from ms_pfl.learning.seeds import derive_seed
 from ms_pfl.learning.training import TrainingDivergedError, fit
-from ms_pfl.personalization.method import SHARED
+from ms_pfl.personalization.method import SHARED, Arrays
 
 OnProgress = Callable[[Context, FitProgress], None]
 
@@ -69,6 +88,7 @@ def make_client_app(
     load_partition: LoadPartition,
     on_progress: OnProgress = lambda *_: None,
     mods: Sequence[Mod] = (),
+    masks: MakeMasks = drill,
 ) -> ClientApp:
     """The ClientApp over a loader of partitions.
 
@@ -77,6 +97,7 @@ def make_client_app(
             so it should keep what it has read.
         on_progress: told the epochs of a fit in this process; a deployment needs none.
         mods: Flower's: each stands between a message and what answers it.
+        masks: what a client masks its sums with; in a simulation keys that everybody knows.
     """
     app = ClientApp(mods=[_all_or_nothing, *mods])
     prepared, spare = PreparedRows(), spare_networks()
@@ -84,10 +105,14 @@ def make_client_app(
     @app.query("sums")
     def sums(message: Message, context: Context) -> Message:
         asked = read_as(SumsQuestion, message)
+        masking = masking_of(masks, asked, message, context)
+        told: dict[str, Any] = asked.model_dump(mode="json")
+        records = dict(message.content.array_records)
         if asked.question not in OF_A_LEARNER:
             train = load_partition(context, asked.seed).train
-            about = received_edges(message, train.x.shape[1])
+            about: Arrays = received_edges(message, train.x.shape[1])
             answer = sums_of_rows(asked.question, about, train.x, train.y, train.patients)
+            width, trees = train.x.shape[1], None
         else:
             client = Client(load_partition, prepared, context)
             learner = client.from_sums
@@ -95,9 +120,19 @@ def make_client_app(
                 raise RefusedMessageError(
                     f"query.sums: this training is not fitted by '{asked.question}'"
                 )
-            model = client.received(message).get(SHARED, {})
-            answer = learner.answer(asked.question, client, model)
-        return _reply(message, {SUMS: to_record(answer_of(asked.question, answer, asked.sites))})
+            train, width, trees = client.data.train, client.width, client.settings.trees
+            about = client.received(message).get(SHARED, {})
+            answer = learner.answer(asked.question, client, about)
+            before, inputs = client.asked_before
+            told, records = told | before, records | inputs
+        words = answer_of(asked.question, answer, asked.sites)
+        if masking is None:
+            return _reply(message, {SUMS: to_record(words)})
+        with own_check():
+            own = SumReply(to_record(words), width, len(train.y), asked.sites)
+            check_sums(asked.question, own, about, trees)
+        part = Part(SUMS, asked.participants, told, records, {SUMS: words})
+        return _reply(message, masking.of([part]))
 
     @app.query("prepare")
     def prepare(message: Message, context: Context) -> Message:
@@ -115,6 +150,7 @@ def make_client_app(
         if client.from_sums is not None:
             raise RefusedMessageError("train: what is fitted from sums has no rounds of a network")
         records = client.received(message)
+        masking = masking_of(masks, asked, message, context, client.data.seed)
         server_round = asked.server_round
         with client.work(server_round, asked.epochs, asked.proximal_mu, spare) as work:
             private = client.private("evaluate", server_round - 1)
@@ -127,10 +163,10 @@ def make_client_app(
             except TrainingDivergedError as error:
                 raise error.during(f"round {server_round}") from error
         rows = len(client.rows.train)
-        trained = {
-            name: to_record(times_rows(arrays, rows, asked.sites))
-            for name, arrays in sent.records.items()
+        words = {
+            name: times_rows(arrays, rows, asked.sites) for name, arrays in sent.records.items()
         }
+        trained = {name: to_record(arrays) for name, arrays in words.items()}
         client.keep_private(sent.private, server_round, asked.best_round)
         metrics: Metrics = {
             "num-examples": rows,
@@ -138,7 +174,21 @@ def make_client_app(
             **received,
             "seconds": time.perf_counter() - began,
         }
-        return _reply(message, {**trained, "metrics": MetricRecord(metrics)})
+        if masking is None:
+            return _reply(message, {**trained, "metrics": MetricRecord(metrics)})
+        check_own_round(client, asked, records, trained, metrics)
+        before, inputs = client.asked_before
+        fitted = loss_words(sent.loss * rows, asked.sites)
+        part = Part(
+            TRAINED,
+            asked.trainers,
+            asked.model_dump(mode="json") | before,
+            {**message.content.array_records, **inputs},
+            {**words, FITTED: fitted},
+        )
+        scored = _scored(client, asked, server_round - 1, message, received)
+        del metrics["train-loss"], metrics["loss-sum"]
+        return _reply(message, {**masking.of([part, scored]), "metrics": MetricRecord(metrics)})
 
     @app.train("personalize")
     def personalize(message: Message, context: Context) -> Message:
@@ -195,6 +245,7 @@ def make_client_app(
         began = time.perf_counter()
         asked = read_as(Evaluate, message)
         client = Client(load_partition, prepared, context)
+        masking = masking_of(masks, asked, message, context)
         server_round = asked.server_round
         shared = client.received(message)[SHARED]
         if client.from_sums is not None:
@@ -211,7 +262,11 @@ def make_client_app(
                 network = client.method.network(work, shared, private)
                 metrics = client.validate(network, server_round)
         metrics["seconds"] = time.perf_counter() - began
-        return _reply(message, {"metrics": MetricRecord(metrics)})
+        if masking is None:
+            return _reply(message, {"metrics": MetricRecord(metrics)})
+        part = _scored(client, asked, server_round, message, metrics)
+        del metrics["loss-sum"]
+        return _reply(message, {**masking.of([part]), "metrics": MetricRecord(metrics)})
 
     @app.query("predict")
     def predict(message: Message, context: Context) -> Message:
@@ -239,6 +294,53 @@ def make_client_app(
     return app
 
 
+def _scored(
+    client: Client, asked: Summed, server_round: int, message: Message, metrics: Metrics
+) -> Part:
+    """The log-loss of the model after a round: a question of its own, whoever trains on from it."""
+    told, inputs = client.asked_before
+    loss = metrics["loss-sum"]
+    assert isinstance(loss, float), "it is a sum over rows"
+    return Part(
+        SCORED,
+        asked.participants,
+        told | {"round": server_round},
+        {SHARED: message.content.array_records[SHARED], **inputs},
+        {SCORED: loss_words(loss, len(asked.participants))},
+    )
+
+
+def check_own_round(
+    client: Client,
+    asked: TrainRound,
+    sent: Mapping[str, Arrays],
+    trained: Mapping[str, ArrayRecord],
+    metrics: Metrics,
+) -> None:
+    """See that what a client has come to in a round is within the server's bounds.
+
+    Args:
+        client: that is to send it.
+        asked: the round.
+        sent: the arrays that came.
+        trained: what they have become, times rows.
+        metrics: of the round.
+
+    Raises:
+        OwnCheckError: it is not.
+    """
+    assert asked.largest_update is not None, "it comes with the participants"
+    own = Asked(
+        records=sent,
+        rows=KnownRows(),
+        selection=client.protocol.selection,
+        sites=asked.sites,
+        largest_update=asked.largest_update,
+    )
+    with own_check():
+        own.trained(0, RecordDict({**trained, "metrics": MetricRecord(metrics)}))
+
+
 def _all_or_nothing(
     message: Message, context: Context, answer: Callable[[Message, Context], Message]
 ) -> Message:
@@ -256,5 +358,7 @@ def _all_or_nothing(
         raise
 
 
-def _reply(message: Message, records: Mapping[str, ArrayRecord | MetricRecord]) -> Message:
+def _reply(
+    message: Message, records: Mapping[str, ArrayRecord | MetricRecord | ConfigRecord]
+) -> Message:
     return Message(RecordDict(dict(records)), reply_to=message)

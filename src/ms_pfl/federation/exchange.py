@@ -22,12 +22,7 @@ from ms_pfl.federation.history import ProgressListener
 from ms_pfl.federation.messages import INPUTS
 from ms_pfl.federation.parameters import ClientSettings
 from ms_pfl.federation.partitions import SplitName
-from ms_pfl.federation.replies import (
-    KnownRows,
-    check_records,
-    prediction_metrics,
-    probabilities,
-)
+from ms_pfl.federation.replies import KnownRows, check_records
 from ms_pfl.learning.inputs import Inputs
 from ms_pfl.text import shown
 
@@ -58,6 +53,7 @@ class NamedGrid(Grid):
         nodes: by number.
         n_features: columns of the clients' rows.
         rows: how many of them each client has, as far as it is known.
+        secure: whether sums are asked for masked, so that their total alone can be read.
         tells_probabilities: whether clients tell the probabilities of their rows; else metrics.
         run: Flower's description of the run.
     """
@@ -70,6 +66,8 @@ class NamedGrid(Grid):
         nodes: Iterable[Node],
         n_features: int,
         rows: Mapping[Node, Mapping[SplitName, int]] | None = None,
+        *,
+        secure: bool = False,
     ) -> None:
         """Number the nodes in the order of their names.
 
@@ -77,7 +75,9 @@ class NamedGrid(Grid):
             nodes: the clients.
             n_features: columns of their rows.
             rows: how many a client has in each split, where that is known before it is asked.
+            secure: whether sums are asked for masked.
         """
+        self.secure = secure
         self.nodes: dict[int, Node] = dict(enumerate(sorted(set(nodes)), start=1))
         self.n_features = n_features
         known = rows or {}
@@ -86,6 +86,15 @@ class NamedGrid(Grid):
     def node_ids(self, seed: int) -> list[int]:
         """The nodes of one seed, in the order of the countries' names."""
         return [node_id for node_id, node in self.nodes.items() if node.seed == seed]
+
+    def masked_over(self, nodes: Iterable[int], name: str = "participants") -> dict[str, list[str]]:
+        """Return what a message says of whose masked sums are added up; nothing in the clear.
+
+        Args:
+            nodes: of one seed.
+            name: of the setting.
+        """
+        return {name: sorted(self.nodes[i].country for i in nodes)} if self.secure else {}
 
     def name_of(self, node_id: int) -> str:
         """The country of a node, and its seed."""
@@ -253,46 +262,3 @@ def prepare(
         dict.fromkeys(grid.node_ids(seed), content),
         lambda _, reply: check_records(reply, (), metrics=False),
     )
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What the clients told at the end of a fit.
-
-    ``probabilities`` by country of its validation and test rows, in the order of its rows, where
-    the clients tell them; else ``metrics`` by country, which is all that a real site tells.
-    """
-
-    probabilities: dict[str, dict[str, np.ndarray]]
-    metrics: dict[str, dict[str, int | float]]
-
-
-def predict(
-    grid: NamedGrid, seed: int, arrays: ArrayRecord | None, best_round: int, keep_as: str
-) -> Finished:
-    """Have every client predict its validation and test rows.
-
-    Args:
-        grid: the clients.
-        seed: of the fit.
-        arrays: the shared ones; None: each client uses the model that it trained itself.
-        best_round: whose private state is used.
-        keep_as: name of the training; a real site keeps model and predictions under it.
-
-    Raises:
-        ClientError: a client failed, or its reply cannot be used.
-    """
-    config = ConfigRecord({"best-round": best_round, "keep-as": keep_as})
-    content = RecordDict({"config": config})
-    if arrays is not None:
-        content["arrays"] = arrays
-    contents = dict.fromkeys(grid.node_ids(seed), content)
-    if grid.tells_probabilities:
-        told = ask_and_read(
-            grid, "query.predict", contents, lambda i, reply: probabilities(reply, i, grid.rows)
-        )
-        return Finished({grid.nodes[i].country: found for i, found in told.items()}, {})
-    metrics = ask_and_read(
-        grid, "query.predict", contents, lambda i, reply: prediction_metrics(reply, i, grid.rows)
-    )
-    return Finished({}, {grid.nodes[i].country: found for i, found in metrics.items()})

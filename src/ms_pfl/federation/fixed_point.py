@@ -7,6 +7,7 @@ use its share of the range alone, :math:`|u| < 2^{64 w - 1} / K` with :math:`K` 
 total can overflow.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -64,16 +65,22 @@ class FixedPoint:
         magnitude = np.abs(scaled)
         above = np.floor(magnitude / _WORD)
         words = np.stack([magnitude - above * _WORD, above]).astype(np.uint64)
-        return np.where(scaled < 0, _negative(words), words)
+        return np.where(scaled < 0, negative(words), words)
 
     def decode(self, words: Words) -> NDArray[np.float64]:
         """Return the numbers of words, shape ``words.shape[1:]``."""
         if self.words == 1:
             return words[0].view(np.int64) * 2.0**-self.fraction
         below_zero = words[1] >> np.uint64(63) == 1
-        low, high = np.where(below_zero, _negative(words), words).astype(np.float64)
+        low, high = np.where(below_zero, negative(words), words).astype(np.float64)
         value = (high * _WORD + low) * 2.0**-self.fraction
         return np.where(below_zero, -value, value)
+
+    def exactly(self, words: Words) -> float:
+        """Return the number of the words of one number, rounded once; cf. :func:`exact_sum`."""
+        bits = 64 * self.words
+        value = sum(int(word) << (64 * place) for place, word in enumerate(words.ravel()))
+        return (value - ((value >> (bits - 1)) << bits)) / 2**self.fraction
 
 
 MODEL = FixedPoint(words=1, fraction=32)
@@ -97,7 +104,16 @@ def add(parts: Iterable[Words]) -> Words:
     return total
 
 
-def _negative(words: Words) -> Words:
-    """The two's complement of numbers of two words."""
+def exact_sum(values: Iterable[float]) -> float:
+    """Return the sum of numbers of rows or losses, as if they had travelled in :data:`ROWS`.
+
+    It is rounded once, and is the same bits as :meth:`FixedPoint.exactly` of the added words.
+    """
+    unit = 2.0**-ROWS.fraction
+    return math.fsum(float(np.rint(value / unit)) * unit for value in values)
+
+
+def negative(words: Words) -> Words:
+    """Return the two's complement of numbers of two words, shape ``(2, ...)``."""
     low, high = words[:1], words[1:]
     return np.concatenate([~low + _ONE, ~high + (low == 0)])

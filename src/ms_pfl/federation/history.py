@@ -14,6 +14,8 @@ from typing import Literal
 class HistoryRow:
     """One country in one round (or epoch); losses are means a row, seconds the client's own.
 
+    Where sums are masked, losses are the means over the rows of all countries, as those of one are
+    not known to the server.
     A country that was not drawn in a round trained on 0 rows and has no training loss (NaN).
     Bytes and seconds are those of the round's message, which also scores the model of the round
     before; the evaluation that follows the last round counts for that one.

@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     Json,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -100,7 +102,23 @@ class Introduce(Question):
     agreement: str = Field(default="", max_length=_LONGEST_TEXT)
 
 
-class SumsQuestion(Question):
+class Summed(Question):
+    """What is answered by a sum over sites.
+
+    Attributes:
+        participants: whose masked sums are added up; none: the sum is told in the clear.
+    """
+
+    participants: Names = ()
+
+
+def _count_participants(sites: int, info: ValidationInfo) -> int:
+    if info.data.get("participants") and len(info.data["participants"]) != sites:
+        raise ValueError("it is not the number of the participants")
+    return sites
+
+
+class SumsQuestion(Summed):
     """Sums over the training rows of a seed; of a model or of cells, where it is about one."""
 
     question: Literal[
@@ -108,7 +126,7 @@ class SumsQuestion(Question):
         "histograms",
     ]  # fmt: skip
     seed: Seed
-    sites: SiteCount
+    sites: Annotated[SiteCount, AfterValidator(_count_participants)]
 
     def records(self) -> frozenset[str]:
         """Return the record of the model or of the edges, where the question is about one."""
@@ -126,8 +144,13 @@ class Prepare(Question):
     after_round: Round
 
 
-class TrainRound(Question):
-    """Score what is sent, then train it for so many epochs."""
+class TrainRound(Summed):
+    """Score what is sent, then train it for so many epochs.
+
+    Attributes:
+        trainers: those of the participants who train in this round, where sums are masked.
+        largest_update: that a site sends masked, see ``training.federation``.
+    """
 
     needs = frozenset({SHARED})
     may_have = None
@@ -135,8 +158,10 @@ class TrainRound(Question):
     server_round: Annotated[int, Field(ge=1, le=100_000)]
     epochs: Epochs
     best_round: Round
-    sites: SiteCount
+    sites: Annotated[SiteCount, AfterValidator(_count_participants)]
     proximal_mu: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    trainers: Names = ()
+    largest_update: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("best_round")
     @classmethod
@@ -144,6 +169,13 @@ class TrainRound(Question):
         if best_round >= info.data.get("server_round", best_round + 1):
             raise ValueError("the best round so far is an earlier one than the present")
         return best_round
+
+    @model_validator(mode="after")
+    def _masked_as_a_whole(self) -> Self:
+        told = {bool(self.participants), bool(self.trainers), self.largest_update is not None}
+        if len(told) > 1:
+            raise ValueError("participants, trainers and largest-update belong together")
+        return self
 
 
 class Personalize(Question):
@@ -164,7 +196,7 @@ class Personalize(Question):
         return self
 
 
-class Evaluate(Question):
+class Evaluate(Summed):
     """Score what is sent."""
 
     needs = frozenset({SHARED})
@@ -172,7 +204,7 @@ class Evaluate(Question):
     server_round: Round
 
 
-class Predict(Question):
+class Predict(Summed):
     """Predict with what is sent or, without it, with the client's own model.
 
     ``keep_as``: the training under whose name a real site keeps model and predictions; empty in a

@@ -132,6 +132,11 @@ class RoundsParameters(Section):
         description="change of the weights by a country in a round, as a multiple of the weights' "
         "own L2 norm (of 1 at least), above which the run ends and names the country",
     )
+    secure_sums: bool = Field(
+        default=False,
+        description="whether countries of a simulation mask their sums, as a drill: the same "
+        "result; real sites do by themselves",
+    )
 
 
 class CheckpointParameters(Section):

@@ -19,7 +19,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.fixed_point import MODEL
-from ms_pfl.federation.flower import ArrayRecord, Form, Forms, MetricRecord, RecordDict, received
+from ms_pfl.federation.flower import (
+    ArrayRecord,
+    ConfigRecord,
+    Form,
+    Forms,
+    MetricRecord,
+    RecordDict,
+    received,
+)
 from ms_pfl.federation.messages import TYPED, Digest, first_reason
 from ms_pfl.federation.partitions import SplitName
 from ms_pfl.personalization.method import SHARED, Arrays
@@ -100,25 +108,33 @@ class Metrics(BaseModel):
     model_config = TYPED
 
 
-class Scored(Metrics):
-    """Of the model that was sent, on the rows to select by."""
+class Heard(Metrics):
+    """Of the model that was sent, on the rows to select by: what is not masked."""
 
     num_validation: Count
-    loss_sum: LossSum
     roc_auc: Share
     seconds: Seconds
 
 
-class ScoredStep(Scored):
+class HeardStep(Heard):
+    """The same of a client that trains: all that is not masked."""
+
+    num_examples: Count
+
+
+class Scored(Heard):
+    """Of the model that was sent, on the rows to select by."""
+
+    loss_sum: LossSum
+
+
+class ScoredStep(Scored, HeardStep):
     """The same of a step of a logistic regression."""
 
-    num_examples: Count
 
-
-class Trained(Scored):
+class Trained(Scored, HeardStep):
     """The same, and of the local epochs."""
 
-    num_examples: Count
     train_loss: LossSum
 
 
@@ -155,8 +171,20 @@ class Personalized(Metrics):
 Numbers = TypeVar("Numbers", bound=Metrics)
 
 
-def check_records(content: RecordDict, arrays: Collection[str], *, metrics: bool) -> None:
+MASKED = "masked"
+"""The record of a reply whose sums are masked, see :mod:`ms_pfl.federation.masking`."""
+
+
+def check_records(
+    content: RecordDict, arrays: Collection[str], *, metrics: bool, masked: bool = False
+) -> None:
     """See that a reply has these records of arrays, and one of metrics or none.
+
+    Args:
+        content: of the reply.
+        arrays: names of the records of arrays.
+        metrics: whether there are metrics.
+        masked: whether there is what tells of masks.
 
     Raises:
         ReplyError: one is missing, or another one is there.
@@ -164,6 +192,8 @@ def check_records(content: RecordDict, arrays: Collection[str], *, metrics: bool
     wanted: dict[str, type] = dict.fromkeys(arrays, ArrayRecord)
     if metrics:
         wanted["metrics"] = MetricRecord
+    if masked:
+        wanted[MASKED] = ConfigRecord
     found = {name: type(record) for name, record in content.items()}
     if found == wanted:
         return
@@ -209,7 +239,7 @@ class Asked:
     largest_update: float
 
     @cached_property
-    def _forms(self) -> dict[str, Forms]:
+    def forms(self) -> dict[str, Forms]:
         """What the arrays of each record come back as."""
         return {
             name: {
@@ -239,21 +269,37 @@ class Asked:
         told = numbers(content, Trained)
         self.rows.check(node_id, "train", told.num_examples)
         self.rows.check(node_id, self.selection, told.num_validation)
-        for name, sent in self._sent.items():
-            words = received(content[name], self._forms[name], finite=False).values()
+        for name in self._sent:
+            words = received(content[name], self.forms[name], finite=False).values()
             total = MODEL.decode(_flat(words, np.uint64)[np.newaxis])
             if max(total.max(), -total.min()) > MODEL.limit(self.sites):
                 raise ReplyError(f"the record '{name}' holds a number beyond its share of a sum")
-            total /= told.num_examples
-            if name == SHARED:
-                total -= sent
-            away = _norm(total)
-            if not away <= self._most:
-                raise ReplyError(
-                    f"its change of the record '{name}' has the norm {away:.3g}, more than the "
-                    f"{self._most:.3g} of training.federation.largest_update"
-                )
+            self._check_change(name, total, told.num_examples)
         return told
+
+    def check_mean(self, name: str, mean: Arrays) -> None:
+        """See that the mean of what clients sent is within the bound that each of them has.
+
+        Args:
+            name: of the record.
+            mean: its arrays, float64.
+
+        Raises:
+            ReplyError: it is not.
+        """
+        ordered = [mean[key] for key in self.records[name]]
+        self._check_change(name, _flat(ordered, np.float64), 1)
+
+    def _check_change(self, name: str, total: np.ndarray, rows: int) -> None:
+        total /= rows
+        if name == SHARED:
+            total -= self._sent[name]
+        away = _norm(total)
+        if not away <= self._most:
+            raise ReplyError(
+                f"its change of the record '{name}' has the norm {away:.3g}, more than the "
+                f"{self._most:.3g} of training.federation.largest_update"
+            )
 
     def scored(self, node_id: int, content: RecordDict) -> Scored:
         """Return the metrics of a reply to ``evaluate``.

@@ -6,13 +6,20 @@ replies of round r + 1 tell the validation of round r, and one evaluation follow
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.exchange import NamedGrid, PrivateStates, check_replies, reply_of
+from ms_pfl.federation.exchange import (
+    ClientError,
+    NamedGrid,
+    PrivateStates,
+    check_replies,
+    reply_of,
+)
+from ms_pfl.federation.fixed_point import exact_sum
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
@@ -24,8 +31,11 @@ from ms_pfl.federation.flower import (
     views,
 )
 from ms_pfl.federation.history import HistoryRow
+from ms_pfl.federation.masked_replies import MaskedRound, check_alike, total_loss
+from ms_pfl.federation.masking import FITTED, SCORED
 from ms_pfl.federation.parameters import RoundsParameters
-from ms_pfl.federation.replies import Asked, Scored, Trained
+from ms_pfl.federation.replies import Asked, Heard, HeardStep, ReplyError, Scored, Trained
+from ms_pfl.federation.secure_sums import LEAST
 from ms_pfl.federation.strategies import Moments, Strict, mean_over_sites
 from ms_pfl.federation.sums import mean_over_rows
 from ms_pfl.personalization.method import SHARED, Arrays, Method
@@ -74,7 +84,32 @@ class _Answer:
     node_id: int
     sent: Message
     reply: Message
-    told: Scored
+    told: Heard
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The answers of an exchange, in the order of the nodes.
+
+    Attributes:
+        each: of them.
+        masked: what the round's masked answers are measured by; None: they are in the clear.
+    """
+
+    each: list[_Answer]
+    masked: MaskedRound | None
+
+    def total_loss(self, record: str) -> float:
+        """Return the sum of the log-losses that the answers hold, masked or in the clear.
+
+        Args:
+            record: of a masked answer, ``scored`` or ``fitted``.
+        """
+        if self.masked is not None:
+            contents = [answer.reply.content for answer in self.each]
+            return total_loss([own for own in contents if record in own], record)
+        told = [answer.told for answer in self.each]
+        return exact_sum(own.loss_sum for own in told if isinstance(own, Scored))
 
 
 def run_rounds(
@@ -123,7 +158,7 @@ def run_rounds(
         grid.restore_private(resume.private)
     patience = parameters.patience or math.inf
 
-    def exchange(messages: list[Message], state: RoundState) -> list[_Answer]:
+    def exchange(messages: list[Message], state: RoundState) -> _Answers:
         asked = Asked(
             records={
                 name: views(record)
@@ -136,12 +171,18 @@ def run_rounds(
         )
         return _exchange(grid, messages, asked)
 
+    if by_roc_auc and grid.secure:
+        raise InputError(
+            "rounds cannot be chosen by ROC-AUC (training.protocol.selection: test) where sums are "
+            "masked: it is no sum; set secure_sums: false, or selection: validation"
+        )
+
     # the latest round is not scored yet
     while state.round < parameters.rounds and state.round - 1 - state.best_round < patience:
-        state = _play(grid, strategy, method, state, seed, epochs, by_roc_auc, exchange)
+        state = _play(grid, strategy, method, state, seed, epochs, parameters, by_roc_auc, exchange)
         keep(state)
         report(state.round, state.roc_auc)
-    answers = exchange(_evaluations(state, grid.get_node_ids()), state)
+    answers = exchange(_evaluations(grid, state, grid.get_node_ids()), state)
     state = _scored(state, answers, by_roc_auc, evaluation=True)
     return Federation(
         to_arrays(state.best_arrays),
@@ -184,36 +225,56 @@ def _play(
     state: RoundState,
     seed: int,
     epochs: int,
+    parameters: RoundsParameters,
     by_roc_auc: bool,
-    exchange: Callable[[list[Message], RoundState], list[_Answer]],
+    exchange: Callable[[list[Message], RoundState], _Answers],
 ) -> RoundState:
     """One round: score the one before, train, average."""
     number = state.round + 1
     config = ConfigRecord(
-        {"epochs": epochs, "best-round": state.best_round, "sites": len(grid.nodes)}
+        {
+            "epochs": epochs,
+            "best-round": state.best_round,
+            "sites": len(grid.nodes),
+            **grid.masked_over(grid.get_node_ids()),
+        }
     )
     sent = list(strategy.configure_train(number, state.arrays, config, grid))
+    drawn = {message.metadata.dst_node_id for message in sent}
+    if grid.secure and len(drawn) < LEAST:
+        raise InputError(
+            f"training.federation.client_fraction lets {len(drawn)} sites train in a round, and a "
+            f"masked sum takes {LEAST}; raise it, or set secure_sums: false"
+        )
     for message in sent:
+        if grid.secure:
+            told = message.content.config_records["config"]
+            told.update(grid.masked_over(drawn, "trainers"))
+            told["largest-update"] = parameters.largest_update
         for name, record in state.further.items():
             message.content[name] = record
-    drawn = {message.metadata.dst_node_id for message in sent}
-    sent += _evaluations(state, [node for node in grid.get_node_ids() if node not in drawn])
+    sent += _evaluations(grid, state, [node for node in grid.get_node_ids() if node not in drawn])
     answers = exchange(sent, state)
     if state.round:
         state = _scored(state, answers, by_roc_auc)
-    trained_by = [answer.reply for answer in answers if answer.node_id in drawn]
-    arrays, _ = strategy.aggregate_train(number, trained_by)
+    trained_by = [answer.reply for answer in answers.each if answer.node_id in drawn]
     contents, share = [reply.content for reply in trained_by], len(trained_by) / len(grid.nodes)
+    means = {name: mean_over_rows(contents, name) for name in state.further}
+    if answers.masked is not None:
+        _check_means(answers.masked, {SHARED: mean_over_rows(contents, SHARED), **means})
+    arrays, _ = strategy.aggregate_train(number, trained_by)
     further = {
-        name: to_record(
-            method.combine(name, to_arrays(held), mean_over_rows(contents, name), share)
-        )
+        name: to_record(method.combine(name, to_arrays(held), means[name], share))
         for name, held in state.further.items()
     }
     _check_finite(number, {SHARED: arrays, **further})
     trained = tuple(
-        _row(grid.nodes[answer.node_id].country, seed, number, answer) for answer in answers
+        _row(grid.nodes[answer.node_id].country, seed, number, answer) for answer in answers.each
     )
+    if answers.masked is not None:
+        rows = sum(row.n_train for row in trained)
+        loss = answers.total_loss(FITTED) / rows
+        trained = tuple(replace(row, train_loss=loss) if row.n_train else row for row in trained)
     return replace(
         state,
         round=number,
@@ -225,28 +286,47 @@ def _play(
     )
 
 
-def _evaluations(state: RoundState, nodes: list[int]) -> list[Message]:
+def _check_means(masked: MaskedRound, means: Mapping[str, Arrays]) -> None:
+    """See that the means of masked records are within the bound that each site keeps to.
+
+    Raises:
+        ClientError: one is not, although each site says that its own is.
+    """
+    try:
+        for name, mean in means.items():
+            masked.asked.check_mean(name, mean)
+    except ReplyError as error:
+        raise ClientError(
+            f"the mean of what the sites have sent masked cannot be used: {error}; one of them "
+            "has sent something else than it says"
+        ) from None
+
+
+def _evaluations(grid: NamedGrid, state: RoundState, nodes: list[int]) -> list[Message]:
     """Messages that have nodes score the averaged model of the state."""
-    config = ConfigRecord({"server-round": state.round})
+    config = ConfigRecord({"server-round": state.round, **grid.masked_over(grid.get_node_ids())})
     content = RecordDict({"arrays": state.arrays, "config": config})
     return [
         Message(content=content, message_type="evaluate", dst_node_id=node_id) for node_id in nodes
     ]
 
 
-def _exchange(grid: NamedGrid, messages: list[Message], asked: Asked) -> list[_Answer]:
+def _exchange(grid: NamedGrid, messages: list[Message], asked: Asked) -> _Answers:
     """Have the messages answered, and check all that was answered, in the order of the nodes."""
     sent = {message.metadata.dst_node_id: message for message in messages}
     kinds = {node_id: sent[node_id].metadata.message_type for node_id in sorted(sent)}
     names = {node_id: grid.name_of(node_id) for node_id in sent}
-    answers = []
+    answers, masked = [], MaskedRound(asked) if grid.secure else None
+    by = masked or asked
     for reply in check_replies(grid.send_and_receive(messages), kinds, names):
         node_id = reply.metadata.src_node_id
-        read = asked.trained if kinds[node_id] == "train" else asked.scored
+        read = by.trained if kinds[node_id] == "train" else by.scored
         with reply_of(names[node_id], kinds[node_id]):
-            told = read(node_id, reply.content)
+            told: Heard = read(node_id, reply.content)
         answers.append(_Answer(node_id, sent[node_id], reply, told))
-    return answers
+    if masked is not None:
+        check_alike({names[node_id]: own for node_id, own in masked.questions.items()})
+    return _Answers(answers, masked)
 
 
 def _check_finite(number: int, records: Mapping[str, ArrayRecord]) -> None:
@@ -267,12 +347,12 @@ def _check_finite(number: int, records: Mapping[str, ArrayRecord]) -> None:
 def _row(country: str, seed: int, number: int, answer: _Answer) -> HistoryRow:
     """A country's row of a round whose validation is not known yet."""
     told = answer.told
-    trained = isinstance(told, Trained)
+    trained = isinstance(told, HeardStep)
     return HistoryRow(
         seed=seed,
         round=number,
         country=country,
-        n_train=told.num_examples if isinstance(told, Trained) else 0,
+        n_train=told.num_examples if isinstance(told, HeardStep) else 0,
         n_validation=told.num_validation,
         train_loss=told.train_loss if isinstance(told, Trained) else math.nan,
         validation_loss=math.nan,
@@ -290,7 +370,7 @@ def _bytes(message: Message) -> int:
 
 def _scored(
     state: RoundState,
-    answers: Sequence[_Answer],
+    answers: _Answers,
     by_roc_auc: bool,
     *,
     evaluation: bool = False,
@@ -304,12 +384,15 @@ def _scored(
         evaluation: whether the exchange did nothing else, so that its cost is this round's.
     """
     rows = []
-    for row, answer in zip(state.trained, answers, strict=True):
+    total = sum(answer.told.num_validation for answer in answers.each)
+    loss = answers.total_loss(SCORED) / total if total else math.nan
+    for row, answer in zip(state.trained, answers.each, strict=True):
         told = answer.told
         n = told.num_validation
+        own = told.loss_sum / n if isinstance(told, Scored) and n else loss
         row = replace(
             row,
-            validation_loss=told.loss_sum / n if n else math.nan,
+            validation_loss=own if n else math.nan,
             validation_roc_auc=told.roc_auc,
         )
         if evaluation:
@@ -319,7 +402,7 @@ def _scored(
                 bytes_down=row.bytes_down + _bytes(answer.sent),
             )
         rows.append(row)
-    loss, roc_auc = _validation(rows)
+    roc_auc = mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)
     state = replace(state, history=(*state.history, *rows), trained=(), roc_auc=roc_auc)
     value = -roc_auc if by_roc_auc else loss
     if math.isnan(value) or value < state.best_value:
@@ -331,14 +414,3 @@ def _scored(
             best_arrays=state.arrays,
         )
     return state
-
-
-def _validation(rows: Sequence[HistoryRow]) -> tuple[float, float]:
-    """Log-loss a row over a round's countries (NaN without rows) and mean ROC-AUC.
-
-    The mean is weighted by rows, over the countries where it is defined (NaN if nowhere).
-    """
-    total = sum(row.n_validation for row in rows)
-    losses = (row.validation_loss * row.n_validation for row in rows if row.n_validation)
-    loss = math.fsum(losses) / total if total else math.nan
-    return loss, mean_over_sites((row.validation_roc_auc, row.n_validation) for row in rows)

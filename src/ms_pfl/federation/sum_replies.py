@@ -6,13 +6,14 @@ Sums over rows bound each other, so that sums that no rows could give are refuse
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ms_pfl.federation import messages
 from ms_pfl.federation.fixed_point import COUNTS, ROWS, SLOPES, FixedPoint
 from ms_pfl.federation.flower import ArrayRecord, Form, received
+from ms_pfl.federation.messages import CLUSTERS, HISTOGRAMS, LABELS, LOGISTIC, MIXED, SCALER
 from ms_pfl.federation.replies import ReplyError
 from ms_pfl.learning.encoding import CELLS, FIRST_CELLS
 from ms_pfl.learning.parameters import TreesParameters
@@ -40,6 +41,7 @@ class SumReply:
         sites: that are added up.
         scaled_rows: of all clients, where they are known and their features are scaled together:
             the squares of a feature add up to no more than their number.
+        parts: sites whose sums these are the total of.
     """
 
     record: ArrayRecord
@@ -47,10 +49,11 @@ class SumReply:
     rows: int | None
     sites: int
     scaled_rows: int | None = None
+    parts: int = 1
 
     def scaler(self) -> dict[str, np.ndarray]:
         """Return the sums for the scaler."""
-        found = self._decoded(dict.fromkeys(("n", "sum", "sum-of-squares"), (self.width,)))
+        found = self._decoded(SCALER)
         n, squares = found["n"], found["sum-of-squares"]
         if not _whole(n, 0):
             raise ReplyError("n has to be a number of rows")
@@ -66,10 +69,7 @@ class SumReply:
 
     def cells(self, *, second: bool) -> dict[str, np.ndarray]:
         """Return the counts for the encoding of the inputs, of the second grid or the first."""
-        shapes = {"counts": (self.width, CELLS if second else FIRST_CELLS)}
-        if second:
-            shapes["missing-together"] = (self.width, self.width)
-        found = self._decoded(shapes, COUNTS)
+        found = self._decoded(messages.SECOND_CELLS if second else messages.FIRST_CELLS)
         present = found["counts"].sum(axis=1)
         most = math.inf if self.rows is None else self.rows
         if any((counts < 0).any() for counts in found.values()) or (present > most).any():
@@ -93,7 +93,7 @@ class SumReply:
             of_zeros: whether the model is all zeros, which gives each row the probability 1/2: a
                 row then adds log 2 to the loss and 1/4 to the Hessian.
         """
-        found = self._decoded(_newton_shapes(self.width))
+        found = self._decoded(LOGISTIC)
         self._check_newton(found)
         if of_zeros:
             _check_start(found)
@@ -106,12 +106,14 @@ class SumReply:
             variance: of each coefficient between sites in the model that was sent. The client's own
                 deviation is the variance times the element of the gradient.
         """
-        found = self._decoded({**_newton_shapes(self.width), "square": (self.width + 1,)})
+        found = self._decoded(MIXED)
         self._check_newton(found)
-        if (variance * np.diag(found["hessian"]) > 1 + _ROUNDING).any():
+        if (variance * np.diag(found["hessian"]) > self.parts * (1 + _ROUNDING)).any():
             raise ReplyError("the Hessian of a coefficient is more than its variance allows")
-        wanted = (variance * found["gradient"]) ** 2
-        if (np.abs(found["square"] - wanted) > _SOLVED * (1 + variance + wanted)).any():
+        wanted = (variance * found["gradient"]) ** 2 / self.parts
+        room = self.parts * _SOLVED * (1 + variance + wanted)
+        away = wanted - found["square"]  # of several sites the squares may be more, never less
+        if ((away if self.parts > 1 else np.abs(away)) > room).any():
             raise ReplyError(
                 "the squares of its own deviations are not what its gradient and the variances "
                 "make of them"
@@ -120,8 +122,7 @@ class SumReply:
 
     def clusters(self) -> dict[str, np.ndarray]:
         """Return the sums for the standard errors of a fitted regression."""
-        size = self.width + 1
-        found = self._decoded({"hessian": (size, size), "meat": (size, size), "n": (1,)})
+        found = self._decoded(CLUSTERS)
         n = self._checked_rows(found)
         diagonal, own = (
             _checked_diagonal(found[name], what)
@@ -141,7 +142,7 @@ class SumReply:
 
     def labels(self) -> dict[str, np.ndarray]:
         """Return the rows without and with label 1."""
-        found = self._decoded({"labels": (2,)}, COUNTS)
+        found = self._decoded(LABELS)
         told = found["labels"]
         if (told < 0).any() or self.rows not in (None, told.sum()):
             raise ReplyError(f"its {told.sum():g} rows by label are not those that it trains on")
@@ -154,8 +155,7 @@ class SumReply:
             asked: the question.
             settings: of the trees.
         """
-        shape = histogram_shape(asked, settings)
-        forms = {"histogram": Form("uint64", (1, *shape)), "loss": Form("uint64", (1, 1))}
+        forms = sum_forms(HISTOGRAMS, self.width, asked, settings)
         found = {
             name: words[0].view(np.int64)  # whole multiples of the unit
             for name, words in received(self.record, forms, finite=False).items()
@@ -175,11 +175,9 @@ class SumReply:
                 raise ReplyError("a slope or curvature is more than so many rows can give")
         return found
 
-    def _decoded(
-        self, shapes: Mapping[str, tuple[int, ...]], form: FixedPoint = ROWS
-    ) -> dict[str, np.ndarray]:
+    def _decoded(self, question: str) -> dict[str, np.ndarray]:
         """The sums, which are finite however they are written."""
-        expected = {name: Form("uint64", (form.words, *shape)) for name, shape in shapes.items()}
+        form, expected = format_of(question), sum_forms(question, self.width)
         found, limit = {}, form.limit(self.sites)
         for name, words in received(self.record, expected, finite=False).items():
             found[name] = form.decode(words)
@@ -211,9 +209,48 @@ class SumReply:
         return n
 
 
-def _newton_shapes(width: int) -> dict[str, tuple[int, ...]]:
+def format_of(question: str) -> FixedPoint:
+    """Return the format in which the answers to a question travel."""
+    if question == HISTOGRAMS:
+        return SLOPES
+    counted = (messages.FIRST_CELLS, messages.SECOND_CELLS, LABELS)
+    return COUNTS if question in counted else ROWS
+
+
+def sum_forms(
+    question: str, width: int, asked: Arrays | None = None, settings: TreesParameters | None = None
+) -> dict[str, Form]:
+    """Return what the arrays of an answer to a question are.
+
+    Args:
+        question: of sums.
+        width: columns of the rows that it is about.
+        asked: the question about a level of a tree.
+        settings: of the trees.
+    """
     size = width + 1
-    return {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
+    shapes: dict[str, tuple[int, ...]]
+    match question:
+        case messages.SCALER:
+            shapes = dict.fromkeys(("n", "sum", "sum-of-squares"), (width,))
+        case messages.FIRST_CELLS:
+            shapes = {"counts": (width, FIRST_CELLS)}
+        case messages.SECOND_CELLS:
+            shapes = {"counts": (width, CELLS), "missing-together": (width, width)}
+        case messages.LOGISTIC | messages.MIXED:
+            shapes = {"gradient": (size,), "hessian": (size, size), "loss": (1,), "n": (1,)}
+            if question == MIXED:
+                shapes["square"] = (size,)
+        case messages.CLUSTERS:
+            shapes = {"hessian": (size, size), "meat": (size, size), "n": (1,)}
+        case messages.LABELS:
+            shapes = {"labels": (2,)}
+        case messages.HISTOGRAMS if asked is not None and settings is not None:
+            shapes = {"histogram": tuple(histogram_shape(asked, settings)), "loss": (1,)}
+        case _:
+            raise ValueError(f"there is no question {question!r}")
+    words = format_of(question).words
+    return {name: Form("uint64", (words, *shape)) for name, shape in shapes.items()}
 
 
 def _whole(n: np.ndarray, least: int) -> bool:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.exchange import NamedGrid, ask_and_read
-from ms_pfl.federation.fixed_point import COUNTS, MODEL, ROWS, SLOPES, FixedPoint, Words, add
-from ms_pfl.federation.flower import ArrayRecord, ConfigRecord, RecordDict, to_record, views
+from ms_pfl.federation.exchange import ClientError, NamedGrid, ask_and_read
+from ms_pfl.federation.fixed_point import MODEL, FixedPoint, Words, add
+from ms_pfl.federation.flower import ConfigRecord, RecordDict, received, to_record, views
+from ms_pfl.federation.masked_replies import check_alike, questions_in
 from ms_pfl.federation.messages import (
     CLUSTERS,
     FIRST_CELLS,
@@ -25,7 +26,7 @@ from ms_pfl.federation.messages import (
     SECOND_CELLS,
 )
 from ms_pfl.federation.replies import check_records
-from ms_pfl.federation.sum_replies import SumReply
+from ms_pfl.federation.sum_replies import SumReply, format_of, sum_forms
 from ms_pfl.learning import encoding, logistic, mixed
 from ms_pfl.learning.networks import Arrays
 from ms_pfl.learning.parameters import TreesParameters
@@ -85,13 +86,6 @@ def sums_of_rows(
     raise ValueError(f"there is no question {question!r}; there are: {', '.join(NAMES)}")
 
 
-def format_of(question: str) -> FixedPoint:
-    """Return the format in which the answers to a question travel."""
-    if question == HISTOGRAMS:
-        return SLOPES
-    return COUNTS if question in (FIRST_CELLS, SECOND_CELLS, LABELS) else ROWS
-
-
 def answer_of(question: str, sums: Arrays, sites: int) -> dict[str, Words]:
     """Return a site's answer as it travels.
 
@@ -132,43 +126,79 @@ def sum_over_sites(
         InputError: a site's answer is so large that the total could overflow.
     """
     nodes = grid.node_ids(seed)
-    config = ConfigRecord({"seed": seed, "question": question, "sites": len(nodes)})
-    content = RecordDict({"config": config})
+    told = {"seed": seed, "question": question, "sites": len(nodes), **grid.masked_over(nodes)}
+    content = RecordDict({"config": ConfigRecord(told)})
     if model is not None:
         content[SHARED] = to_record(model)
 
     rows = {node: grid.rows.of(node, "train") for node in nodes}
     known = [own for own in rows.values() if own is not None]
-    every = sum(known) if scaled and len(known) == len(nodes) else None
-    of_zeros = model is not None and not any(array.any() for array in model.values())
+    every = sum(known) if len(known) == len(nodes) else None
+    of_scaled = every if scaled else None
+    columns = width or grid.n_features
+    answers: dict[int, Mapping[str, Words]]
+    if not grid.secure:
 
-    def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
-        check_records(reply, (SUMS,), metrics=False)
-        sent = reply[SUMS]
-        assert isinstance(sent, ArrayRecord), "it has been checked"
-        told = SumReply(sent, width or grid.n_features, rows[node_id], len(nodes), every)
-        match question:
-            case "scaler":
-                told.scaler()
-            case "logistic":
-                told.logistic(of_zeros=of_zeros)
-            case "mixed":
-                assert model is not None, "the question is about one"
-                told.mixed(variance=model[mixed.VARIANCE])
-            case "clusters":
-                told.clusters()
-            case "labels":
-                told.labels()
-            case "histograms":
-                assert model is not None
-                assert trees is not None, "the question is about some"
-                told.histograms(model, trees)
-            case _:
-                told.cells(second=question == SECOND_CELLS)
-        return views(sent)
+        def read(node_id: int, reply: RecordDict) -> dict[str, Words]:
+            check_records(reply, (SUMS,), metrics=False)
+            sent = reply.array_records[SUMS]
+            own = SumReply(sent, columns, rows[node_id], len(nodes), of_scaled)
+            check_sums(question, own, model or {}, trees)
+            return views(sent)
 
-    answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
-    return _total(format_of(question), list(answers.values()))
+        answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read)
+        return _total(format_of(question), list(answers.values()))
+
+    questions: dict[str, dict[str, str]] = {}
+    forms = sum_forms(question, columns, model, trees)
+
+    def read_masked(node_id: int, reply: RecordDict) -> dict[str, Words]:
+        check_records(reply, (SUMS,), metrics=False, masked=True)
+        questions[grid.name_of(node_id)] = questions_in(reply, (SUMS,))
+        return received(reply.array_records[SUMS], forms, finite=False)
+
+    answers = ask_and_read(grid, "query.sums", dict.fromkeys(nodes, content), read_masked)
+    check_alike(questions)
+    added = {name: add(own[name] for own in answers.values()) for name in answers[nodes[0]]}
+    try:
+        total = SumReply(to_record(added), columns, every, 1, of_scaled, parts=len(nodes))
+        check_sums(question, total, model or {}, trees)
+    except InputError as error:
+        raise ClientError(
+            f"the total of the masked sums of {len(nodes)} sites cannot be used: {error}"
+        ) from None
+    return {name: format_of(question).decode(words) for name, words in added.items()}
+
+
+def check_sums(question: str, told: SumReply, model: Arrays, trees: TreesParameters | None) -> None:
+    """See that the reply to a question holds sums that so many rows can give.
+
+    Args:
+        question: one of :data:`NAMES`.
+        told: the reply.
+        model: that the question is about, if any.
+        trees: settings of the trees, for the questions about some.
+
+    Raises:
+        ArrayError: an array is not what it has to be.
+        ReplyError: the numbers are no sums over so many rows.
+    """
+    match question:
+        case "scaler":
+            told.scaler()
+        case "logistic":
+            told.logistic(of_zeros=not any(array.any() for array in model.values()))
+        case "mixed":
+            told.mixed(variance=model[mixed.VARIANCE])
+        case "clusters":
+            told.clusters()
+        case "labels":
+            told.labels()
+        case "histograms":
+            assert trees is not None, "the question is about some"
+            told.histograms(model, trees)
+        case _:
+            told.cells(second=question == SECOND_CELLS)
 
 
 def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:

@@ -137,7 +137,8 @@ class _Settings(Section):
         if paradigm in type(self).model_fields:
             names.append(paradigm)
         told = self.model_dump(mode="json")
-        del told["federation"]["largest_update"]  # it ends a run or changes nothing
+        for name in ("largest_update", "secure_sums"):  # they end a run or change nothing
+            del told["federation"][name]
         return {
             "strategy": [strategy, told["strategies"].get(strategy)],
             **{name: told[name] for name in names},

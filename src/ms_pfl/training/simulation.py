@@ -127,6 +127,7 @@ def train_tables(
     if compute.unfinished is not None:
         key = training_key(stamp, used, compute.device)
         store = compute.unfinished.training(training.name, key, compute.every_rounds)
+    secure = settings.of(*training).federation.secure_sums
     results = train(
         training,
         Sites(tuple(data.countries), data.features, data.training_rows),
@@ -138,6 +139,7 @@ def train_tables(
             [Node(name, seed) for name in names for seed in seeds],
             compute.ray,
             compute.device,
+            secure=secure and POOLED not in names,
         ),
         store=store,
         report=report,
@@ -147,20 +149,33 @@ def train_tables(
 
 
 def open_grid(
-    data: FederationData, nodes: Iterable[Node], parameters: RayParameters, device: Device
+    data: FederationData,
+    nodes: Iterable[Node],
+    parameters: RayParameters,
+    device: Device,
+    *,
+    secure: bool = False,
 ) -> SimulationGrid:
     """A grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
 
     The Ray workers start at the first call and serve all later ones.
+
+    Args:
+        data: the rows.
+        nodes: countries of it, or ``pooled``.
+        parameters: of the workers.
+        device: what the clients compute on.
+        secure: whether their sums are masked, as a drill.
     """
     if parameters.num_workers == 0:
         from ms_pfl.federation.grids.simulated import LocalGrid
 
-        return LocalGrid(data, nodes)
+        return LocalGrid(data, nodes, secure=secure)
     from ms_pfl.federation.grids.ray.grid import RayGrid
     from ms_pfl.federation.grids.ray.shared_pool import worker_pool
 
-    return RayGrid(worker_pool(parameters, device, len(data.countries)), data, nodes)
+    pool = worker_pool(parameters, device, len(data.countries))
+    return RayGrid(pool, data, nodes, secure=secure)
 
 
 def rows_of(

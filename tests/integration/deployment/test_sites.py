@@ -52,7 +52,7 @@ def cut_off_in_round_two(sites: Sites, paradigm: str) -> Flower:
 
 def test_the_adaptive_paradigm(sites: Sites) -> None:
     flower = sites.flower()
-    folder = sites.run(flower, "adaptive")
+    folder = sites.run(flower, "adaptive", sums="plain")
     outcome = sites.simulate("adaptive")
     assert_same(sites, "adaptive.fedavg", outcome)
     shared = read_arrays(folder / "models.safetensors")[0]
@@ -109,8 +109,9 @@ def test_the_further_methods(sites: Sites, paradigm: str) -> None:
     records = {"arrays", "control"} if paradigm == "scaffold" else {"arrays"}
     names = {name.rpartition("/")[2] for name in outcome.models if "/shared/" in name}
     for reply in sent:
-        assert reply.content.array_records.keys() == records
-        assert all(set(record) == names for record in reply.content.array_records.values())
+        found = reply.content.array_records
+        assert found.keys() == records | {"scored", "fitted"}
+        assert all(set(found[record]) == names for record in records)
     assert ("output.bias" in names) == (paradigm != "private_intercept")
 
 
@@ -131,7 +132,8 @@ def test_logistic_regression(sites: Sites, paradigm: str) -> None:
     }
     steps = set() if paradigm == "local" else {"gradient", "hessian", "loss"}
     last = {"adaptive": {"square"}, "local": set()}.get(paradigm, {"meat"})
-    assert arrays == {"n", "sum", "sum-of-squares"} | steps | last
+    scores = {"validation", "test"}
+    assert arrays == {"n", "sum", "sum-of-squares"} | steps | last | scores
     if paradigm == "federated":
         name = "seed=0/covariance/clustered"
         assert np.array_equal(shared[name], outcome.models[name])
@@ -315,5 +317,5 @@ class Liar(Flower):
 @pytest.mark.parametrize("kind", ["query.sums", "train"])
 def test_a_site_is_held_to_the_rows_that_it_introduced(sites: Sites, kind: str) -> None:
     with pytest.raises(ClientError, match=r"Czech Republic.*train rows"):
-        sites.run(Liar(sites.flower(), kind), "federated")
+        sites.run(Liar(sites.flower(), kind), "federated", sums="plain")
     assert not (sites.output / "federated.fedavg").exists()

@@ -57,7 +57,7 @@ def test_a_folder_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         floor=12, small_cells="allow", runs=("adaptive.fedavg", "local.none"), learning_rate=0.01
     )
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
-        "policy.yml": 0o600, "secret": 0o600,
+        "policy.yml": 0o600, "secret": 0o600, "mask.key": 0o600,
     }  # fmt: skip
     assert folder.stat().st_mode & 0o077 == 0
     secret = SiteFolder(folder).secret()

@@ -37,7 +37,7 @@ from network_examples import PROJECT
 KEYS = {"Australia": 1, "Turkey": 2}
 SOFTWARE = Software.here().to_json()
 AGREEMENT = RunAgreement.of(
-    Training("adaptive", "fedavg"), read_parameters(str(PROJECT), "smoke"), KEYS
+    Training("adaptive", "fedavg"), read_parameters(str(PROJECT), "smoke"), KEYS, "plain"
 )
 N_SEEDS = len(AGREEMENT.seeds)
 

@@ -49,9 +49,9 @@ def test_a_site_that_is_not_named_takes_no_part(sites: Sites) -> None:
     for country in COUNTRIES:
         sites.init(country, sites=2)
     flower = sites.flower()
-    met = sites.meet(flower, sites="Australia,Czech Republic")
+    met = sites.meet(flower, sites="Australia,Czech Republic", sums="plain")
     assert list(met) == ["Australia", "Czech Republic"]
-    sites.run(flower, "federated", sites="Australia,Czech Republic")
+    sites.run(flower, "federated", sites="Australia,Czech Republic", sums="plain")
     assert not list(sites.site("Turkey").glob("snapshots/*"))
     assert not list(sites.site("Turkey").glob("runs/*"))
 
@@ -68,7 +68,10 @@ def test_a_site_of_a_name_that_looks_alike_is_told_of(
 ) -> None:
     named = "Australia,Czech Republic,TURKEY"
     with pytest.raises(InputError) as caught:
-        sites.meet(sites.flower(), sites=named, wait_for_sites=1.0, keys=keys_of(sites, "TURKEY"))
+        sites.meet(
+            sites.flower(), sites=named, wait_for_sites=1.0, keys=keys_of(sites, "TURKEY"),
+            sums="plain",
+        )  # fmt: skip
     both = '"Turkey" is connected and the run waits for "TURKEY": name both in one way'
     assert both in str(caught.value)
     assert 'which is that of "TURKEY"; name both in one way' in caplog.text
@@ -80,7 +83,10 @@ def test_tables_of_a_country_that_looks_alike_name_the_setting(sites: Sites) -> 
     flower = sites.flower()
     flower.sites[TURKEY].config["country"] = "Türkey"
     with pytest.raises(RefusalError, match="start it with country='Turkey'"):
-        sites.meet(flower, sites="Australia,Czech Republic,Türkey", keys=keys_of(sites, "Türkey"))
+        sites.meet(
+            flower, sites="Australia,Czech Republic,Türkey", keys=keys_of(sites, "Türkey"),
+            sums="plain",
+        )  # fmt: skip
 
 
 def test_a_site_that_calls_itself_by_anothers_name_is_left_alone(

@@ -49,7 +49,8 @@ def agreement(training: str, rounds: int = 3) -> RunAgreement:
     own["training"]["strategies"]["trees"] |= {"trees": rounds, "evaluate_every": 2, "columns": 0.7}
     own |= {"seeds": [0, 1], "device": "cpu"}
     paradigm, strategy = training.split(".")
-    return RunAgreement.of(Training(paradigm, strategy), type(_BASE).model_validate(own), COUNTRIES)
+    told = type(_BASE).model_validate(own)
+    return RunAgreement.of(Training(paradigm, strategy), told, COUNTRIES, "plain")
 
 
 class Guard:

@@ -149,3 +149,10 @@ def test_parameters_are_read_as_kedro_reads_them(tmp_path: Path) -> None:
     (base / "parameters.yml").write_text(yaml.safe_dump({"seeds": [1]}))
     with pytest.raises(InputError, match="Parameter 'device' is missing"):
         read_parameters(str(tmp_path), "base")
+
+
+def test_sums_are_masked_unless_plain_ones_are_asked_for() -> None:
+    told = {"project": "/p", "keys": "k", "sites": "A"}
+    assert read_settings(ServerSettings, told, "--run-config").sums == "masked"
+    with pytest.raises(InputError, match="sums = 'clear' must be 'masked' or 'plain'"):
+        read_settings(ServerSettings, told | {"sums": "clear"}, "--run-config")

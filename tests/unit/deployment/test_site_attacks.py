@@ -75,7 +75,8 @@ class Server:
         return Approvals(self.folder)
 
     def agreement(self, training: str = "adaptive.fedavg", **change: Any) -> RunAgreement:
-        own = RunAgreement.of(Training(*training.split(".")), self.sites.parameters, COUNTRIES)
+        name = Training(*training.split("."))
+        own = RunAgreement.of(name, self.sites.parameters, COUNTRIES, "plain")
         told = own.model_dump(mode="json")
         for name, value in change.items():
             *path, last = name.split("__")

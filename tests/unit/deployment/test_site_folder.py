@@ -68,7 +68,7 @@ def test_a_second_run_into_one_folder_is_refused(sites: Sites) -> None:
     lock.release()
     nowhere = replace(sites, numbers={"Nowhere": 1})
     with pytest.raises(InputError, match="did not come"):
-        nowhere.run(sites.flower(), "federated", sites="Nowhere", wait_for_sites=0.1)
+        nowhere.run(sites.flower(), "federated", sites="Nowhere", wait_for_sites=0.1, sums="plain")
     hold(sites.output, "flwr run").release()
 
 
@@ -184,8 +184,8 @@ def test_a_country_with_a_comma(sites: Sites, tmp_path: Path) -> None:
     names = [*COUNTRIES[:2], "Korea, Republic of"]
     there = replace(sites, numbers=dict(zip(names, (907, 11, TURKEY), strict=True)))
     with pytest.raises(InputError) as caught:
-        there.run(flower, "local", sites=",".join(names), wait_for_sites=0.5)
+        there.run(flower, "local", sites=",".join(names), wait_for_sites=0.5, sums="plain")
     assert 'has no key for "Korea", "Republic of": add each' in str(caught.value)
     flower.new_run()
-    output = there.run(flower, "local", sites=json.dumps(names))
+    output = there.run(flower, "local", sites=json.dumps(names), sums="plain")
     assert sorted(set(pd.read_csv(output / "metrics.csv")["country"])) == sorted(names)

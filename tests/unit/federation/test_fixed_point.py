@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ms_pfl.errors import InputError
-from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, add
+from ms_pfl.federation.fixed_point import MODEL, ROWS, FixedPoint, add, exact_sum
 
 FORMATS = pytest.mark.parametrize("form", [MODEL, ROWS], ids=["model", "rows"])
 
@@ -129,3 +129,17 @@ def test_what_could_overflow_is_refused_and_what_just_fits_is_not(
         assert form.decode(add(parts))[0] == pytest.approx(sign * most * sites, rel=1e-9)
         with pytest.raises(InputError, match=f"cannot be added up over {sites} sites"):
             form.encode(np.array([sign * limit]), sites)
+
+
+@given(
+    st.lists(
+        st.floats(-1e12, 1e12) | st.floats(-1e-3, 1e-3) | st.floats(0, 1e-18), min_size=1,
+        max_size=5,
+    )
+)  # fmt: skip
+def test_an_exact_sum_is_that_of_the_words_rounded_once(values: list[float]) -> None:
+    parts = [ROWS.encode(np.array(value), len(values)) for value in values]
+    wanted = sum(rounded(value, ROWS) for value in values)
+    assert exact_sum(values) == float(Fraction(wanted, 2**64))
+    assert ROWS.exactly(add(parts)) == exact_sum(values)
+    assert MODEL.exactly(MODEL.encode(np.array(-2.5), 1)) == -2.5

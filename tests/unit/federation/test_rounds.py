@@ -20,7 +20,7 @@ from federation_examples import (
 )
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import PRIVATE, method_of
-from ms_pfl.federation.exchange import ClientError, Node, ask, predict
+from ms_pfl.federation.exchange import ClientError, Node, ask
 from ms_pfl.federation.fixed_point import MODEL
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, to_arrays, to_record
 from ms_pfl.federation.grids.simulated import LocalGrid
@@ -31,6 +31,7 @@ from ms_pfl.federation.parameters import (
     StrategyParameters,
 )
 from ms_pfl.federation.partitions import FederationData
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.rounds import Federation, RoundState
 from ms_pfl.federation.strategies import draw, make_strategy
 from ms_pfl.federation.sums import times_rows

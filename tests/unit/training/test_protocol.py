@@ -22,7 +22,6 @@ from ms_pfl.cohort.parameters import SplitFractions
 from ms_pfl.cohort.splits import split_episodes
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import Client, PreparedRows, method_of
-from ms_pfl.federation.exchange import predict
 from ms_pfl.federation.flower import to_record
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
@@ -33,6 +32,7 @@ from ms_pfl.federation.parameters import (
     RoundsParameters,
 )
 from ms_pfl.federation.partitions import POOLED, federation_data, redrawn
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.networks import build_network, get_arrays

@@ -7,7 +7,6 @@ import torch
 
 from federation_examples import FEATURES, PROTOCOL, data_of, initial, nodes_of, prepared, settings
 from ms_pfl.federation.client import method_of
-from ms_pfl.federation.exchange import predict
 from ms_pfl.federation.flower import to_record
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.parameters import (
@@ -16,6 +15,7 @@ from ms_pfl.federation.parameters import (
     ProtocolParameters,
     RoundsParameters,
 )
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.rounds import run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.networks import Network, build_network, get_arrays, set_arrays

@@ -162,7 +162,7 @@ def test_every_setting_is_in_the_list(sensitive: Study) -> None:
     And but for the settings of single trainings, which are those of this list, for the norm above
     which an update ends a run, and for those of the inputs, which are tested below.
     """
-    without = {"only", "protocol.split_unit", "federation.largest_update"}
+    without = {"only", "protocol.split_unit", "federation.largest_update", "federation.secure_sums"}
     without |= {f"inputs.{name}" for name in InputParameters.model_fields}
     assert leaves(sensitive.told) - without == SETTINGS.keys()
 

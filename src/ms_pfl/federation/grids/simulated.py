@@ -174,11 +174,19 @@ class SimulationGrid(NamedGrid):
     look into its clients; a deployment cannot, and nothing that is trained depends on it.
     """
 
-    def __init__(self, data: FederationData, nodes: Iterable[Node]) -> None:
-        """Number the nodes, which are countries of the data, in the order of their names."""
+    def __init__(
+        self, data: FederationData, nodes: Iterable[Node], *, secure: bool = False
+    ) -> None:
+        """Number the nodes, which are countries of the data, in the order of their names.
+
+        Args:
+            data: the rows.
+            nodes: countries of it.
+            secure: whether sums are masked, as a drill: each client knows the keys of all.
+        """
         nodes = list(nodes)
         rows = {node: data.split_rows(node.country, node.seed) for node in nodes}
-        super().__init__(nodes, len(data.features), rows)
+        super().__init__(nodes, len(data.features), rows, secure=secure)
         take_identity()
         self._replies: dict[str, Message] = {}
         self._message_ids = itertools.count(1)
@@ -302,9 +310,11 @@ class LocalGrid(SimulationGrid):
         data: FederationData,
         nodes: Iterable[Node],
         make_app: MakeApp = make_client_app,
+        *,
+        secure: bool = False,
     ) -> None:
         """Begin a run over the nodes, countries of the data; ``make_app``: of the ClientHost."""
-        super().__init__(data, nodes)
+        super().__init__(data, nodes, secure=secure)
         self._host = ClientHost(self._tell, make_app)
         self._run_id = next(self._run_ids)
         countries = sorted({node.country for node in self.nodes.values()})

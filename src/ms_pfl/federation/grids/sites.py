@@ -60,6 +60,8 @@ class SiteGrid(NamedGrid):
         rows: Mapping[str, Mapping[SplitName, int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        secure: bool = False,
     ) -> None:
         """Number the sites in the order of their names.
 
@@ -72,11 +74,13 @@ class SiteGrid(NamedGrid):
             rows: how many each site has in each split of the seed, as it introduced itself.
             clock: seconds that pass.
             sleep: lets them pass.
+            secure: whether sums are masked.
         """
         super().__init__(
             [Node(country, seed) for country in sites],
             n_features,
             {Node(country, seed): own for country, own in (rows or {}).items()},
+            secure=secure,
         )
         self._grid = grid
         self._flower = {i: sites[node.country] for i, node in self.nodes.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ms_pfl.federation.client import network_forms
-from ms_pfl.federation.exchange import NamedGrid, ask_and_read, predict, prepare
+from ms_pfl.federation.exchange import NamedGrid, ask_and_read, prepare
 from ms_pfl.federation.flower import (
     ArrayRecord,
     ConfigRecord,
@@ -20,6 +20,7 @@ from ms_pfl.federation.flower import (
 )
 from ms_pfl.federation.history import FitProgress, HistoryRow, ProgressReport
 from ms_pfl.federation.partitions import POOLED
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.replies import Personalized, check_records, numbers
 from ms_pfl.federation.strategies import mean_over_sites
 from ms_pfl.federation.sum_learners import learner_from_sums

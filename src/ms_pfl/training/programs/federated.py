@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from ms_pfl.federation.checkpoints import Checkpoints, private_alike
 from ms_pfl.federation.client import initial_arrays, method_of
-from ms_pfl.federation.exchange import NamedGrid, predict, prepare
+from ms_pfl.federation.exchange import NamedGrid, prepare
 from ms_pfl.federation.flower import to_record
 from ms_pfl.federation.history import ProgressReport
+from ms_pfl.federation.predictions import predict
 from ms_pfl.federation.rounds import Federation, begins, run_rounds
 from ms_pfl.federation.strategies import make_strategy
 from ms_pfl.learning.inputs import Inputs

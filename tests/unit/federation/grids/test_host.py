@@ -11,10 +11,11 @@ from federation_examples import data_of, nodes_of, prepared, settings
 from ms_pfl.errors import InputError
 from ms_pfl.federation import client, partitions
 from ms_pfl.federation.client_app import make_client_app
-from ms_pfl.federation.exchange import ClientError, ask, predict
+from ms_pfl.federation.exchange import ClientError, ask
 from ms_pfl.federation.flower import ConfigRecord, Context, RecordDict
 from ms_pfl.federation.grids.simulated import LocalGrid
 from ms_pfl.federation.partitions import ClientData
+from ms_pfl.federation.predictions import predict
 
 PLAN = RecordDict(
     {

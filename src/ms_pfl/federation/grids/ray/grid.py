@@ -22,9 +22,16 @@ from ms_pfl.federation.partitions import FederationData
 class RayGrid(SimulationGrid):
     """The clients on the workers of a pool."""
 
-    def __init__(self, pool: WorkerPool, data: FederationData, nodes: Iterable[Node]) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        data: FederationData,
+        nodes: Iterable[Node],
+        *,
+        secure: bool = False,
+    ) -> None:
         """Begin a run over the nodes, which are countries of the data."""
-        super().__init__(data, nodes)
+        super().__init__(data, nodes, secure=secure)
         self._pool = pool
         self._run_id, self._owners = pool.open(data, self.nodes, self._states)
         self._fits: dict[int, FitProgress] = {}
