@@ -68,7 +68,7 @@ def test_rule_by_hand(rule, tmp_path):
     if RULES[rule].action == STOPPED:
         assert stopped == {rule}  # and what follows from it is not told as a further error
         with pytest.raises(IngestError):
-            ingest(folder, today=TODAY)
+            ingest(folder, IngestParameters.model_validate(example.spellings), today=TODAY)
     else:
         assert not stopped
         # What the rule tolerates is all that is found, but for remarks on how files were read.
