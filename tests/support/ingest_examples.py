@@ -369,30 +369,28 @@ EXAMPLES: dict[str, Example] = {
     ),
     "missing_word": Example(
         patients("BIRTH_DATE,gender", "?,?", "1970-01-01,n/d")
-        | more("visits", "A,2003-01-01,?", "B,2003-01-01,?"),
+        | more("treatments", "A,Rebif,2003-01-01,?", "A,Rebif,2004-01-01,?"),
         [
             ("patients", 2, "BIRTH_DATE", "?", "set to missing in 1 rows"),
             ("patients", 2, "gender", "?", "set to missing in 1 rows"),
             ("patients", 3, "gender", "n/d", "set to missing in 1 rows"),
-            ("visits", 5, "EDSS", "?", "set to missing in 2 rows"),
+            ("treatments", 3, "END_DATE", "?", "set to missing in 2 rows"),
         ],
         {"missing": ["?", "N/D"]},
     ),
     "counted_day": Example(
-        {"relapses": "PATIENT_ID,seen,days\nA,2001-01-01,-31\nB,2001-06-01,?\n"},
+        {"relapses": "PATIENT_ID,seen,days\nA,2001-01-01,-31\nB,2001-06-01,0\n"},
         [
             (
                 "relapses",
                 2,
                 "days",
                 "-31",
-                "read as days from seen to DATE_OF_ONSET in 1 rows",
+                "read as days from seen to DATE_OF_ONSET in 2 rows",
             )
         ],
         {
             "days_from": {"relapses": {"DATE_OF_ONSET": {"date": "seen", "days": "days"}}},
-            "undated": "drop",
-            "missing": ["?"],
         },
     ),
     "partial_date": Example(

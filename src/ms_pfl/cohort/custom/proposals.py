@@ -111,6 +111,9 @@ def _obstacles(
         return [str(error)]
     if problem := _label_problem(cells, origin, current, proposal):
         stopped.append(problem)
+    # whichever rows are left out, the cells of all are looked at
+    every = current.model_copy(update={"unlabelled": None, "labels_left_out": ()})
+    cells = as_set(named, current.columns.label, origin, every, IngestReport())
     given = current.columns
     mapped = {given.site, given.label, given.patient_id, given.episode_id, given.t0}
     mapped |= {"patient_id", "episode_id", "t0"} & {*cells.columns}
@@ -158,20 +161,22 @@ def _label_problem(
             _add_missing(word, current, proposal)
         if text.isna().any():
             put(proposal, Leaf("drop", "rows without a label may be left out"), "unlabelled")
-        found = sorted(set(text.dropna()) - set(words))
+        counts = text[~text.isin(words)].value_counts()
+        common = sorted(map(str, counts.index), key=lambda one: (-int(counts[one]), one))
+        found, others = sorted(common[:2]), common[2:]
         if {one.upper() for one in found} not in ({"0", "1"}, {"TRUE", "FALSE"}) and (
             current.positive is None and len(found) >= 2
         ):
-            shown = " or ".join(found[:4])
+            shown = " or ".join(found)
             put(
                 proposal,
                 yours(f"the label of those who had the outcome, {shown}", found[-1]),
                 "positive",
             )
-        if len(found) > 2 and not current.labels_left_out:
+        if others and not current.labels_left_out:
             put(
                 proposal,
-                yours("a list of the labels to leave out, so that two remain", found[:-2]),
+                yours("a list of the labels to leave out, so that two remain", others),
                 "labels_left_out",
             )
         return str(error)
@@ -230,8 +235,7 @@ def _solve(cells: pd.Series, said: str, current: OwnEpisodesParameters, proposal
     elif "may be a code" in said:
         _add(proposal, "categorical", name, current.categorical)
     elif "is no number, as other rows" in said or "has a unit" in said or "stands beside" in said:
-        number = pd.to_numeric(text, errors="coerce")
-        odd = text[number.isna()].unique()
+        odd = text[pd.to_numeric(text, errors="coerce").isna()].unique()
         if len(odd) <= 5:
             for one in odd:
                 put(

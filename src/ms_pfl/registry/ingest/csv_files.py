@@ -116,7 +116,7 @@ def unusable(rule: str) -> Iterator[None]:
     """Let a file that is refused be one that is no table.
 
     Args:
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
 
     Raises:
         UnusableFile: in place of another InputError.

@@ -18,7 +18,7 @@ class FileNote:
     """How a file was read.
 
     Attributes:
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
         column: of the file; "" where all of it is meant.
         value: what stands there.
         action: how it was read.
@@ -111,7 +111,7 @@ def refuse(
         origin: where the table came from.
         problem: what is wrong with the value, as the rest of a sentence that begins with it.
         remedy: what to do about it.
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`, for who collects.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`, for who collects.
 
     Raises:
         InputError: for the first wrong row, with a count of the others.
@@ -140,7 +140,7 @@ class UnusableFile(InputError):
     """A file that is no table.
 
     Attributes:
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
         rows: line and text of each wrong row, where it is about rows.
     """
 

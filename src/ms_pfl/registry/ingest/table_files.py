@@ -167,9 +167,13 @@ def _listed(paths: list[Path]) -> str:
 def unread_files(folder: Path, used: Collection[Path]) -> list[str]:
     """Return the names of files that look like tables and are not read."""
     known = (*READ, *_OTHERS)
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:  # told of each table already
+        return []
     return [
         path.name
-        for path in sorted(folder.iterdir())
+        for path in paths
         if path not in used and path.is_file() and path.suffix.lower() in known
     ]
 

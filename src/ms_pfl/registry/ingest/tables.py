@@ -6,7 +6,7 @@ folder of tables is left as it was found.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -245,7 +245,7 @@ def check_table(
     )  # fmt: skip
     needed = name in ("patients", "visits")
     if name not in report.unusable:  # a table without its columns has no value in any row
-        frame = _without_empty_rows(frame, origin, report)
+        frame = _without_empty_rows(frame, parameters.constants_of(name), origin, report)
         if frame.empty and needed:
             report.refuse_table(
                 "no_row",
@@ -335,10 +335,12 @@ def _without_undated(
     return frame[~undated], kept
 
 
-def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestReport) -> pd.DataFrame:
-    """Rows in which something stands; the columns that are not read do not count."""
+def _without_empty_rows(
+    frame: pd.DataFrame, added: Collection[str], origin: Origin, report: IngestReport
+) -> pd.DataFrame:
+    """Rows in which something stands; columns that are not read, or were added, do not count."""
     empty = frame.index
-    for column in frame:
+    for column in frame.columns.difference(list(added), sort=False):
         # Whoever has a value in an earlier column is out of the question.
         empty = empty[as_text(frame[column].loc[empty], normalized=False).isna()]
         if empty.empty:

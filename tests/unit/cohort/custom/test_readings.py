@@ -138,7 +138,7 @@ def test_a_check_lists_all_that_stands_in_the_way_and_proposes_settings(table):
     assert not checked.unsolved
     assert len(checked.problems) >= 3
     assert sorted(one.split(":")[0] for one in left_open(checked.proposal)) == [
-        "labels_left_out", "positive", "values.age.> 79",
+        "labels_left_out", "values.age.> 79",
     ]  # fmt: skip
     text = as_yaml({"own_episodes": checked.proposal})
     assert '  missing: ["nd"]\n' in text

@@ -14,7 +14,7 @@ from hypothesis_profiles import examples
 from ingest_examples import TODAY
 from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.report import RULES
+from ms_pfl.registry.ingest.rules import RULES
 from ms_pfl.registry.ingest.tables import ingest
 from registry_exports import KINDS, Export, labels
 

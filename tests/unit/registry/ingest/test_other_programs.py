@@ -123,11 +123,11 @@ def test_a_registry_of_a_statistics_program(kind, tmp_path):
     write_file = {"sav": pyreadstat.write_sav, "dta": pyreadstat.write_dta,
                   "xpt": pyreadstat.write_xport}[kind]  # fmt: skip
     for name, frame in frames().items():
-        typed = frame.replace("", None)
+        typed = frame.astype(object)
         for column in typed.columns:
             if "DATE" in column:
                 typed[column] = [
-                    cell and datetime.date.fromisoformat(cell) for cell in typed[column]
+                    datetime.date.fromisoformat(cell) if cell else None for cell in typed[column]
                 ]
             elif column == "EDSS":
                 typed[column] = typed[column].astype("float64")
@@ -159,3 +159,13 @@ def test_labels_of_values_are_read_where_it_is_set(tmp_path):
     labelled, origin = read_table(tmp_path / "a.sav", settings=FileSettings(value_labels=True))
     assert labelled["sex"].tolist() == ["Male", "Female"]
     assert [note.rule for note in origin.notes] == ["value_label", "value_label"]
+
+
+def test_a_blank_line_is_one_beside_a_constant_too(tmp_path):
+    folder = write(tmp_path / "own", patients="PATIENT_ID,gender\nA,F\n,\nB,\n")
+    tables, report = ingest(
+        folder, IngestParameters.model_validate({"constants": {"country": "Spain"}}), today=TODAY
+    )
+    assert tables.patients["PATIENT_ID"].tolist() == ["A", "B"]
+    assert set(tables.patients["country"]) == {"Spain"}
+    assert report["rule"].tolist() == ["constant", "empty_row"]

@@ -25,7 +25,8 @@ from kedro_project import PROJECT
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.report import REPORT_COLUMNS, RULES, STOPPED, IngestError
+from ms_pfl.registry.ingest.report import REPORT_COLUMNS, IngestError
+from ms_pfl.registry.ingest.rules import RULES, STOPPED
 from ms_pfl.registry.ingest.tables import ingest
 
 
