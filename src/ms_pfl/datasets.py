@@ -205,6 +205,36 @@ class EarlierFile(_Place):
     """The file that an earlier run left under another dataset's name; read-only."""
 
 
+class IngestProfiles(AbstractDataset[Any, Any]):
+    """The ingest profiles of a folder of conf/: configuration, of which no run is made."""
+
+    def __init__(self, path: str, metadata: dict[str, Any] | None = None) -> None:
+        """Name the folder.
+
+        Args:
+            path: of the folder.
+            metadata: for Kedro-Viz; unused here.
+        """
+        self._folder = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """Return all profiles, by name."""
+        from ms_pfl.registry.ingest.profiles import read_profiles
+
+        return read_profiles(self._folder)
+
+    def save(self, data: Any) -> None:
+        """Refuse: profiles are written by hand."""
+        raise DatasetError(f"{self._folder} is configuration, and is not written to.")
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder)}
+
+
 class PredictorFolder(_Place):
     """The folder of a predictor; :func:`ms_pfl.prediction.predictor.read_predictor` reads it."""
 

@@ -34,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "synthetic_registry": synthetic_registry,
         "preprocessing": preprocessing,
         "own_data": own_episodes,
+        "check_tables": cohort.create_check_pipeline(),
         "audit": registry + studies.create_audit_pipeline(),
         "heterogeneity": studies.create_heterogeneity_pipeline(),
         "new_country": studies.create_new_country_pipeline(),

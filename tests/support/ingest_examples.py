@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyreadstat
 import yaml
 
 from kedro_project import PROJECT
@@ -99,6 +100,11 @@ EXAMPLES: dict[str, Example] = {
         {"patients": "PATIENT_ID,country\nA,Italy\nB,Österreich\n".encode("latin-1")},
         [("patients", 3, "", "", _S)],
     ),
+    "encoding_contradicted": Example(
+        {"patients": "PATIENT_ID,country\nA,Italy\nB,Österreich\n"},
+        [("patients", None, "", "", _S)],
+        {"encoding": {"patients": "cp1252"}},
+    ),
     "nul_byte": Example(more("visits", "A,2003-01-01,\0002"), [("visits", 5, "", "", _S)]),
     "no_header": Example({"visits": "\n\n"}, [("visits", None, "", "", _S)]),
     "header_short": Example(
@@ -123,6 +129,9 @@ EXAMPLES: dict[str, Example] = {
     "column_twice": Example(
         {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,edss\nA,2001-01-01,2,3\n"},
         [("visits", None, "EDSS", "", _S)],
+    ),
+    "constant_beside_column": Example(
+        {}, [("patients", None, "country", "", _S)], {"constants": {"country": "Spain"}}
     ),
     "no_row": Example(
         {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS\n"}, [("visits", None, "", "", _S)]
@@ -210,6 +219,15 @@ EXAMPLES: dict[str, Example] = {
             ("relapses", 3, "PATIENT_ID", "A", "kept one"),
         ],
     ),
+    "undated_row": Example(
+        more("relapses", "A,", "B,?") | more("treatments", "B,Rebif,NA,2003-01-01"),
+        [
+            ("relapses", 3, "PATIENT_ID", "A", "dropped row"),
+            ("relapses", 4, "PATIENT_ID", "B", "dropped row"),
+            ("treatments", 3, "PATIENT_ID", "B", "dropped row"),
+        ],
+        {"undated": "drop", "missing": ["?"]},
+    ),
     "future_row": Example(
         more("visits", "A,2025-01-01,2"),
         [("visits", 5, "DATE_OF_VISIT", "2025-01-01", "dropped row")],
@@ -261,6 +279,31 @@ EXAMPLES: dict[str, Example] = {
         more("patients", "C,NA,,,,") | more("visits", "C,2001-01-01,2"),
         [("patients", 4, "country", "NA", "kept")],
     ),
+    "file_not_read": Example({}, [("", None, "", "visits.xlsx", "not read")]),
+    "no_table": Example(
+        {"relapses": None, "treatments": None},
+        [
+            ("relapses", None, "", "", "read as a table without rows"),
+            ("treatments", None, "", "", "read as a table without rows"),
+        ],
+        {"files": {"relapses": None, "treatments": None}},
+    ),
+    "encoding": Example(
+        {
+            "patients": "PATIENT_ID,country\nA,Italy\nB,Österreich\n".encode("utf-16"),
+            "relapses": "PATIENT_ID,DATE_OF_ONSET,severity\nA,2000-12-01,schwächer\n".encode(
+                "cp1252"
+            ),
+        },
+        [
+            ("patients", None, "", "utf-16-le", "read so by its byte order mark"),
+            ("relapses", None, "", "cp1252", "read so by ingest.encoding"),
+        ],
+        {"encoding": {"relapses": "cp1252"}},
+    ),
+    "workbook": Example(
+        {"visits": None}, [("visits", None, "", "Sheet1", "read as the sheet of the table")]
+    ),
     "separator": Example(
         {"relapses": "PATIENT_ID\tDATE_OF_ONSET\nA\t2000-12-01\n"},
         [("relapses", 1, "", "tab", "read as separated so")],
@@ -276,6 +319,11 @@ EXAMPLES: dict[str, Example] = {
             ("visits", None, "edss", "edss", "not read"),
         ],
         {"columns": {"visits": {"id": "PATIENT_ID", "edss": None}}},
+    ),
+    "constant": Example(
+        {"patients": "PATIENT_ID\nA\nB\n"},
+        [("patients", None, "country", "Spain", "put into 2 rows, which lack the column")],
+        {"constants": {"country": "Spain"}},
     ),
     "column_not_read": Example(
         {"relapses": "PATIENT_ID,DATE_OF_ONSET,comment\nA,2000-12-01,x\n"},
@@ -308,6 +356,83 @@ EXAMPLES: dict[str, Example] = {
             ("patients", 3, "gender", "9", "set to missing in 1 rows"),
         ],
         {"values": {"patients": {"gender": {"1": "M", "2": "F", "9": None}}}},
+    ),
+    "value_label": Example(
+        {"patients": None},
+        [("patients", None, "gender", "2", "read as Female in 1 rows")],
+        {"value_labels": True},
+    ),
+    "declared_missing": Example(
+        {"patients": None},
+        [("patients", None, "EDUCATION", "9", "set to missing in 1 rows")],
+        {"values": {"patients": {"gender": {"2": "F", "1": "M"}}}},
+    ),
+    "missing_word": Example(
+        patients("BIRTH_DATE,gender", "?,?", "1970-01-01,n/d")
+        | more("treatments", "A,Rebif,2003-01-01,?", "A,Rebif,2004-01-01,?"),
+        [
+            ("patients", 2, "BIRTH_DATE", "?", "set to missing in 1 rows"),
+            ("patients", 2, "gender", "?", "set to missing in 1 rows"),
+            ("patients", 3, "gender", "n/d", "set to missing in 1 rows"),
+            ("treatments", 3, "END_DATE", "?", "set to missing in 2 rows"),
+        ],
+        {"missing": ["?", "N/D"]},
+    ),
+    "counted_day": Example(
+        {"relapses": "PATIENT_ID,seen,days\nA,2001-01-01,-31\nB,2001-06-01,0\n"},
+        [
+            (
+                "relapses",
+                2,
+                "days",
+                "-31",
+                "read as days from seen to DATE_OF_ONSET in 2 rows",
+            )
+        ],
+        {
+            "days_from": {"relapses": {"DATE_OF_ONSET": {"date": "seen", "days": "days"}}},
+        },
+    ),
+    "partial_date": Example(
+        patients("BIRTH_DATE,MS_ONSET_DATE", "1970,2000-05", "1971-02-03,2000-00-00"),
+        [
+            (
+                "patients",
+                2,
+                "BIRTH_DATE",
+                "1970",
+                "read as the middle of the year or month in 1 rows",
+            ),
+            (
+                "patients",
+                2,
+                "MS_ONSET_DATE",
+                "2000-05",
+                "read as the middle of the year or month in 2 rows",
+            ),
+        ],
+        {"partial_dates": "middle"},
+    ),
+    "time_zone": Example(
+        more("visits", "A,2002-12-31T23:00Z,2")
+        | {"relapses": "PATIENT_ID,DATE_OF_ONSET\nA,2000-12-01T22:30:00+00:00\n"},
+        [
+            (
+                "visits",
+                5,
+                "DATE_OF_VISIT",
+                "2002-12-31T23:00Z",
+                "read as the day in Europe/Brussels in 1 rows",
+            ),
+            (
+                "relapses",
+                2,
+                "DATE_OF_ONSET",
+                "2000-12-01T22:30:00+00:00",
+                "read as the day in Europe/Brussels in 1 rows",
+            ),
+        ],
+        {"time_zone": "Europe/Brussels"},
     ),
     "treatment_mapped": Example(
         more("treatments", "B,Interferón B,2001-01-01,", "A,interferón  b,2003-01-01,"),
@@ -343,6 +468,18 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
+def write_spss(path: Path) -> None:
+    """Write two patients, whose file says what 2 and 9 mean."""
+    people = pd.DataFrame(
+        {"PATIENT_ID": ["A", "B"], "country": ["Italy", "Iran"], "gender": [2.0, None],
+         "EDUCATION": [3.0, 9.0]}
+    )  # fmt: skip
+    pyreadstat.write_sav(
+        people, str(path), missing_ranges={"EDUCATION": [9]},
+        variable_value_labels={"gender": {1: "Male", 2: "Female"}},
+    )  # fmt: skip
+
+
 def folder_of(rule: str, folder: Path) -> Path:
     """Write the tables of an example."""
     write(folder, **EXAMPLES[rule].tables)
@@ -350,4 +487,9 @@ def folder_of(rule: str, folder: Path) -> Path:
         (folder / "visits.parquet").write_text("no parquet")
     elif rule == "table_twice":
         pd.read_csv(folder / "visits.csv").to_parquet(folder / "visits.parquet")
+    elif rule in ("workbook", "file_not_read"):
+        rows = [row.split(",") for row in TEXTS["visits"].splitlines()]
+        pd.DataFrame(rows[1:], columns=rows[0]).to_excel(folder / "visits.xlsx", index=False)
+    elif rule in ("value_label", "declared_missing"):
+        write_spss(folder / "patients.sav")
     return folder / "elsewhere" if rule == "folder_absent" else folder

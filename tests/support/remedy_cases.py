@@ -55,13 +55,12 @@ def values(column: str, cells: str, said: str, codes: dict[str, str | None], mea
 
 
 def text_file(folder: Path) -> None:
-    (folder / "visits.TXT").write_text(TEXTS["visits"].replace(",", "\t"))
+    (folder / "clinical 2001.TXT").write_text(TEXTS["visits"].replace(",", "\t"))
 
 
-def stata_file(folder: Path) -> None:
-    visits = pd.DataFrame({"PATIENT_ID": ["A", "A", "B"], "EDSS": [2.0, 2.5, 0.0]})
-    visits["DATE_OF_VISIT"] = pd.to_datetime(["2001-01-01", "2002-01-01", "2001-06-01"])
-    visits.to_stata(folder / "visits.dta", convert_dates={"DATE_OF_VISIT": "td"}, write_index=False)
+def workbook(folder: Path) -> None:
+    rows = [row.split(",") for row in TEXTS["visits"].splitlines()]
+    pd.DataFrame(rows[1:], columns=rows[0]).to_excel(folder / "visits.xlsx", index=False)
 
 
 def without(name: str) -> Work:
@@ -93,16 +92,16 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case({"relapses": None}, "a table with a header only will do where none are known",
              right={"relapses": "PATIENT_ID,DATE_OF_ONSET\n"},
              obey=written("relapses.csv", "PATIENT_ID,DATE_OF_ONSET\n")),
-        Case({"visits": None}, "visits.TXT, a text file; copy it to visits.csv", make=text_file,
-             obey=lambda folder: written(
-                 "visits.csv", (folder / "visits.TXT").read_text())(folder)),
-        Case({"visits": None}, "pandas.read_stata('visits.dta').to_parquet('visits.parquet')",
-             make=stata_file, obey=lambda folder: pd.read_stata(folder / "visits.dta").to_parquet(
-                 folder / "visits.parquet")),
+        Case({"visits": None}, "visits.xls, an old Excel workbook; save it as a workbook",
+             make=written("visits.xls", "x"), obey=workbook),
+        Case({"visits": None}, "or name the one that holds the table in ingest.files.visits",
+             make=text_file, settings={"files": {"visits": "clinical*"}}),
     ),
     "table_twice": (
         Case({}, "keep the one that counts", make=written("Visits.CSV", VISITS),
              obey=without("Visits.CSV")),
+        Case({}, "or name it in ingest.files.visits", make=written("Visits.CSV", VISITS),
+             settings={"files": {"visits": "v*.csv"}}, obey=without("Visits.CSV")),
     ),
     "file_unreadable": (
         Case({"visits": b"PK\x03\x04\x00"}, "save the table from it as CSV UTF-8 or Parquet",
@@ -117,8 +116,20 @@ CASES: dict[str, tuple[Case, ...]] = {
              "save it as CSV UTF-8", obey=written(
                  "patients.csv", TEXTS["patients"].replace("Iran", "Österreich")),
              right={"patients": TEXTS["patients"].replace("Iran", "Österreich")}),
+        Case({"patients": TEXTS["patients"].replace("Iran", "Österreich").encode("latin-1")},
+             "name its encoding in ingest.encoding, such as cp1252",
+             settings={"encoding": "cp1252"},
+             right={"patients": TEXTS["patients"].replace("Iran", "Österreich")}),
+    ),
+    "encoding_contradicted": (
+        Case({"patients": TEXTS["patients"].replace("Iran", "Österreich")},
+             "name the encoding of each table, as {patients: utf-8}", before={"encoding": "cp1252"},
+             settings={"encoding": {"patients": "utf-8"}},
+             right={"patients": TEXTS["patients"].replace("Iran", "Österreich")}),
     ),
     "nul_byte": (
+        Case({"visits": TEXTS["visits"].encode("utf-16-le")}, "or set ingest.encoding: utf-16-le",
+             settings={"encoding": {"visits": "utf-16-le"}}),
         Case({"visits": TEXTS["visits"] + "\0"}, "export the table anew",
              obey=written("visits.csv", TEXTS["visits"])),
     ),
@@ -174,6 +185,10 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case({"visits": TEXTS["visits"].replace("EDSS", "score")},
              "name its spelling in ingest.columns.visits",
              settings={"columns": {"visits": {"score": "EDSS"}}}),
+        Case({"patients": "PATIENT_ID\nA\nB\n"},
+             "or its value in ingest.constants.country where all rows have one",
+             settings={"constants": {"country": "Italy"}},
+             right={"patients": "PATIENT_ID,country\nA,Italy\nB,Italy\n"}),
         Case({}, "correct the map", before={"columns": {"visits": {"score": "EDSS"}}}),
         Case({}, "add the column clinic_code to all four tables",
              (("patients", "gender\n", "gender,clinic_code\n"), ("patients", "F\n", "F,x\n"),
@@ -198,7 +213,17 @@ CASES: dict[str, tuple[Case, ...]] = {
              "keep one of them", (("visits", ",EDSS,EDSS", ",EDSS"), ("visits", ",9", "")),
              right={"visits": VISITS + "A,2001-01-01,2\n"}),
     ),
+    "constant_beside_column": (
+        Case({}, "take it out there", before={"constants": {"country": "Spain"}}),
+        Case({}, "or leave the column out: ingest.columns.patients: {country: null}",
+             before={"constants": {"country": "Spain"}},
+             settings={"constants": {"country": "Spain"},
+                       "columns": {"patients": {"country": None}}},
+             right={"patients": TEXTS["patients"].replace("Italy", "Spain").replace(
+                 "Iran", "Spain")}),
+    ),
     "value_absent": (
+        Case(more("relapses", "A,"), "or set ingest.undated: drop", settings={"undated": "drop"}),
         line("visits", "A,,2", "fill it in or remove the row", ""),
         line("visits", "A,,2", "fill it in or remove the row", "A,2003-01-01,2"),
         line("visits", ",2003-01-01,2", "write the patient's id into each row", "B,2003-01-01,2"),
@@ -206,6 +231,10 @@ CASES: dict[str, tuple[Case, ...]] = {
     "not_a_date": (
         line("visits", "A,03/04/2003,2", "write dates as YYYY-MM-DD", "A,2003-04-03,2"),
         line("visits", "A,2003-02-30,2", "correct it", "A,2003-02-28,2"),
+        Case(patients("BIRTH_DATE", "1970", "1971-05"),
+             "where only the year or month is known, set ingest.partial_dates: middle",
+             settings={"partial_dates": "middle"},
+             right=patients("BIRTH_DATE", "1970-07-01", "1971-05-15")),
         Case({"relapses": "PATIENT_ID,DATE_OF_ONSET\nA,2000-01-12\nA,2000-30-11\n"},
              "name the format of all dates in ingest.date_format where the day stands before the "
              "month", settings={"date_format": "%Y-%d-%m"},
@@ -218,6 +247,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     "day_in_doubt": (
         line("visits", "A,2002-12-31T23:00Z,2", "write local days as YYYY-MM-DD",
              "A,2003-01-01,2"),
+        Case(more("visits", "A,2002-12-31T23:00Z,2"),
+             "or name the time zone of the days in ingest.time_zone",
+             settings={"time_zone": "Europe/Brussels"}, right=more("visits", "A,2003-01-01,2")),
     ),
     "date_too_early": (
         line("visits", "A,1902-01-01,2", "correct it", "A,2002-02-01,2"),
@@ -227,6 +259,10 @@ CASES: dict[str, tuple[Case, ...]] = {
         line("visits", 'A,2003-01-01,"2,5"', "write numbers with a decimal point",
              "A,2003-01-01,2.5"),
         line("visits", "A,2003-01-01,ND", "or leave it empty", "A,2003-01-01,"),
+        Case(more("visits", "A,2003-01-01,ND"),
+             "or say what it means (null: not known) in ingest.values.visits.EDSS",
+             settings={"values": {"visits": {"EDSS": {"ND": None}}}},
+             right=more("visits", "A,2003-01-01,")),
     ),
     "edss_not_on_scale": (
         line("visits", "A,2003-01-01,0.5", "correct the score or leave it empty", "A,2003-01-01,"),
@@ -234,6 +270,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     "out_of_range": (
         Case(patients("EDUCATION", "-99", "3"), "or leave it empty",
              (("patients", "-99", ""),), right=patients("EDUCATION", "", "3")),
+        Case(patients("EDUCATION", "-99", "3"), "in ingest.values.patients.EDUCATION",
+             settings={"values": {"patients": {"EDUCATION": {"-99": None}}}},
+             right=patients("EDUCATION", "", "3")),
     ),
     "not_a_flag": (
         # 1 = no and 2 = yes: whoever only empties the 2 makes yes of each no

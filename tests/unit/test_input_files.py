@@ -22,9 +22,9 @@ from ms_pfl.conf_files import ConfLoader
 from ms_pfl.config import CONFIG_LOADER_ARGS
 from ms_pfl.errors import InputError
 from ms_pfl.input_files import FileLimits, check_yaml, json_object, read_regular
-from ms_pfl.registry.ingest.csv_files import UnusableFile
+from ms_pfl.registry.ingest.refusals import UnusableFile
 from ms_pfl.registry.ingest.report import IngestError
-from ms_pfl.registry.ingest.table_files import read_table, synthetic_source
+from ms_pfl.registry.ingest.table_files import FileSettings, read_table, synthetic_source
 from ms_pfl.registry.ingest.tables import ingest
 
 
@@ -85,7 +85,7 @@ def test_a_file_of_the_system_without_a_size_ends_at_the_limit() -> None:
 
 def told(path: Path, **limits: int) -> str:
     with pytest.raises(UnusableFile) as caught:
-        read_table(path, limits=FileLimits(**limits))
+        read_table(path, settings=FileSettings(FileLimits(**limits)))
     assert "\n" not in str(caught.value)
     return str(caught.value).removeprefix(str(path))
 
@@ -99,7 +99,7 @@ def test_tables_beyond_the_limits_are_not_read(tmp_path: Path) -> None:
     )
     path.write_text("x\n" + "1\n" * 2**17)
     assert told(path, megabytes=1).startswith(" has 131,073 rows in 1 columns, which are 1 MB in m")
-    assert len(read_table(path, limits=FileLimits(megabytes=2))[0]) == 2**17
+    assert len(read_table(path, settings=FileSettings(FileLimits(megabytes=2)))[0]) == 2**17
     with path.open("wb") as file:
         file.truncate(3 * 2**30)  # a hole
     assert told(path) == (

@@ -5,13 +5,14 @@ of one's own.
 """
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ms_pfl.config import Section
 from ms_pfl.input_files import FileLimits
 from ms_pfl.names import normal
+from ms_pfl.registry.ingest.parameters import known_encoding, no_blank
 from ms_pfl.yaml_text import NAMED_KEYS, Name, YamlLabel, YamlText
 
 #: Of each drug the generic name, then the further names under which registries carry it.
@@ -212,6 +213,33 @@ class OwnEpisodesParameters(Section):
         default={},
         description="columns of numbers and their decimal mark, where the cells do not show it",
     )
+    missing: tuple[YamlText, ...] = Field(
+        default=(), description="words that stand for a missing value in every column"
+    )
+    values: Annotated[
+        dict[Name, Annotated[dict[Name, YamlText | None], NAMED_KEYS]], NAMED_KEYS
+    ] = Field(
+        default={}, description="by column: text in the file -> text that is meant; null: missing"
+    )
+    percent: tuple[YamlText, ...] = Field(
+        default=(), description="columns of numbers with a percent sign, which are read without it"
+    )
+    unlabelled: Literal["drop"] | None = Field(
+        default=None, description="drop: rows without a label are left out; null: refused"
+    )
+    labels_left_out: tuple[YamlLabel, ...] = Field(
+        default=(), description="labels whose rows are left out"
+    )
+    encoding: Annotated[str, AfterValidator(known_encoding)] | None = Field(
+        default=None, description="of a text file without a byte order mark; null: UTF-8"
+    )
+    sheet: YamlText | None = Field(
+        default=None, description="of a workbook; null: the only one that is not empty"
+    )
+    value_labels: bool = Field(
+        default=False,
+        description="read the labels of values in an SPSS, Stata or SAS file, not the values",
+    )
     minimum_patients: int = Field(
         default=10,
         ge=1,
@@ -228,3 +256,8 @@ class OwnEpisodesParameters(Section):
         description="the outcome in words, for the report; null: the label's column"
     )
     site_name: YamlText = Field(min_length=1, description="what a site is called in the report")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _filled_in(cls, given: Any) -> Any:
+        return no_blank(given)

@@ -3,7 +3,8 @@
 A provenance has the keys ``data`` (:func:`ms_pfl.provenance.data_digest` of the table), ``source``
 (``kind``, ``description``, and where known ``outcome`` and ``site``, in words), ``vocabulary``
 (:class:`ms_pfl.cohort.custom.vocabulary.Vocabulary` of a custom table), and ``attrition``,
-``attrition_by_country`` and ``prevalence`` (rows). What is not known is None.
+``attrition_by_country`` and ``prevalence`` (rows). What is not known is None. That of a custom
+table also has ``readings``, the rows of the report of how its file was read.
 """
 
 import json

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 #: Classes that are disease-modifying, in the order of their codes in :func:`classify`.
 CLASSES: tuple[str, ...] = ("mild", "moderate", "high", "high_induction")
 
-#: Why a text names no drug that counts; keys of :data:`ms_pfl.registry.ingest.report.RULES`.
+#: Why a text names no drug that counts; keys of :data:`ms_pfl.registry.ingest.rules.RULES`.
 UNKNOWN, BLINDED = "treatment_unknown", "treatment_blinded"
 _LONGEST_SHOWN = 60
 

@@ -49,6 +49,7 @@ class Column:
         earliest_year: dates before this year are refused (date).
         longest: most characters believed (text).
         is_id: names a person or an episode, so that a rounded number is refused (text).
+        may_be_partial: told from memory, so that a year may be all that is known (date).
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     earliest_year: int = EARLIEST_RECORD_YEAR
     longest: float = float("inf")
     is_id: bool = False
+    may_be_partial: bool = False
 
     @property
     def canonical(self) -> tuple[str, ...]:
@@ -74,7 +76,7 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
     "patients": (
         _PATIENT,
         Column("country", "text", required=True, longest=100),
-        Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
+        Column("BIRTH_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR, may_be_partial=True),
         Column("gender", "code", codes={"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}),
         Column("clinic_code", "text"),
         Column(
@@ -82,8 +84,11 @@ CONTRACT: dict[str, tuple[Column, ...]] = {
             "date",
             aliases=("ms_onset_reformat",),
             earliest_year=EARLIEST_PERSON_YEAR,
+            may_be_partial=True,
         ),
-        Column("MS_DIAGNOSIS_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR),
+        Column(
+            "MS_DIAGNOSIS_DATE", "date", earliest_year=EARLIEST_PERSON_YEAR, may_be_partial=True
+        ),
         *(Column(site, "flag") for site in ONSET_SITES),
         # Levels or years of schooling; beyond are codes for "not known" such as -99 and 999.
         Column("EDUCATION", "number", low=0, high=25),

@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from ms_pfl.cohort.custom.columns import (
     read_label,
     warn_of_spellings,
 )
+from ms_pfl.cohort.custom.readings import TABLE, as_set
 from ms_pfl.cohort.custom.vocabulary import (
     Vocabulary,
     encode,
@@ -31,7 +33,13 @@ from ms_pfl.registry.ingest.columns import read_column
 from ms_pfl.registry.ingest.csv_files import NO_MORE
 from ms_pfl.registry.ingest.named_columns import values_for_names
 from ms_pfl.registry.ingest.refusals import Origin, refuse
-from ms_pfl.registry.ingest.table_files import READ, how_to_read, read_table
+from ms_pfl.registry.ingest.report import IngestReport
+from ms_pfl.registry.ingest.table_files import (
+    READ,
+    FileSettings,
+    how_to_read,
+    read_table,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -51,15 +59,20 @@ _LISTS = ("leave_out", "categorical", "numbers")
 _SETTING = {"country": "site"}
 
 
-def read_file(path: str | Path, limits: FileLimits = NO_MORE) -> tuple[pd.DataFrame, Origin]:
-    """Read a .csv or .parquet file; it is only read.
+def read_file(
+    path: str | Path,
+    limits: FileLimits = NO_MORE,
+    parameters: OwnEpisodesParameters | None = None,
+) -> tuple[pd.DataFrame, Origin]:
+    """Read a file of a kind that the tables of a registry may have; it is only read.
 
     Args:
         path: of the file.
-        limits: of the file.
+        limits: of the file, where no parameters are given.
+        parameters: name its encoding and sheet.
 
     Returns:
-        The table (cells of a CSV file as text, blank lines as rows), and where it came from.
+        The table (cells of a text file as text, blank lines as rows), and where it came from.
 
     Raises:
         InputError: the file is not there, or is no table.
@@ -71,15 +84,28 @@ def read_file(path: str | Path, limits: FileLimits = NO_MORE) -> tuple[pd.DataFr
             for other in sorted(path.parent.glob("*"))
             if other.stem.casefold() == path.stem.casefold()
         ]
-        hint = f"the folder holds {near[0]}: name that" if near else "name a .csv or .parquet file"
+        hint = (
+            f"the folder holds {near[0]}: name that"
+            if near
+            else "name a file such as .csv, .xlsx or .parquet"
+        )
         raise InputError(f"the episodes file {path} does not exist or is no file; {hint}")
     if path.suffix.lower() in READ:
-        return read_table(path, limits=limits, setting="own_episodes.limits")
+        settings = FileSettings(limits, "own_episodes")
+        if parameters is not None:
+            settings = FileSettings(
+                parameters.limits, "own_episodes", parameters.encoding, parameters.sheet,
+                parameters.value_labels,
+            )  # fmt: skip
+        return read_table(path, settings=settings)
     raise InputError(f"the episodes file {path.parent / how_to_read(path)}")
 
 
 def own_episodes(
-    table: pd.DataFrame, origin: Origin, parameters: OwnEpisodesParameters
+    table: pd.DataFrame,
+    origin: Origin,
+    parameters: OwnEpisodesParameters,
+    report: IngestReport | None = None,
 ) -> tuple[pd.DataFrame, Vocabulary]:
     """Read a table's columns, agree on a vocabulary over its sites, and encode with it.
 
@@ -87,6 +113,7 @@ def own_episodes(
         table: one row an episode; all columns that are not mapped or left out are features.
         origin: for messages.
         parameters: the column map and what is done with labels and features.
+        report: takes note of each reading that is not literal.
 
     Returns:
         ``episodes`` as :class:`ms_pfl.cohort.schemas.Episodes` has them, rows in the order of the
@@ -95,13 +122,14 @@ def own_episodes(
     Raises:
         InputError: a column or a value cannot be used; file, row, column, value and remedy.
     """
-    table = _named_columns(table, origin)
-    blank = numbers_or_text(table).isna().all(axis=1)
-    if blank.all():
-        raise InputError(f"{origin.label} holds no row; at least one episode is needed")
-    table = table[~blank]
+    table = named_table(table, origin)
     _note_other_forms(table, origin)
     mapped = _map_columns(list(table.columns), origin, parameters)
+    report = report or IngestReport()
+    noted = replace(origin, table=TABLE)
+    for note in origin.notes:
+        report.remark(note.rule, noted, note.column, note.value, note.action, note.row)
+    table = as_set(table, mapped["label"], noted, parameters, report)
     given = {name: table[own] for name, own in mapped.items()}
 
     def read(name: str) -> pd.Series:
@@ -149,6 +177,19 @@ def own_episodes(
         )
     episodes = pd.concat([pd.DataFrame(known), encoded], axis=1)
     return episodes.reset_index(drop=True), common
+
+
+def named_table(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
+    """Return a table with columns under names that can be shown, without blank rows.
+
+    Raises:
+        InputError: a name cannot be shown or stands twice, or there is no row.
+    """
+    table = _named_columns(table, origin)
+    blank = numbers_or_text(table).isna().all(axis=1)
+    if blank.all():
+        raise InputError(f"{origin.label} holds no row; at least one episode is needed")
+    return table[~blank]
 
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from ms_pfl.cohort.parameters import CohortParameters, OwnEpisodesParameters, Sp
 from ms_pfl.errors import InputError
 from ms_pfl.federation.parameters import ProtocolParameters
 from ms_pfl.log_text import line
-from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.parameters import IngestParameters, IngestProfile
 from ms_pfl.registry.synthetic.parameters import SyntheticRegistryParameters
 
 _log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def read_own_episodes(
     heart_rows: Literal["complete", "all"],
     earlier_episodes: Path,
     earlier_provenance: Path,
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any], pd.DataFrame]:
     """Read and encode the table that is given, or go on from the episodes that are there.
 
     Args:
@@ -173,7 +173,8 @@ def read_own_episodes(
         earlier_provenance: what an earlier run recorded of its episodes.
 
     Returns:
-        The provenance of the episodes, ``episodes``, and the vocabulary of their features.
+        The provenance of the episodes, ``episodes``, the vocabulary of their features, and the
+        report of how a custom table was read (of an earlier run, where this one goes on from it).
 
     Raises:
         InputError: a file, column or value cannot be used, or nothing is there to go on from.
@@ -182,23 +183,28 @@ def read_own_episodes(
     from ms_pfl.cohort.provenance import custom_table_provenance
     from ms_pfl.federation.partitions import feature_columns
     from ms_pfl.registry.importers import heart_disease
+    from ms_pfl.registry.ingest.report import IngestReport, report_of, rows_of
 
     if episodes_file is not None:
-        table, origin = read_file(episodes_file, parameters.limits)
+        table, origin = read_file(episodes_file, parameters=parameters)
         description = f"own episodes table {line(Path(episodes_file).name)}"
     elif heart_folder is not None:
         table, origin = heart_disease.read_hospitals(Path(heart_folder).expanduser(), heart_rows)
         description = heart_disease.DESCRIPTIONS[heart_rows]
     else:
-        return _resume(earlier_episodes, earlier_provenance)
-    episodes, vocabulary = own_episodes(table, origin, parameters)
+        provenance, episodes, earlier = _resume(earlier_episodes, earlier_provenance)
+        return provenance, episodes, earlier, report_of(provenance.get("readings") or ())
+    report = IngestReport()
+    episodes, vocabulary = own_episodes(table, origin, parameters, report)
     _log.info(
         "Own table: %s rows of %d sites; %d columns, %d of them categorical, became %d features",
         f"{len(episodes):,}", episodes["country"].nunique(), len(vocabulary.columns),
         len(vocabulary.levels), len(feature_columns(episodes)),
     )  # fmt: skip
     provenance = custom_table_provenance(episodes, vocabulary, parameters, description)
-    return provenance, episodes, vocabulary.model_dump(mode="json")
+    found = report.conclude()
+    provenance["readings"] = rows_of(found)
+    return provenance, episodes, vocabulary.model_dump(mode="json"), found
 
 
 def _resume(
@@ -220,3 +226,44 @@ def _resume(
     names = tuple(feature_columns(episodes))
     numbers = Vocabulary(columns=names, levels={}, numbers=tuple(sorted(names)), missing=())
     return provenance, episodes, provenance["vocabulary"] or numbers.model_dump(mode="json")
+
+
+def check_tables(
+    registry_folder: str | None,
+    episodes_file: str | None,
+    parameters: IngestParameters,
+    own: OwnEpisodesParameters,
+    cohort: CohortParameters,
+    profiles: Sequence[IngestProfile],
+) -> tuple[pd.DataFrame, str, pd.DataFrame, pd.DataFrame]:
+    """Read somebody's own tables without using them, and propose settings that read them.
+
+    Args:
+        registry_folder: as of :func:`read_registry`; or None.
+        episodes_file: a custom table, where no folder is given.
+        parameters: how the registry's files are read at present.
+        own: how the custom table is read at present.
+        cohort: how visits become episodes.
+        profiles: that may be proposed for the registry's files.
+
+    Returns:
+        What stands in the way (a row each), settings to paste as YAML, what could be contributed,
+        and the ingest report by these settings.
+
+    Raises:
+        InputError: neither a folder nor a file is given, or it cannot be found.
+    """
+    from ms_pfl.pipelines.cohort.checks import check_custom, check_registry
+
+    if registry_folder is not None:
+        checked = check_registry(Path(registry_folder).expanduser(), parameters, cohort, profiles)
+    elif episodes_file is not None:
+        checked = check_custom(episodes_file, own)
+    else:
+        raise InputError(
+            "There are no tables to check: name a folder with --params=registry_folder=DIR, or a "
+            "custom table with --params=episodes_file=FILE."
+        )
+    for told in checked.told:
+        _log.info("%s", told)
+    return checked.problems, checked.settings, checked.contribution, checked.report

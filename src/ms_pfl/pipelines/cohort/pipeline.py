@@ -13,6 +13,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ms_pfl.pipelines.cohort.nodes import (
     build_cohort,
+    check_tables,
     describe_cohort,
     read_own_episodes,
     read_registry,
@@ -75,6 +76,33 @@ def create_preprocessing_pipeline() -> Pipeline:
     return cohort + create_partition_pipeline()
 
 
+def create_check_pipeline() -> Pipeline:
+    """Tables of one's own -> what stands in their way, and settings that read them."""
+    return Pipeline(
+        [
+            Node(
+                func=check_tables,
+                inputs=[
+                    "params:registry_folder",
+                    "params:episodes_file",
+                    "params:ingest",
+                    "params:own_episodes",
+                    "params:cohort",
+                    "ingest_profiles",
+                ],
+                outputs=[
+                    "table_problems",
+                    "proposed_settings",
+                    "table_contribution",
+                    "table_check_report",
+                ],
+                name="check_tables",
+                namespace=NAMESPACE,
+            )
+        ]
+    )
+
+
 def create_partition_pipeline() -> Pipeline:
     """``episodes`` -> ``splits`` and what is counted of them: also where ``modelling`` begins."""
     return create_flow_pipeline() + Pipeline(
@@ -111,7 +139,7 @@ def create_own_data_pipeline() -> Pipeline:
                     "earlier_episodes",
                     "earlier_provenance",
                 ],
-                outputs=["episodes_provenance", "episodes", "vocabulary"],
+                outputs=["episodes_provenance", "episodes", "vocabulary", "table_report"],
                 name="read_own_episodes",
                 namespace=NAMESPACE,
             )

@@ -1,8 +1,8 @@
 """A CSV file as a table of text: which dialect it is in, and whether its rows are whole.
 
-Accepted are UTF-8 with or without a byte order mark, any line ends, and commas, semicolons, tabs or
-vertical bars between cells, as the header or a line ``sep=;`` above it has them. The file is only
-read.
+Accepted are UTF-8, the encoding that a byte order mark or a setting names, any line ends, and
+commas, semicolons, tabs or vertical bars between cells, as the header or a line ``sep=;`` above it
+has them. The file is only read.
 """
 
 import csv
@@ -18,7 +18,8 @@ import pandas as pd
 from ms_pfl.errors import InputError
 from ms_pfl.input_files import FileLimits, read_regular
 from ms_pfl.names import normal
-from ms_pfl.registry.ingest.refusals import Origin, and_more
+from ms_pfl.registry.ingest.encodings import decoded, unmarked_utf16
+from ms_pfl.registry.ingest.refusals import FileNote, Origin, UnusableFile, and_more
 
 #: The limits where nobody has set any, and the parameter that sets them.
 NO_MORE = FileLimits()
@@ -36,45 +37,31 @@ _OTHER_KINDS = {
 }
 
 
-class UnusableFile(InputError):
-    """A file that is no table.
-
-    Attributes:
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
-        rows: line and text of each wrong row, where it is about rows.
-    """
-
-    def __init__(self, message: str, rule: str = "", rows: list[tuple[int, str]] | None = None):
-        """Say what is wrong with the file in one line."""
-        super().__init__(message)
-        self.rule = rule
-        self.rows = rows or []
-
-
 def read_csv(
     path: Path,
     table: str = "",
-    date_format: str | None = None,
     limits: FileLimits = NO_MORE,
     setting: str = SETTING,
+    encoding: str | None = None,
 ) -> tuple[pd.DataFrame, Origin]:
     """Read a CSV file with every cell as text.
 
     Args:
         path: of the file.
         table: what it holds, as of :class:`Origin`.
-        date_format: of its dates, as of :class:`Origin`.
         limits: of the file.
         setting: that holds them, for messages.
+        encoding: of a file without a byte order mark; None: UTF-8.
 
     Returns:
         Every cell as text, "" where it is empty; blank lines are rows. Columns are named as the
         header has it, possibly twice. And where they came from.
 
     Raises:
-        UnusableFile: the file cannot be read, is no UTF-8 text, or its rows are not whole.
+        UnusableFile: the file cannot be read, is no text in that encoding, or its rows are not
+            whole.
     """
-    text = _decoded(path, limits, setting)
+    text, notes = _decoded(path, limits, setting, encoding)
     declared, above, text = _declared_separator(path, text)
     header = _LINE.match(text)[1]  # type: ignore[index]
     if not header.strip():
@@ -117,7 +104,7 @@ def read_csv(
         table=table,
         lines=lines,
         separator=separator,
-        date_format=date_format,
+        notes=notes,
     )
     return frame.iloc[1:].reset_index(drop=True).set_axis(
         frame.iloc[0].map(normal).tolist(), axis=1
@@ -129,7 +116,7 @@ def unusable(rule: str) -> Iterator[None]:
     """Let a file that is refused be one that is no table.
 
     Args:
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
 
     Raises:
         UnusableFile: in place of another InputError.
@@ -142,7 +129,9 @@ def unusable(rule: str) -> Iterator[None]:
         raise UnusableFile(str(error), rule) from None
 
 
-def _decoded(path: Path, limits: FileLimits, setting: str) -> str:
+def _decoded(
+    path: Path, limits: FileLimits, setting: str, encoding: str | None
+) -> tuple[str, tuple[FileNote, ...]]:
     try:
         with unusable("file_unreadable"):
             data = read_regular(path, limits.megabytes, f"{setting}.megabytes")
@@ -153,27 +142,25 @@ def _decoded(path: Path, limits: FileLimits, setting: str) -> str:
     for magic, kind in _OTHER_KINDS.items():
         if data.startswith(magic):
             raise UnusableFile(
-                f"{path} is {kind} under the name of a CSV file; give it its own name again and "
+                f"{path} is {kind} under the name of a text file; give it its own ending again, or "
                 "save the table from it as CSV UTF-8 or Parquet",
                 "file_unreadable",
             )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UnusableFile(
-            f"{path} is not UTF-8 text; save it as CSV UTF-8 (line {line} holds another encoding)",
-            "not_utf8",
-            [(line, "")],
-        ) from None
+    encoding_setting = f"{setting.rpartition('.')[0]}.encoding"
+    text, notes = decoded(path, data, encoding, encoding_setting)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
+        remedy = (
+            f"export the table anew, or set {encoding_setting}: {found}"
+            if (found := unmarked_utf16(data))
+            else "export the table anew"
+        )
         raise UnusableFile(
-            f"{path}, line {line}: holds a NUL byte and is no text; export the table anew",
+            f"{path}, line {line}: holds a NUL byte and is no text; {remedy}",
             "nul_byte",
             [(line, "")],
         )
-    return text
+    return text, notes
 
 
 def _declared_separator(path: Path, text: str) -> tuple[str | None, int, str]:

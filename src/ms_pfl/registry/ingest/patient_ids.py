@@ -4,7 +4,7 @@ import pandas as pd
 
 from ms_pfl.names import folded
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.columns import by_distinct
+from ms_pfl.registry.ingest.cells import by_distinct
 from ms_pfl.registry.ingest.parameters import PatientIds
 from ms_pfl.registry.ingest.refusals import Origin, first_row
 from ms_pfl.registry.ingest.report import IngestReport

@@ -14,6 +14,25 @@ from ms_pfl.errors import InputError
 
 
 @dataclass(frozen=True)
+class FileNote:
+    """How a file was read.
+
+    Attributes:
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
+        column: of the file; "" where all of it is meant.
+        value: what stands there.
+        action: how it was read.
+        row: number of the row, where it is about one.
+    """
+
+    rule: str
+    column: str
+    value: str
+    action: str
+    row: int | None = None
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where a table came from, how its rows are counted in messages, and how it is spelled.
 
@@ -25,7 +44,8 @@ class Origin:
         table: patients, visits, relapses or treatments.
         lines: line of each row, where rows and lines do not go together.
         separator: mark between the cells of a text file.
-        date_format: strptime format of dates written as text; None: YYYY-MM-DD.
+        commas: whether numbers may have a decimal comma whatever the separator is.
+        notes: how the file was read, where not as the usual text file.
     """
 
     label: str
@@ -35,12 +55,13 @@ class Origin:
     table: str = ""
     lines: np.ndarray | None = field(default=None, compare=False)
     separator: str = ","
-    date_format: str | None = None
+    commas: bool = False
+    notes: tuple[FileNote, ...] = field(default=(), compare=False)
 
     @property
     def decimal_comma(self) -> bool:
         """Whether numbers written as text may have one."""
-        return self.separator != ","
+        return self.commas or self.separator != ","
 
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """Numbers of the rows at positions (0-based)."""
@@ -66,6 +87,12 @@ class Origin:
 
 #: Called with the arguments of :func:`refuse` for each kind of wrong value.
 Refuse = Callable[[pd.Series, pd.Series, Origin, str, str, str], None]
+#: Called with a rule, which cells it is about, the cells, where they are from, and what was done.
+Note = Callable[[str, pd.Series, pd.Series, Origin, str], None]
+
+
+def unnoted(rule: str, found: pd.Series, values: pd.Series, origin: Origin, said: str) -> None:
+    """Take no note of values, where nobody keeps a report."""
 
 
 def refuse(
@@ -84,7 +111,7 @@ def refuse(
         origin: where the table came from.
         problem: what is wrong with the value, as the rest of a sentence that begins with it.
         remedy: what to do about it.
-        rule: key of :data:`ms_pfl.registry.ingest.report.RULES`, for who collects.
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`, for who collects.
 
     Raises:
         InputError: for the first wrong row, with a count of the others.
@@ -107,6 +134,21 @@ def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, r
         f"{origin.place(position)}, column {origin.column(values)}: "
         f"{shown + ' ' if shown else 'the value '}{problem}; {remedy}{and_more(int(wrong.sum()))}"
     )
+
+
+class UnusableFile(InputError):
+    """A file that is no table.
+
+    Attributes:
+        rule: key of :data:`ms_pfl.registry.ingest.rules.RULES`.
+        rows: line and text of each wrong row, where it is about rows.
+    """
+
+    def __init__(self, message: str, rule: str = "", rows: list[tuple[int, str]] | None = None):
+        """Say what is wrong with the file in one line."""
+        super().__init__(message)
+        self.rule = rule
+        self.rows = rows or []
 
 
 def and_more(count: int) -> str:

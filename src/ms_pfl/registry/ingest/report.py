@@ -1,109 +1,45 @@
-"""The rules of ingestion, and the report: every violation found, and what was done about it.
-
-``docs/ingest.md`` lists the rules with an example each.
-"""
+"""The report of ingestion: every violation found, and what was done about it."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.registry.contract import CONTRACT
-from ms_pfl.registry.ingest.refusals import Origin, refusal
+from ms_pfl.registry.ingest.refusals import Origin, first_row, refusal
+from ms_pfl.registry.ingest.rules import ALL_RULES, STOPPED
 
 _log = logging.getLogger(__name__)
 
 REPORT_COLUMNS = ("table", "row", "column", "value", "rule", "action")
 _LONGEST_VALUE = 60
 _CONSOLE_LINES = 8
-
-STOPPED = "stopped"
-DROPPED = "dropped row"
-MISSING = "set to missing"
-KEPT_ONE = "kept one"
-KEPT = "kept"
+_DISTINCT_VALUES = 200
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What one rule finds.
+class Problem:
+    """What stops a run: one kind of violation in one column.
 
     Attributes:
-        meaning: what the counted rows or values are, for the console.
-        action: what is done; ``stopped`` ends the run.
-        quiet: a remark on how a file was read, which the console leaves to the report.
+        table: patients, visits, relapses or treatments; "" where all are meant.
+        column: of the contract, or as the file calls it; "" where all of the table is meant.
+        rule: key of :data:`.rules.RULES`.
+        values: the first distinct values that are wrong.
+        count: how many rows, columns or files it is about.
+        message: file, row, column, value and remedy of the first, in one line.
     """
 
-    meaning: str
-    action: str
-    quiet: bool = False
-
-
-RULES: dict[str, Rule] = {
-    # a file, or its form
-    "folder_absent": Rule("folders that are not there", STOPPED),
-    "table_absent": Rule("tables that are not there", STOPPED),
-    "table_twice": Rule("tables in two files", STOPPED),
-    "file_unreadable": Rule("files that cannot be read", STOPPED),
-    "not_utf8": Rule("files in another encoding", STOPPED),
-    "nul_byte": Rule("files with NUL bytes", STOPPED),
-    "no_header": Rule("files without column names", STOPPED),
-    "header_short": Rule("headers one name short", STOPPED),
-    "ragged_row": Rule("rows with more or fewer cells than the header", STOPPED),
-    "open_quote": Rule("quotation marks that are never closed", STOPPED),
-    "row_in_a_cell": Rule("cells that have swallowed rows", STOPPED),
-    "column_absent": Rule("columns that are not there", STOPPED),
-    "column_twice": Rule("columns that stand twice", STOPPED),
-    "no_row": Rule("tables without a row", STOPPED),
-    # a value
-    "value_absent": Rule("required values that are missing", STOPPED),
-    "not_a_date": Rule("values that are no date", STOPPED),
-    "day_in_doubt": Rule("times in a time zone", STOPPED),
-    "date_too_early": Rule("dates too early to believe", STOPPED),
-    "not_a_number": Rule("values that are no number", STOPPED),
-    "edss_not_on_scale": Rule("EDSS scores that do not exist", STOPPED),
-    "out_of_range": Rule("numbers outside their limits", STOPPED),
-    "not_a_flag": Rule("values that are neither 0 nor 1", STOPPED),
-    "not_a_code": Rule("codes that are unknown", STOPPED),
-    "text_too_long": Rule("names too long for a name", STOPPED),
-    "spreadsheet_value": Rule("values that a spreadsheet has spoilt", STOPPED),
-    # rows against each other
-    "patient_twice": Rule("patients in two rows that differ", STOPPED),
-    "patient_in_doubt": Rule("rows of an id that several patients have", STOPPED),
-    "other_country": Rule("rows of another country than the patient's", STOPPED),
-    "two_clinics": Rule("visits at two clinics on one day", STOPPED),
-    "patient_unknown": Rule("rows of a patient who is not in the patients table", STOPPED),
-    "before_birth": Rule("dates before the birth", STOPPED),
-    # repaired, dropped, or kept and counted
-    "empty_row": Rule("rows without any value", DROPPED),
-    "duplicate_row": Rule("rows that repeat an earlier one", KEPT_ONE),
-    "future_row": Rule("rows dated in the future", DROPPED),
-    "future_value": Rule("values dated in the future", MISSING),
-    "end_before_start": Rule("treatments that end before they start", DROPPED),
-    "no_edss": Rule("visits without an EDSS, which give no episode", KEPT),
-    "same_day_edss": Rule("visits on a day with several EDSS", "kept, the lowest counts"),
-    "visit_before_onset": Rule("visits before the MS onset", "kept, onset unknown then"),
-    "relapse_before_onset": Rule("relapses before the MS onset", KEPT),
-    "diagnosis_before_onset": Rule("diagnoses before the MS onset", KEPT),
-    "patient_without_visit": Rule("patients without a visit, who give no episode", KEPT),
-    "country_spelling": Rule("countries whose names look alike, each a client of its own", KEPT),
-    "country_not_named": Rule("countries called as a missing value is", KEPT),
-    # how a file was read
-    "separator": Rule("files not separated by commas", "read so", quiet=True),
-    "decimal_comma": Rule("columns with decimal commas", "read as decimal points", quiet=True),
-    "column_mapped": Rule("columns under another name", "read", quiet=True),
-    "column_not_read": Rule("columns outside the contract", "not read", quiet=True),
-    "text_normalized": Rule("names in another form of Unicode", "read", quiet=True),
-    "value_mapped": Rule("values under another spelling", "read", quiet=True),
-    "treatment_mapped": Rule("treatments under another spelling", "read", quiet=True),
-    "map_unused": Rule("entries of a map that match no cell", "no effect", quiet=True),
-    # The cohort warns of these two itself.
-    "treatment_unknown": Rule("treatments in no class", "no treatment", quiet=True),
-    "treatment_blinded": Rule("drugs of a blinded trial", "no treatment", quiet=True),
-}
+    table: str
+    column: str
+    rule: str
+    values: tuple[str, ...]
+    count: int
+    message: str
 
 
 class IngestError(InputError):
@@ -111,12 +47,19 @@ class IngestError(InputError):
 
     Attributes:
         report: the whole report, as :meth:`IngestReport.table` gives it.
+        problems: each kind of violation that stops the run.
     """
 
-    def __init__(self, message: str, report: pd.DataFrame | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        report: pd.DataFrame | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
         """Say the first violation in `message`, and carry them all in `report`."""
         super().__init__(message)
         self.report = IngestReport().table() if report is None else report
+        self.problems = problems
 
 
 class IngestReport:
@@ -132,7 +75,7 @@ class IngestReport:
         self.unusable: set[str] = set()
         self._rows: list[tuple[str, int | None, str, str, str, str]] = []
         self.message: str | None = None
-        self._others = 0
+        self._problems: list[Problem] = []
         self._first: dict[str, str] = {}
 
     def refuse(
@@ -146,7 +89,14 @@ class IngestReport:
     ) -> None:
         """Note wrong rows that stop the run; arguments as of :func:`.refusals.refuse`."""
         if wrong.any():
-            self._stop(refusal(wrong, values, origin, problem, remedy), int(wrong.sum()))
+            message = refusal(wrong, values, origin, problem, remedy)
+            held = values[wrong.to_numpy(dtype=bool)].drop_duplicates().head(_DISTINCT_VALUES)
+            self._stop(
+                Problem(
+                    origin.table, str(values.name or ""), rule, tuple(map(_text, held)),
+                    int(wrong.sum()), message,
+                )
+            )  # fmt: skip
             self._note(rule, values[wrong.to_numpy(dtype=bool)], origin)
 
     def refuse_table(
@@ -160,23 +110,24 @@ class IngestReport:
         """Note that a file or the form of a table stops the run.
 
         Args:
-            rule: key of :data:`RULES`.
+            rule: key of :data:`.rules.RULES`.
             message: one line.
             table: patients, visits, relapses or treatments.
             column: where it is about one.
             rows: line and text of each wrong row, where it is about rows.
         """
         self.unusable.add(table)
-        self._stop(message, max(len(rows), 1))
+        texts = tuple(text for _, text in rows[:_DISTINCT_VALUES])
+        self._stop(Problem(table, column, rule, texts, max(len(rows), 1), message))
         found: Sequence[tuple[int | None, str]] = rows or [(None, "")]
         lines, texts = zip(*found, strict=True)
-        self._append(table, lines, column, texts, rule, RULES[rule].action)
+        self._append(table, lines, column, texts, rule, ALL_RULES[rule].action)
 
     def tolerate(self, rule: str, found: pd.Series, origin: Origin) -> None:
         """Note rows that are dropped, changed or kept, as the rule says.
 
         Args:
-            rule: key of :data:`RULES`.
+            rule: key of :data:`.rules.RULES`.
             found: what is to be shown of each such row, indexed by row position; its name is the
                 column of the contract, or empty where the whole row is meant.
             origin: where the table came from.
@@ -199,16 +150,34 @@ class IngestReport:
         """Note how a file, a column or a spelling was read."""
         self._append(origin.table, [row], column, [value], rule, action)
 
+    def count(
+        self, rule: str, found: pd.Series, values: pd.Series, origin: Origin, said: str
+    ) -> None:
+        """Note in one row how many values of a column were read in another way than written.
+
+        Args:
+            rule: key of :data:`.rules.RULES`.
+            found: bool, which they are, indexed by row position.
+            values: what stands there; its name is the column of the contract.
+            origin: where the table came from.
+            said: how they were read.
+        """
+        if found.any():
+            row = first_row(found)
+            self.remark(
+                rule, origin, origin.column(values), str(values.loc[row]),
+                f"{said} in {int(found.sum())} rows", origin.row(row),
+            )  # fmt: skip
+
     def table(self) -> pd.DataFrame:
         """All that was found: table, row, column, value, rule, action; a row a violation.
 
         Rows are lines of a text file as an editor counts them, or rows of a Parquet file or of a
         table in memory counted from 1; missing where a whole table or column is meant.
         """
-        tables = ("", *CONTRACT)
+        tables = ("", *CONTRACT, "episodes")
         rows = sorted(self._rows, key=lambda found: (tables.index(found[0]), found[1] or 0))
-        dtypes = dict.fromkeys(REPORT_COLUMNS, "str") | {"row": "Int64"}
-        return pd.DataFrame(rows, columns=list(REPORT_COLUMNS)).astype(dtypes)
+        return report_of(rows)
 
     def conclude(self) -> pd.DataFrame:
         """The report, with a line on the console for each rule that changed or counted something.
@@ -218,31 +187,30 @@ class IngestReport:
         """
         found = self.table()
         if self.message is not None:
-            others = self._others
+            others = sum(one.count for one in self._problems) - self._problems[0].count
             more = f"; {others} more error{'s' if others > 1 else ''} found" if others else ""
-            raise IngestError(self.message + more, found)
+            raise IngestError(self.message + more, found, tuple(self._problems))
         counts = found["rule"].value_counts()
-        loud = [rule for rule in RULES if rule in self._first and not RULES[rule].quiet]
+        loud = [rule for rule in ALL_RULES if rule in self._first and not ALL_RULES[rule].quiet]
         for rule in loud[:_CONSOLE_LINES]:
             _log.warning(
                 "%d %s: %s (the first: %s)",
-                counts[rule], RULES[rule].meaning, RULES[rule].action, self._first[rule],
+                counts[rule], ALL_RULES[rule].meaning, ALL_RULES[rule].action, self._first[rule],
             )  # fmt: skip
         if loud[_CONSOLE_LINES:]:
             _log.warning("more in the ingest report: %s", ", ".join(loud[_CONSOLE_LINES:]))
         return found
 
-    def _stop(self, message: str, count: int) -> None:
+    def _stop(self, problem: Problem) -> None:
         if self.message is None:
-            self.message = message
-        else:
-            self._others += count
+            self.message = problem.message
+        self._problems.append(problem)
 
     def _note(self, rule: str, found: pd.Series, origin: Origin) -> None:
         """Note each row of what was found, as the rule says."""
         rows = origin.rows(found.index.to_numpy()).tolist()
         self._append(
-            origin.table, rows, origin.column(found), found.tolist(), rule, RULES[rule].action
+            origin.table, rows, origin.column(found), found.tolist(), rule, ALL_RULES[rule].action
         )
 
     def _append(
@@ -254,13 +222,35 @@ class IngestReport:
         rule: str,
         action: str,
     ) -> None:
-        assert action == STOPPED or RULES[rule].action != STOPPED
+        assert action == STOPPED or ALL_RULES[rule].action != STOPPED
         name = _shown(column)
         said = _shown(action, longest=200)
         self._rows += [
             (table, row, name, _shown(value), rule, said)
             for row, value in zip(rows, values, strict=True)
         ]
+
+
+def rows_of(report: pd.DataFrame) -> list[list[Any]]:
+    """Return the rows of a report as JSON has them."""
+    return [
+        [None if pd.isna(cell) else int(cell) if name == "row" else cell
+         for name, cell in zip(REPORT_COLUMNS, row, strict=True)]
+        for row in report.itertuples(index=False)
+    ]  # fmt: skip
+
+
+def report_of(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    """Return the report whose rows :func:`rows_of` has given."""
+    dtypes = dict.fromkeys(REPORT_COLUMNS, "str") | {"row": "Int64"}
+    return pd.DataFrame(list(rows), columns=list(REPORT_COLUMNS)).astype(dtypes)
+
+
+def _text(value: object) -> str:
+    """A value as a map of ``ingest.values`` names it."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return _shown(value)
 
 
 def _shown(value: object, longest: int = _LONGEST_VALUE) -> str:

@@ -1,8 +1,10 @@
 """Files of tables: which holds which, how it is read or can be made readable, and Parquet."""
 
+import fnmatch
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,43 +14,35 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ms_pfl.files import whole_file
 from ms_pfl.input_files import FileLimits, check_regular, json_object
-from ms_pfl.registry.ingest.csv_files import NO_MORE, SETTING, UnusableFile, read_csv, unusable
-from ms_pfl.registry.ingest.refusals import Origin
+from ms_pfl.log_text import line
+from ms_pfl.names import folded
+from ms_pfl.registry.ingest.csv_files import NO_MORE, SETTING, read_csv, unusable
+from ms_pfl.registry.ingest.refusals import Origin, UnusableFile
+from ms_pfl.registry.ingest.statistics_files import STATISTICS, read_statistics
+from ms_pfl.registry.ingest.workbooks import WORKBOOKS, read_workbook
 
-#: Endings of files that are read, in any case.
-READ = (".csv", ".parquet")
-_EXCEL = (
-    "an Excel workbook; save its sheet as {csv} of the type CSV UTF-8, with ids shown as text, "
-    "dates as YYYY-MM-DD and numbers with all their decimals (the file holds what Excel shows)"
-)
-_TEXT = "a text file; copy it to {csv} (cells separated by commas, semicolons, tabs or bars)"
+#: Endings of files that are read, in any case. One of the first kinds comes before the others.
+TABLES = (".csv", ".parquet")
+TEXTS = (".csv", ".txt", ".tsv", ".tab", ".dat")
+READ = (*TABLES, *TEXTS[1:], *WORKBOOKS, *STATISTICS)
+_WORKBOOK = "{what}; save it as a workbook {xlsx}"
 _PACKED = "packed; unpack it and name the table in it {csv}"
-_WITH_PANDAS = (
-    "; write it as Parquet: python -c \"import pandas; pandas.{read}('{path}')"
-    ".to_parquet('{parquet}')\""
-)
 #: What a file of another ending is, and how its table can be read.
 _OTHERS = {
-    ".xlsx": _EXCEL,
-    ".xlsm": _EXCEL,
-    ".xls": _EXCEL,
-    ".ods": _EXCEL.replace("an Excel workbook", "a spreadsheet").replace("Excel", "the program"),
-    ".txt": _TEXT,
-    ".tsv": _TEXT,
-    ".tab": _TEXT,
-    ".dat": _TEXT,
+    ".xls": _WORKBOOK.replace("{what}", "an old Excel workbook"),
+    ".xlsb": _WORKBOOK.replace("{what}", "a binary Excel workbook"),
+    ".ods": _WORKBOOK.replace("{what}", "an OpenDocument spreadsheet"),
+    ".numbers": _WORKBOOK.replace("{what}", "a Numbers spreadsheet"),
     ".gz": _PACKED,
     ".bz2": _PACKED,
     ".xz": _PACKED,
     ".zip": _PACKED,
     ".7z": _PACKED,
-    ".dta": "a Stata file" + _WITH_PANDAS.replace("{read}", "read_stata"),
-    ".sas7bdat": "a SAS file"
-    + _WITH_PANDAS.replace("'{path}'", "'{path}', encoding='infer'").replace("{read}", "read_sas"),
-    ".sav": "an SPSS file; write it from SPSS: SAVE TRANSLATE OUTFILE='{csv}' /TYPE=CSV "
-    "/ENCODING='UTF8' /FIELDNAMES",
     ".rds": "an R file; write it from R: write.csv(readRDS('{path}'), '{csv}', "
     "row.names = FALSE, na = '', fileEncoding = 'UTF-8')",
+    ".rdata": "an R workspace; write its table from R with write.csv as {csv}",
+    ".mdb": "an Access database; export the table from it as {csv}",
+    ".accdb": "an Access database; export the table from it as {csv}",
 }
 
 #: Key of a Parquet file's metadata under which it says where its rows come from.
@@ -67,12 +61,36 @@ _BROKEN = (
 )
 
 
-def find_table(folder: Path, name: str) -> Path:
+@dataclass(frozen=True)
+class FileSettings:
+    """What is set of a file.
+
+    Attributes:
+        limits: of the file.
+        section: of the parameters that holds the settings, for messages.
+        encoding: of a text file without a byte order mark; None: UTF-8.
+        sheet: of a workbook; None: it is to be found.
+        value_labels: read the labels of values in a file of SPSS, Stata or SAS.
+        decimal_comma: numbers written as text may have one, whatever the separator is.
+    """
+
+    limits: FileLimits = NO_MORE
+    section: str = "ingest"
+    encoding: str | None = None
+    sheet: str | None = None
+    value_labels: bool = False
+    decimal_comma: bool = False
+
+
+def find_table(folder: Path, name: str, pattern: str | None = None) -> Path:
     """Return the file of a table, whatever the case of its name.
 
     Args:
         folder: holds it.
         name: patients, visits, relapses or treatments.
+        pattern: name of the file, with ``*`` and ``?`` for any letters, or several with ``|``
+            between them; None: the table's name with an ending that is read. A .csv or .parquet
+            file comes before those of other programs.
 
     Raises:
         UnusableFile: there is none, there are several, or there is one of another format alone.
@@ -85,11 +103,16 @@ def find_table(folder: Path, name: str) -> Path:
             "can be read",
             "file_unreadable",
         ) from None
+    if pattern is not None:
+        return _matched(folder, paths, name, pattern)
     here = [path for path in paths if path.name.lower().startswith(f"{name}.")]
-    found = [path for path in here if path.name.lower() in [name + ending for ending in READ]]
+    read = [path for path in here if path.name.lower() in [name + ending for ending in READ]]
+    first = [path for path in read if path.suffix.lower() in TABLES]
+    found = first or read
     if len(found) > 1:
         raise UnusableFile(
-            f"{folder} holds both {found[0].name} and {found[1].name}; keep the one that counts",
+            f"{folder} holds both {found[0].name} and {found[1].name}; keep the one that counts, "
+            f"or name it in ingest.files.{name}",
             "table_twice",
         )
     if found:
@@ -102,35 +125,92 @@ def find_table(folder: Path, name: str) -> Path:
         else "the table is required"
     )
     raise UnusableFile(
-        f"{folder} holds neither {name}.csv nor {name}.parquet; add the file ({hint})",
+        f"{folder} holds neither {name}.csv nor {name}.parquet; add the file ({hint}), or name the "
+        f"one that holds the table in ingest.files.{name}{_listed(paths)}",
         "table_absent",
     )
 
 
+def _matched(folder: Path, paths: list[Path], name: str, pattern: str) -> Path:
+    """The one file whose name is as a pattern has it."""
+    wanted = [folded(one) for one in pattern.split("|")]
+    found = [
+        path
+        for path in paths
+        if path.is_file() and any(fnmatch.fnmatchcase(folded(path.name), one) for one in wanted)
+    ]
+    setting = f"ingest.files.{name}"
+    if len(found) == 1:
+        if found[0].suffix.lower() in READ:
+            return found[0]
+        raise UnusableFile(f"{folder} holds {how_to_read(found[0])}", "table_absent")
+    if not found:
+        raise UnusableFile(
+            f"{folder} holds no file {pattern}, which {setting} names; correct the "
+            f"setting{_listed(paths)}",
+            "table_absent",
+        )
+    raise UnusableFile(
+        f"{folder} holds both {found[0].name} and {found[1].name}, which are {pattern} of "
+        f"{setting}; name one of them there",
+        "table_twice",
+    )
+
+
+def _listed(paths: list[Path]) -> str:
+    names = [line(path.name) for path in paths if path.is_file()]
+    if not names:
+        return ""
+    return f" (the folder holds {', '.join(names[:8])}{', ...' * (len(names) > 8)})"
+
+
+def unread_files(folder: Path, used: Collection[Path]) -> list[str]:
+    """Return the names of files that look like tables and are not read."""
+    known = (*READ, *_OTHERS)
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:  # told of each table already
+        return []
+    return [
+        path.name
+        for path in paths
+        if path not in used and path.is_file() and path.suffix.lower() in known
+    ]
+
+
 def read_table(
-    path: Path,
-    table: str = "",
-    date_format: str | None = None,
-    limits: FileLimits = NO_MORE,
-    setting: str = SETTING,
+    path: Path, table: str = "", settings: FileSettings | None = None
 ) -> tuple[pd.DataFrame, Origin]:
-    """Read a .csv file with every cell as text, or a .parquet file; it is only read.
+    """Read a file of one of the kinds :data:`READ`; it is only read.
 
     Args:
-        path: of the file; its ending is one of :data:`READ`.
+        path: of the file.
         table: what it holds, as of :class:`Origin`.
-        date_format: of its dates, as of :class:`Origin`.
-        limits: of the file.
-        setting: that holds them, for messages.
+        settings: of the file; none where not given.
+
+    Returns:
+        The table: cells of text files and workbooks as text, but dates of a workbook as dates;
+        typed ones of other files. And where it came from.
 
     Raises:
         UnusableFile: the file is no table, or a larger one.
     """
-    if path.suffix.lower() == ".csv":
-        return read_csv(path, table, date_format, limits, setting)
-    return read_parquet(path, limits, setting), Origin(
-        str(path), "row", 1, table=table, date_format=date_format
-    )
+    settings = settings or FileSettings()
+    ending = path.suffix.lower()
+    limits, setting = settings.limits, f"{settings.section}.limits"
+    if ending in TEXTS:
+        frame, origin = read_csv(path, table, limits, setting, settings.encoding)
+    elif ending in WORKBOOKS:
+        sheet = f"{settings.section}.sheets.{table}" if table else f"{settings.section}.sheet"
+        frame, origin = read_workbook(path, table, settings.sheet, limits, setting, sheet)
+    elif ending in STATISTICS:
+        frame, origin = read_statistics(
+            path, table, limits, settings.section, settings.encoding, settings.value_labels
+        )
+    else:
+        frame = read_parquet(path, limits, setting)
+        origin = Origin(str(path), "row", 1, table=table)
+    return frame, replace(origin, commas=settings.decimal_comma)
 
 
 def how_to_read(path: Path, stem: str | None = None) -> str:
@@ -140,15 +220,15 @@ def how_to_read(path: Path, stem: str | None = None) -> str:
         path: of the file.
         stem: what the table must be called; the file's own name where not given.
 
-    >>> how_to_read(Path("visits.TSV"))[:42]
-    'visits.TSV, a text file; copy it to visits'
+    >>> how_to_read(Path("visits.XLS"))
+    'visits.XLS, an old Excel workbook; save it as a workbook visits.xlsx'
     """
     stem = stem or path.name.split(".")[0]
-    csv, parquet = f"{stem}.csv", f"{stem}.parquet"
+    csv, xlsx = f"{stem}.csv", f"{stem}.xlsx"
     said = _OTHERS.get(
-        path.suffix.lower(), "which is neither .csv nor .parquet; save the table as {csv}, UTF-8"
+        path.suffix.lower(), "which is no table that is read; save the table as {csv}, UTF-8"
     )
-    return f"{path.name}, {said.format(path=path.name, csv=csv, parquet=parquet)}"
+    return f"{path.name}, {said.format(path=path.name, csv=csv, xlsx=xlsx)}"
 
 
 def read_parquet(path: Path, limits: FileLimits = NO_MORE, setting: str = SETTING) -> pd.DataFrame:

@@ -6,7 +6,7 @@ folder of tables is left as it was found.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,22 +14,31 @@ import pandas as pd
 
 from ms_pfl.log_text import line
 from ms_pfl.names import near
-from ms_pfl.registry.contract import COMPANIONS, CONTRACT
-from ms_pfl.registry.ingest.columns import MISSING, as_text, read_column
-from ms_pfl.registry.ingest.consistency import check_between_tables, without_duplicates
-from ms_pfl.registry.ingest.csv_files import SEPARATORS, UnusableFile
-from ms_pfl.registry.ingest.named_columns import (
-    named_columns,
+from ms_pfl.registry.contract import COMPANIONS, CONTRACT, REQUIRED_COLUMNS, Column
+from ms_pfl.registry.ingest.cells import MISSING, as_text
+from ms_pfl.registry.ingest.columns import read_column
+from ms_pfl.registry.ingest.consistency import DATES, check_between_tables, without_duplicates
+from ms_pfl.registry.ingest.counted_days import with_counted_days
+from ms_pfl.registry.ingest.csv_files import SEPARATORS
+from ms_pfl.registry.ingest.dates import AS_WRITTEN, DateRules
+from ms_pfl.registry.ingest.named_columns import named_columns
+from ms_pfl.registry.ingest.parameters import IngestParameters
+from ms_pfl.registry.ingest.patient_ids import PatientNames
+from ms_pfl.registry.ingest.refusals import Origin, UnusableFile
+from ms_pfl.registry.ingest.report import IngestReport
+from ms_pfl.registry.ingest.spellings import (
     note_decimal_commas,
     note_other_forms,
     refuse_one_sex,
     translated,
 )
-from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.patient_ids import PatientNames
-from ms_pfl.registry.ingest.refusals import Origin
-from ms_pfl.registry.ingest.report import IngestReport
-from ms_pfl.registry.ingest.table_files import find_table, read_table, synthetic_source
+from ms_pfl.registry.ingest.table_files import (
+    FileSettings,
+    find_table,
+    read_table,
+    synthetic_source,
+    unread_files,
+)
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,9 @@ def ingest(
     """Read and check the four tables of a folder; nothing is written there.
 
     Args:
-        folder: holds patients, visits, relapses and treatments, each as .csv (UTF-8; commas,
-            semicolons or tabs) or .parquet.
-        parameters: how the folder spells columns, codes, drugs and dates; as the contract does
+        folder: holds patients, visits, relapses and treatments, each in a file of a kind of
+            :data:`.table_files.READ`.
+        parameters: how the folder names its files, and what these hold; as the contract has it
             where not given.
         today: dates after this day are in the future; the current day where not given.
         unread_treatments: gives of each text of ``treatments.dmt`` the rule that says why it
@@ -98,15 +107,22 @@ def ingest(
         report.conclude()
     frames: dict[str, pd.DataFrame] = {}
     origins: dict[str, Origin] = {}
+    used: list[Path] = []
     for name in CONTRACT:
+        if parameters.has_no_table(name):
+            frames[name] = pd.DataFrame({one: [] for one in REQUIRED_COLUMNS[name]}, dtype="str")
+            origins[name] = Origin(f"{folder}, {name}", "row", 1, table=name)
+            report.remark("no_table", origins[name], "", "", "read as a table without rows")
+            continue
         try:
-            frame, origin = read_table(
-                find_table(folder, name), name, parameters.date_format, parameters.limits
-            )
+            used.append(find_table(folder, name, parameters.file_pattern(name)))
+            frame, origin = read_table(used[-1], name, file_settings(parameters, name))
         except UnusableFile as error:
             report.refuse_table(error.rule, str(error), name, rows=error.rows)
             continue
-        if origin.decimal_comma:
+        for note in origin.notes:
+            report.remark(note.rule, origin, note.column, note.value, note.action, note.row)
+        if origin.separator != ",":
             report.remark(
                 "separator",
                 origin,
@@ -116,10 +132,23 @@ def ingest(
                 origin.first - 1,
             )
         frames[name], origins[name] = frame, origin
+    for name in unread_files(folder, used):
+        report.remark("file_not_read", Origin("", "row", 1), "", name, "not read")
     source = {"kind": "folder", "description": f"registry tables in {line(folder.resolve().name)}"}
     if "patients" in frames:
         source = synthetic_source(folder) or source
     return _check(frames, origins, source, {}, today, report, parameters, unread_treatments)
+
+
+def file_settings(parameters: IngestParameters, table: str) -> FileSettings:
+    """What is set of the file of a table."""
+    return FileSettings(
+        limits=parameters.limits,
+        encoding=parameters.encoding_of(table),
+        sheet=parameters.sheet(table),
+        value_labels=parameters.value_labels,
+        decimal_comma=parameters.decimal_comma,
+    )
 
 
 def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> RegistryTables:
@@ -209,10 +238,14 @@ def check_table(
         What was refused is missing. Then, of visits, the number of days with a visit that were left
         out because they lie in the future, by patient who had any.
     """
-    frame = named_columns(name, frame, origin, report, parameters.column_names(name))
+    frame = with_counted_days(name, frame, origin, report, parameters)
+    frame = named_columns(
+        name, frame, origin, report, parameters.column_names(name),
+        parameters.profile_names(name), parameters.constants_of(name),
+    )  # fmt: skip
     needed = name in ("patients", "visits")
     if name not in report.unusable:  # a table without its columns has no value in any row
-        frame = _without_empty_rows(frame, origin, report)
+        frame = _without_empty_rows(frame, parameters.constants_of(name), origin, report)
         if frame.empty and needed:
             report.refuse_table(
                 "no_row",
@@ -221,17 +254,22 @@ def check_table(
                 name,
             )
     note_decimal_commas(frame, name, origin, report)
+    spelled = _spelled(name, frame, origin, report, parameters)
+    if parameters.undated == "drop" and name in ("relapses", "treatments"):
+        frame, spelled = _without_undated(DATES[name], frame, spelled, origin, report)
     canonical = pd.DataFrame(index=frame.index)
-    companions = [column for column in COMPANIONS[name] if column.name in frame]
-    for column in (*CONTRACT[name], *companions):
-        given = frame.get(column.name)
-        if column.kind == "text":
-            note_other_forms(given, column.name, origin, report)
-        own = parameters.codes(name, column.name)
-        raw = translated(given, own, column.name, origin, report)
-        read = read_column(raw, column, frame.index, origin, report.refuse)
+    for column in _columns_of(name, frame):
+        read = read_column(
+            spelled.get(column.name), column, frame.index, origin, report.refuse, report.count,
+            DateRules(
+                parameters.date_format_of(name, column.name),
+                parameters.partial_dates is not None,
+                parameters.time_zone,
+            ) if column.kind == "date" else AS_WRITTEN,
+        )  # fmt: skip
         if column.name == "gender":
-            refuse_one_sex(given, own, read, origin, report)
+            codes = parameters.codes(name, column.name)
+            refuse_one_sex(frame.get(column.name), codes, read, origin, report)
         canonical[column.name] = read
     handed_in = patient_names.resolve(name, canonical, origin, report)
     canonical = _without_the_future(name, handed_in, origin, today, report)
@@ -241,8 +279,8 @@ def check_table(
         days = future.drop_duplicates(["PATIENT_ID", "DATE_OF_VISIT"])
         counted = days["PATIENT_ID"].value_counts(sort=False)
         future_days = {str(patient): int(n) for patient, n in counted.items()}
-        if "EDSS" in frame:
-            unscored = frame.loc[canonical.index[canonical["EDSS"].isna()], "EDSS"]
+        if "EDSS" in spelled:
+            unscored = spelled["EDSS"].loc[canonical.index[canonical["EDSS"].isna()]]
             report.tolerate("no_edss", unscored[as_text(unscored, MISSING).isna()], origin)
     elif name == "patients":
         _note_country_names(canonical["country"], origin, report)
@@ -259,10 +297,50 @@ def check_table(
     return canonical, future_days
 
 
-def _without_empty_rows(frame: pd.DataFrame, origin: Origin, report: IngestReport) -> pd.DataFrame:
-    """Rows in which something stands; the columns that are not read do not count."""
+def _columns_of(name: str, frame: pd.DataFrame) -> list[Column]:
+    """Columns of the contract, and those beside it that the file has."""
+    companions = [column for column in COMPANIONS[name] if column.name in frame]
+    return [*CONTRACT[name], *companions]
+
+
+def _spelled(
+    name: str, frame: pd.DataFrame, origin: Origin, report: IngestReport,
+    parameters: IngestParameters,
+) -> dict[str, pd.Series]:  # fmt: skip
+    """Columns of a table with a site's own spellings replaced."""
+    spelled: dict[str, pd.Series] = {}
+    words = parameters.missing_words()
+    for column in _columns_of(name, frame):
+        given = frame.get(column.name)
+        if column.kind == "text":
+            note_other_forms(given, column.name, origin, report)
+        own = parameters.own_codes(name, column.name)
+        codes = parameters.codes(name, column.name)
+        raw = translated(given, codes, words, column, origin, report, own)
+        if raw is not None:
+            spelled[column.name] = raw
+    return spelled
+
+
+def _without_undated(
+    date: str, frame: pd.DataFrame, spelled: dict[str, pd.Series], origin: Origin,
+    report: IngestReport,
+) -> tuple[pd.DataFrame, dict[str, pd.Series]]:  # fmt: skip
+    """Rows that have a date; the others are noted, by their patient."""
+    if date not in spelled or "PATIENT_ID" not in frame:
+        return frame, spelled
+    undated = as_text(spelled[date], MISSING, normalized=False).isna()
+    report.tolerate("undated_row", frame.loc[undated, "PATIENT_ID"], origin)
+    kept = {column: cells[~undated] for column, cells in spelled.items()}
+    return frame[~undated], kept
+
+
+def _without_empty_rows(
+    frame: pd.DataFrame, added: Collection[str], origin: Origin, report: IngestReport
+) -> pd.DataFrame:
+    """Rows in which something stands; columns that are not read, or were added, do not count."""
     empty = frame.index
-    for column in frame:
+    for column in frame.columns.difference(list(added), sort=False):
         # Whoever has a value in an earlier column is out of the question.
         empty = empty[as_text(frame[column].loc[empty], normalized=False).isna()]
         if empty.empty:

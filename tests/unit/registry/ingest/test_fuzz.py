@@ -24,35 +24,9 @@ from ms_pfl.errors import InputError
 from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 from ms_pfl.registry.schemas import Patients, Relapses, Treatments, Visits
+from registry_exports import PEOPLE, Rows, clean, labels
 
 MODELS = {"patients": Patients, "visits": Visits, "relapses": Relapses, "treatments": Treatments}
-Rows = list[list[str]]
-PEOPLE = ("P1", "P2", "P3", "P4")
-
-
-def clean() -> dict[str, Rows]:
-    """Four people with visits each half year and a rise in EDSS that lasts, or does not."""
-    visits: Rows = [["PATIENT_ID", "DATE_OF_VISIT", "EDSS", "KFS_1", "MSCOURSE_AT_VISIT"]]
-    for number, person in enumerate(PEOPLE):
-        for half in range(14):
-            score = 2.0 + (1.5 if half > 5 + number else 0.0) * (half % 5 != 0 or number < 2)
-            day = f"{2000 + half // 2}-{1 + 6 * (half % 2):02d}-{10 + number}"
-            visits.append([person, day, f"{score:.1f}", str(half % 3), "RR"])
-    return {
-        "patients": [
-            ["PATIENT_ID", "country", "BIRTH_DATE", "gender", "MS_ONSET_DATE", "EDUCATION"],
-            *(
-                [person, "Italy", f"196{n}-02-03", "F", f"199{n}-05-06", "3"]
-                for n, person in enumerate(PEOPLE)
-            ),
-        ],
-        "visits": visits,
-        "relapses": [["PATIENT_ID", "DATE_OF_ONSET", "severity"], ["P1", "2003-01-02", "severe"],
-                     ["P3", "2002-07-01", ""]],
-        "treatments": [["PATIENT_ID", "dmt", "START_DATE", "END_DATE"],
-                       ["P1", "Avonex", "2001-01-01", "2002-01-01"],
-                       ["P2", "Tysabri 300 mg, iv", "2003-01-01", ""]],
-    }  # fmt: skip
 
 
 def as_file(rows: Rows, separator: str = ",", end: str = "\n", quote: bool = False) -> str:
@@ -67,12 +41,6 @@ def read(files: dict[str, bytes]) -> tuple[RegistryTables, pd.DataFrame]:
         for name, data in files.items():
             (Path(folder) / f"{name}.csv").write_bytes(data)
         return ingest(folder, today=TODAY)
-
-
-def labels(tables: RegistryTables) -> pd.Series:
-    """The label of each labelled anchor."""
-    episodes = build_episodes(tables, cohort_parameters()).episodes
-    return episodes.set_index(["patient_id", "t0"])["label"].sort_index()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms_pfl.registry.ingest.csv_files import UnusableFile
+from ms_pfl.registry.ingest.refusals import UnusableFile
 from ms_pfl.registry.ingest.table_files import read_parquet
 
 FRAME = pd.DataFrame({"site": ["A", "B"], "visit": [1, 2], "age": [61.5, None]})

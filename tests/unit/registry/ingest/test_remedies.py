@@ -12,7 +12,8 @@ from ingest_examples import TODAY, cohort_parameters, meant, more, write
 from ms_pfl.cohort.treatments import classify, unread
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.report import RULES, STOPPED, IngestError
+from ms_pfl.registry.ingest.report import IngestError
+from ms_pfl.registry.ingest.rules import RULES, STOPPED
 from ms_pfl.registry.ingest.tables import RegistryTables, ingest
 from remedy_cases import CASES, Case
 

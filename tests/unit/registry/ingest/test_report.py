@@ -25,7 +25,8 @@ from kedro_project import PROJECT
 from ms_pfl.cohort.treatments import unread
 from ms_pfl.registry.contract import CONTRACT
 from ms_pfl.registry.ingest.parameters import IngestParameters
-from ms_pfl.registry.ingest.report import REPORT_COLUMNS, RULES, STOPPED, IngestError
+from ms_pfl.registry.ingest.report import REPORT_COLUMNS, IngestError
+from ms_pfl.registry.ingest.rules import RULES, STOPPED
 from ms_pfl.registry.ingest.tables import ingest
 
 
@@ -68,7 +69,7 @@ def test_rule_by_hand(rule, tmp_path):
     if RULES[rule].action == STOPPED:
         assert stopped == {rule}  # and what follows from it is not told as a further error
         with pytest.raises(IngestError):
-            ingest(folder, today=TODAY)
+            ingest(folder, IngestParameters.model_validate(example.spellings), today=TODAY)
     else:
         assert not stopped
         # What the rule tolerates is all that is found, but for remarks on how files were read.

@@ -1,0 +1,1 @@
+"""What stands in the way of reading a registry's files, and settings that read them."""
