@@ -16,7 +16,7 @@ from support import read_parameters
 
 
 def line(found: Between) -> str:
-    """The figures in one line."""
+    """Return the figures in one line."""
     errors = found.countries
     return (
         f"pooled ROC-AUC {found.pooled_roc_auc:.3f}; tau(ROC-AUC) {found.sd('roc_auc'):.4f} "

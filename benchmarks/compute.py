@@ -127,7 +127,8 @@ class Rate:
 
 @contextmanager
 def matrix_rate(seconds: float = 1.5) -> Iterator[Iterator[Rate]]:
-    """The rate that float32 products reach on as many processes as there are workers, each time."""
+    """Yield the rate that float32 products reach on as many processes as there are workers, each
+    time."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for _ in range(WORKERS):

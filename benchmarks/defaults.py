@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def changed(told: TrainingSettings, changes: Mapping[str, Any]) -> TrainingSettings:
-    """The settings with some values replaced."""
+    """Return the settings with some values replaced."""
 
     def merged(values: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         return values | {

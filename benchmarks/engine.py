@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def play(grid: Grid, clients: int, parameters: int, rounds: int) -> list[float]:
-    """Rounds of FedAvg on a grid: the seconds of each, without the first."""
+    """Return the seconds of each round of FedAvg on a grid, without the first."""
     strategy = make_strategy(FedAvgParameters(epochs=1))
     rng = np.random.default_rng(0)
     arrays = to_record(
@@ -114,7 +114,7 @@ def play(grid: Grid, clients: int, parameters: int, rounds: int) -> list[float]:
 
 
 def trivial_app(*_: object) -> ClientApp:
-    """A ClientApp that adds one to each array."""
+    """Return a ClientApp that adds one to each array."""
     app = ClientApp()
 
     @app.train()
@@ -190,7 +190,8 @@ _ENGINES: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
 
 
 def _told(seconds: list[float], total: float) -> dict[str, Any]:
-    """Rounds and start-up; the first round, which is not in ``seconds``, counts as a usual one."""
+    """Return rounds and start-up; the first round, which is not in ``seconds``, counts as a usual
+    one."""
     return {
         "rounds": seconds,
         "start": total - sum(seconds) - statistics.median(seconds),

@@ -55,7 +55,7 @@ class Clock:
         self._inside = False
 
     def around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """The function, timed under a name."""
+        """Return the function, timed under a name."""
 
         @wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:

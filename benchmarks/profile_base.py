@@ -87,24 +87,24 @@ class Profile:
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
-        """A node begins with the first of its inputs."""
+        """Enter the node, which begins with the first of its inputs."""
         self._watch.enter(node.name)
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
-        """A node without inputs begins here."""
+        """Enter a node without inputs."""
         self._watch.enter(node.name)
 
     @hook_impl
     def after_node_run(self, node: Any, outputs: dict[str, Any]) -> None:
-        """The history tells what the clients needed."""
+        """Add up what the clients needed, from the history."""
         for name, output in outputs.items():
             if name.endswith(".history") and name.count(".") == 2:
                 self.clients[node.name] += float(output["seconds"].sum())
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """What follows is no node's."""
+        """Leave the last node."""
         self._watch.enter(_OUTSIDE)
 
 

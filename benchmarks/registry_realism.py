@@ -29,7 +29,7 @@ LARGER_COUNTRY = 100
 
 
 def cohort_figures(episodes: pd.DataFrame) -> dict[str, float]:
-    """The figures of ``COHORT_TARGETS``, from the episodes table."""
+    """Return the figures of ``COHORT_TARGETS``, from the episodes table."""
     countries = episodes.groupby("country").agg(
         prevalence=("label", "mean"), patients=("patient_id", "nunique")
     )
@@ -50,13 +50,13 @@ def achieved(
 
 
 def between_figures(found: Between) -> dict[str, float]:
-    """The figures of ``BETWEEN_TARGETS``."""
+    """Return the figures of ``BETWEEN_TARGETS``."""
     values = (found.sd("roc_auc"), found.sd("log_eo"))
     return {target.figure: value for target, value in zip(BETWEEN_TARGETS, values, strict=True)}
 
 
 def at_zero(parameters: SyntheticRegistryParameters) -> SyntheticRegistryParameters:
-    """The same registry with all heterogeneity knobs at 0."""
+    """Return the same registry with all heterogeneity knobs at 0."""
     knobs = Heterogeneity.model_validate(dict.fromkeys(Heterogeneity.model_fields, 0.0))
     return parameters.model_copy(update={"heterogeneity": knobs})
 
@@ -84,7 +84,7 @@ def compare(with_knobs: dict[str, float], without: dict[str, float]) -> pd.DataF
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table in Markdown; days and years with one digit, all else with two or three."""
+    """Return the table in Markdown; days and years with one digit, all else with two or three."""
 
     def text(value: float, target: float) -> str:
         return f"{value:.{1 if target > 25 else 2 if target >= 1 else 3}f}"
@@ -121,7 +121,7 @@ def figures(parameters: SyntheticRegistryParameters, cohort: CohortParameters) -
 
 
 def outside(parameters: SyntheticRegistryParameters, cohort: CohortParameters) -> str:
-    """The figures outside their tolerance, in one line."""
+    """Return the figures outside their tolerance, in one line."""
     found = figures(parameters, cohort)
     missed = [target for target in TARGETS if not target.holds(found[target.figure])]
     parts = [f"{t.figure} {found[t.figure]:.3f} ({t.target} ± {t.tolerance})" for t in missed]

@@ -112,7 +112,7 @@ def measured(name: str, folder: Path, rounds: int) -> dict[str, float | str]:
 
 
 def digest(outcome: Outcome) -> str:
-    """The beginning of a SHA-256 over all that a training tells but its seconds."""
+    """Return the beginning of a SHA-256 over all that a training tells but its seconds."""
     found = hashlib.sha256()
     for name, array in sorted(outcome.models.items()):
         found.update(f"{name} {array.dtype} {array.shape}".encode())

@@ -139,7 +139,7 @@ class Protocol:
         return [*made, number * alone + math.ceil(number / workers) * self.pooled()]
 
     def steps(self) -> int:
-        """Steps of the optimizer in the whole protocol."""
+        """Return the steps of the optimizer in the whole protocol."""
         told, seeds = self.parameters.training, len(self.parameters.seeds)
         a_pass = sum(-(-country.train // told.optimizer.batch_size) for country in self.countries)
         pooled = -(-sum(country.train for country in self.countries) // told.centralized.batch_size)
@@ -151,7 +151,7 @@ class Protocol:
 
 
 def strategies_of_the_study() -> list[str]:
-    """The strategies that federate networks."""
+    """Return the strategies that federate networks."""
     return [training.strategy for training in trainings("study", paradigm="federated")]
 
 

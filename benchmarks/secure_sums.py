@@ -121,7 +121,7 @@ def _gaps(log: Path) -> Iterator[float]:
 
 
 def _project(folder: Path, rounds: int) -> Path:
-    """A project folder whose demonstration has so many rounds."""
+    """Return a project folder whose demonstration has so many rounds."""
     project = folder / "project"
     if not project.exists():
         shutil.copytree(PROJECT / "conf", project / "conf")

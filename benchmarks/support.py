@@ -142,7 +142,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def apart(script: str, *arguments: object) -> dict[str, Any]:
-    """What a Python script, run in a process of its own, prints last: a line of JSON."""
+    """Return what a Python script, run in a process of its own, prints last: a line of JSON."""
     command = [sys.executable, script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -152,7 +152,7 @@ def apart(script: str, *arguments: object) -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; numbers are rounded to what a reader can use."""
+    """Return a Markdown table; numbers are rounded to what a reader can use."""
     lines = [header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -164,7 +164,7 @@ def _cell(value: object) -> str:
 
 
 def machine() -> str:
-    """The machine in words: cores, memory, whether other work is going on."""
+    """Return the machine in words: cores, memory, whether other work is going on."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _MIB / 1024
     return (
@@ -202,7 +202,7 @@ def country_rows(clients: int, rows: int) -> dict[str, tuple[np.ndarray, np.ndar
 
 
 def federation_of(clients: int, rows: int) -> FederationData:
-    """The same as our clients hold it, split 60/20/20; no ids, which no client reads."""
+    """Return the same as our clients hold it, split 60/20/20; no ids, which no client reads."""
     rng = np.random.default_rng(SEED)
     countries = {}
     for name, (x, y) in country_rows(clients, rows).items():
@@ -227,7 +227,7 @@ def nodes_of(data: FederationData) -> list[Node]:
 
 
 def settings_of(hidden_layers: int, width: int) -> ClientSettings:
-    """The study's network and optimizer, with these layers."""
+    """Return the study's network and optimizer, with these layers."""
     network = NetworkParameters.model_validate(
         {
             "hidden_layers": hidden_layers,
@@ -253,7 +253,7 @@ def settings_of(hidden_layers: int, width: int) -> ClientSettings:
 
 
 def client_settings(paradigm: str, told: TrainingSettings) -> ClientSettings:
-    """What a client is told of the training of a network."""
+    """Return what a client is told of the training of a network."""
     return ClientSettings(
         paradigm=paradigm,
         inputs=told.inputs,
@@ -279,7 +279,8 @@ class Rounds:
         self.initial = initial_arrays(settings, self._method, inputs.width, SEED)
 
     def seconds(self, rounds: int) -> list[float]:
-        """The seconds of each round: every client scores what it receives, trains, is averaged."""
+        """Return the seconds of each round: every client scores what it receives, trains, is
+        averaged."""
         moments = [time.perf_counter()]
         run_rounds(
             self._grid,

@@ -84,7 +84,7 @@ class Demo:
         }
 
     def __enter__(self) -> Demo:
-        """The demonstration itself."""
+        """Return the demonstration itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,11 +122,11 @@ class Demo:
                 rows.to_csv(folder / f"{name}.csv", index=False)
 
     def registry(self, country: str) -> Path:
-        """A site's tables; ``all``: those of the simulation."""
+        """Return a site's tables; ``all``: those of the simulation."""
         return self.folder / "registries" / country
 
     def site(self, country: str) -> Path:
-        """The folder in which a site keeps what it makes."""
+        """Return the folder in which a site keeps what it makes."""
         return self.folder / "sites" / country
 
     def init_sites(self, secrets: Mapping[str, bytes] | None = None) -> None:
@@ -181,7 +181,7 @@ class Demo:
         return approved
 
     def secret(self, country: str) -> bytes:
-        """A site's secret, which nobody but this demonstration knows beside the site."""
+        """Return a site's secret, which nobody but this demonstration knows beside the site."""
         return (self.site(country) / "secret").read_bytes()
 
     def make_keys(self) -> None:
@@ -346,7 +346,7 @@ class Demo:
         return outcomes
 
     def differences(self, outcomes: Mapping[Training, Outcome]) -> dict[str, float]:
-        """The greatest difference of each kind between the sites and the simulation."""
+        """Return the greatest difference of each kind between the sites and the simulation."""
         found: dict[str, float] = {}
         keys = ["seed", "country", "patient_id", "episode_id", "split", "label"]
         for training, outcome in outcomes.items():
@@ -391,7 +391,7 @@ def _toml(value: str | float | bool) -> str:
 def running(
     command: list[str], log: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its children, which are stopped at the end: asked first, then ended."""
+    """Start a process, and stop it with its children at the end: asked first, then ended."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=dict(environment),
@@ -430,7 +430,7 @@ def with_group(process: subprocess.Popen[bytes], kind: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """Return a port of this machine that nobody listens at."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

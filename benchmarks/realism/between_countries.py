@@ -44,7 +44,8 @@ class Between:
     pooled_roc_auc: float
 
     def sd(self, name: str) -> float:
-        """Standard deviation of ``prevalence``, ``roc_auc`` or ``log_eo`` between countries."""
+        """Return the standard deviation of ``prevalence``, ``roc_auc`` or ``log_eo`` between
+        countries."""
         own, error = self.countries[name], self.countries[f"se_{name}"]
         return float(np.sqrt(max(0.0, own.var(ddof=1) - (error**2).mean())))
 
@@ -58,7 +59,7 @@ class Between:
 def with_many_people(
     parameters: SyntheticRegistryParameters, people: int = PEOPLE
 ) -> SyntheticRegistryParameters:
-    """The same registry with so many people in every country, the smallest too."""
+    """Return the same registry with so many people in every country, the smallest too."""
     return parameters.model_copy(
         update={"n_patients": people * len(COUNTRIES), "min_patients_per_country": people}
     )
@@ -147,7 +148,7 @@ def clustered_roc_auc(
 
 
 def _clustered_error(influence: NDArray[np.float64], patient: NDArray[np.intp]) -> float:
-    """Standard error of a sum of influences of episodes, which add up by patient."""
+    """Return the standard error of a sum of influences of episodes, which add up by patient."""
     sums = np.bincount(patient, influence)
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)))
 

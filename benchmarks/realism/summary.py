@@ -81,7 +81,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _drug_at(visits: pd.DataFrame, treatments: pd.DataFrame) -> pd.Series:
-    """The drug that a person is on at each visit, None without one.
+    """Return the drug that a person is on at each visit, None without one.
 
     Azathioprine counts as none: it is not one of the disease-modifying drugs. Alemtuzumab,
     cladribine and AHSCT are recorded for days and count on the days of a course alone.

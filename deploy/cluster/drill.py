@@ -85,7 +85,7 @@ class StartedCluster:
 
 @contextmanager
 def cluster(cores: list[int]) -> Iterator[StartedCluster]:
-    """A Ray cluster with a node of so many cores each; it ends with the block."""
+    """Start a Ray cluster with a node of so many cores each; it ends with the block."""
     # Ray's sockets lie below; their paths may have 107 characters
     folder = Path(tempfile.mkdtemp(prefix="ms_pfl-", dir="/tmp"))
     address = f"{HOST}:{_free_port()}"
@@ -134,7 +134,7 @@ def _free_port() -> int:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project without its data, in a folder of its own."""
+    """Return the project without its data, in a folder of its own."""
     for name in ("conf", "src"):
         shutil.copytree(
             PROJECT / name,

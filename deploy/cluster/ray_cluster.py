@@ -40,7 +40,7 @@ class RayCluster:
         )
 
     def nodes(self) -> list[RayNode]:
-        """The nodes that live, in the order of their ids."""
+        """Return the nodes that live, in the order of their ids."""
         found = []
         for node in self._state.node_table():
             if node["Alive"]:
@@ -59,7 +59,7 @@ class RayCluster:
 
 
 def await_nodes(address: str, count: int, seconds: float) -> list[RayNode]:
-    """The nodes, once there are so many.
+    """Return the nodes, once there are so many.
 
     Raises:
         TimeoutError: there are fewer after so many seconds.

@@ -66,7 +66,7 @@ class Verdict:
 
 
 def settings(changes: Mapping[str, Any]) -> CohortParameters:
-    """The parameters of conf/base with changes."""
+    """Return the parameters of conf/base with changes."""
     base = FOLDER.parents[1] / "conf/base/parameters_preprocessing.yml"
     given = yaml.safe_load(base.read_text(encoding="utf-8"))["cohort"]
     return CohortParameters.model_validate(given | dict(changes))
@@ -278,7 +278,7 @@ def _draw_panel(ax: Axes, panel: Panel, verdict: Verdict) -> None:
 
 
 def _shade(ax: Axes, panel: Panel, verdict: Verdict, parameters: CohortParameters) -> None:
-    """The window of follow-up, of confirmation, or of the relapses that go with a worsening."""
+    """Draw the window of follow-up, confirmation, or the relapses that go with a worsening."""
     if panel.ask == STATE:
         near, off = parameters.horizon_days, parameters.horizon_tolerance_days
         ax.axvspan(near - off, near + off, color=_BLUE, alpha=0.1, lw=0)
@@ -299,7 +299,7 @@ def _shade(ax: Axes, panel: Panel, verdict: Verdict, parameters: CohortParameter
 
 
 def render(panels: Sequence[Panel]) -> str:
-    """The figure as SVG; the same code gives the same text."""
+    """Return the figure as SVG; the same code gives the same text."""
     plain = {"svg.hashsalt": "ms_pfl", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
     file = io.StringIO()
     with mpl.rc_context(plain):

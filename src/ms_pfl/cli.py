@@ -70,7 +70,7 @@ def defect(error: BaseException, log: Path | None) -> str:
 
 
 def _refused(error: BaseException) -> str | None:
-    """What Kedro itself says of a command, a catalog or a pipeline that it cannot use."""
+    """Return what Kedro itself says of a command, a catalog or a pipeline that it cannot use."""
     places = traceback.extract_tb(error.__traceback__)
     if any(place.filename.endswith("omegaconf_config.py") for place in places):
         return (

@@ -143,7 +143,7 @@ def _score(roc_auc: float) -> str:
 
 
 def _span(name: str, values: Sequence[float], form: str) -> str:
-    """The lowest and the highest of some values, once if they read the same.
+    """Return the lowest and the highest of some values, once if they read the same.
 
     >>> _span("ROC-AUC", [0.7, 0.65], ".2f"), _span("", [8, 8], "d")
     ('ROC-AUC 0.65 to 0.70', '8')

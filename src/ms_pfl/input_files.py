@@ -146,7 +146,7 @@ def check_yaml(path: Path) -> None:
 
 
 def _too_much(data: bytes) -> Iterator[str]:
-    """What is too much about a YAML text, from its events: nothing is built."""
+    """Yield what is too much about a YAML text, from its events: nothing is built."""
     sizes: dict[str, int] = {}
     total = 0
     open_nodes: list[tuple[str | None, int]] = []

@@ -146,7 +146,8 @@ def _content_digest(path: Path, _stamp: str) -> str:
 
 
 def _told_of(path: Path, told: Callable[[Path], str]) -> str:
-    """What is told of a file, or a digest of what is told of all files of a folder; "": absent."""
+    """Return what is told of a file, or a digest of what is told of all files of a folder; "":
+    absent."""
     if path.is_file():
         return told(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())

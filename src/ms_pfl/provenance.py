@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @cache
 def source_digest() -> str:
-    """A digest of this package's source, 32 hexadecimal digits."""
+    """Return a digest of this package's source, 32 hexadecimal digits."""
     folder = Path(ms_pfl.__path__[0])
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
@@ -39,7 +39,7 @@ def git_commit(folder: Path) -> str | None:
 
 
 def data_digest(episodes: pd.DataFrame) -> str:
-    """A digest of a table of episodes, 32 hexadecimal digits.
+    """Return a digest of a table of episodes, 32 hexadecimal digits.
 
     The order of rows does not change it; every name and every value does.
 

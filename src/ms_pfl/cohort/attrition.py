@@ -58,11 +58,13 @@ class Flow:
         return self._counted({"": np.ones(len(self._countries), dtype=bool)}).iloc[:, 1:]
 
     def by_country(self) -> pd.DataFrame:
-        """The same for each country, which comes first; the countries add up to :meth:`table`."""
+        """Return the same for each country, which comes first; the countries add up to
+        :meth:`table`."""
         return self._counted({name: self._countries == name for name in self._countries})
 
     def _counted(self, groups: Mapping[str, np.ndarray]) -> pd.DataFrame:
-        """What each stage leaves and drops of each group of countries (bool, a country each)."""
+        """Return what each stage leaves and drops of each group of countries (bool, a country
+        each)."""
         stages = [*self._stages, ("Episodes", "Labelled episodes", *self._stages[-1][2:])]
         rows = [
             (name, stage, reason, patients[own].sum(), episodes[own].sum())

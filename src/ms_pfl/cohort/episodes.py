@@ -135,7 +135,7 @@ def latest_visits(
     parameters: CohortParameters,
     recorded_since: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
-    """The latest visit of each patient.
+    """Return the latest visit of each patient.
 
     Args:
         tables: canonical tables, as :func:`ms_pfl.registry.ingest.tables.ingest` gives them.
@@ -236,7 +236,7 @@ def _pass_stages(
 def known_at_visit(
     tables: RegistryTables, person: pd.DataFrame, days: VisitDays, parameters: CohortParameters
 ) -> list[tuple[str, str, np.ndarray]]:
-    """The stages that a visit day passes by what is known on that day, in their order.
+    """Return the stages that a visit day passes by what is known on that day, in their order.
 
     Args:
         tables: canonical tables.

@@ -43,7 +43,7 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
 def feature_groups(
     features: Sequence[str], vocabulary: Vocabulary | Mapping[str, object] | None
 ) -> dict[str, tuple[str, ...]]:
-    """Groups of the features of an episodes table; each feature is in one of them.
+    """Return groups of the features of an episodes table; each feature is in one of them.
 
     Args:
         features: the feature columns.
@@ -70,7 +70,7 @@ def feature_groups(
 
 
 def _of_columns(vocabulary: Vocabulary | Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """The features of each column of a table of one's own."""
+    """Return the features of each column of a table of one's own."""
     whole = Vocabulary.model_validate(vocabulary)
     return {
         column: tuple(feature_names(whole.model_copy(update={"columns": (column,)})))

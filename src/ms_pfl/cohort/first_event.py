@@ -60,7 +60,8 @@ class Scores:
         return code_of(self.key)
 
     def runs(self, worse: np.ndarray) -> Runs:
-        """Runs of scores that are all worse; a score that is not, or the record's end, ends one."""
+        """Return runs of scores that are all worse; a score that is not, or the record's end, ends
+        one."""
         index = np.arange(len(self.key))
         opens = np.diff(self.code, prepend=-1) != 0
         breaks = ~worse | opens
@@ -179,7 +180,7 @@ def first_events(
 
 
 def _first_of_patients(scores: Scores, rows: np.ndarray) -> pd.Series:
-    """The first of some rows of each patient that has any, by patient code."""
+    """Return the first of some rows of each patient that has any, by patient code."""
     by_patient = pd.Series(rows, scores.code[rows])
     return by_patient[~by_patient.index.duplicated()]
 

@@ -45,7 +45,7 @@ OUTCOME_STAGES: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def outcome_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters) -> pd.DataFrame:
-    """The outcome of `parameters.outcome` of each day with an EDSS.
+    """Return the outcome of `parameters.outcome` of each day with an EDSS.
 
     Args:
         days: visit days.

@@ -35,7 +35,7 @@ def normalize(text: str) -> str:
 
 
 def closed_up(name: str) -> str:
-    """A name as it is compared, without the spaces that registries set and leave out.
+    """Return a name as it is compared, without the spaces that registries set and leave out.
 
     >>> closed_up("Dimethyl fumarate")
     'dimethylfumarate'

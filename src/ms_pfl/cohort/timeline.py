@@ -127,7 +127,7 @@ def event_keys(ids: pd.Series, dates: pd.Series, patients: pd.Index) -> np.ndarr
 
 
 def records_of(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndarray]:
-    """What is known of all patients, whose codes are positions in the first table.
+    """Return what is known of all patients, whose codes are positions in the first table.
 
     Returns:
         The patients table by id, sorted; the visit days; and the sorted keys of relapse onsets.
@@ -139,7 +139,7 @@ def records_of(tables: RegistryTables) -> tuple[pd.DataFrame, VisitDays, np.ndar
 
 
 def count_between(events: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Number of sorted `events` in [first, last], elementwise over the bounds."""
+    """Count sorted `events` in [first, last], elementwise over the bounds."""
     return np.searchsorted(events, last, "right") - np.searchsorted(events, first, "left")
 
 

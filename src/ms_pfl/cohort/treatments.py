@@ -106,7 +106,7 @@ def _names_in(text: str, known: Collection[str]) -> set[str]:
 
 
 def _names(classes: TreatmentClasses, *own: str) -> list[str]:
-    """The names in some of the classes."""
+    """Return the names in some of the classes."""
     return [name for field in own for drug in getattr(classes, field) for name in drug]
 
 

@@ -156,7 +156,7 @@ def _nearest(
 def _confirmation(
     key: np.ndarray, edss: np.ndarray, confirmation_days: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Closing entry of each entry (-1: none), and the lowest EDSS after it up to the closing one.
+    """Find each entry's closing entry (-1: none), and the lowest EDSS after it up to that one.
 
     Without a closing entry the lowest EDSS is not used: there is no worsening to confirm.
     """

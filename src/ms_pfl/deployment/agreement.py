@@ -269,12 +269,12 @@ class Software:
 
     @classmethod
     def here(cls) -> Software:
-        """The software of this process."""
+        """Return the software of this process."""
         versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         return cls(ms_pfl.__version__, source_digest(), versions)
 
     def to_json(self) -> str:
-        """The same as text, for another process."""
+        """Return the same as text, for another process."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def differs_from(self, told: str) -> str | None:

@@ -254,7 +254,7 @@ class Approvals:
         return sorted(name for name in names if _NAME.fullmatch(name))
 
     def _read(self, run: str) -> Asked | None:
-        """A run as it was asked for; None where there is none, or its file is another's."""
+        """Return a run as it was asked for; None where there is none, or its file is another's."""
         try:
             told = self._load(f"{run}.json")
             agreement = RunAgreement.model_validate(told.pop("agreement"))

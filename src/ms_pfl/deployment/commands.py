@@ -185,7 +185,7 @@ def _pin(given: argparse.Namespace) -> None:
 
 
 def _value(name: str, text: str) -> object:
-    """The value of an option: a number where the policy has one, or a list of names."""
+    """Return the value of an option: a number where the policy has one, or a list of names."""
     default = SitePolicy.model_fields[name].default
     if name == "runs":
         return text if text == "all" else [one.strip() for one in text.split(",")]

@@ -143,7 +143,7 @@ class Floors:
 
 
 def _values(column: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The values of an indicator; none of another column."""
+    """Return the values of an indicator; none of another column."""
     values = np.unique(column[~np.isnan(column)])
     return values if np.isin(values, (0.0, 1.0)).all() else values[:0]
 
@@ -243,7 +243,8 @@ def _word(secret: bytes, text: str) -> int:
 
 
 def _mixed(words: Words) -> Words:
-    """A word of each word, such that sums of them tell the words apart (splitmix64's finalizer)."""
+    """Return a word of each word, such that sums of them tell the words apart (splitmix64's
+    finalizer)."""
     with np.errstate(over="ignore"):
         words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -215,7 +215,7 @@ class _GoneError(Exception):
 
 
 async def _body(receive: Receive, most: int) -> AsyncIterator[bytes]:
-    """The body of a request, as it arrives."""
+    """Yield the body of a request, as it arrives."""
     size = 0
     while True:
         event = await receive()

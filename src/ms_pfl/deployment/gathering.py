@@ -193,7 +193,7 @@ class _Meeting:
                 _log.warning("%s is not of this run, and is left alone: %s", node.called, error)
 
     def _pull(self, node: _Node) -> list[Message]:
-        """The answer of a node, if it has come.
+        """Return the answer of a node, if it has come.
 
         Raises:
             RefusalError: Flower cannot read it.
@@ -312,7 +312,7 @@ class _Meeting:
 
 
 def _introduction(reply: Message) -> Introduction:
-    """What a node tells of itself.
+    """Return what a node tells of itself.
 
     Raises:
         RefusalError: it tells why it does not, or something else.

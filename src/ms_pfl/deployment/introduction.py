@@ -83,7 +83,7 @@ def introduce_site(site: Site, context: Context, asked: Introduce) -> Introducti
 
 
 def _agreement(text: str) -> RunAgreement:
-    """The agreement that a text holds.
+    """Return the agreement that a text holds.
 
     Raises:
         RefusalError: it cannot be read.

@@ -67,7 +67,8 @@ def keep(
 
 
 def _scores(split: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, int | float]:
-    """What the server learns of a split: sizes and three metrics, NaN where one is not defined."""
+    """Return what the server learns of a split: sizes and three metrics, NaN where one is not
+    defined."""
     from ms_pfl.evaluation.metrics import METRICS
 
     shown = ("roc_auc", "log_loss", "brier")

@@ -148,7 +148,7 @@ def width_of(context: Context) -> int:
 
 
 def contents(reply: Message) -> dict[str, Any]:
-    """What an answer holds: names and shapes of arrays, and numbers, which may leave.
+    """Return what an answer holds: names and shapes of arrays, and numbers, which may leave.
 
     Of masked arrays also that the site has checked them, and a digest of each question.
     """

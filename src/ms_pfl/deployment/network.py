@@ -39,7 +39,7 @@ class Address:
 
     @classmethod
     def read(cls, text: str) -> Address:
-        """The address that a text gives as HOST:PORT.
+        """Return the address that a text gives as HOST:PORT.
 
         Raises:
             InputError: it gives none.
@@ -58,7 +58,7 @@ class Address:
 
 
 def without_local_proxy(environment: Mapping[str, str], *hosts: str) -> dict[str, str]:
-    """The environment in which processes of this machine reach each other directly.
+    """Return the environment in which processes of this machine reach each other directly.
 
     Args:
         environment: as it is.
@@ -86,7 +86,7 @@ class Proxy:
 
     @classmethod
     def of_environment(cls) -> Proxy | None:
-        """The proxy for HTTPS, if there is one."""
+        """Return the proxy for HTTPS, if there is one."""
         given = urllib.request.getproxies()
         for scheme in ("https", "all"):
             if url := given.get(scheme):
@@ -216,11 +216,11 @@ class _Way:
             self.valid_until = ssl.cert_time_to_seconds(certificate["notAfter"])
 
     def taken(self) -> str:
-        """The way, in words."""
+        """Return the way, in words."""
         return f"through {self._proxy}" if self._proxy else "directly"
 
     def cause(self, error: httpx.HTTPError) -> str:
-        """What failed, and what to do."""
+        """Return what failed, and what to do."""
         root: BaseException | None = error
         while root is not None and not isinstance(root, OSError):
             root = root.__cause__ or root.__context__  # httpcore suppresses what lies behind
@@ -343,7 +343,7 @@ def check_port(host: str, port: int, what: str, remedy: str) -> None:
 
 
 def _listener(port: int) -> str:
-    """The program that listens at a port, as far as this account may know."""
+    """Return the program that listens at a port, as far as this account may know."""
     if ss := shutil.which("ss"):
         command = [ss, "--listening", "--tcp", "--numeric", "--processes", "--no-header"]
         told = subprocess.run(

@@ -70,7 +70,8 @@ class Place:
 
     @classmethod
     def read(cls, text: str) -> Place:
-        """The place that a text of :meth:`to_json` names; the beginning where it is empty."""
+        """Return the place that a text of :meth:`to_json` names; the beginning where it is
+        empty."""
         return cls(**json.loads(text)) if text else cls()
 
 
@@ -267,7 +268,7 @@ class Order:
     def _cluster_sums(
         self, asked: SumsQuestion, arrays: Mapping[str, ArrayRecord], place: Place
     ) -> Allowed:
-        """The sums for the standard errors of the model that was scored last, once."""
+        """Return the sums for the standard errors of the model that was scored last, once."""
         stage = self._stage(place, "newton")
         self._check_sites(asked.sites)
         if asked.question not in _questions_of(stage):
@@ -444,7 +445,8 @@ class Order:
         place: Place,
         most: int | None = None,
     ) -> Allowed:
-        """A question in a place, where it was answered before or another one still may be."""
+        """Return a question in a place, where it was answered before or another one still may
+        be."""
         digest = digest_of(asked, arrays)
         allowed = Allowed(place, (str(seed), key), digest, seed)
         limit = self.evaluations if most is None else most
@@ -477,7 +479,8 @@ def _questions_of(stage: Stage) -> tuple[str, ...]:
 
 
 def _tree_key(place: Place, question: Arrays) -> str:
-    """The place of a question about a level of a tree: its columns are among what is asked."""
+    """Return the place of a question about a level of a tree: its columns are among what is
+    asked."""
     return f"{place.stage}/tree {count(question)}/{level_of(question)}"
 
 

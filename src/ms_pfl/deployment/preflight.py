@@ -53,7 +53,7 @@ main = preflight
 
 
 def _checks(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The checks; those of what was not given are left out."""
+    """Yield the checks; those of what was not given are left out."""
     yield "settings", lambda: _settings(arguments)
     if len(arguments) < 6:
         return

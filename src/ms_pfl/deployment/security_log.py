@@ -139,7 +139,7 @@ class SecurityLog:
             os.close(descriptor)
 
     def _last(self, descriptor: int) -> Entry | None:
-        """The last whole line; what a killed process has left of another is cut off."""
+        """Return the last whole line; what a killed process has left of another is cut off."""
         size = os.fstat(descriptor).st_size
         end = _end_of_lines(descriptor, size)
         if end < size:
@@ -293,7 +293,7 @@ def _following(last: Entry | None, line: str, place: str) -> Entry:
 
 
 def _rotated(entry: Entry, place: str, before: str) -> _Rotated:
-    """What a line tells of the file before.
+    """Return what a line tells of the file before.
 
     Raises:
         TamperedLogError: it tells of another file, or of lines that cannot have been removed.
@@ -308,7 +308,7 @@ def _rotated(entry: Entry, place: str, before: str) -> _Rotated:
 
 
 def _name_before(path: Path) -> str:
-    """The name of the file before a full file; empty for the present one."""
+    """Return the name of the file before a full file; empty for the present one."""
     number = _OLD.fullmatch(path.name)
     return f"security.{int(number[1]) - 1:06d}.jsonl" if number else ""
 
@@ -318,7 +318,7 @@ def _old_files(folder: Path) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers; none where the file is absent."""
+    """Yield the lines of a file with their numbers; none where the file is absent."""
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -347,7 +347,7 @@ def _last_of(file: Path) -> Entry:
 
 
 def _end_of_lines(descriptor: int, size: int) -> int:
-    """The place behind the last line break before a place of a file."""
+    """Return the place behind the last line break before a place of a file."""
     while size:
         begin = max(0, size - _BLOCK)
         place = os.pread(descriptor, size - begin, begin).rfind(b"\n")
@@ -358,7 +358,7 @@ def _end_of_lines(descriptor: int, size: int) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it, texts on one line."""
+    """Return the value as JSON has it, texts on one line."""
     if isinstance(value, Mapping):
         return {shown(name): _plain(held) for name, held in value.items()}
     if isinstance(value, (list, tuple)):

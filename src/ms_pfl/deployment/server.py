@@ -185,7 +185,7 @@ def _end(grid: SiteGrid, log: SecurityLog) -> None:
 
 
 def _key(parameters: Parameters, sites: Mapping[str, Site], sums: str) -> str:
-    """A digest of all that decides the result, so that nothing stale is gone on from."""
+    """Return a digest of all that decides the result, so that nothing stale is gone on from."""
     told = {
         "parameters": parameters.model_dump(mode="json"),
         "software": Software.here().to_json(),
@@ -196,7 +196,7 @@ def _key(parameters: Parameters, sites: Mapping[str, Site], sums: str) -> str:
 
 
 def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:
-    """What the sites told of their predictions, a row per site and split.
+    """Return what the sites told of their predictions, a row per site and split.
 
     Where sums are masked, one for all sites together ("pooled").
     """

@@ -128,7 +128,7 @@ class SiteSettings:
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
-    """Settings from Flower's configuration, whose keys have hyphens.
+    """Return settings from Flower's configuration, whose keys have hyphens.
 
     Args:
         kind: :class:`ServerSettings` or :class:`SiteSettings`.
@@ -169,7 +169,8 @@ def in_quotes(names: Iterable[str]) -> str:
 
 
 def toml_text(text: str) -> str:
-    r"""A text as Flower reads it in `--run-config` and `--node-config`, in its quotation marks.
+    r"""Return a text as Flower reads it in `--run-config` and `--node-config`, in its quotation
+    marks.
 
     Flower takes the pairs apart before it reads them as TOML, so that a quotation mark may stand in
     a value as its number alone.
@@ -192,7 +193,7 @@ def _toml_letter(letter: str) -> str:
 
 
 def read_parameters(project: str, env: str) -> Parameters:
-    """The parameters of a project folder's conf/, checked.
+    """Return the parameters of a project folder's conf/, checked.
 
     Raises:
         InputError: there are none, or one cannot be used.

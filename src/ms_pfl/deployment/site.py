@@ -66,7 +66,7 @@ Answer = Callable[[Message, Context], Message]
 
 
 def make_site_app() -> ClientApp:
-    """The ClientApp of the site that the node configuration describes."""
+    """Return the ClientApp of the site that the node configuration describes."""
     app = make_client_app(load, mods=[_guard], masks=site_masks)
 
     @app.query("introduce")
@@ -138,7 +138,7 @@ def _answer_introduction(
 
 
 def _approved_run(site: Site, context: Context) -> Asked:
-    """The run that the client holds the state of.
+    """Return the run that the client holds the state of.
 
     Raises:
         RefusalError: there is none, or its operator has not approved it.

@@ -211,7 +211,7 @@ class SiteFolder:
         return self.path / "snapshots"
 
     def data(self, snapshot: str) -> FederationData:
-        """The rows of a snapshot."""
+        """Return the rows of a snapshot."""
         return _read_snapshot(self._snapshots / snapshot)
 
     def save_state(self, context: Context) -> None:

@@ -119,7 +119,7 @@ def read_sites_file(path: Path) -> dict[str, str]:
 
 
 def _named_twice(text: bytes) -> str | None:
-    """The first country that stands twice in a file, where YAML takes the last one."""
+    """Return the first country that stands twice in a file, where YAML takes the last one."""
     root = yaml.compose(text, yaml.SafeLoader)
     names = [normal(key.value) for key, _ in root.value] if root is not None else []
     return next((name for name in names if names.count(name) > 1), None)

@@ -108,14 +108,14 @@ class SiteStart:
         return self.folder / _SECRET
 
     def answering_command(self) -> list[str]:
-        """The command that starts the process that answers messages."""
+        """Return the command that starts the process that answers messages."""
         return [
             sys.executable, "-P", "-m", "ms_pfl.deployment.client_process", str(self.port),
             str(self.secret), self.settings.country, str(self.folder),
         ]  # fmt: skip
 
     def command(self) -> list[str]:
-        """The command that starts the SuperNode, which starts no process of its own."""
+        """Return the command that starts the SuperNode, which starts no process of its own."""
         config = " ".join(
             f"{name.replace('_', '-')}={toml_text(value) if isinstance(value, str) else value}"
             for name, value in asdict(self.settings).items()

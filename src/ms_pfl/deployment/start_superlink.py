@@ -83,7 +83,7 @@ class SuperLinkStart:
         return found
 
     def command(self) -> list[str]:
-        """The command that starts the SuperLink."""
+        """Return the command that starts the SuperLink."""
         names = {"certfile": "server.pem", "keyfile": "server.key", "ca-certfile": "ca.crt"}
         return [
             "flower-superlink",

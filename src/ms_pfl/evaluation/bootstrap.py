@@ -41,7 +41,7 @@ class Draws:
         return {str(country): int(n) for country, n in sizes.items()}
 
     def positions(self, rows: pd.DataFrame) -> NDArray[np.intp]:
-        """The row of ``weights`` that belongs to each row of a table.
+        """Return the row of ``weights`` that belongs to each row of a table.
 
         Args:
             rows: with country and patient_id, of patients that were drawn from.
@@ -91,7 +91,7 @@ class StandIn:
     def apply(
         self, own: NDArray[np.float64], donor: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """The values that count, shape (1 + replicates,).
+        """Return the values that count, shape (1 + replicates,).
 
         Args:
             own: of the country in each replicate.
@@ -151,7 +151,7 @@ def stand_ins(
 
 
 def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
-    """The percentile intervals of replicates, columns 1 and on.
+    """Return the percentile intervals of replicates, columns 1 and on.
 
     Args:
         drawn: shape (k, 1 + replicates); a replicate that is NaN does not count.

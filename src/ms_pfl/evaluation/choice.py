@@ -178,7 +178,7 @@ def serve(choice: Choice, *tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(known: Sequence[Training], paradigm: str, strategy: str) -> Training:
-    """The model that was set by name."""
+    """Return the model that was set by name."""
     row = paradigm_row(paradigm)
     if strategy not in row.strategies and row.strategies:
         strategy = row.strategies[0]
@@ -228,7 +228,7 @@ def _losses(validation: pd.DataFrame, strategy: str) -> _Losses:
 
 
 def _folds(rows: pd.DataFrame) -> NDArray[np.intp]:
-    """A patient's fold, in turn by country and name: the same in every seed."""
+    """Return a patient's fold, in turn by country and name: the same in every seed."""
     people = (
         rows[["country", "patient_id"]].drop_duplicates().sort_values(["country", "patient_id"])
     )
@@ -242,7 +242,7 @@ def _correcting(rows: pd.DataFrame, risks: NDArray[np.float64]) -> Fit:
 
 
 def _mixing(rows: pd.DataFrame, risks: NDArray[np.float64]) -> Fit:
-    """An ensemble of candidates on some rows, by what is known of others."""
+    """Return an ensemble of candidates on some rows, by what is known of others."""
     return lambda at, known: mix(rows.iloc[at], risks[:, at], known)
 
 
@@ -262,13 +262,14 @@ def _crossfit(rows: pd.DataFrame, folds: NDArray[np.intp], fit: Fit) -> NDArray[
 def _close(
     losses: _Losses, models: Iterable[Training], best: Training, at: NDArray[np.bool_]
 ) -> list[Training]:
-    """The models whose log-loss is within one standard error of the best one's."""
+    """Return the models whose log-loss is within one standard error of the best one's."""
     gaps = {model: losses.compare(model, best, at) for model in models}
     return [model for model, (gap, se) in gaps.items() if model == best or gap <= se]
 
 
 def _sites(losses: _Losses, served: Training) -> dict[str, Training]:
-    """The countries that another model serves better, beyond what their number makes likely."""
+    """Return the countries that another model serves better, beyond what their number makes
+    likely."""
     from scipy.stats import norm
 
     people = losses.rows[["country", "patient_id"]].drop_duplicates()["country"].value_counts()
@@ -373,7 +374,7 @@ def _choice(
 
 
 def _weights(rows: pd.DataFrame, models: Sequence[Training]) -> dict[str, NDArray[np.float64]]:
-    """The weights of an ensemble by country; none for a single model."""
+    """Return the weights of an ensemble by country; none for a single model."""
     if len(models) == 1:
         return {}
     own = [
@@ -385,7 +386,8 @@ def _weights(rows: pd.DataFrame, models: Sequence[Training]) -> dict[str, NDArra
 def _of_country(
     members: Sequence[Training], models: Sequence[Training], own: NDArray[np.float64] | None
 ) -> tuple[float, ...]:
-    """The weights of all members in a country; equal ones where it has no validation patient."""
+    """Return the weights of all members in a country; equal ones where it has no validation
+    patient."""
     values = np.full(len(models), 1 / len(models)) if own is None else own
     of_model = dict(zip(models, map(float, values), strict=True))
     return tuple(of_model.get(member, 0.0) for member in members)

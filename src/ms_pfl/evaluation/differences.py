@@ -113,7 +113,7 @@ def planned_differences(
 
 
 def _primary_rows(table: pd.DataFrame, primary: PrimaryParameters | None) -> pd.Index[int]:
-    """The rows that are primary."""
+    """Return the rows that are primary."""
     if primary is None:
         return table.index[:0]
     own = table[(table["strategy"] == primary.strategy) & (table["scope"] == "pooled")]
@@ -172,7 +172,7 @@ def _adjust_primary(table: pd.DataFrame, rows: pd.Index[int], estimates: Estimat
 def _over_seeds(
     estimates: Estimates, row: Mapping[Any, Any], test_to_train: float
 ) -> tuple[float, float, float]:
-    """The sd of a difference over seeds, and the interval of the procedure."""
+    """Return the sd of a difference over seeds, and the interval of the procedure."""
     estimand = str(row["metric"]), str(row["scope"]), str(row["country"])
     one = estimates.fits[str(row["paradigm"]), str(row["strategy"])]
     other = estimates.fits[str(row["reference"]), str(row["reference_strategy"])]

@@ -236,7 +236,8 @@ def evaluate(
 
 
 def _over_seeds(fits: Sequence[Values]) -> Values:
-    """The mean of each estimand over the seeds in which it is defined; NaN where there is none."""
+    """Return the mean of each estimand over the seeds in which it is defined; NaN where there is
+    none."""
     estimands = dict.fromkeys(estimand for fit in fits for estimand in fit)
     return {e: _mean_of_defined([fit[e] for fit in fits if e in fit]) for e in estimands}
 

@@ -68,7 +68,7 @@ def fairness(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _local(rows: pd.DataFrame, strategy: str) -> pd.Series[float]:
-    """The values of local training with the learner of a strategy, by country."""
+    """Return the values of local training with the learner of a strategy, by country."""
     alike = rows["strategy"].map(learner_of) == learner_of(strategy)
     return rows[(rows["paradigm"] == "local") & alike].set_index("country")["mean"]
 

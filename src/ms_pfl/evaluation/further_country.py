@@ -92,7 +92,8 @@ def _keys(pair: tuple[str, ...], metric: str) -> dict[str, object]:
 def _combined(
     estimates: Estimates, drawn: Mapping[str, Floats], scale: Scale
 ) -> tuple[RandomEffects | None, int]:
-    """The summary of the countries that have enough patients, and how many there are in all."""
+    """Return the summary of the countries that have enough patients, and how many there are in
+    all."""
     defined = {country: own for country, own in drawn.items() if not np.isnan(own[0])}
     enough = [
         own
@@ -110,7 +111,7 @@ def _combined(
 
 
 def _row(found: RandomEffects | None, scale: Scale, countries: int) -> dict[str, object]:
-    """The columns that values and differences share, on the scale of the metric."""
+    """Return the columns that values and differences share, on the scale of the metric."""
     if found is None:
         return {"n_countries": 0, "n_left_out": countries, "scale": scale}
     back = {name: float(_FROM[scale](getattr(found, name))) for name in _BOUNDS}
@@ -131,7 +132,7 @@ def _odds(found: RandomEffects, sign: float, margin: float) -> dict[str, object]
     """How likely a difference is not to the worse by more than the margin, and to the better."""
 
     def good_side(bound: float) -> float:
-        """The probability that sign times the true difference is above a bound."""
+        """Return the probability that sign times the true difference is above a bound."""
         above = found.probability_above(sign * bound)
         return above if sign > 0 else 1 - above
 

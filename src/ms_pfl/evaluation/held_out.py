@@ -134,7 +134,7 @@ class HeldOutRows:
 
 
 def _counted(sources: dict[str, StandIn], own: dict[str, Columns]) -> dict[str, Columns]:
-    """The values that count, lenders before those who borrow from them."""
+    """Return the values that count, lenders before those who borrow from them."""
     lenders = {c: source.apply(own[c]) for c, source in sources.items() if source.donor is None}
     return {
         c: lenders[c] if source.donor is None else source.apply(own[c], lenders[source.donor])

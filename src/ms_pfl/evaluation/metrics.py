@@ -159,7 +159,7 @@ def rank_metrics(
 
 
 def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over the first 0, 1, 2 … rows; shape (rows + 1, columns)."""
+    """Return sums over the first 0, 1, 2 … rows; shape (rows + 1, columns)."""
     sums = np.zeros((len(weights) + 1, weights.shape[1]))
     np.cumsum(weights, axis=0, out=sums[1:])
     return sums

@@ -128,7 +128,8 @@ def _q(values: Floats, variances: Floats, between: float) -> float:
 
 
 def _at_which(values: Floats, variances: Floats, q: float) -> float:
-    """The variance at which Q is ``q``, 0 where it is smaller from the start; Q only falls."""
+    """Return the variance at which Q is ``q``, 0 where it is smaller from the start; Q only
+    falls."""
     if _q(values, variances, 0.0) <= q:
         return 0.0
     low, high = 0.0, float(variances.max())

@@ -151,14 +151,14 @@ def _design_effect(
 
 
 def _towards_0(value: float, variance: float) -> float:
-    """The positive part of James and Stein's estimate of a single mean."""
+    """Return the positive part of James and Stein's estimate of a single mean."""
     return 0.0 if value == 0 else value * max(0.0, 1 - variance / value**2)
 
 
 def _deviation(
     labels: NDArray[np.float64], x: NDArray[np.float64], design: float, spread: float
 ) -> float:
-    """The deviation of one country, 0 where countries do not differ."""
+    """Return the deviation of one country, 0 where countries do not differ."""
     if spread == 0:
         return 0.0
     columns = np.column_stack([np.ones_like(x), x])

@@ -110,7 +110,7 @@ _DISK: dict[int, tuple[str, str]] = {
 
 
 def _number_in(error: BaseException) -> int | None:
-    """The number in the text of a library that is written in Rust."""
+    """Return the number in the text of a library that is written in Rust."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
 

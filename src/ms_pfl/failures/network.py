@@ -79,7 +79,7 @@ def explain(error: BaseException, causes: list[BaseException]) -> Failure | None
 
 
 def _address(causes: list[BaseException]) -> str:
-    """The address in the texts of network errors."""
+    """Return the address in the texts of network errors."""
     for one in causes:
         for pattern in (r"host='([^']+)', port=(\d+)", r"\('([^']+)', (\d+)"):
             if found := re.search(pattern, str(one)):

@@ -42,7 +42,8 @@ class _Grown:
 
 @lru_cache(maxsize=8)
 def _read(parts: tuple[Part, ...], settings: str, width: int) -> Arrays:
-    """The arrays of a message, which many clients in one process get at once; not to be changed."""
+    """Return the arrays of a message, which many clients in one process get at once; not to be
+    changed."""
     told, record = TreesParameters.model_validate_json(settings), record_of(parts)
     number = record[trees.VALUE].shape[0] if trees.VALUE in record else 0
     if not 0 <= number <= told.trees:

@@ -57,7 +57,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], told: Any) -> Non
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """What :func:`write_arrays` wrote.
+    """Return what :func:`write_arrays` wrote.
 
     Raises:
         DamagedFileError: it is something else now.
@@ -117,7 +117,7 @@ class Checkpoints:
     _unwritten: RoundState | None = field(default=None, init=False)
 
     def __enter__(self) -> Checkpoints:
-        """The checkpoints themselves."""
+        """Return the checkpoints themselves."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -130,7 +130,8 @@ class Checkpoints:
                 self._write(self._unwritten)
 
     def latest(self, begins: RoundState | None = None) -> RoundState | None:
-        """The state to go on from: of the latest file that is whole; None: from the beginning.
+        """Return the state to go on from: of the latest file that is whole; None: from the
+        beginning.
 
         Args:
             begins: the state before round 1, whose arrays those of a file have to be like.
@@ -215,7 +216,7 @@ class _Told(BaseModel):
 
 
 def _read(path: Path, begins: RoundState | None) -> RoundState:
-    """The state that a file holds.
+    """Return the state that a file holds.
 
     Raises:
         DamagedFileError: it holds none, or one of another training.

@@ -147,7 +147,7 @@ def method_of(settings: ClientSettings) -> Method:
 def initial_arrays(
     settings: ClientSettings, method: Method, n_features: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The shared arrays before training, the same in every paradigm."""
+    """Return the shared arrays before training, the same in every paradigm."""
     network = build_network(method.kind, n_features, settings.network, 0, initial_seed(seed))
     return dict(method.shared(get_arrays(network)))
 
@@ -353,14 +353,15 @@ class Client:
         return kept
 
     def rows_of(self, split: Split) -> Rows:
-        """The rows of a split as the learner sees them, on the device."""
+        """Return the rows of a split as the learner sees them, on the device."""
         return Rows(
             torch.tensor(self._made_of(split), device=self.device),
             torch.tensor(split.y, device=self.device),
         )
 
     def inputs_of(self, split: Split) -> np.ndarray:
-        """The features of a split as the learner sees them, kept where they were made before."""
+        """Return the features of a split as the learner sees them, kept where they were made
+        before."""
         if split is self.data.train:
             return self.rows.train.x.numpy(force=True)
         if split is self.selection_split():
@@ -377,7 +378,7 @@ class Client:
         return self.inputs.apply(split.x)
 
     def _scaled_by_country(self, split: Split) -> np.ndarray:
-        """The rows scaled by the training rows of their own country."""
+        """Return the rows scaled by the training rows of their own country."""
         train, scaled = self.data.train, np.empty_like(split.x)
         for owner in np.unique(split.owners):
             own = Scaler.from_sums([ScalerSums.of(train.x[train.owners == owner])])
@@ -385,7 +386,8 @@ class Client:
         return scaled
 
     def selection_split(self) -> Split:
-        """The rows by which rounds and epochs are chosen: never the test rows, but for the audit.
+        """Return the rows by which rounds and epochs are chosen: never the test rows, but for the
+        audit.
 
         The published code selects on test rows. ``training.protocol.selection: test`` does so to
         measure what that is worth; this is the one way for test rows into a selection.
@@ -399,7 +401,8 @@ class Client:
         mu: float = 0.0,
         spare: SpareNetworks | None = None,
     ) -> Work:
-        """The client's part in a round; it may use the ``spare`` networks and overwrites them."""
+        """Return the client's part in a round; it may use the ``spare`` networks and overwrites
+        them."""
         network, rows = self.settings.network, len(self.data.train.y)
         form = (self.method.kind, self.width, network)
         depth = extension_layers(rows, network.extension_tiers)
@@ -455,7 +458,7 @@ class Client:
         }
 
     def private(self, purpose: str, server_round: int) -> Arrays:
-        """The private state as it was when this round was over.
+        """Return the private state as it was when this round was over.
 
         The published code draws it anew for whatever it does in a round
         (``training.protocol.personal_arrays: reset``), so that what was trained is never used.
@@ -481,7 +484,7 @@ class Client:
             self._state[f"{PRIVATE}{number}"] = to_record(private)
 
     def _versions(self) -> dict[int, ArrayRecord]:
-        """The versions of the private state by the round in which they were trained."""
+        """Return the versions of the private state by the round in which they were trained."""
         return {
             int(name.removeprefix(PRIVATE)): record
             for name, record in self._state.items()
@@ -494,7 +497,7 @@ class Client:
 
 
 def _in_use(versions: Iterable[int], server_round: int) -> int:
-    """The version of the private state that was in use when the round was scored."""
+    """Return the version of the private state that was in use when the round was scored."""
     earlier = [number for number in versions if number <= server_round]
     if not earlier:
         raise NotKeptError(f"no personal arrays were kept of round {server_round}")

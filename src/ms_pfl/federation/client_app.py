@@ -90,7 +90,7 @@ def make_client_app(
     mods: Sequence[Mod] = (),
     masks: MakeMasks = drill,
 ) -> ClientApp:
-    """The ClientApp over a loader of partitions.
+    """Return the ClientApp over a loader of partitions.
 
     Args:
         load_partition: from the client's context and a seed to its rows; called for each message,
@@ -297,7 +297,8 @@ def make_client_app(
 def _scored(
     client: Client, asked: Summed, server_round: int, message: Message, metrics: Metrics
 ) -> Part:
-    """The log-loss of the model after a round: a question of its own, whoever trains on from it."""
+    """Return the log-loss of the model after a round: a question of its own, whoever trains on from
+    it."""
     told, inputs = client.asked_before
     loss = metrics["loss-sum"]
     assert isinstance(loss, float), "it is a sum over rows"

@@ -39,7 +39,7 @@ class Node:
     seed: int
 
     def __str__(self) -> str:
-        """What errors call the node."""
+        """Return what errors call the node."""
         return f"{self.country} (seed {self.seed})"
 
 
@@ -69,7 +69,7 @@ class NamedGrid(Grid):
         *,
         secure: bool = False,
     ) -> None:
-        """Number the nodes in the order of their names.
+        """Give each node a number, in the order of their names.
 
         Args:
             nodes: the clients.
@@ -84,7 +84,7 @@ class NamedGrid(Grid):
         self.rows = KnownRows({i: dict(known.get(node, {})) for i, node in self.nodes.items()})
 
     def node_ids(self, seed: int) -> list[int]:
-        """The nodes of one seed, in the order of the countries' names."""
+        """Return the nodes of one seed, in the order of the countries' names."""
         return [node_id for node_id, node in self.nodes.items() if node.seed == seed]
 
     def masked_over(self, nodes: Iterable[int], name: str = "participants") -> dict[str, list[str]]:
@@ -97,11 +97,11 @@ class NamedGrid(Grid):
         return {name: sorted(self.nodes[i].country for i in nodes)} if self.secure else {}
 
     def name_of(self, node_id: int) -> str:
-        """The country of a node, and its seed."""
+        """Return the country of a node, and its seed."""
         return str(self.nodes[node_id])
 
     def __enter__(self) -> Self:
-        """The grid itself."""
+        """Return the grid itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +113,8 @@ class NamedGrid(Grid):
         yield
 
     def private(self) -> PrivateStates:
-        """The records of the clients' private state, where the grid can see them; else nothing."""
+        """Return the records of the clients' private state, where the grid can see them; else
+        nothing."""
         return {}
 
     def restore_private(self, private: PrivateStates) -> None:
@@ -137,7 +138,7 @@ class NamedGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message to a node."""
+        """Return a message to a node."""
         return Message(
             content=content,
             message_type=message_type,
@@ -158,7 +159,7 @@ class ClientError(RuntimeError):
 def check_replies(
     replies: Iterable[Message], expected: Mapping[int, str], names: Mapping[int, str]
 ) -> list[Message]:
-    """The replies in the order of ``expected``: one of each node, none of them an error.
+    """Return the replies in the order of ``expected``: one of each node, none of them an error.
 
     Args:
         replies: that came.

@@ -165,7 +165,7 @@ def forms_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Form]:
 
 
 def to_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
-    """An ArrayRecord of named arrays."""
+    """Return an ArrayRecord of named arrays."""
     return _record({name: _written(np.asarray(array)) for name, array in arrays.items()})
 
 
@@ -185,7 +185,7 @@ def _record(arrays: Mapping[str, Array]) -> ArrayRecord:
 
 
 def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """The named arrays of an ArrayRecord.
+    """Return the named arrays of an ArrayRecord.
 
     Raises:
         ArrayError: as :func:`views`.
@@ -194,7 +194,7 @@ def to_arrays(record: ArrayRecord) -> dict[str, np.ndarray]:
 
 
 def views(record: ArrayRecord) -> dict[str, np.ndarray]:
-    """The same, read-only and without a copy.
+    """Return the same, read-only and without a copy.
 
     Raises:
         ArrayError: an array's bytes are not, to the byte, what numpy writes for an array of its
@@ -251,14 +251,14 @@ def _arrived(dtype: str, shape: Sequence[int], stype: str, data: Any) -> Array:
 
 
 def _bare(kind: type[Array], **fields: object) -> Array:
-    """An Array from its fields; its own constructor is slow."""
+    """Return an Array from its fields; its own constructor is slow."""
     array: Array = object.__new__(kind)
     array.__dict__.update(fields)
     return array
 
 
 def traveling(record: ArrayRecord) -> ArrayRecord:
-    """The same record, quick to pickle; it arrives as an ordinary one."""
+    """Return the same record, quick to pickle; it arrives as an ordinary one."""
     return _record({name: _bare(_TravelingArray, **a.__dict__) for name, a in record.items()})
 
 
@@ -290,7 +290,7 @@ def _view(name: str, array: Array) -> np.ndarray:
 
 
 def _bytes_as(name: str, array: Array, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array's bytes as an array of a type and shape that may be."""
+    """Return an array's bytes as an array of a type and shape that may be."""
     data, (header, size) = array.data, _header(dtype, shape)
     start = len(header)
     if array.stype != "numpy.ndarray" or len(data) != start + size or bytes(data[:start]) != header:

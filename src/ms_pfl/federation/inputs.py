@@ -102,7 +102,7 @@ def width_of(record: ArrayRecord) -> int:
 
 
 def _forms(record: ArrayRecord, settings: InputParameters, n_features: int) -> dict[str, Form]:
-    """The types and shapes of the arrays; an encoding has as many columns as it tells."""
+    """Return the types and shapes of the arrays; an encoding has as many columns as it tells."""
     shapes: dict[str, tuple[int, ...]]
     if settings.kind == "binned":
         shapes = {"cuts": (n_features, MOST_BINS - 1), "medians": (n_features,)}

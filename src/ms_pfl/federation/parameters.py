@@ -40,7 +40,7 @@ class RayParameters(Section):
     )
 
     def model_post_init(self, context: object, /) -> None:
-        """A negative number of workers is no number of workers."""
+        """Refuse a negative number of workers."""
         if self.num_workers != "auto" and self.num_workers < 0:
             raise ValueError("num_workers must be auto, 0 or a positive number")
         share = self.gpus_per_worker
@@ -104,7 +104,7 @@ class StrategiesParameters(Section):
     trees: TreesParameters
 
     def of(self, strategy: str) -> StrategyParameters:
-        """The settings of one strategy that trains in rounds.
+        """Return the settings of one strategy that trains in rounds.
 
         Raises:
             InputError: there is no such strategy.

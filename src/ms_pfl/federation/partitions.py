@@ -71,7 +71,7 @@ class CountryRows:
         return each if self.patients is None else self.patients
 
     def client_data(self, seed: int) -> ClientData:
-        """The rows of the three splits of one seed."""
+        """Return the rows of the three splits of one seed."""
         codes = self.splits[seed]
         owners = np.zeros(len(self.y), np.int16) if self.owners is None else self.owners
         parts = [
@@ -102,7 +102,8 @@ class FederationData:
     identity: str
 
     def rows(self, country: str) -> CountryRows:
-        """A country's rows, or those of the node ``pooled``: all, in the order of the names."""
+        """Return a country's rows, or those of the node ``pooled``: all, in the order of the
+        names."""
         return self._pooled if country == POOLED else self.countries[country]
 
     @cached_property
@@ -123,17 +124,17 @@ class FederationData:
         )
 
     def training_rows(self, country: str, seed: int) -> int:
-        """Number of training episodes of a country (or of the pooled node)."""
+        """Count training episodes of a country (or of the pooled node)."""
         return self.split_rows(country, seed)["train"]
 
     def split_rows(self, country: str, seed: int) -> dict[SplitName, int]:
-        """Number of episodes of a country (or of the pooled node) in each split of a seed."""
+        """Count episodes of a country (or of the pooled node) in each split of a seed."""
         codes = self.rows(country).splits[seed]  # a row may be in no split
         return {name: int((codes == i).sum()) for i, name in enumerate(SPLITS)}
 
 
 def feature_columns(episodes: pd.DataFrame) -> list[str]:
-    """The columns of the episodes table that are features: all but ids, date and label."""
+    """Return the columns of the episodes table that are features: all but ids, date and label."""
     return [name for name in episodes.columns if name not in _ID_COLUMNS]
 
 
@@ -184,7 +185,7 @@ def federation_data(
 
 
 def redrawn(splits: pd.DataFrame) -> pd.DataFrame:
-    """The splits dealt out anew within each country and seed: other rows, as many of each.
+    """Return the splits dealt out anew within each country and seed: other rows, as many of each.
 
     Fine-tuning on them is what the published results rest on
     (``training.protocol.fine_tuning_rows``): some of its test rows have been trained on by the

@@ -109,7 +109,7 @@ def score_sums(n: int, scores: Sequence[float], sites: int) -> Words:
 def _together(
     sums: list[dict[str, Words]], nodes: Iterable[int], rows: KnownRows
 ) -> dict[str, int | float]:
-    """The metrics of all sites together, from their masked sums.
+    """Return the metrics of all sites together, from their masked sums.
 
     Raises:
         ClientError: they are no such sums.

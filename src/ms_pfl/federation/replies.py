@@ -319,7 +319,7 @@ def _flat(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
 
 
 def _norm(values: np.ndarray) -> float:
-    """The L2 norm; BLAS would wake threads for it, which cost more than the sum."""
+    """Return the L2 norm; BLAS would wake threads for it, which cost more than the sum."""
     return math.sqrt(float(np.square(values).sum()))
 
 

@@ -345,7 +345,7 @@ def _check_finite(number: int, records: Mapping[str, ArrayRecord]) -> None:
 
 
 def _row(country: str, seed: int, number: int, answer: _Answer) -> HistoryRow:
-    """A country's row of a round whose validation is not known yet."""
+    """Return a country's row of a round whose validation is not known yet."""
     told = answer.told
     trained = isinstance(told, HeardStep)
     return HistoryRow(
@@ -375,7 +375,7 @@ def _scored(
     *,
     evaluation: bool = False,
 ) -> RoundState:
-    """The state with its round's validation, and that round as the best one where it is.
+    """Return the state with its round's validation, and that round as the best one where it is.
 
     Args:
         state: a round whose validation is open.

@@ -198,7 +198,7 @@ class Masks:
         return found
 
     def _stream(self, other: str, question: bytes, size: int) -> Words:
-        """The words that this site and another one have in common for a question."""
+        """Return the words that this site and another one have in common for a question."""
         secret = _common_secret(self.key, self.pinned[other])
         key = HKDF(hashes.SHA256(), 32, salt=None, info=_LABEL + question).derive(secret)
         stream = bytearray(8 * size + 16)
@@ -207,7 +207,7 @@ class Masks:
         return np.frombuffer(stream, np.dtype("<u8"), size)
 
     def _digest(self, held: Mapping[tuple[str, str], Words]) -> bytes:
-        """A digest of an answer that tells nobody without the private key anything of it."""
+        """Return a digest of an answer that tells nobody without the private key anything of it."""
         digest = hmac.new(self.key, _LABEL, hashlib.sha256)
         for (record, name), words in held.items():
             head = json.dumps([record, name, list(words.shape)])

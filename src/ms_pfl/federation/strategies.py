@@ -67,7 +67,7 @@ class Strict:
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: NamedGrid
     ) -> list[Message]:
-        """The train messages to the nodes drawn for the round, in the order of the nodes."""
+        """Return the train messages to the nodes drawn for the round, in the order of the nodes."""
         self._dtypes = {name: array.dtype for name, array in arrays.items()}
         names = {node_id: grid.name_of(node_id) for node_id in grid.get_node_ids()}
         drawn = draw(names, self.fraction, self.seed, server_round)
@@ -85,7 +85,7 @@ class Strict:
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
-        """The strategy's new global arrays, in the types of those that were sent.
+        """Return the strategy's new global arrays, in the types of those that were sent.
 
         Raises:
             ClientError: a client that was asked did not answer, or answered with an error.
@@ -110,7 +110,7 @@ class Strict:
         return ArrayRecord(cast), metrics
 
     def moments(self) -> Moments:
-        """What the strategy keeps from round to round, by name."""
+        """Return what the strategy keeps from round to round, by name."""
         return {name: kept for name in _MOMENTS if (kept := getattr(self.flower, name, None))}
 
     def restore(self, moments: Moments) -> None:
@@ -120,7 +120,7 @@ class Strict:
 
 
 def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int) -> set[int]:
-    """The nodes that train in a round: ``max(1, floor(fraction * n))`` of them.
+    """Return the nodes that train in a round: ``max(1, floor(fraction * n))`` of them.
 
     Args:
         names: of the nodes, by which they are drawn.
@@ -136,7 +136,7 @@ def draw(names: Mapping[int, str], fraction: float, seed: int, server_round: int
 def make_strategy(
     parameters: StrategyParameters, *, fraction: float = 1.0, seed: int = 0
 ) -> Strict:
-    """The Flower strategy of these settings.
+    """Return the Flower strategy of these settings.
 
     Args:
         parameters: of the strategy.

@@ -176,7 +176,7 @@ class SumReply:
         return found
 
     def _decoded(self, question: str) -> dict[str, np.ndarray]:
-        """The sums, which are finite however they are written."""
+        """Return the sums, which are finite however they are written."""
         form, expected = format_of(question), sum_forms(question, self.width)
         found, limit = {}, form.limit(self.sites)
         for name, words in received(self.record, expected, finite=False).items():

@@ -24,7 +24,7 @@ class OneLineErrors:
 
     @hook_impl
     def after_dataset_loaded(self) -> None:
-        """The file is as it should be."""
+        """Note that the file is as it should be."""
         self._loading = None
 
     @hook_impl

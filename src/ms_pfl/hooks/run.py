@@ -93,13 +93,13 @@ class MlflowParent:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """The run has done its work, with its record or without."""
+        """Close a run that has done its work, with its record or without."""
         if self._recorder is not None:
             self._recorder.finish()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """The run has failed; what it logged before stays."""
+        """Close a run that has failed; what it logged before stays."""
         if self._recorder is not None:
             self._recorder.fail()
 

@@ -129,7 +129,7 @@ class Bins:
 
 
 def _ends(upto: Counts, bins: int) -> NDArray[np.int64]:
-    """The last of the cells with values in each bin but the last one.
+    """Return the last of the cells with values in each bin but the last one.
 
     Args:
         upto: values up to the end of each cell with values, shape ``(cells,)``.

@@ -382,7 +382,7 @@ def _columns(
 
 
 def _levels(feature: int, edges: Rows, counts: Counts, scale: float) -> Iterator[Column]:
-    """A column for each cell with enough values."""
+    """Yield a column for each cell with enough values."""
     below = np.concatenate([[-_LARGEST], edges[feature].astype(np.float64), [_LARGEST]])
     for cell in np.flatnonzero(counts[feature] >= _FEWEST):
         yield Column(Kind.LEVEL, feature, float(below[cell]), float(below[cell + 1]), scale)
@@ -402,7 +402,7 @@ def _pieces(feature: int, edges: Rows, counts: Counts, bins: int) -> Iterator[Co
 
 
 def _scores(counts: Counts) -> NDArray[np.float64]:
-    """Normal scores of the mid-ranks of the cells; 0 where there is no value at all."""
+    """Return normal scores of the mid-ranks of the cells; 0 where there is no value at all."""
     n = counts.sum(axis=1, keepdims=True)
     ranks = (np.cumsum(counts, axis=1) - counts / 2) / np.maximum(n, 1)
     scores = ndtri(np.clip(ranks, _CLIP, 1 - _CLIP))
@@ -417,7 +417,8 @@ def _keys(x: Rows) -> NDArray[np.uint32]:
 
 
 def _values(keys: NDArray[np.int64]) -> Rows:
-    """The float32 values of keys; what is no finite number becomes the largest or smallest one."""
+    """Return the float32 values of keys; what is no finite number becomes the largest or smallest
+    one."""
     wide = keys.astype(np.uint32)
     flip = np.where(wide >> np.uint32(31) == 1, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
     with np.errstate(invalid="ignore"):

@@ -287,7 +287,7 @@ def _objective(held: Arrays, theta: Vector, penalty: Penalty) -> float:
 
 
 def _with_half_rows(held: Arrays, intercept: float) -> Arrays:
-    """The sums with half a row of each class at ``x = 0`` added."""
+    """Return the sums with half a row of each class at ``x = 0`` added."""
     p = float(probabilities(np.array([intercept]))[0])
     gradient, hessian = held["gradient"].copy(), held["hessian"].copy()
     gradient[-1] += 0.5 - p

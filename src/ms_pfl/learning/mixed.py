@@ -230,12 +230,12 @@ def _next_variance(
 
 
 def _at(of: Callable[[Arrays], Arrays], variance: Vector) -> Callable[[Arrays], Arrays]:
-    """The sums about a model without variances, with those of the step."""
+    """Return the sums about a model without variances, with those of the step."""
     return lambda held: _penalized(of({**held, VARIANCE: variance}), variance)
 
 
 def _penalized(held: Arrays, variance: Vector) -> Arrays:
-    """The sums with the penalty of the deviations in the loss."""
+    """Return the sums with the penalty of the deviations in the loss."""
     at = variance > 0
     return {**held, "loss": held["loss"] + (held["square"][at] / (2 * variance[at])).sum()}
 

@@ -192,7 +192,8 @@ def array_shapes(
 def build_network(
     kind: NetworkKind, n_features: int, parameters: NetworkParameters, training_rows: int, seed: int
 ) -> Network:
-    """A network with initial weights from ``seed``; the global random state is left as it was.
+    """Return a network with initial weights from ``seed``; the global random state is left as it
+    was.
 
     Args:
         kind: ``mlp`` or ``adaptive``.
@@ -210,7 +211,7 @@ def build_network(
 
 
 def get_arrays(model: Network) -> dict[str, np.ndarray]:
-    """Copies of all arrays by name."""
+    """Return copies of all arrays by name."""
     return {name: weight.detach().cpu().numpy().copy() for name, weight in model.weights.items()}
 
 

@@ -23,7 +23,7 @@ class ScalerSums:
 
     @classmethod
     def of(cls, x: NDArray[np.float32]) -> ScalerSums:
-        """The sums of rows ``x``, shape ``(rows, features)``, NaN = missing."""
+        """Return the sums of rows ``x``, shape ``(rows, features)``, NaN = missing."""
         # transposed, so that numpy sums in pairs, which rounds less than one by one
         columns = np.ascontiguousarray(x.T, dtype=np.float64)
         present = ~np.isnan(columns)
@@ -70,12 +70,12 @@ class Scaler:
             raise InputError("sd of the scaler has to be above 0")
 
     def unscaled(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows as they are, float32, with the mean in the place of a missing value."""
+        """Return the rows as they are, float32, with the mean in the place of a missing value."""
         return np.where(np.isnan(x), self.mean, x).astype(np.float32)
 
     @classmethod
     def from_sums(cls, parts: Iterable[ScalerSums]) -> Scaler:
-        """The scaler of all countries together, added in the order given.
+        """Return the scaler of all countries together, added in the order given.
 
         ``mean = S1 / N``, ``sd = sqrt(S2 / N - mean^2)`` (population) with ``N``, ``S1``, ``S2``
         the countries' ``n``, ``sum x``, ``sum x^2`` added up. A feature that nobody has gets mean

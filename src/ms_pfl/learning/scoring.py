@@ -20,7 +20,7 @@ class Rows:
     y: Tensor
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return int(self.x.shape[0])
 
 
@@ -39,7 +39,8 @@ class Score:
 
 
 def logits(model: Network, x: Tensor) -> NDArray[np.float64]:
-    """The model's logits, float64, shape ``(rows,)``; it stays in evaluation mode (no dropout)."""
+    """Return the model's logits, float64, shape ``(rows,)``; it stays in evaluation mode (no
+    dropout)."""
     if model.training:
         model.eval()
     with torch.inference_mode():

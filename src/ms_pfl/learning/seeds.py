@@ -4,7 +4,7 @@ import hashlib
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed in [0, 2**63) from integers and names, the same on every machine.
+    """Return a seed in [0, 2**63) from integers and names, the same on every machine.
 
     Python's own ``hash`` of a string changes from process to process, so the parts are hashed
     with SHA-256. ``derive_seed(0, "BE", 3)`` and ``derive_seed(0, "BE3")`` differ.

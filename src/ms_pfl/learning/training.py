@@ -36,7 +36,7 @@ class TrainingDivergedError(ArithmeticError):
         )
 
     def during(self, when: str) -> TrainingDivergedError:
-        """The same with the time put before it ("round 3")."""
+        """Return the same with the time put before it ("round 3")."""
         what, learning_rate = self._parts
         return TrainingDivergedError(f"{when}: {what}", learning_rate)
 
@@ -76,7 +76,7 @@ class Fit:
 
 
 def resolve_device(device: Device) -> torch.device:
-    """The torch device of a setting; ``auto`` takes a GPU where there is one.
+    """Return the torch device of a setting; ``auto`` takes a GPU where there is one.
 
     Raises:
         InputError: ``cuda`` was asked for and there is none.
@@ -288,7 +288,7 @@ class _Loop:
         return loss.detach()
 
     def diverged(self, what: str) -> TrainingDivergedError:
-        """The error about what is not finite, with the learning rate of now."""
+        """Return the error about what is not finite, with the learning rate of now."""
         return TrainingDivergedError(what, float(self._optimizer.param_groups[0]["lr"]))
 
     def lower_rate(self, loss: float) -> None:
@@ -298,7 +298,7 @@ class _Loop:
 
 
 def _beside(model: Network, arrays: Mapping[str, np.ndarray]) -> list[tuple[Tensor, Tensor]]:
-    """The model's weights that some arrays are named for, each with its array."""
+    """Return the model's weights that some arrays are named for, each with its array."""
     return [
         (weight, torch.tensor(array).to(weight.device))
         for weight, array in ((model.weights[name], array) for name, array in arrays.items())

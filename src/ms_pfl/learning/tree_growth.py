@@ -200,7 +200,8 @@ def _best_splits(sums: Vector, columns: Columns, growth: Growth, bounds: Vector)
 
 
 def _values(sums: Vector, l2: float, bounds: Vector) -> Vector:
-    """The best values of leaves; slopes and curvatures, and both bounds, along the first axis."""
+    """Return the best values of leaves; slopes and curvatures, and both bounds, along the first
+    axis."""
     g, h = sums
     least, most = bounds
     return np.clip(-g / np.maximum(h + l2, _TINY), least, most)
@@ -214,7 +215,7 @@ def _score(sums: Vector, values: Vector, l2: float) -> Vector:
 
 
 def _handed_down(found: _Splits, growth: Growth, bounds: Vector) -> Vector:
-    """The bounds of the values of both children of each node, shape ``(nodes, 2, 2)``."""
+    """Return the bounds of the values of both children of each node, shape ``(nodes, 2, 2)``."""
     direction = growth.monotone[found.feature]
     middle = found.values.mean(axis=1)
     handed = np.repeat(bounds[:, None], 2, axis=1)

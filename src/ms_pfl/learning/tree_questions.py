@@ -54,7 +54,7 @@ def question_before(
 def _about(
     model: Model, level: int, n_features: int, settings: TreesParameters, seed: int
 ) -> dict[str, np.ndarray]:
-    """The question about a level of the last tree of a model."""
+    """Return the question about a level of the last tree of a model."""
     found = {name: array.copy() for name, array in model.items()}
     empty = trees.start(trees.depth_of(model), number=1)
     for name in SPLITS:

@@ -151,7 +151,7 @@ def logits(model: Model, codes: NDArray[np.float32]) -> Vector:
 
 
 def _logits(model: Model, codes: Codes) -> Vector:
-    """The log-odds of few rows: all trees are walked at once, level by level."""
+    """Return the log-odds of few rows: all trees are walked at once, level by level."""
     number, depth = count(model), depth_of(model)
     right = _goes_right(codes, *(model[name].ravel() for name in SPLITS))
     right = right.reshape(number, 2**depth - 1, codes.shape[1])

@@ -109,7 +109,8 @@ def make_predictor(
 def _intercepts(
     choice: Choice, validation: pd.DataFrame, countries: Iterable[str]
 ) -> dict[str, float]:
-    """The intercept of each country and of all others, of one seed: 0 but for recalibrated ones."""
+    """Return the intercept of each country and of all others, of one seed: 0 but for recalibrated
+    ones."""
     found = dict.fromkeys([ALL, *countries], 0.0)
     fitted: dict[str, dict[str, float]] = {}
     for country in choice.corrected():

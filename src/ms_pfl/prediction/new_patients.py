@@ -57,7 +57,7 @@ class NewPatients(pa.DataFrameModel):
 
     @pa.dataframe_check(error="the risk is outside its range over seeds")
     def risk_in_its_range(cls, table: pd.DataFrame) -> pd.Series[bool]:
-        """The mean of the seeds lies between the lowest and the highest."""
+        """Return the mean of the seeds lies between the lowest and the highest."""
         low, high = table["risk_low"] <= table["risk"], table["risk"] <= table["risk_high"]
         return (low & high) | table["risk"].isna()
 
@@ -65,7 +65,7 @@ class NewPatients(pa.DataFrameModel):
 def read_new_patients(
     registry_folder: str | Path | None, predictor: Predictor, parameters: IngestParameters
 ) -> tuple[RegistryTables, pd.DataFrame]:
-    """The tables of new patients, read as those of a registry are.
+    """Return the tables of new patients, read as those of a registry are.
 
     Args:
         registry_folder: holds patients, visits, relapses and treatments (.csv or .parquet).
@@ -93,7 +93,7 @@ def read_new_patients(
 
 
 def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame:
-    """The risk of each patient at the latest visit.
+    """Return the risk of each patient at the latest visit.
 
     Args:
         tables: canonical tables; nothing after the latest visit is needed.
@@ -184,7 +184,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
 
 
 def _model_of(paradigm: str) -> str:
-    """A served model within a sentence: "adaptive model", "ensemble"."""
+    """Return a served model within a sentence: "adaptive model", "ensemble"."""
     name = paradigm_name(paradigm).lower()
     return name if paradigm == ENSEMBLE else f"{name} model"
 

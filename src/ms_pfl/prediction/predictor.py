@@ -226,7 +226,7 @@ class Predictor:
             raise InputError(f"its array {stray[0]!r} belongs to no seed and country of its own")
 
     def _own_arrays(self) -> re.Pattern[str]:
-        """What the names are like of arrays that belong to its seeds and countries."""
+        """Return what the names are like of arrays that belong to its seeds and countries."""
         seeds = "|".join(map(str, self.description.seeds))
         countries = "|".join(map(re.escape, self.description.countries))
         known = "|".join(map(re.escape, parts(self.description.prediction)))
@@ -300,7 +300,7 @@ def read_predictor(folder: str | Path) -> Predictor:
 
 
 def _read_description(path: Path, text: bytes) -> tuple[Description, str]:
-    """The description, and the SHA-256 of the arrays' file."""
+    """Return the description, and the SHA-256 of the arrays' file."""
     told = json_object(text)
     if told is None:
         raise InputError(f"{path} is no JSON object: it was cut off or damaged; {_AGAIN}")

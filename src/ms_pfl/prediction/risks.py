@@ -71,7 +71,7 @@ def risks(
 
 
 def _served(predictor: Predictor, country: str) -> str:
-    """What serves a country that trained, in words."""
+    """Return what serves a country that trained, in words."""
     role = paradigm_row(predictor.description.prediction.of(country).paradigm).role
     words = {"global": "global", "recalibrated": "global, recalibrated for {}"}
     return words.get(role, "ensemble of {}" if role == "ensemble" else PERSONAL).format(country)
@@ -89,7 +89,7 @@ def _effects(
     x: NDArray[np.float32],
     columns: Mapping[str, NDArray[np.bool_]],
 ) -> NDArray[np.float64]:
-    """What each group adds to the log-odds; shape ``(groups, rows)``."""
+    """Return what each group adds to the log-odds; shape ``(groups, rows)``."""
     effects = np.empty((len(columns), len(x)))
     for i, of_group in enumerate(columns.values()):
         changes = [
@@ -100,7 +100,7 @@ def _effects(
 
 
 def _drivers(effects: NDArray[np.float64], groups: list[str]) -> list[str]:
-    """The strongest groups of each row in words."""
+    """Return the strongest groups of each row in words."""
     order = np.argsort(-np.abs(effects), axis=0, kind="stable")[:_DRIVERS]
     return [
         "; ".join(

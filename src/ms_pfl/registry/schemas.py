@@ -32,7 +32,7 @@ def _ends_after_start(treatments: pd.DataFrame) -> pd.Series:
 
 
 def _column(column: Column, *, unique: bool) -> pa.Column:
-    """What the contract says of a column: its dtype, and which values are believed."""
+    """Return what the contract says of a column: its dtype, and which values are believed."""
     dtype = {"text": str, "code": str, "date": pa.DateTime}.get(column.kind, np.float64)
     checks = {
         "text": [],

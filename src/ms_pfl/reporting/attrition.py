@@ -131,7 +131,7 @@ def prevalence_table(prevalence: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
-    """The attrition table as text for a page.
+    """Return the attrition table as text for a page.
 
     Args:
         attrition: one row a stage: stage, reason, patients, episodes, patients_dropped,
@@ -150,7 +150,7 @@ def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
 
 
 def flow_by_country(by_country: pd.DataFrame) -> pd.DataFrame:
-    """What each country brought, what remains of it, and what took the most.
+    """Return what each country brought, what remains of it, and what took the most.
 
     Args:
         by_country: the attrition table with a column ``country``, the stages of a country in
@@ -279,7 +279,7 @@ def _people(row: pd.Series, what: str) -> str:
 
 
 def _left_out(title: str, stages: pd.DataFrame) -> list[tuple[str, str]]:
-    """The lines of a box: a title, the sums, then count and reason of each stage."""
+    """Return the lines of a box: a title, the sums, then count and reason of each stage."""
     lines = [
         (title, ""),
         (
@@ -298,7 +298,7 @@ def _left_out(title: str, stages: pd.DataFrame) -> list[tuple[str, str]]:
 def _box(
     axes: Axes, x: float, y: float, width: float, height: float, lines: list[tuple[str, str]]
 ) -> None:
-    """A box with lines of text, the first in bold; a line may have a count before it."""
+    """Draw a box with lines of text, the first in bold; a line may have a count before it."""
     axes.add_patch(
         FancyBboxPatch(
             (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.3", facecolor="none",

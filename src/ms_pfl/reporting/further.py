@@ -102,7 +102,7 @@ def _expected(row: Row, digits: int) -> str:
 
 
 def _table(rows: list[list[tuple[str, str]]]) -> pd.DataFrame:
-    """A table of text cells; names of columns may repeat."""
+    """Return a table of text cells; names of columns may repeat."""
     return pd.DataFrame(
         [[cell for _, cell in cells] for cells in rows],
         columns=[name for name, _ in rows[0]] if rows else [],

@@ -78,7 +78,7 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
 
 
 def _margins(about: About) -> str:
-    """The margins that were set, in words."""
+    """Return the margins that were set, in words."""
     margins = about.configuration.get("comparison", {}).get("margin", {})
     said = [f"{METRICS[name].label} ± {margin:g}" for name, margin in margins.items()]
     return ", ".join(said) or "none is set"

@@ -75,7 +75,7 @@ def _adjusted(differences: pd.DataFrame) -> str:
 
 
 def _compared(differences: pd.DataFrame, paradigm: str, reference: str) -> pd.DataFrame:
-    """What is known of the differences between two paradigms."""
+    """Return what is known of the differences between two paradigms."""
     rows = (differences["paradigm"] == paradigm) & (differences["reference"] == reference)
     return differences[rows].dropna(subset=["difference"])
 
@@ -83,7 +83,8 @@ def _compared(differences: pd.DataFrame, paradigm: str, reference: str) -> pd.Da
 def _against(
     pooled: pd.DataFrame, paradigm: str, reference: str, margins: Mapping[str, float]
 ) -> str:
-    """What one paradigm gains over another: the primary strategy, and the verdicts of all."""
+    """Return what one paradigm gains over another: the primary strategy, and the verdicts of
+    all."""
     own = _compared(pooled, paradigm, reference)
     if own.empty:
         return ""
@@ -104,7 +105,7 @@ def _against(
 
 
 def _words(paradigm: str, strategy: str) -> str:
-    """A reference within a sentence: "local training", "Federated FedAvg"."""
+    """Return a reference within a sentence: "local training", "Federated FedAvg"."""
     if strategy_name(strategy):
         return model_name(paradigm, strategy)
     return f"{paradigm_name(paradigm).lower()} training"
@@ -143,7 +144,8 @@ def _names(countries: Sequence[str] | pd.Series) -> str:
 
 
 def _recalibrated(differences: pd.DataFrame, site: str) -> str:
-    """What an intercept a country does to the Brier score, and what is left to personalization."""
+    """Return what an intercept a country does to the Brier score, and what is left to
+    personalization."""
     rows = differences[(differences["metric"] == "brier") & (differences["scope"] == "pooled")]
     of_intercept = _compared(rows, "recalibrated", "federated")
     if of_intercept.empty:

@@ -138,7 +138,7 @@ def model_rows(
 
 
 def published_choices(protocol: Mapping[str, object]) -> list[str]:
-    """The published choices that a protocol makes, in words.
+    """Return the published choices that a protocol makes, in words.
 
     >>> published_choices({"split_unit": "episode", "proximal_term": True})
     ['episodes split at random, not patients']

@@ -161,7 +161,8 @@ def site_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(paradigm: str, strategy: str) -> str:
-    """A model by the strategy of the federated one: of local networks there is one for all."""
+    """Return a model by the strategy of the federated one: of local networks there is one for
+    all."""
     known = PARADIGMS[paradigm].strategies if paradigm in PARADIGMS else (strategy,)
     return model_name(paradigm, strategy) if strategy in known else paradigm_name(paradigm)
 

@@ -23,7 +23,7 @@ def hold(project_path: Path, run_id: str) -> None:
 
 
 def release(project_path: Path, run_id: str) -> None:
-    """The run has come to its end, or nobody will end it."""
+    """Note that a run has ended, or that nobody will end it."""
     (_folder(project_path) / run_id).unlink(missing_ok=True)
     abandon(project_path, run_id)
 
@@ -35,7 +35,7 @@ def abandon(project_path: Path, run_id: str) -> None:
 
 
 def orphans(project_path: Path) -> list[str]:
-    """Runs of the project that nobody has ended and whose process is gone."""
+    """Return runs of the project that nobody has ended and whose process is gone."""
     found = []
     for path in sorted(_folder(project_path).glob("*")):
         with path.open("a") as file:

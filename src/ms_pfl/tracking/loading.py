@@ -86,7 +86,7 @@ def code_digest(path: Path) -> str:
 
 
 def _of_python(folder: Path) -> dict[str, Any]:
-    """What MLmodel says of how Python runs the model."""
+    """Return what MLmodel says of how Python runs the model."""
     path = folder / "MLmodel"
     try:
         check_yaml(path)

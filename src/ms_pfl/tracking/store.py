@@ -170,7 +170,7 @@ def _impatient() -> Iterator[None]:
 
 
 def _shown(uri: str) -> str:
-    """The address without the password that may be in it."""
+    """Return the address without the password that may be in it."""
     place = urlsplit(uri)
     return uri.replace(f"{place.username}:{place.password}@", "") if place.password else uri
 

@@ -40,7 +40,7 @@ _NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|covariance|personal/.+)/[^/]+
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
-    """A digest of all that decides what a training comes to; uint8, shape ``(16,)``.
+    """Return a digest of all that decides what a training comes to; uint8, shape ``(16,)``.
 
     That is: the rows, names and splits, and the settings that have a part in it
     (:meth:`TrainingSettings.sections_of`), of the training that it starts from too. Not in it:
@@ -61,7 +61,7 @@ def stamp_of(training: Training, data: FederationData, settings: TrainingSetting
 
 
 def bundle_arrays(results: Sequence[SeedResult], stamp: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The arrays of a bundle, from the results of all seeds; ``stamp`` None: without one."""
+    """Return the arrays of a bundle, from the results of all seeds; ``stamp`` None: without one."""
     models: dict[str, np.ndarray] = {}
     for result in results:
         seed = f"seed={result.seed}"
@@ -106,7 +106,8 @@ class SavedModel:
         return probabilities(self.logits(rows))
 
     def logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The same before the sigmoid: log-odds of label 1, which keep what 0 and 1 round away."""
+        """Return the same before the sigmoid: log-odds of label 1, which keep what 0 and 1 round
+        away."""
         self._check(rows)
         if isinstance(self.inputs, Scaler) and not self.scaled:
             return self.model.logits(self.inputs.unscaled(rows))
@@ -197,7 +198,7 @@ class ModelBundle:
         data: FederationData,
         device: Device = "auto",
     ) -> ModelBundle:
-        """The models of a training on this data with these settings.
+        """Return the models of a training on this data with these settings.
 
         Models of other splits have seen rows that are test rows now.
 
@@ -239,7 +240,7 @@ class ModelBundle:
         return {seed: arrays[CLUSTERED] for seed, arrays in found.items() if CLUSTERED in arrays}
 
     def model(self, seed: int, country: str) -> SavedModel:
-        """The model that a country predicts with.
+        """Return the model that a country predicts with.
 
         A model that all countries share predicts for any country, also one that did not train; the
         name then matters for ``training.protocol.scaling: country`` alone.

@@ -51,7 +51,7 @@ class UnfinishedTrainings:
         self._opened: set[Path] = set()
 
     def training(self, name: str, key: str, every_rounds: int) -> UnfinishedTraining:
-        """What an earlier, unfinished run left of a training, and the place for what comes.
+        """Return what an earlier, unfinished run left of a training, and the place for what comes.
 
         Args:
             name: of the training, such as ``federated.fedavg``.
@@ -84,11 +84,11 @@ class UnfinishedTraining:
     every_rounds: int = 1
 
     def checkpoints(self, seed: int) -> Checkpoints:
-        """The rounds of one seed's federation."""
+        """Return the rounds of one seed's federation."""
         return Checkpoints(self.folder, f"seed={seed}", self.every_rounds)
 
     def result(self, seed: int) -> SeedResult | None:
-        """A seed that was finished; None if it was not, or if its file is damaged."""
+        """Return a seed that was finished; None if it was not, or if its file is damaged."""
         if self.folder is None or not self._path(seed).exists():
             return None
         try:
@@ -114,7 +114,7 @@ class UnfinishedTraining:
 
 
 def training_key(stamp: np.ndarray, start: Mapping[str, np.ndarray] | None, device: Device) -> str:
-    """A digest of all that decides the bits of a training.
+    """Return a digest of all that decides the bits of a training.
 
     Args:
         stamp: of its data, splits and settings.
@@ -162,7 +162,7 @@ class _Told(BaseModel):
 
 
 def _read(path: Path, seed: int) -> SeedResult:
-    """The finished seed that a file holds.
+    """Return the finished seed that a file holds.
 
     Raises:
         DamagedFileError: it holds none, or another one.

@@ -156,7 +156,7 @@ def open_grid(
     *,
     secure: bool = False,
 ) -> SimulationGrid:
-    """A grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
+    """Return a grid over some nodes: on Ray workers, or in this process with ``num_workers`` 0.
 
     The Ray workers start at the first call and serve all later ones.
 
@@ -185,7 +185,7 @@ def rows_of(
     splits: pd.DataFrame,
     settings: TrainingSettings,
 ) -> FederationData:
-    """The rows that a training sees: others where the audit has fine-tuning see other ones.
+    """Return the rows that a training sees: others where the audit has fine-tuning see other ones.
 
     Args:
         training: paradigm and strategy.
@@ -203,7 +203,7 @@ def rows_of(
 def assemble(
     training: Training, data: FederationData, results: Sequence[SeedResult], stamp: np.ndarray
 ) -> Outcome:
-    """The outcome of a training; ``stamp`` goes into its models."""
+    """Return the outcome of a training; ``stamp`` goes into its models."""
     from ms_pfl.training.bundle import bundle_arrays
 
     paradigm, strategy = training
@@ -222,7 +222,7 @@ def assemble(
 
 
 def _predictions(data: FederationData, result: SeedResult) -> pd.DataFrame:
-    """A seed's predictions: the nodes' probabilities beside the ids of their rows."""
+    """Return a seed's predictions: the nodes' probabilities beside the ids of their rows."""
     parts = []
     for name, probabilities in result.probabilities.items():
         countries = list(data.countries) if name == POOLED else [name]

@@ -98,14 +98,14 @@ class Task:
         return agree_on_inputs(grid, seed, settings, one_hot)
 
     def of(self, training: Training) -> Task:
-        """The same for another training."""
+        """Return the same for another training."""
         return Task(
             training, self.sites, self.settings, self.device, self.open_grid, self.report,
             self.seeds, self.checkpoints,
         )  # fmt: skip
 
     def client(self, optimizer: OptimizerParameters | None = None) -> ClientSettings:
-        """What clients are told, with another optimizer where a paradigm has its own."""
+        """Return what clients are told, with another optimizer where a paradigm has its own."""
         return client_settings(self.training, self.settings, self.device, optimizer)
 
 

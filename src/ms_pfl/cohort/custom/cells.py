@@ -93,7 +93,7 @@ def as_float32(number: pd.Series, raw: pd.Series, origin: Origin) -> pd.Series:
 
 
 def first_of(names: Sequence[str], most: int = 12) -> str:
-    """The first of some names, for a message.
+    """Return the first of some names, for a message.
 
     >>> first_of(["a", "b", "c"], most=2)
     'a, b, ...'

@@ -97,7 +97,7 @@ def with_settings(
 def _obstacles(
     table: pd.DataFrame, origin: Origin, current: OwnEpisodesParameters, proposal: Proposal
 ) -> list[str]:
-    """What stops a run, one line per column; the proposal is extended by what solves it."""
+    """Return what stops a run, one line per column; the proposal is extended by what solves it."""
     try:
         named = named_table(table, origin)
     except InputError as error:

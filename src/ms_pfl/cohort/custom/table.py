@@ -193,7 +193,7 @@ def named_table(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
 
 
 def _named_columns(table: pd.DataFrame, origin: Origin) -> pd.DataFrame:
-    """The columns under names that can be shown; rows numbered from 0."""
+    """Return the columns under names that can be shown; rows numbered from 0."""
     names = [normal(str(name)) for name in table.columns]
     for position, name in enumerate(names):
         if not name and text_cells(table.iloc[:, position]).notna().any():

@@ -42,7 +42,7 @@ class Vocabulary(Section):
 
 
 def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabulary:
-    """What a site states of its own rows.
+    """Return what a site states of its own rows.
 
     Args:
         rows: the site's features: numeric columns are numbers, all others are categorical, by
@@ -71,7 +71,7 @@ def site_vocabulary(rows: pd.DataFrame, *, missing_indicators: bool) -> Vocabula
 
 
 def merge(vocabularies: Iterable[Vocabulary]) -> Vocabulary:
-    """The sorted union of what the sites state; their order changes nothing.
+    """Return the sorted union of what the sites state; their order changes nothing.
 
     Raises:
         InputError: the sites do not have the same columns, or a column holds numbers at one and

@@ -147,7 +147,8 @@ class ClientHost:
             change(self._runs[run_id].contexts[node_id].state, records)
 
     def progress(self, run_id: int) -> dict[int, FitProgress]:
-        """The latest of each fit of the run that has begun; safe to ask from another thread."""
+        """Return the latest of each fit of the run that has begun; safe to ask from another
+        thread."""
         run = self._runs.get(run_id)
         return {} if run is None else dict(run.progress)
 
@@ -177,7 +178,7 @@ class SimulationGrid(NamedGrid):
     def __init__(
         self, data: FederationData, nodes: Iterable[Node], *, secure: bool = False
     ) -> None:
-        """Number the nodes, which are countries of the data, in the order of their names.
+        """Give each node, a country of the data, a number in the order of their names.
 
         Args:
             data: the rows.
@@ -217,7 +218,7 @@ class SimulationGrid(NamedGrid):
         return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies to messages that were pushed; each is handed out once."""
+        """Return the replies to messages that were pushed; each is handed out once."""
         return [self._replies.pop(name) for name in message_ids if name in self._replies]
 
     def send_and_receive(
@@ -267,7 +268,7 @@ class SimulationGrid(NamedGrid):
         return {node: to_arrays(self._states[i][record]) for i, node in self.nodes.items()}
 
     def private(self) -> dict[str, dict[str, ArrayRecord]]:
-        """The records of the clients' private state by country and name."""
+        """Return the records of the clients' private state by country and name."""
         self.export_state(INPUTS)  # a client that was not prepared has none yet
         return {node.country: self._private_of(node_id) for node_id, node in self.nodes.items()}
 

@@ -63,7 +63,7 @@ class SiteGrid(NamedGrid):
         *,
         secure: bool = False,
     ) -> None:
-        """Number the sites in the order of their names.
+        """Give each site a number, in the order of their names.
 
         Args:
             grid: Flower's, over its SuperLink.
@@ -177,7 +177,8 @@ class _Exchange:
                 raise ClientError(f"{self._country(node)}: {reason_of(reply.error)}")
 
     def _pull(self, nodes: Mapping[str, int]) -> list[Message]:
-        """The replies that have come; one that Flower cannot read ends the run by its sender."""
+        """Return the replies that have come; one that Flower cannot read ends the run by its
+        sender."""
         try:
             return list(self._flower.pull_messages(list(nodes)))
         except (ConnectionError, TimeoutError):

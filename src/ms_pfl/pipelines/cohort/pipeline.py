@@ -42,7 +42,7 @@ def create_synthetic_registry_pipeline() -> Pipeline:
 
 
 def create_preprocessing_pipeline() -> Pipeline:
-    """A registry -> ``episodes``, how they came about, and what follows from them alone."""
+    """Return a registry -> ``episodes``, how they came about, and what follows from them alone."""
     cohort = Pipeline(
         [
             Node(

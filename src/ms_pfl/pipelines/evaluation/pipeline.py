@@ -97,7 +97,7 @@ def create_pipeline(*families: Family) -> Pipeline:
 
 
 def create_choice_pipeline(*families: Family) -> Pipeline:
-    """The predictions of all trainings -> those made of them, and what serves new patients.
+    """Return the predictions of all trainings -> those made of them, and what serves new patients.
 
     Args:
         families: of the trainings.
@@ -130,7 +130,7 @@ def create_choice_pipeline(*families: Family) -> Pipeline:
 
 
 def create_findings_pipeline(*tables: str) -> Pipeline:
-    """The tables of the evaluation -> ``findings``: for pipelines that go on from it.
+    """Return the tables of the evaluation -> ``findings``: for pipelines that go on from it.
 
     Args:
         tables: further ones that belong to the findings.

@@ -16,7 +16,7 @@ from ms_pfl.pipelines.training.pipeline import gathering
 
 
 def create_predictor_pipeline(*families: Family) -> Pipeline:
-    """The trained models -> ``predictor``.
+    """Return the trained models -> ``predictor``.
 
     Args:
         families: of the trainings that it may be made of.

@@ -37,7 +37,7 @@ _RECORDED = (
 
 
 def create_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
-    """``findings``, ``history`` and ``models`` -> what a person reads.
+    """Make what a person reads from ``findings``, ``history`` and ``models``.
 
     Args:
         families: of the trainings that are shown.
@@ -75,7 +75,7 @@ def create_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
 
 
 def create_recording_pipeline(*families: Family) -> Pipeline:
-    """What a finished run has left in ``data/`` -> a run in MLflow."""
+    """Return what a finished run has left in ``data/`` -> a run in MLflow."""
     recording = create_pipeline(*families).only_nodes(f"{NAMESPACE}.log_to_mlflow")
     gathered = gathering(("history", "models"), *families)
     return gathered + create_findings_pipeline(*_ATTRIBUTION) + recording
@@ -97,7 +97,7 @@ def create_flow_pipeline() -> Pipeline:
 
 
 def create_report_pipeline(*families: Family, extra: tuple[str, ...] = ()) -> Pipeline:
-    """What the evaluation found -> ``report.html`` and its figures.
+    """Return what the evaluation found -> ``report.html`` and its figures.
 
     Args:
         families: of the trainings that are shown.

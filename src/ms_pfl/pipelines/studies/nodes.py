@@ -130,7 +130,7 @@ def compare_countries(importance: pd.DataFrame) -> pd.DataFrame:
 
 
 def variant_trainer(variant: str) -> Callable[..., pd.DataFrame]:
-    """The node function that trains what a variant of the protocol acts on."""
+    """Return the node function that trains what a variant of the protocol acts on."""
 
     def train_variant(
         episodes: pd.DataFrame,
@@ -160,7 +160,7 @@ def variant_trainer(variant: str) -> Callable[..., pd.DataFrame]:
 
 
 def measure_audit(parameters: AuditParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
-    """What each choice adds to ROC-AUC, with a 95 % interval."""
+    """Return what each choice adds to ROC-AUC, with a 95 % interval."""
     from ms_pfl.studies.protocol_audit.compare import measure as measure_audit
 
     table = pd.concat([predictions[variant] for variant in VARIANTS], ignore_index=True)

@@ -34,7 +34,7 @@ MIXED = Training("adaptive", "logistic")
 
 
 def create_attribution_pipeline() -> Pipeline:
-    """What the global and the personal models use.
+    """Return what the global and the personal models use.
 
     ::
 
@@ -77,7 +77,8 @@ def create_attribution_pipeline() -> Pipeline:
 
 
 def create_coefficients_pipeline() -> Pipeline:
-    """What the logistic regressions say: coefficients, odds ratios, curves, and the report again.
+    """Return what the logistic regressions say: coefficients, odds ratios, curves, and the report
+    again.
 
     ::
 
@@ -186,7 +187,7 @@ def create_audit_pipeline() -> Pipeline:
 
 
 def create_heterogeneity_pipeline() -> Pipeline:
-    """What does personalization gain where countries differ more?
+    """Return what does personalization gain where countries differ more?
 
     ::
 

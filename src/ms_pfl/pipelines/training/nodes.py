@@ -14,7 +14,7 @@ Models = dict[str, Any]
 
 
 def trainer(training: Training) -> Callable[..., tuple[Any, ...]]:
-    """The node function that trains a paradigm with a strategy over all seeds."""
+    """Return the node function that trains a paradigm with a strategy over all seeds."""
 
     def train_paradigm(
         episodes: pd.DataFrame,
@@ -52,7 +52,7 @@ def gather_models(*models: dict[Training, Models]) -> dict[Training, Models]:
 
 
 def by_training(trainings: list[Training]) -> Callable[..., dict[Training, Models]]:
-    """The node function that returns the models of these trainings, by training."""
+    """Return the node function that returns the models of these trainings, by training."""
 
     def name_models(*models: Models) -> dict[Training, Models]:
         return dict(zip(trainings, models, strict=True))

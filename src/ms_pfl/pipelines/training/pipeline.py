@@ -39,7 +39,7 @@ def create_pipeline(*families: Family) -> Pipeline:
 
 
 def create_paradigm_pipeline(paradigm: str, *families: Family) -> Pipeline:
-    """The trainings of one paradigm.
+    """Return the trainings of one paradigm.
 
     Args:
         paradigm: its name.
@@ -49,7 +49,7 @@ def create_paradigm_pipeline(paradigm: str, *families: Family) -> Pipeline:
 
 
 def gathering(kinds: tuple[Kind, ...], *families: Family) -> Pipeline:
-    """The nodes that gather what all trainings made: for pipelines that go on from it.
+    """Return the nodes that gather what all trainings made: for pipelines that go on from it.
 
     Args:
         kinds: that are wanted, each under its name.
@@ -59,7 +59,7 @@ def gathering(kinds: tuple[Kind, ...], *families: Family) -> Pipeline:
 
 
 def _train(training: Training) -> Node:
-    """A training as a node."""
+    """Return a training as a node."""
     paradigm, strategy = training
     inputs = {name: name for name in ("episodes", "splits", "unfinished")}
     if (before := PARADIGMS[paradigm].starts_from) is not None:

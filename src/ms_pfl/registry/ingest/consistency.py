@@ -260,7 +260,8 @@ def _namesakes(
 
 
 def _folded(text: str) -> str:
-    """An id as :func:`ms_pfl.names.near` has it, and without marks and zeros before a number.
+    """Return an id as :func:`ms_pfl.names.near` has it, and without marks and zeros before a
+    number.
 
     Programs write ``="007"`` and ``'007`` to keep the zeros, and ``1,234`` for 1234.
     """

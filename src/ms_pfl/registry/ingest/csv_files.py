@@ -164,7 +164,8 @@ def _decoded(
 
 
 def _declared_separator(path: Path, text: str) -> tuple[str | None, int, str]:
-    """The separator that a line above the header names, the number of such lines, and the rest."""
+    """Return the separator that a line above the header names, the number of such lines, and the
+    rest."""
     line = _LINE.match(text)
     declared = _DECLARED.fullmatch(line[1].strip(" ")) if line is not None else None
     if line is None or declared is None:
@@ -180,13 +181,14 @@ def _declared_separator(path: Path, text: str) -> tuple[str | None, int, str]:
 
 
 def _separator(header: str) -> str:
-    """The mark that stands most often between the names of a header; a comma where none does."""
+    """Return the mark that stands most often between the names of a header; a comma where none
+    does."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=bare.count)
 
 
 def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line on which each row begins, and its cells."""
+    """Yield the line on which each row begins, and its cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     line = 1
     for cells in reader:
@@ -267,7 +269,8 @@ def _check_rows(
 
 
 def _one_name_short(rows: list[list[str]], separator: str) -> str:
-    """What to do where every row has one cell more than the header, by what the rows look like."""
+    """Return what to do where every row has one cell more than the header, by what the rows look
+    like."""
     name = SEPARATORS[separator]
     readings = []
     if not any(row[-1].strip() for row in rows):

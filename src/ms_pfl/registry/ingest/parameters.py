@@ -212,7 +212,7 @@ def _check_column_names(table: str, names: Mapping[str, str | None], *, once: bo
 
 
 def _unbelieved(column: Column, target: str | None) -> str:
-    """What a map may lead to in place of a target that it may not; "" where it may."""
+    """Return what a map may lead to in place of a target that it may not; "" where it may."""
     if target is None:
         return "" if not column.required else "a day" if column.kind == "date" else "a name"
     if column.kind in ("code", "flag"):
@@ -322,7 +322,7 @@ class IngestParameters(FileSpellings):
         return self._own_or_profile("sheets", table)
 
     def encoding_of(self, table: str) -> str | None:
-        """Encoding of a table's text file without a byte order mark; None: UTF-8."""
+        """Return the encoding of a table's text file without a byte order mark; None: UTF-8."""
         for one in self._sources():
             named = one.encoding.get(table) if isinstance(one.encoding, dict) else one.encoding
             if named is not None:
@@ -368,7 +368,7 @@ class IngestParameters(FileSpellings):
         return {t: code for t, code in of_profile.items() if folded(t) not in spelled} | own
 
     def own_codes(self, table: str, column: str) -> dict[str, str | None]:
-        """The part of :meth:`codes` that is the site's own."""
+        """Return the part of :meth:`codes` that is the site's own."""
         return _codes(self, table, column)
 
     def missing_words(self) -> tuple[str, ...]:

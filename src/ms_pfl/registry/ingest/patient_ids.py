@@ -107,7 +107,8 @@ class PatientNames:
     def _attribute(
         self, ids: pd.Series, unit: pd.Series, origin: Origin, report: IngestReport
     ) -> pd.Series:
-        """The name that id and unit make; without a unit that of the one patient who has the id."""
+        """Return the name that id and unit make; without a unit that of the one patient who has the
+        id."""
         by_id = self._people.drop_duplicates("name").groupby("id")
         only = by_id["name"].first()[by_id.size() == 1]
         nobody = unit.isna() & ids.isin(self._people["id"]) & ~ids.isin(only.index)

@@ -68,11 +68,12 @@ class Origin:
         return positions + self.first if self.lines is None else self.lines[positions]
 
     def row(self, position: int) -> int:
-        """Number of the row at a position (0-based)."""
+        """Return the number of the row at a position (0-based)."""
         return int(self.rows(np.array([position]))[0])
 
     def first_row(self, found: pd.Series) -> int:
-        """Number of the first true entry of a bool series that is indexed by row position."""
+        """Return the number of the first true entry of a bool series that is indexed by row
+        position."""
         return self.row(first_row(found))
 
     def place(self, position: int) -> str:
@@ -80,7 +81,7 @@ class Origin:
         return f"{self.label}, {self.unit} {self.row(position)}"
 
     def column(self, values: pd.Series) -> str:
-        """What the source calls the column of some values; "" where they are of none."""
+        """Return what the source calls the column of some values; "" where they are of none."""
         name = str(values.name or "")
         return self.names.get(name, name)
 
@@ -121,7 +122,7 @@ def refuse(
 
 
 def refusal(wrong: pd.Series, values: pd.Series, origin: Origin, problem: str, remedy: str) -> str:
-    """The line of :func:`refuse`; at least one row is wrong."""
+    """Return the line of :func:`refuse`; at least one row is wrong."""
     position = first_row(wrong)
     value = values.loc[position]
     if isinstance(value, pd.Timestamp):
@@ -157,7 +158,7 @@ def and_more(count: int) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as YAML has it in quotes, on one line.
+    """Return a text as YAML has it in quotes, on one line.
 
     >>> quoted("NO"), quoted("a\\tb")
     ('"NO"', '"a\\\\tb"')

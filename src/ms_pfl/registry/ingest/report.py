@@ -180,7 +180,8 @@ class IngestReport:
         return report_of(rows)
 
     def conclude(self) -> pd.DataFrame:
-        """The report, with a line on the console for each rule that changed or counted something.
+        """Return the report, with a line on the console for each rule that changed or counted
+        something.
 
         Raises:
             IngestError: something was found that stops the run; it carries the report.
@@ -247,14 +248,14 @@ def report_of(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
 
 
 def _text(value: object) -> str:
-    """A value as a map of ``ingest.values`` names it."""
+    """Return a value as a map of ``ingest.values`` names it."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return _shown(value)
 
 
 def _shown(value: object, longest: int = _LONGEST_VALUE) -> str:
-    """A value in one short line."""
+    """Return a value in one short line."""
     if value is None or value is pd.NaT or value is pd.NA or value != value:
         return ""
     if isinstance(value, pd.Timestamp | np.datetime64):

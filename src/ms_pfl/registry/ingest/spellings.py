@@ -99,7 +99,7 @@ def translated(
 
 
 def _whole(text: str) -> str:
-    """A whole number without the decimals that programs add."""
+    """Return a whole number without the decimals that programs add."""
     bare = text.strip().replace(",", ".")
     head, point, tail = bare.partition(".")
     return head if point and tail.strip("0") == "" and head.lstrip("+-").isdigit() else text

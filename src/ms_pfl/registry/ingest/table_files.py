@@ -132,7 +132,7 @@ def find_table(folder: Path, name: str, pattern: str | None = None) -> Path:
 
 
 def _matched(folder: Path, paths: list[Path], name: str, pattern: str) -> Path:
-    """The one file whose name is as a pattern has it."""
+    """Return the one file whose name is as a pattern has it."""
     wanted = [folded(one) for one in pattern.split("|")]
     found = [
         path

@@ -141,7 +141,7 @@ def ingest(
 
 
 def file_settings(parameters: IngestParameters, table: str) -> FileSettings:
-    """What is set of the file of a table."""
+    """Return what is set of the file of a table."""
     return FileSettings(
         limits=parameters.limits,
         encoding=parameters.encoding_of(table),
@@ -152,7 +152,7 @@ def file_settings(parameters: IngestParameters, table: str) -> FileSettings:
 
 
 def read_folder(folder: str | Path, *, today: pd.Timestamp | None = None) -> RegistryTables:
-    """The tables of :func:`ingest` for a folder in the spelling of the contract."""
+    """Return the tables of :func:`ingest` for a folder in the spelling of the contract."""
     return ingest(folder, today=today)[0]
 
 

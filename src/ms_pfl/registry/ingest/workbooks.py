@@ -163,7 +163,7 @@ def _width(row: list[Any]) -> int:
 
 
 def _cell(cell: Any) -> Any:
-    """A cell as a CSV file has it; a date stays one."""
+    """Return a cell as a CSV file has it; a date stays one."""
     if isinstance(cell, str | datetime.date):
         return cell
     if isinstance(cell, bool):

@@ -151,7 +151,7 @@ def visit_days(
 
 
 def rater_errors(person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A uniform number a visit that says how its rater errs, in :func:`rate_edss`.
+    """Return a uniform number a visit that says how its rater errs, in :func:`rate_edss`.
 
     At most visits it is the one that stands for the pair of patient and rater.
 
@@ -170,7 +170,8 @@ def rater_errors(person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def fluctuation(latent: np.ndarray) -> np.ndarray:
-    """Standard deviation of the day's form, EDSS points, at m values of latent disability."""
+    """Return the standard deviation of the day's form, EDSS points, at m values of latent
+    disability."""
     return np.where(latent < _CUTS[0], DAY_TO_DAY_LOW, np.where(latent < 6.0, 0.0, DAY_TO_DAY_HIGH))
 
 
@@ -199,7 +200,7 @@ def rate_edss(latent: np.ndarray, log_error: float, error: np.ndarray) -> np.nda
 
 
 def highest_system(edss: np.ndarray) -> np.ndarray:
-    """The highest functional system that m EDSS scores allow.
+    """Return the highest functional system that m EDSS scores allow.
 
     By its definition the scale follows the systems below 4 (1-1.5: no more than grade 1, 2-2.5:
     grade 2, 3-3.5: grade 3), and walking from there on.

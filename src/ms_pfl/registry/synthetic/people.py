@@ -55,7 +55,7 @@ class People:
     log_progression_frailty: np.ndarray
 
     def __len__(self) -> int:
-        """Number of people."""
+        """Return the number of people."""
         return len(self.female)
 
 
@@ -68,7 +68,7 @@ def _expit(x: np.ndarray | float) -> np.ndarray:
 
 
 def _correlated(z: np.ndarray, own: np.ndarray, correlation: float) -> np.ndarray:
-    """A standard normal with a given correlation to ``z``, made of ``z`` and another one."""
+    """Return a standard normal with a given correlation to ``z``, made of ``z`` and another one."""
     return correlation * z + np.sqrt(1 - correlation**2) * own
 
 

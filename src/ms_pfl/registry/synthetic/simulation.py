@@ -66,7 +66,7 @@ def simulate(parameters: SyntheticRegistryParameters) -> RegistryTables:
 def simulate_country(
     country: Country, n: int, parameters: SyntheticRegistryParameters
 ) -> RegistryTables:
-    """The four tables of ``n`` patients of one country, sorted by patient and date."""
+    """Return the four tables of ``n`` patients of one country, sorted by patient and date."""
     return _tables_and_second_ratings(country, n, parameters)[0]
 
 

@@ -87,7 +87,7 @@ def choose_drugs(
     profile: CountryProfile,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A next drug for each of m people who start, switch or escalate.
+    """Return a next drug for each of m people who start, switch or escalate.
 
     Args:
         current: (m,) index of the drug now taken, or NONE.
@@ -133,7 +133,7 @@ def decide(
     profile: CountryProfile,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The drug of each of n people at the end of a step of ``step`` years.
+    """Return the drug of each of n people at the end of a step of ``step`` years.
 
     People start and escalate after relapses and at higher disability (so treatment is
     confounded by indication), and stop late in the disease.

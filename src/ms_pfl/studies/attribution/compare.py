@@ -38,7 +38,7 @@ _MODEL = ["paradigm", "strategy"]
 
 
 def asked() -> list[Training]:
-    """The study's global model, then the personal ones that are compared with it.
+    """Return the study's global model, then the personal ones that are compared with it.
 
     One strategy of each, the first, as the strategies of a paradigm differ little in what their
     models use.
@@ -235,7 +235,7 @@ class _Increases:
         return np.asarray(self.weight @ self.increase.mean(axis=1))
 
     def half(self, part: NDArray[np.intp], by_seeds: bool) -> NDArray[np.float64]:
-        """The profile of some of the seeds, or of some of the permutations."""
+        """Return the profile of some of the seeds, or of some of the permutations."""
         own = (
             _Increases(self.increase[part], self.weight[part])
             if by_seeds
@@ -263,7 +263,8 @@ def _noise(personal: _Increases, reference: _Increases, by_seeds: bool) -> tuple
 def _of_others(
     found: Mapping[tuple[str, str, str], _Increases], model: tuple[str, str], country: str
 ) -> NDArray[np.float64]:
-    """A model's profile over all countries' episodes but one's; NaN where there is no other."""
+    """Return a model's profile over all countries' episodes but one's; NaN where there is no
+    other."""
     others = [own for key, own in found.items() if key[:2] == model and key[2] != country]
     return profile(np.sum([own.total() for own in others], axis=0)) if others else np.array(np.nan)
 

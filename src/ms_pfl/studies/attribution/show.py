@@ -107,7 +107,7 @@ def draw_importance(importance: pd.DataFrame, by_country: pd.DataFrame) -> Figur
 
 
 def _groups_to_show(together: pd.DataFrame) -> list[str]:
-    """Groups by their importance to the global model, the largest first."""
+    """Return groups by their importance to the global model, the largest first."""
     of_global = together[together["paradigm"] == GLOBAL]
     chosen = of_global if len(of_global) else together
     means = chosen.groupby("group", sort=False)["increase"].mean()

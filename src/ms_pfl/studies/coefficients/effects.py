@@ -211,7 +211,7 @@ def _curves(held: TrainedRows, fits: Sequence[Fit]) -> Iterator[pd.DataFrame]:
 
 
 def _table(parts: Sequence[pd.DataFrame], types: Mapping[str, str]) -> pd.DataFrame:
-    """The columns of a table in their order, those that are not known yet left out."""
+    """Return the columns of a table in their order, those that are not known yet left out."""
     if not parts:
         return pd.DataFrame(columns=list(types)).astype(dict(types))
     whole = pd.concat(parts, ignore_index=True)

@@ -87,7 +87,7 @@ def _training_patients(data: FederationData, country: str, seed: int) -> int:
 def _own(
     bundle: ModelBundle, data: FederationData, seed: int, country: str, sd: float
 ) -> tuple[float, float]:
-    """A site's deviation, and the root of its posterior variance."""
+    """Return a site's deviation, and the root of its posterior variance."""
     saved = bundle.model(seed, country)
     assert isinstance(saved.model, LogisticModel), "it is a regression"
     p = saved.predict(data.rows(country).client_data(seed).train.x)

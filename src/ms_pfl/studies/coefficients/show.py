@@ -291,7 +291,7 @@ def _draw_curve(axes: Axes, own: pd.DataFrame, color: str) -> None:
 
 
 def _moved(curve: pd.DataFrame) -> float:
-    """The standard deviation of a curve over the training rows that have a value."""
+    """Return the standard deviation of a curve over the training rows that have a value."""
     weights = np.diff(curve["share"].to_numpy(), prepend=0.0)
     z = curve["log_odds_ratio"].to_numpy()
     mean = float(np.average(z, weights=weights))
@@ -362,7 +362,7 @@ def intercept_table(
 
 
 def _compared(row: Mapping[Any, Any], label: Label) -> str:
-    """What an odds ratio compares, in words."""
+    """Return what an odds ratio compares, in words."""
     low, high = row["reference"], row["value"]
     match row["compared"]:
         case "missing":
@@ -377,14 +377,14 @@ def _compared(row: Mapping[Any, Any], label: Label) -> str:
 
 
 def _number(value: float) -> str:
-    """A value of a feature with three digits or four, and all digits before the point."""
+    """Return a value of a feature with three digits or four, and all digits before the point."""
     if abs(value) >= 10_000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _ratio(value: float) -> str:
-    """An odds ratio with two decimals, or two digits where it is small."""
+    """Return an odds ratio with two decimals, or two digits where it is small."""
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"

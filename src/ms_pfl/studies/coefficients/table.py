@@ -125,7 +125,7 @@ def _records(
 
 
 def _rows(features: Sequence[str], inputs: Inputs, train: Split) -> list[_Row]:
-    """What each column of the inputs is; ``train``: the training rows of all countries."""
+    """Return what each column of the inputs is; ``train``: the training rows of all countries."""
     if isinstance(inputs, Scaler):
         return [
             _standardized(name, unit, float(mean), float(mean + sd))
@@ -216,12 +216,13 @@ def _missing(feature: int, inputs: Encoding, train: Split) -> tuple[str, Vector]
 
 
 def _value(column: Column) -> float:
-    """The value that a level stands for: where its cell begins."""
+    """Return the value that a level stands for: where its cell begins."""
     return column.high if column.low <= -_LARGEST else column.low
 
 
 def _between(inputs: Encoding, feature: int, low: float, high: float) -> Vector:
-    """The difference of two rows that have these values of one feature, as the model sees them."""
+    """Return the difference of two rows that have these values of one feature, as the model sees
+    them."""
     rows = (rows_with(inputs.n_features, {feature: value}) for value in (low, high))
     return _difference(inputs, *rows)
 

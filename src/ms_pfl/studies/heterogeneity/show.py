@@ -12,7 +12,7 @@ from ms_pfl.studies.heterogeneity.registries import COMMON
 
 
 def registry_name(way: str, knob: float) -> str:
-    """A registry of the study in words.
+    """Return a registry of the study in words.
 
     >>> registry_name("common", 0.5), registry_name("slopes_only", 1.0)
     ('Knobs x 0.5', 'Slopes only')

@@ -49,7 +49,7 @@ def _cell(row: Row, variant: str) -> str:
 
 
 def audit_page(table: pd.DataFrame, source: Mapping[str, str]) -> str:
-    """The table as a Markdown page that says how it came about."""
+    """Return the table as a Markdown page that says how it came about."""
     return "\n\n".join(
         [
             "# Protocol audit",

@@ -38,13 +38,13 @@ Follow = Callable[[Training], AbstractContextManager[Callable[[ProgressReport], 
 
 
 def protocol_of(variant: str) -> ProtocolParameters:
-    """The protocol of a variant: sound but for the choice that it is named for."""
+    """Return the protocol of a variant: sound but for the choice that it is named for."""
     flipped = SOUND if variant == "together" else [] if variant == "sound" else [variant]
     return ProtocolParameters.model_validate(SOUND | {name: PUBLISHED[name][0] for name in flipped})
 
 
 def variant_name(variant: str) -> str:
-    """A variant in words.
+    """Return a variant in words.
 
     >>> variant_name("selection"), variant_name("together")
     ('Best round chosen by test ROC-AUC', 'All published choices together')

@@ -109,7 +109,7 @@ def _of_size(table: pd.DataFrame, size: str, trained_on: pd.Series) -> pd.DataFr
 
 
 def sizes_in_order(table: pd.DataFrame) -> list[str]:
-    """The sizes of a table: 0 first, rising, ``all`` last.
+    """Return the sizes of a table: 0 first, rising, ``all`` last.
 
     >>> sizes_in_order(pd.DataFrame({"size": ["all", "100", "0", "50", "50"]}))
     ['0', '50', '100', 'all']
@@ -119,7 +119,7 @@ def sizes_in_order(table: pd.DataFrame) -> list[str]:
 
 
 def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None:
-    """The smallest size from which on a personal model pays.
+    """Return the smallest size from which on a personal model pays.
 
     It pays where the whole interval of its mean gain over countries, over the others' model, is on
     the good side.
@@ -146,7 +146,8 @@ def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None
 def _by_model(
     predictions: pd.DataFrame, test_predictions: pd.DataFrame
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """The rows of each kind and size, by seed, country, patient and episode, in their order."""
+    """Return the rows of each kind and size, by seed, country, patient and episode, in their
+    order."""
     models = {
         (str(kind), str(size)): rows.set_index(_ROW).sort_index()
         for (kind, size), rows in predictions.groupby(["kind", "size"], sort=True)

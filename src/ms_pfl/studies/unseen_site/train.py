@@ -213,7 +213,7 @@ def _fits(
     compute: Compute,
     of: tuple[int, str],
 ) -> dict[str, NDArray[np.float64]]:
-    """What models of a country's own patients say of its test rows, by kind.
+    """Return what models of a country's own patients say of its test rows, by kind.
 
     They are trained on from the others' model, and from scratch, by the ClientApp of all trainings.
     ``of``: seed and strategy of the others' model; the country's are of the same learner.
@@ -242,7 +242,7 @@ def _fits(
 
 
 def _first_alike(paradigm: str, strategy: str) -> str:
-    """The first strategy of a paradigm that fits what another strategy does."""
+    """Return the first strategy of a paradigm that fits what another strategy does."""
     wanted = learner_of(strategy)
     return next(own for own in PARADIGMS[paradigm].strategies if learner_of(own) == wanted)
 
@@ -254,7 +254,7 @@ def _predictions(
     arrival: _Arrival,
     found: Mapping[str, NDArray[np.float64]],
 ) -> list[pd.DataFrame]:
-    """The country's test rows with what some models say of them, by kind."""
+    """Return the country's test rows with what some models say of them, by kind."""
     test = data.ids[country][data.rows(country).splits[seed] == _TEST]
     return [
         test.assign(

@@ -248,7 +248,7 @@ class _Watch:
 def _history(
     seed: int, country: str, told: Personalized, model: ArrayRecord | None, sent: RecordDict
 ) -> list[HistoryRow]:
-    """The epochs of a node, from what it was sent and replied."""
+    """Return the epochs of a node, from what it was sent and replied."""
     down = payload_bytes(sent["arrays"]) if "arrays" in sent else 0
     up = 0 if model is None else payload_bytes(model)
     return [

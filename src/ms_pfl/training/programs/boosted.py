@@ -113,7 +113,7 @@ def _after(
 
 
 def _latest(checkpoints: Checkpoints, told: TreesParameters, width: int) -> RoundState | None:
-    """The state of a checkpoint with trees such as these; None: from the first tree."""
+    """Return the state of a checkpoint with trees such as these; None: from the first tree."""
     state = checkpoints.latest()
     if state is None:
         return None

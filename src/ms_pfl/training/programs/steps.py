@@ -117,7 +117,8 @@ def score_step(
 
 
 def _mean_loss(total: float | None, n: int, of_all: float) -> float:
-    """The mean log-loss of a site's rows; that of all sites where it is not known by itself."""
+    """Return the mean log-loss of a site's rows; that of all sites where it is not known by
+    itself."""
     if not n:
         return math.nan
     return of_all if total is None else total / n

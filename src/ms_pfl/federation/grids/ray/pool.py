@@ -59,7 +59,7 @@ class RayClientHost(ClientHost):
     """
 
     def pid(self) -> int:
-        """The number of this process."""
+        """Return the number of this process."""
         return os.getpid()
 
     def answer(
@@ -86,7 +86,7 @@ class _OpenRun:
     states: States
 
     def of(self, number: int) -> dict[int, Node]:
-        """The nodes of one worker."""
+        """Return the nodes of one worker."""
         return {i: node for i, node in self.nodes.items() if self.owners[i] == number}
 
 
@@ -170,7 +170,7 @@ class WorkerPool:
         return self.workers[number].open.remote(run_id, mine, *(rows[name] for name in countries))
 
     def _replace(self, number: int) -> None:
-        """A new worker in the place of a dead one, with its nodes of all open runs."""
+        """Put a new worker in the place of a dead one, with its nodes of all open runs."""
         self.workers[number] = self._start()
         self._wait_for([self.workers[number]])
         calls = []
@@ -198,7 +198,7 @@ class WorkerPool:
         call: Callable[[int], Any],
         meanwhile: Callable[[], None] | None = None,
     ) -> dict[int, Any]:
-        """What some workers return; one that dies is replaced, and does its part again.
+        """Return what some workers return; one that dies is replaced, and does its part again.
 
         If anything else goes wrong, or the person interrupts, while a worker still computes, the
         pool is given up: the worker would first finish what nobody waits for.
@@ -247,7 +247,8 @@ class WorkerPool:
             raise
 
     def progress(self, run_id: int, asked: dict[int, Any]) -> dict[int, FitProgress]:
-        """What the workers have to tell about the fits of a run; who is slow is not asked twice.
+        """Return what the workers have to tell about the fits of a run; who is slow is not asked
+        twice.
 
         Args:
             run_id: the run.

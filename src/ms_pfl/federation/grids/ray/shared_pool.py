@@ -56,7 +56,8 @@ _lock = threading.RLock()
 def worker_pool(
     parameters: RayParameters, device: Device, countries: int | None = None
 ) -> WorkerPool:
-    """The pool of this process: started at the first call, and anew when its settings change.
+    """Return the pool of this process: started at the first call, and anew when its settings
+    change.
 
     Args:
         parameters: where Ray is and how many workers there should be.
@@ -200,7 +201,7 @@ def _start_here(parameters: RayParameters) -> None:
 
 
 def _logged(folder: Path) -> str:
-    """What Ray's processes have written last about an error that ended them."""
+    """Return what Ray's processes have written last about an error that ended them."""
     logs = folder / _INNER / "session_latest" / "logs"
     for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
         with suppress(OSError):
