@@ -45,10 +45,15 @@ test-fast: environment  ## the unit tests, with few examples per property (under
 test-all: environment  ## all tests, with the slow drills and many examples per property (hours)
 	@HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest $(PARALLEL) -m "slow or not slow"
 
-# With the tables and figures of the last run as previews.
-docs: environment  ## the pipelines as a static site in build
+# Kedro-Viz writes to build/ alone, with the tables and figures of the last run as previews.
+docs: environment  ## the documentation and the pipelines as static sites, in build/docs and build/viz
+	@rm -rf build
 	@.venv/bin/kedro viz build --include-previews
-	@echo "Look at it with: .venv/bin/python -m http.server --directory build"
+	@mv build viz.built && mkdir build && mv viz.built build/viz
+	@.venv/bin/python docs/site/make_site.py
+	@echo "Look at both with: .venv/bin/python -m http.server --directory build"
+	@echo "  http://127.0.0.1:8000/docs/   the documentation (or open build/docs/index.html)"
+	@echo "  http://127.0.0.1:8000/viz/    the pipelines"
 
 format: environment  ## put the code into its form
 	@.venv/bin/ruff check --fix .

@@ -65,7 +65,7 @@ _NEWTON = (
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    parser = _parser()
+    parser = command_parser()
     given = parser.parse_args(arguments)
     before = os.umask(0o077)
     try:
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands of a site, for the command line and for the reference."""
     parser = argparse.ArgumentParser(prog="python -m ms_pfl site", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
