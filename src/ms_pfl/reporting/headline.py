@@ -13,7 +13,7 @@ from ms_pfl.names import listed
 from ms_pfl.paradigms import is_trained, model_name, paradigm_name, strategy_name
 from ms_pfl.reporting.further import choice_sentence, further_sentence
 from ms_pfl.reporting.verdicts import verdict_sentence
-from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval
+from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval, with_sign
 
 #: So many sentences are on the first screen of the report, and on the console.
 FIRST_LINES = 6
@@ -100,7 +100,7 @@ def _against(
     low, high = own["difference"].min(), own["difference"].max()
     counts = own["verdict"].value_counts()
     said = ", ".join(f"{said} in {counts[said]}" for said in VERDICTS if said in counts)
-    span = f"{low:+.3f} to {high:+.3f}{f' ({said})' if said else ''}"
+    span = f"{with_sign(low)} to {with_sign(high)}{f' ({said})' if said else ''}"
     return f"{text[:-1]}; over {len(own)} strategies {span}."
 
 

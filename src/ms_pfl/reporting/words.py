@@ -89,11 +89,17 @@ def signed(row: Row, digits: int = 3) -> str:
     """
     if math.isnan(row["difference"]):
         return MISSING
-    # no "-0.000"
-    value, low, high = (
-        f"{round(row[name], digits) + 0.0:+.{digits}f}" for name in ("difference", "low", "high")
-    )
+    value, low, high = (with_sign(row[name], digits) for name in ("difference", "low", "high"))
     return value if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
+
+
+def with_sign(value: float, digits: int = 3) -> str:
+    """Return a number with its sign, and no ``-0.000``.
+
+    >>> with_sign(-0.0123), with_sign(-0.00001)
+    ('-0.012', '+0.000')
+    """
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def p_value(p: float) -> str:
