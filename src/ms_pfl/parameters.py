@@ -51,7 +51,7 @@ class Parameters(Section):
         description="folder of one's own registry tables; null: the synthetic registry"
     )
     episodes_file: YamlPath | None = Field(
-        description="an episodes table of one's own (.csv, .parquet) for the pipeline modelling"
+        description="an episodes table of one's own (.csv, .xlsx, ...) for the pipeline modelling"
     )
     own_episodes: OwnEpisodesParameters
     heart_folder: YamlPath | None = Field(

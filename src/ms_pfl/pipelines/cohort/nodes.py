@@ -53,7 +53,7 @@ def read_registry(
     """Read somebody's own tables where a folder is given, else the simulated ones. Read-only.
 
     Args:
-        registry_folder: holds {patients,visits,relapses,treatments}.csv or .parquet; or None.
+        registry_folder: holds the four tables, as docs/ingest.md has them; or None.
         synthetic_folder: where the synthetic registry lies.
         parameters: how one's own tables are spelled; the synthetic ones need no such help.
         cohort: names the treatments that are known.
@@ -165,7 +165,7 @@ def read_own_episodes(
     """Read and encode the table that is given, or go on from the episodes that are there.
 
     Args:
-        episodes_file: a .csv or .parquet file, which comes before the others.
+        episodes_file: a file of a custom table, which comes before the others.
         parameters: its column map, and what is done with categories and missing values.
         heart_folder: the files of UCI Heart Disease.
         heart_rows: which of their rows and columns are taken.

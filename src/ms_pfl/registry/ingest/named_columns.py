@@ -109,7 +109,7 @@ def named_columns(
             + f"; it has {listed}: add it, or name its spelling in ingest.columns.{name}"
             + (
                 f", or its value in ingest.constants.{absent[0]} where all rows have one"
-                if absent[0] != "PATIENT_ID" and "DATE" not in absent[0]
+                if absent[0] == "country"
                 else ""
             ),
             name,

@@ -292,9 +292,9 @@ def test_texts_that_are_no_numbers_are_categories(cells: list[str], tmp_path: Pa
 @pytest.mark.parametrize(
     ("file", "said", "obey"),
     [
-        ("own.tsv", "own.tsv, a text file; copy it to own.csv",
-         lambda folder: (folder / "own.csv").write_text((folder / "own.tsv").read_text())),
-        ("own.xlsx", "own.xlsx, an Excel workbook; save its sheet as own.csv", None),
+        ("own.json", "own.json, which is no table that is read; save the table as own.csv",
+         lambda folder: (folder / "own.csv").write_text((folder / "own.json").read_text())),
+        ("own.xls", "own.xls, an old Excel workbook; save it as a workbook own.xlsx", None),
         ("own.csv.gz", "own.csv.gz, packed; unpack it and name the table in it own.csv",
          lambda folder: (folder / "own.csv").write_text((folder / "own.csv.gz").read_text())),
     ],

@@ -365,10 +365,11 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         read_file(tmp_path / "absent.csv")
     (tmp_path / "own.xlsx").write_text("x")
-    with pytest.raises(
-        InputError, match=r"own\.xlsx, an Excel workbook; save its sheet as own\.csv"
-    ):
+    with pytest.raises(InputError, match=r"own\.xlsx is no readable workbook"):
         read_file(tmp_path / "own.xlsx")
+    (tmp_path / "own.xls").write_text("x")
+    with pytest.raises(InputError, match=r"own\.xls, an old Excel workbook; save it as"):
+        read_file(tmp_path / "own.xls")
     (tmp_path / "own.parquet").write_text("x")
     with pytest.raises(InputError, match=r"own\.parquet is no readable parquet file"):
         read_file(tmp_path / "own.parquet")

@@ -28,7 +28,7 @@ OWN = "country,label,age,sex\nA,0,50,f\nA,1,60,\nB,1,70,m\n"
 
 def read(
     env: str, earlier: Path, runtime: dict[str, Any] | None = None
-) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, Any], pd.DataFrame]:
     """What the node makes of the configuration of an environment."""
     if env == "base":  # three patients
         runtime = {"own_episodes": {"minimum_patients": 1}} | (runtime or {})
@@ -45,7 +45,7 @@ def test_a_file_comes_before_what_an_earlier_run_left(tmp_path: Path) -> None:
     before = hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns
     earlier = tmp_path / "episodes.parquet"
     earlier.write_text("never read")
-    provenance, episodes, vocabulary = read("base", earlier, {"episodes_file": str(file)})
+    provenance, episodes, vocabulary, _ = read("base", earlier, {"episodes_file": str(file)})
     assert list(episodes.columns)[4:] == ["age", "sex=f", "sex=m"]
     assert vocabulary["levels"] == {"sex": ["f", "m"]}
     assert provenance["source"]["description"] == "own episodes table own.csv"
@@ -60,7 +60,24 @@ def test_without_a_file_it_goes_on_with_the_same_episodes_and_vocabulary(tmp_pat
     earlier.with_suffix(".json").write_text(json.dumps(first[0]))
     again = read("base", earlier)
     pd.testing.assert_frame_equal(again[1], first[1])
-    assert again[::2] == first[::2]
+    assert (again[0], again[2]) == (first[0], first[2])
+    pd.testing.assert_frame_equal(again[3], first[3])
+
+
+def test_the_report_of_how_a_table_was_read_goes_with_its_episodes(tmp_path: Path) -> None:
+    file, earlier = tmp_path / "own.csv", tmp_path / "episodes.parquet"
+    file.write_text(OWN.replace("A,0,50,f", "A,0,> 79,f") + "A,,40,f\n")
+    runtime = {
+        "episodes_file": str(file),
+        "own_episodes": {
+            "unlabelled": "drop", "values": {"age": {"> 79": None}}, "minimum_patients": 1,
+        },
+    }  # fmt: skip
+    first = read("base", earlier, runtime)
+    assert first[3]["rule"].tolist() == ["value_mapped", "unlabelled_row"]
+    first[1].to_parquet(earlier)
+    earlier.with_suffix(".json").write_text(json.dumps(first[0]))
+    pd.testing.assert_frame_equal(read("base", earlier)[3], first[3])
 
 
 def test_episodes_of_a_registry_have_a_vocabulary_of_numbers(tmp_path: Path) -> None:
@@ -68,7 +85,7 @@ def test_episodes_of_a_registry_have_a_vocabulary_of_numbers(tmp_path: Path) -> 
     table = pd.DataFrame({"episode_id": ["e"], "patient_id": ["p"], "country": ["A"], "label": [1],
                           "t0": [pd.Timestamp(0)], "EDSS_at_0": [2.0], "AGE": [40.0]})  # fmt: skip
     table.to_parquet(earlier)
-    provenance, episodes, vocabulary = read("base", earlier)
+    provenance, episodes, vocabulary, _ = read("base", earlier)
     pd.testing.assert_frame_equal(episodes, Episodes.validate(table))
     assert provenance["source"] == {"kind": "own", "description": "own episodes table"}
     assert provenance["vocabulary"] is None
@@ -86,7 +103,7 @@ def test_the_four_hospitals_go_the_way_of_any_table(
     rows: str, n: int, n_features: int, shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
     runtime = {"heart_folder": str(shared_data("heart_disease")), "heart_rows": rows}
-    provenance, episodes, vocabulary = read("heart", tmp_path, runtime)
+    provenance, episodes, vocabulary, _ = read("heart", tmp_path, runtime)
     assert Episodes.validate(episodes).shape == (n, 4 + n_features)
     features = list(episodes.columns)[4:]
     assert provenance["source"]["site"] == "hospital"

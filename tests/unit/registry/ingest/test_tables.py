@@ -110,7 +110,9 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
     [
         (
             {"visits": None},
-            "DIR holds neither visits.csv nor visits.parquet; add the file (the table is required)",
+            "DIR holds neither visits.csv nor visits.parquet; add the file (the table is required)"
+            ", or name the one that holds the table in ingest.files.visits (the folder holds "
+            "patients.csv, relapses.csv, treatments.csv)",
         ),
         (
             {"visits": "PATIENT_ID,DATE_OF_VISIT\n001,2001-01-01\n"},
@@ -120,17 +122,20 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"visits": VISITS + "001,2001-01-01,2\n\n001,2002-01-01,2.3\n002,2002-01-01,12\n"},
             "visits.csv, line 4, column EDSS: '2.3' is not on the EDSS scale (0, 1, 1.5, 2, ... 10)"
-            "; correct the score or leave it empty (and 1 more like it)",
+            "; correct the score or leave it empty, or say what it means (null: not known) in "
+            "ingest.values.visits.EDSS (and 1 more like it)",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,0.5\n"},
             "visits.csv, line 2, column EDSS: '0.5' is not on the EDSS scale "
-            "(0, 1, 1.5, 2, ... 10); correct the score or leave it empty",
+            "(0, 1, 1.5, 2, ... 10); correct the score or leave it empty, or say what it means "
+            "(null: not known) in ingest.values.visits.EDSS",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,two\n"},
             "visits.csv, line 2, column EDSS: 'two' is no number; "
-            "write numbers with a decimal point, or leave it empty",
+            "write numbers with a decimal point, or leave it empty, or say what it means "
+            "(null: not known) in ingest.values.visits.EDSS",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,2\n999,2001-01-01,2\n998,2001-01-01,2\n"},
@@ -151,17 +156,20 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"visits": VISITS + "001,2001-01-01T00:00:00Z,2\n001,2000-12-31T23:00:00Z,2\n"},
             "visits.csv, line 3, column DATE_OF_VISIT: '2000-12-31T23:00:00Z' is a time in a time "
-            "zone and leaves the day in doubt; write local days as YYYY-MM-DD",
+            "zone and leaves the day in doubt; write local days as YYYY-MM-DD, or name the time "
+            "zone of the days in ingest.time_zone",
         ),
         (
             {"patients": "PATIENT_ID,country,EDUCATION\n001,Italy,25\n002,Iran,-99\n"},
             "patients.csv, line 3, column EDUCATION: '-99' lies outside 0 to 25; "
-            "correct it or leave it empty",
+            "correct it or leave it empty, or say what it means (null: not known) in "
+            "ingest.values.patients.EDUCATION",
         ),
         (
             {"patients": "PATIENT_ID,country,EDUCATION\n001,Italy,0\n002,Iran,999\n"},
             "patients.csv, line 3, column EDUCATION: '999' lies outside 0 to 25; "
-            "correct it or leave it empty",
+            "correct it or leave it empty, or say what it means (null: not known) in "
+            "ingest.values.patients.EDUCATION",
         ),
         (
             {"visits": VISITS + "001,1890-01-01,2\n"},
@@ -240,7 +248,8 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         (
             {"visits": "PATIENT_ID,DATE_OF_VISIT,EDSS,KFS_2\n001,2001-01-01,2,9\n"},
             "visits.csv, line 2, column KFS_2: '9' lies outside 0 to 6; "
-            "correct it or leave it empty",
+            "correct it or leave it empty, or say what it means (null: not known) in "
+            "ingest.values.visits.KFS_2",
         ),
         (
             {"visits": VISITS + "001,2001-01-01,2,5,extra\n"},
