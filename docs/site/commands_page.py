@@ -28,6 +28,10 @@ PIPELINES = {
     "preprocessing": (
         "read the four tables, label the episodes, split the patients ([cohort](cohort.md))"
     ),
+    "check_tables": (
+        "look at tables without training: what stands in the way, and settings to paste "
+        "([ingest](ingest.md#check-tables-before-anything-is-trained))"
+    ),
     "own_data": "read a multi-site table and split its patients ([own data](own-data.md))",
     "training": "train all paradigms of the study",
     "predictor": "choose the models that score new patients ([prediction](prediction.md))",
