@@ -286,9 +286,9 @@ KEY = ["paradigm", "strategy", "reference", "reference_strategy", "scope", "coun
 
 @pytest.fixture(scope="module")
 def alone() -> pd.DataFrame:
-    """Differences of the study without a further model, and without what serves."""
+    """Differences of the study's family without a further model."""
     found = compared(STUDY, "study")["differences"].set_index(KEY).sort_index()
-    return found.drop(index="served", level="paradigm")
+    return found.drop(index=["ensemble", "served"], level="paradigm")
 
 
 def test_a_rows_models_stand_in_the_table_of_differences(

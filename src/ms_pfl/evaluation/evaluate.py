@@ -7,8 +7,9 @@ Arrays have 1 + replicates columns; column 0 is what was observed.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -223,10 +224,15 @@ def evaluate(
     # a thread a core, so BLAS may not start threads of its own; the order of models decides nothing
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting = {}
+        # models made of others' predictions may be one of these
+        known: dict[tuple[int, bytes], Future[Values]] = {}
         for key, rows in test.groupby([*names, "seed"], sort=True):
             shared = rows_of(int(str(key[-1])), rows)
-            scored = pool.submit(shared.score, rows["probability"].to_numpy(), chosen)
-            waiting[tuple(map(str, key))] = shared, scored
+            risks = rows["probability"].to_numpy()
+            same = id(shared), blake2b(risks.tobytes()).digest()
+            if same not in known:
+                known[same] = pool.submit(shared.score, risks, chosen)
+            waiting[tuple(map(str, key))] = shared, known[same]
         for (*model, seed), (shared, scored) in waiting.items():
             fits.setdefault(tuple(model), {})[int(seed)] = shared, scored.result()
     if names == PARADIGM:
