@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -74,7 +73,7 @@ def test_a_proposal_is_pasted_and_the_registry_is_read(
         done = run_here(project, "--pipeline=preprocessing", given)
         assert done.exit_code == 0, done.output
     finally:
-        shutil.rmtree(local)
+        (local / "parameters.yml").unlink()
     episodes = pd.read_parquet(project.folder / "data/03_primary/episodes.parquet")
     plain = tmp_path / "plain"
     plain.mkdir()
