@@ -41,7 +41,9 @@ def test_console_is_quiet(smoke_run: FinishedRun) -> None:
     said = smoke_run.stdout + smoke_run.stderr
     # on a busy machine a training is told seed by seed
     lines = [line for line in said.splitlines() if not re.search(r", seed \d+: ", line)]
-    assert len(lines) <= 60, said
+    assert len(lines) <= 70, said
+    verdicts = said.partition("\n\n")[2].partition("\nTable 1.")[0]
+    assert len(verdicts.strip().splitlines()) <= 12, verdicts
     assert not re.search(r"warn|deprecat|traceback|flwr|telemetry", said, re.IGNORECASE), said
 
 
@@ -159,7 +161,9 @@ def test_the_comparison_has_its_tables_and_figures(
         assert words in page
     for name in ("gain_by_country", "roc_and_pr", "reliability", "net_benefit", "importance"):
         assert (folder / f"{name}.png").stat().st_size > 5000
-    assert "told apart" in smoke_run.stdout or "plain federated training" in smoke_run.stdout
+    assert "Adaptive FedAvg is better or worse than Federated FedAvg" in " ".join(
+        smoke_run.stdout.split()
+    )
 
 
 _THREE = (

@@ -16,7 +16,7 @@ from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval, with_sign
 
 #: So many sentences are on the first screen of the report, and on the console.
-FIRST_LINES = 6
+FIRST_LINES = 5
 _NAMED = 6  # so many countries are named; more are counted
 
 
