@@ -143,7 +143,7 @@ def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, i
 def _cell(row: Row, countries: Counter[str] | None) -> str:
     said = str(row["verdict"])
     lines = [signed(row), f"{SYMBOLS[said]} {said}" if said else ""]
-    if countries is not None:
+    if countries is not None and any(countries[name] for name in SYMBOLS):
         neither = countries[EQUIVALENT] + countries[INCONCLUSIVE]
         lines.append(f"{countries[BETTER]} / {neither} / {countries[WORSE]}")
     return "\n".join(line for line in lines if line)
