@@ -185,6 +185,6 @@ def probast_facts(about: About) -> list[tuple[str, str, str]]:
             "Analysis",
             "Evaluation on other sites",
             f"a further {about.site} by random effects; leaving {about.sites} out by its own "
-            "pipeline (docs/new-country.md)",
+            "pipeline",
         ),
     ]
