@@ -79,7 +79,7 @@ class CsvTable(_WholeFile, CSVDataset):
                 text, in which an empty cell is ``""``.
             settings: further arguments of :class:`kedro_datasets.pandas.CSVDataset`.
         """
-        kinds = types or {}
+        kinds = self._kinds = types or {}
         known = {"int": "int64", "optional int": "Int64", "float": "float64", "bool": "bool"}
         dtypes = {name: known[kind] for name, kind in kinds.items() if kind in known}
         may_be_empty = ("optional int", "float", "date")
@@ -103,7 +103,10 @@ class CsvTable(_WholeFile, CSVDataset):
         table: pd.DataFrame = restored(super().load())
         # a column of empty cells alone has the unit of seconds
         dates = self._load_args["parse_dates"]
-        return table.astype({name: "datetime64[us]" for name in dates if name in table})
+        as_saved = {name: "datetime64[us]" for name in dates if name in table}
+        if table.empty:  # pandas does not know that its columns are text
+            as_saved |= {str(name): "str" for name in table if name not in self._kinds}
+        return table.astype(as_saved)
 
 
 class JsonFile(_WholeFile, JSONDataset):

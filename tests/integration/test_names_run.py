@@ -72,11 +72,11 @@ class Cells(html.parser.HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in ("td", "text"):
+        if tag in ("td", "th", "text"):
             self._open.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "text") and self._open:
+        if tag in ("td", "th", "text") and self._open:
             self.cells.append(self._open.pop())
 
     def handle_data(self, data: str) -> None:

@@ -72,3 +72,14 @@ def test_a_table_for_people_holds_no_formula(tmp_path: Path) -> None:
     assert (
         tmp_path / "t.csv"
     ).read_text() == "site,x\n'=cmd|' /C calc'!A0,-0.5\n-5,1.0\nPeru,2.0\n"
+
+
+def test_a_table_without_rows_has_the_types_that_were_saved(tmp_path: Path) -> None:
+    saved = pd.DataFrame({"name": [], "row": [], "when": []}).astype(
+        {"name": "str", "row": "Int64", "when": "datetime64[us]"}
+    )
+    dataset = CsvTable(
+        filepath=str(tmp_path / "empty.csv"), types={"row": "optional int", "when": "date"}
+    )
+    dataset.save(saved)
+    pd.testing.assert_frame_equal(dataset.load(), saved, check_column_type=False)
