@@ -38,8 +38,7 @@ def main() -> None:
     episodes = pd.read_parquet(asked.folder / "03_primary/episodes.parquet")
     splits = pd.read_parquet(asked.folder / "05_model_input/splits.parquet")
     settings = read_parameters(asked.env).training
-    trees = settings.strategies["trees"]
-    assert isinstance(trees, TreesParameters)
+    trees = settings.strategies.trees
     compute = Compute(RayParameters(num_workers=0, address=None), "cpu")
     training = Training("federated", "trees")
     found = train_tables(training, episodes, splits, settings, compute, lambda _: None, None)
