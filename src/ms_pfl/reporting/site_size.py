@@ -139,7 +139,7 @@ def draw(fits: list[_Fit], label: str) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("gain in log-loss")
-    figure.supxlabel(label, fontsize=9, color=INK)
+    panels[len(panels) // 2].set_xlabel(label)
     legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     return figure
 

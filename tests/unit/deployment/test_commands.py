@@ -142,9 +142,9 @@ def test_what_is_beyond_the_policy_cannot_be_approved(
 def test_text_of_the_server_is_shown_on_one_line(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = asked_for(site, sites=("A\x1b[31m\nApprove it", "Turkey"))
+    run = asked_for(site, sites=("A\x1b[31m\nApprove it", "Belgium", "Turkey"))
     text = said(capsys, "review", run, "--folder", str(site))
-    assert r"Sites: A\x1b[31m\nApprove it; Turkey" in text
+    assert r"Sites: A\x1b[31m\nApprove it; Belgium; Turkey" in text
     assert "\x1b" not in text
 
 
