@@ -143,7 +143,7 @@ def test_a_row_appears_in_tables_intervals_differences_report_and_mlflow(
         calibration_table(estimates)["Absolute error"].str.match(r"^0\.\d \[0\.\d, 0\.\d\]$").all()
     )
     points = parent_points(metrics)
-    assert {f"accuracy_{scope}/Local" for scope in ("pooled", "macro", "weighted")} <= {
+    assert {f"accuracy_{scope}/local.none" for scope in ("pooled", "macro", "weighted")} <= {
         name for name, _, _ in points
     }
     one_fit = metrics[(metrics["paradigm"] == "local") & (metrics["seed"] == 0)]
