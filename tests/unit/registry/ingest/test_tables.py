@@ -429,7 +429,8 @@ def test_parquet_with_a_time_zone_keeps_its_days_or_is_refused(tmp_path):
         read_folder(tmp_path, today=TODAY)
     assert str(caught.value).replace(f"{tmp_path}/", "") == (
         "visits.parquet, row 1, column DATE_OF_VISIT: '2000-12-31 23:00:00+00:00' is a time in a "
-        "time zone and leaves the day in doubt; write local days as YYYY-MM-DD (and 1 more like it)"
+        "time zone and leaves the day in doubt; write local days as YYYY-MM-DD, or name the time "
+        "zone of the days in ingest.time_zone (and 1 more like it)"
     )
 
 
