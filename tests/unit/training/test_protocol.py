@@ -306,9 +306,10 @@ def test_the_same_rows_are_insisted_on_with_the_sound_protocol_alone() -> None:
     rows = pd.DataFrame({"paradigm": "local", "strategy": "none", "seed": 0, "country": "AU",
                          "patient_id": "p", "episode_id": ["a", "b", "c"], "probability": 0.5,
                          "split": ["test", "test", "validation"], "label": [0, 1, 1]})  # fmt: skip
+    none = rows.iloc[:0]
     with pytest.raises(InputError, match="split by patient"):
-        score_predictions(rows, rows.iloc[:0], protocol_of("sound"))
-    metrics, _, _ = score_predictions(rows, rows.iloc[:0], protocol_of("split_unit"))
+        score_predictions(rows, none, none, none, protocol_of("sound"))
+    metrics, _, _ = score_predictions(rows, none, none, none, protocol_of("split_unit"))
     assert len(metrics) > 0
 
 
