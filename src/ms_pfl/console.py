@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shlex
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ms_pfl.federation.history import ProgressReport
 
 _BETWEEN_LINES = 60.0  # seconds
+_VERDICT_LINES = 12  # of the console, above Table 1
 _log = logging.getLogger(__name__)
 
 
@@ -165,7 +167,11 @@ def show_results(table1: pd.DataFrame, notes: list[str], headline: list[str]) ->
     from ms_pfl.reporting.table1 import ConsoleTable
 
     _print("")
+    left = _VERDICT_LINES
     for line in headline[:FIRST_LINES]:
+        left -= len(textwrap.wrap(printable(line), get_console().width))
+        if left < 0:  # the report has all
+            break
         _print(line, style="bold")
     get_console().print(ConsoleTable(table1, notes), highlight=False)
 
