@@ -8,6 +8,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -169,3 +170,18 @@ def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
         "seed", "0", "round", "12/12", "validation", "ROC-AUC", "0.726", "0:00:00",
     ]  # fmt: skip
     assert words[-1][2:8] == ["seed", "1", "round", "3/30", "validation", "ROC-AUC"]
+
+
+def test_verdicts_take_twelve_lines_at_most_and_none_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(console, "get_console", lambda: Console(file=out, width=100))
+    long = [f"Verdict {i}: {'word ' * 70}end {i}." for i in range(5)]  # four lines each
+    table = pd.DataFrame({"Model": ["Local"], "ROC-AUC pooled": ["0.7"]})
+    console.show_results(table, [], long)
+    verdicts, _, rest = out.getvalue().partition("Table 1.")
+    assert len(verdicts.strip().splitlines()) == 12
+    assert verdicts.rstrip().endswith("end 2.")
+    assert "Verdict 3" not in out.getvalue()
+    assert ".7" in rest

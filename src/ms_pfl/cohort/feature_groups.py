@@ -70,7 +70,7 @@ def feature_groups(
 
 
 def _of_columns(vocabulary: Vocabulary | Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """Return the features of each column of a table of one's own."""
+    """Return the features of each column of a custom table."""
     whole = Vocabulary.model_validate(vocabulary)
     return {
         column: tuple(feature_names(whole.model_copy(update={"columns": (column,)})))

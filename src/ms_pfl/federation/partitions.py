@@ -185,7 +185,7 @@ def federation_data(
 
 
 def redrawn(splits: pd.DataFrame) -> pd.DataFrame:
-    """Return the splits dealt out anew within each country and seed: other rows, as many of each.
+    """Return the splits shuffled within each country and seed: other rows, as many of each.
 
     Fine-tuning on them is what the published results rest on
     (``training.protocol.fine_tuning_rows``): some of its test rows have been trained on by the

@@ -56,7 +56,7 @@ _lock = threading.RLock()
 def worker_pool(
     parameters: RayParameters, device: Device, countries: int | None = None
 ) -> WorkerPool:
-    """Return the pool of this process: started at the first call, and anew when its settings
+    """Return the pool of this process: started at the first call, and again when its settings
     change.
 
     Args:
