@@ -14,7 +14,15 @@ from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.paradigms import is_trained, model_name, models_in_order
 from ms_pfl.reporting.content import About, Content, Table, heading, note
 from ms_pfl.reporting.verdicts import digits_of
-from ms_pfl.reporting.words import MISSING, Row, percent, rows_by, signed, with_interval, with_sign
+from ms_pfl.reporting.words import (
+    MISSING,
+    Row,
+    interval_end,
+    percent,
+    rows_by,
+    signed,
+    with_interval,
+)
 
 _VALUES = ("roc_auc", "log_loss", "observed_expected")
 _DIFFERENCES = ("roc_auc", "log_loss")
@@ -123,8 +131,8 @@ def further_sentence(further: pd.DataFrame, pooled: pd.DataFrame, site: str) -> 
     own = own.merge(primary, on=_PAIR)
     parts = [
         f"{model_name(row['paradigm'], row['strategy'])} against "
-        f"{model_name(row['reference'], row['reference_strategy'])} {with_sign(row['low'])} to "
-        f"{with_sign(row['high'])} ({row['verdict']})"
+        f"{model_name(row['reference'], row['reference_strategy'])} {interval_end(row['low'])} to "
+        f"{interval_end(row['high'])} ({row['verdict']})"
         for row in own.to_dict("records")
     ]
     if not parts:

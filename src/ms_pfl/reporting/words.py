@@ -23,6 +23,7 @@ PUBLISHED: dict[str, tuple[object, str]] = {
 Row = Mapping[Any, Any] | pd.Series
 #: What a cell holds where there is no value.
 MISSING = "–"
+_MOST_DIGITS = 8
 
 
 def site_words(source: Mapping[str, str]) -> tuple[str, str]:
@@ -86,11 +87,31 @@ def signed(row: Row, digits: int = 3) -> str:
 
     >>> signed({"difference": 0.0123, "low": 0.003, "high": 0.021})
     '+0.012 [+0.003, +0.021]'
+    >>> signed({"difference": -0.0123, "low": -0.0243, "high": -0.0003})
+    '-0.012 [-0.024, -0.0003]'
     """
     if math.isnan(row["difference"]):
         return MISSING
-    value, low, high = (with_sign(row[name], digits) for name in ("difference", "low", "high"))
-    return value if math.isnan(row["low"]) else f"{value} [{low}, {high}]"
+    value = with_sign(row["difference"], digits)
+    if math.isnan(row["low"]):
+        return value
+    return f"{value} [{interval_end(row['low'], digits)}, {interval_end(row['high'], digits)}]"
+
+
+def interval_end(value: float, digits: int = 3) -> str:
+    """Return an end of an interval with its sign, in as many digits as tell its side of zero.
+
+    >>> interval_end(-0.0123), interval_end(-0.0003), interval_end(0.00002), interval_end(0.0)
+    ('-0.012', '-0.0003', '+0.00002', '+0.000')
+    """
+    return with_sign(value, _digits_beside(0.0, value, digits))
+
+
+def _digits_beside(limit: float, value: float, digits: int) -> int:
+    """Return how many digits keep a value that is not the limit from being printed as it."""
+    while value != limit and round(value, digits) == limit and digits < _MOST_DIGITS:
+        digits += 1
+    return digits
 
 
 def with_sign(value: float, digits: int = 3) -> str:
@@ -105,12 +126,12 @@ def with_sign(value: float, digits: int = 3) -> str:
 def p_value(p: float) -> str:
     """Return ``0.012``, ``<0.001``, a dash where there is none.
 
-    >>> p_value(0.0123), p_value(0.0001), p_value(1.0)
-    ('0.012', '<0.001', '1.000')
+    >>> p_value(0.0123), p_value(0.0001), p_value(0.04998), p_value(1.0)
+    ('0.012', '<0.001', '0.04998', '1.000')
     """
     if math.isnan(p):
         return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return "<0.001" if p < 0.001 else f"{p:.{_digits_beside(0.05, p, 3)}f}"
 
 
 def percent(share: float, digits: int = 1) -> str:

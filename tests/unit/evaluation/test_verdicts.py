@@ -35,7 +35,8 @@ from ms_pfl.evaluation.inference import (
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.evaluation.parameters import ComparisonParameters, PrimaryParameters
 from ms_pfl.evaluation.scoring import check_predictions
-from ms_pfl.reporting.verdicts import verdict_cell
+from ms_pfl.reporting.verdicts import digits_of, verdict_cell
+from ms_pfl.reporting.words import p_value, signed
 
 FINITE = st.floats(-0.1, 0.1)
 ERRORS = st.one_of(st.just(0.0), st.just(math.nan), st.floats(1e-6, 0.1))
@@ -197,6 +198,18 @@ def check_row(row: dict, sign: float, margin: float) -> None:
     cell = verdict_cell({"role": "exploratory", **row})
     assert cell.startswith(said)
     assert ("by less than the margin" in cell) == (said in (BETTER, WORSE) and inside)
+    check_printed(row)
+
+
+def check_printed(row: dict) -> None:
+    """Rounding hides no side: of zero for the interval, of .05 for p."""
+    ends = signed(row, digits_of(row["metric"])).split(" ", 1)[1].strip("[]").split(", ")
+    for end, printed in zip((row["low"], row["high"]), ends, strict=True):
+        if abs(end) > 1e-8:
+            assert (float(printed) > 0) == (end > 0)
+            assert (float(printed) < 0) == (end < 0)
+    p = float(p_value(row["p"]).lstrip("<"))
+    assert (p < LEVEL) == (row["p"] < LEVEL) or abs(row["p"] - LEVEL) < 1e-8
 
 
 @pytest.fixture(scope="module")
