@@ -7,6 +7,7 @@ Each country's value is its true one plus chance, and the true ones differ by a 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,18 +129,32 @@ def _q(values: Floats, variances: Floats, between: float) -> float:
 
 
 def _at_which(values: Floats, variances: Floats, q: float) -> float:
-    """Return the variance at which Q is ``q``, 0 where it is smaller from the start; Q only
-    falls."""
-    if _q(values, variances, 0.0) <= q:
+    """Return the variance at which Q is ``q``, 0 where it is smaller from the start."""
+    return variance_at(lambda between: _q(values, variances, between), q, float(variances.max()))
+
+
+def variance_at(statistic: Callable[[float], float], value: float, scale: float) -> float:
+    """Return the variance between countries at which a statistic has a value.
+
+    Args:
+        statistic: falls with the variance.
+        value: that is looked for.
+        scale: above 0, of the size of the variance.
+
+    Returns:
+        The variance, by bisection to the last bit; 0 where the statistic is not above the value at
+        0.
+    """
+    if statistic(0.0) <= value:
         return 0.0
-    low, high = 0.0, float(variances.max())
+    low, high = 0.0, scale
     for _ in range(_DOUBLINGS):
-        if _q(values, variances, high) <= q:
+        if statistic(high) <= value:
             break
         low, high = high, 2 * high
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        low, high = (middle, high) if _q(values, variances, middle) > q else (low, middle)
+        low, high = (middle, high) if statistic(middle) > value else (low, middle)
     return (low + high) / 2

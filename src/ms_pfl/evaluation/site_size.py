@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
+
+from ms_pfl.evaluation.random_effects import variance_at
 
 #: Sites below which no line is fitted.
 FEWEST_SITES = 6
@@ -88,15 +90,8 @@ def fit_line(
         found: NDArray[np.float64] = inverse @ (rows.T @ (weights * gains))
         return found, np.asarray(inverse, np.float64), float(weights @ (gains - rows @ found) ** 2)
 
-    def excess(variance: float) -> float:
-        return solve(variance)[2] - freedom
-
-    variance = 0.0
-    if excess(0.0) > 0:
-        high = float(np.var(gains)) + float(np.max(errors) ** 2)
-        while excess(high) > 0:
-            high *= 2
-        variance = float(optimize.brentq(excess, 0.0, high, xtol=1e-16, rtol=1e-12))
+    scale = float(np.var(gains)) + float(np.max(errors) ** 2)
+    variance = variance_at(lambda between: solve(between)[2], freedom, scale)
     found, inverse, squares = solve(variance)
     return SizeLine(
         patients, found, inverse * max(1.0, squares / freedom), float(np.sqrt(variance))
@@ -109,7 +104,7 @@ def site_gains(
     """Return what each paradigm gains over the federated one, site by site.
 
     Args:
-        differences: the table of :func:`ms_pfl.evaluation.evaluate.planned_differences`.
+        differences: the table of :func:`ms_pfl.evaluation.differences.planned_differences`.
         patients: of each site, by its name.
         strategy: of the federated model.
         metric: such as ``log_loss``.
