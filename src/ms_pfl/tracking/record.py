@@ -38,6 +38,8 @@ TABLES = (
     "net_benefit",
     "subgroup_metrics",
 )
+#: Characters of a description that MLflow keeps: of a run (a tag), and of a version of a model.
+MOST_OF_A_RUN, MOST_OF_A_VERSION = 8000, 5000
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def build_record(
         history,
         tables,
         figures,
-        "\n\n".join([*above, to_markdown(tables["table1"]), *below]),
+        description(above, [to_markdown(tables["table1"]), *below]),
         describe_data(episodes, splits, source),
         [
             ModelToLog(
@@ -131,9 +133,33 @@ def build_record(
         ],
         example_rows(episodes, features),
         predictor if predictor.is_dir() else None,
-        "\n\n".join(above),
+        description(above, [], MOST_OF_A_VERSION),
         source,
     )
+
+
+def description(sentences: Sequence[str], others: Sequence[str], most: int = MOST_OF_A_RUN) -> str:
+    """Return paragraphs that MLflow keeps whole: as many sentences as there is room for.
+
+    Args:
+        sentences: the most important first; those that do not fit are left out from the first on.
+        others: that follow them, each left out where it does not fit by itself.
+        most: characters, at most; MLflow cuts off what is beyond.
+
+    >>> description(["Better.", "Much better."], ["| table |"], most=20)
+    'Better.\\n\\n| table |'
+    """
+    gap = "\n\n"
+    kept: list[str] = []
+    for text in others:
+        if len(gap.join([*kept, text])) <= most:
+            kept.append(text)
+    above: list[str] = []
+    for text in sentences:
+        if len(gap.join([*above, text, *kept])) > most:
+            break
+        above.append(text)
+    return gap.join([*above, *kept])
 
 
 def _of_seed(arrays: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

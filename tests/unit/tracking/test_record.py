@@ -104,3 +104,20 @@ def test_the_predictor_is_kept_where_there_is_one(tmp_path: Path) -> None:
     assert build(tmp_path).predictor is None
     (tmp_path / "predictor").mkdir()
     assert build(tmp_path).predictor == tmp_path / "predictor"
+
+
+def test_a_description_is_cut_at_a_sentence_and_never_inside_the_table(tmp_path: Path) -> None:
+    """The parts are kept that MLflow would keep whole."""
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+    from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+
+    assert MAX_TAG_VAL_LENGTH == record.MOST_OF_A_RUN
+    assert SqlModelVersion.description.type.length == record.MOST_OF_A_VERSION
+    sentences = [f"Sentence {number:03d} " + "x" * 986 for number in range(12)]  # 1,000 characters
+    found = build(tmp_path, headline=sentences)
+    assert len(found.note) <= record.MOST_OF_A_RUN
+    table = found.note.split("\n\n")[-2:]
+    assert table[0].startswith("| Model |")
+    assert table[1] == r"Below \*it\*."
+    assert found.note.split("\n\n")[:-2] == sentences[:7]
+    assert found.verdict.split("\n\n") == sentences[:4]
