@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,19 @@ def _template() -> Template:
     environment.filters["svg"] = lambda picture: Markup(
         picture.figure if isinstance(picture.figure, str) else to_svg(picture.figure, picture.name)
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("report.html.j2")
+
+
+def unbroken(cell: str) -> str:
+    r"""Keep an interval in brackets, and p with its value, on one line.
+
+    >>> unbroken("+0.012 [+0.003, +0.021]"), unbroken("better (p 0.031; primary)")
+    ('+0.012 [+0.003,\xa0+0.021]', 'better (p\xa00.031; primary)')
+    """
+    return re.sub(
+        r"\[[^\[\]]*\]|\(p ", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), cell
+    )
 
 
 def shown_strategy(table: pd.DataFrame) -> str:

@@ -86,7 +86,7 @@ def size_table(fits: list[_Fit], site: str) -> pd.DataFrame:
         site: what the data call a site.
 
     Returns:
-        Text cells, a row a learner, paradigm and metric.
+        Text cells, a row per learner, paradigm and metric.
     """
     every = np.concatenate([fit.line.sizes for fit in fits])
     sizes = np.quantile(every, [0.0, 0.5, 1.0], method="nearest")
