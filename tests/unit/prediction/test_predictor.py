@@ -69,7 +69,7 @@ def test_no_patient_is_in_it(predictor: Predictor, folder: Path) -> None:
     assert '"P0' not in text
     assert "patient_id" not in text
     biggest = max(array.shape[0] for array in predictor.arrays.values() if array.ndim)
-    assert biggest <= len(FEATURES)  # no array has a row an episode
+    assert biggest <= len(FEATURES)  # no array has a row per episode
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
