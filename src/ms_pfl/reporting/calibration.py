@@ -127,7 +127,7 @@ def risk_histograms(distribution: pd.DataFrame, strategy: str) -> Figure:
     own = of_strategy(distribution, strategy)
     paradigms = paradigms_in_order(own)
     figure, panels = _panels(len(paradigms), 1.7)
-    limit = highest_risk(own)
+    limit, top = highest_risk(own), 0.0
     for axes, paradigm in zip(panels, paradigms, strict=False):
         for label, color, width in ((0, INK, 0.8), (1, color_of(paradigm), 1.4)):
             rows = own[(own["paradigm"] == paradigm) & (own["label"] == label)]
@@ -135,8 +135,9 @@ def risk_histograms(distribution: pd.DataFrame, strategy: str) -> Figure:
             if label == 0:
                 axes.stairs(share, edges, color=INK, fill=True, alpha=0.15, linewidth=0)
             axes.stairs(share, edges, color=color, linewidth=width)
+            top = max(top, float(share.max()) if len(share) else 0.0)
         axes.set(title=paradigm_name(paradigm), xlim=(0, limit))
-        axes.set_ylim(bottom=0)
+    panels[0].set_ylim(0, 1.05 * top or 1)
     handles = [
         Line2D(
             [], [], color=INK, linewidth=1.4, label="with the outcome (in the paradigm's color)"
@@ -147,7 +148,7 @@ def risk_histograms(distribution: pd.DataFrame, strategy: str) -> Figure:
     ]
     figure.supxlabel("predicted risk", fontsize=9, color=INK)
     figure.supylabel("share of episodes", fontsize=9, color=INK)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

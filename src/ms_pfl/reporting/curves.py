@@ -49,8 +49,9 @@ def decisions(about: About, net_benefit: pd.DataFrame) -> Content:
             "Net benefit over thresholds, one line per paradigm, against acting on all or nobody",
             about.fill(
                 "Net benefit ({strategy}): true positives minus false positives weighted by the "
-                "odds of the threshold, per test episode. A model is of use where it lies above "
-                "acting on everybody and on nobody. Shaded: 95 % interval of the federated model."
+                "odds of the threshold, per test episode. Patients with a risk above the threshold "
+                "would be acted on. A model is of use where it lies above acting on everybody and "
+                "on nobody. Shaded: 95 % interval of the federated model."
             ),
         ),
         Details(
@@ -149,7 +150,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     axes.axhline(0, color=INK, linewidth=0.8, label="Act on nobody")
     top = max(0.02, float(own["net_benefit"].max()) if len(own) else 0.1)
     axes.set(
-        xlabel="risk from which on one would act",
+        xlabel="threshold probability",
         ylabel="net benefit",
         ylim=(-0.35 * top, 1.15 * top),
     )

@@ -61,7 +61,8 @@ def section(about: About, further_country: pd.DataFrame) -> Content | None:
                 f"value ({_ranges(comparison.get('good') or {})}), or a difference that is not to "
                 "the worse by more than the margin. Between: standard deviation of the true values "
                 "between {sites}, of ROC-AUC on the logit scale, of observed / expected on the log "
-                "scale."
+                "scale. ROC-AUC is that within {sites}; the pooled one also compares patients of "
+                "different {sites}, so that the two can differ."
             )
         ),
         Details(

@@ -56,13 +56,7 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
                 "in log-loss or Brier score is. The other metrics: "
                 "<code>data/08_reporting/differences.parquet</code>."
             )
-        )
-    ]
-    for reference, words in _REFERENCES.items():
-        if (differences["reference"] == reference).any():
-            title = heading(about.fill(f"Over {words}"))
-            content += [title, Table(gains_table(differences, reference), "verdicts")]
-    content.append(
+        ),
         note(
             about.fill(
                 f"Better or worse: the whole interval is on that side of 0; equivalent: it holds 0 "
@@ -75,8 +69,12 @@ def gains(about: About, differences: pd.DataFrame) -> Content:
                 "adjusted alike. Macro means rest on small {sites} too, which borrow the spread "
                 "of larger ones: their intervals are rough (docs/comparison.md)."
             )
-        )
-    )
+        ),
+    ]
+    for reference, words in _REFERENCES.items():
+        if (differences["reference"] == reference).any():
+            title = heading(about.fill(f"Over {words}"))
+            content += [title, Table(gains_table(differences, reference), "verdicts")]
     return content
 
 

@@ -16,12 +16,10 @@ from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.headline import FIRST_LINES
 from ms_pfl.reporting.sections import made_from
-from ms_pfl.reporting.words import site_words
+from ms_pfl.reporting.words import capitalized, site_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_TITLE = "Which learning paradigm serves which site"
 
 
 def build_report(
@@ -62,7 +60,8 @@ def build_report(
     }
     page = _template().render(
         about=about,
-        title=_TITLE,
+        title=about.fill("Which learning paradigm serves which {site}"),
+        data=capitalized(about.source["description"]),
         headline=given["headline"],
         first_lines=FIRST_LINES,
         strip=data_strip(about, given["parameters"]),
