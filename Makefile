@@ -68,7 +68,7 @@ lint: environment  ## ruff, mypy and the arrows between the packages
 cluster-drill: environment  ## the job on two Ray nodes of this machine and without: the same bits? (ENV=smoke: a quick look)
 	@.venv/bin/python deploy/cluster/drill.py $(OPTIONS)
 
-deploy-demo: environment  ## three sites on this machine, over TLS: do they come to what the simulation does?
+deploy-demo: environment  ## three sites on this machine, over TLS: are their results those of the simulation?
 	@.venv/bin/python deploy/demo.py
 
 clean:  ## remove what runs have made (not the environment)

@@ -1,4 +1,4 @@
-"""Seconds a round of RayGrid against Flower's run_simulation, on the same app and the same loop.
+"""Seconds per round of RayGrid against Flower's run_simulation, on the same app and the same loop.
 
 ``python benchmarks/engine.py`` times rounds of FedAvg over a ClientApp that computes nothing: it
 decodes the arrays that it gets, adds one and sends them back. So what is timed is the engine:
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         rounds.append(
             [size, middle["flower"], middle["ray"], middle["local"], ratio, f">= {bound}"]
         )
-    print("Seconds a round\n")
+    print("Seconds per round\n")
     header = ["clients x parameters", "run_simulation", "RayGrid", "in one process"]
     print(table([*header, "run_simulation / RayGrid", "bound"], rounds))
     print("\nSeconds of start-up and end\n")
@@ -199,7 +199,7 @@ def _told(seconds: list[float], total: float) -> dict[str, Any]:
 
 
 def _data(clients: int) -> FederationData:
-    """One row a client: the app reads none."""
+    """One row per client: the app reads none."""
     x, y = np.zeros((1, 1), dtype=np.float32), np.zeros(1, dtype=np.float32)
     names = [f"C{number:04d}" for number in range(clients)]
     rows = {name: CountryRows(name, x, y, {0: np.zeros(1, dtype=np.int8)}) for name in names}

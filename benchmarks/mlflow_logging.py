@@ -4,8 +4,8 @@
 with ``--data``) and logs it into a new store in a temporary folder: a parent, a child a training
 and seed, tables, figures, the report, the data's digest, the models of the first seed and the
 predictor. Opening
-the store, which a run does before it trains, is told apart. It prints the seconds of each kind of
-call; wall and processor time tell whether something else was running.
+the store, which a run does before it trains, is timed separately. It prints the seconds of each
+kind of call; wall and processor time tell whether something else was running.
 """
 
 from __future__ import annotations

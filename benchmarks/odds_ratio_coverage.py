@@ -4,7 +4,7 @@
 episodes, splits and federated logistic regression of a finished run of ``further_methods``. Again
 and again it draws labels by the regression's risks of its first seed, alike within a patient
 (a Gaussian copula), fits as the run does in each seed, and counts the intervals that hold the odds
-ratio of the regression that the labels were drawn by. A base run takes two seconds a replicate.
+ratio of the regression that the labels were drawn by. A base run takes two seconds per replicate.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ``python benchmarks/prediction.py`` simulates 1,000 new patients (another seed than the registry's),
 writes their four tables as CSV files into a temporary folder, and predicts their risks with the
 predictor that ``kedro run`` left in ``data`` (another folder with ``--predictor``): as ``kedro run
---pipeline=prediction`` does, without the start of Python and Kedro. Imports are told apart.
+--pipeline=prediction`` does, without the start of Python and Kedro. Imports are timed separately.
 """
 
 from __future__ import annotations

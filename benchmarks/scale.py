@@ -1,4 +1,4 @@
-"""Seconds a round and memory against the number of clients and of rows.
+"""Seconds per round and memory against the number of clients and of rows.
 
 ``python benchmarks/scale.py`` plays rounds of FedAvg (one local epoch) of the compact network of
 conf/base (2 x 64, batch 256) on two workers: 10^4 to 10^6 rows in 32 clients, and 10^5 rows in 32

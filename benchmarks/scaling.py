@@ -114,7 +114,7 @@ class Protocol:
         }
 
     def one_job(self, cores: int) -> float:
-        """As the code works: a worker a core, at most one a country."""
+        """As the code works: a worker per core, at most one per country."""
         return sum(self.parts(min(cores, len(self.countries))).values())
 
     def side_by_side(self, cores: int, *, seeds: bool) -> float:
@@ -125,7 +125,7 @@ class Protocol:
         )
 
     def jobs(self, workers: int, *, seeds: bool) -> list[float]:
-        """Seconds of the jobs, one a strategy with its three paradigms, and what has none."""
+        """Seconds of the jobs, one per strategy with its three paradigms, and what has none."""
         number = len(self.parameters.seeds)
         alone = self.fit(self.parameters.training.local.epochs, workers)
         tuned = self.fit(self.parameters.training.fine_tuned.epochs, workers)

@@ -1,4 +1,4 @@
-"""A federation of three sites on this machine, and whether it comes to what the simulation does.
+"""A federation of three sites on this machine: are its results those of the simulation?
 
 A SuperLink with TLS, three SuperNodes with keys, each reading only the folder of its own tables
 (synthetic), started by the scripts beside this file as docs/deployment.md tells. With masked sums
@@ -108,7 +108,7 @@ class Demo:
         return found
 
     def make_registries(self) -> None:
-        """Write the tables of the largest countries of a synthetic registry, a folder a site."""
+        """Write the tables of the largest countries of a synthetic registry, a folder per site."""
         tables = simulate(self.parameters.synthetic_registry)
         people = tables.patients.set_index("PATIENT_ID")["country"]
         self.countries = sorted(people.value_counts().index[:SITES])
@@ -450,7 +450,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], patience: float =
 
 
 def main() -> int:
-    """Run the demonstration; 0 if the federation comes to what the simulation does."""
+    """Run the demonstration; 0 if the results of the federation equal those of the simulation."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--keep", type=Path, help="a new folder in which everything stays")
     chosen = parser.parse_args().keep
@@ -477,7 +477,7 @@ def main() -> int:
                 print(f"flwr run: {training.name}", flush=True)
                 demo.flwr_run(*training, review=print if training == SHOWN[0] else None)
                 if not (demo.folder / "server" / training.name / "run.json").exists():
-                    print(f"{training.name} has not come to an end; the logs are in {folder}")
+                    print(f"{training.name} has not finished; the logs are in {folder}")
                     chosen = folder
                     return 1
         print(f"All processes are stopped, after {time.monotonic() - began:.0f} s")
@@ -486,7 +486,9 @@ def main() -> int:
             print(f"Greatest difference from the simulation, {name}: {value:.1e}")
         same = not any(found.values())
         print(f"masked sums equal plain sums: {'yes' if same else 'no'}")
-        print(f"The sites {'came' if same else 'did NOT come'} to what the simulation comes to")
+        print(
+            f"The results of the sites {'equal' if same else 'DIFFER from'} those of the simulation"
+        )
         return 0 if same else 1
     finally:
         if chosen is None:

@@ -1,7 +1,7 @@
 """Draw the figures of docs/labels.md: each rule on a few small trajectories.
 
 Verdicts, E*, closing EDSS, onsets and PIRA are what the code says of these trajectories with the
-parameters of conf/base. `python docs/figures/draw_label_rules.py` writes the SVG files anew.
+parameters of conf/base. `python docs/figures/draw_label_rules.py` writes the SVG files again.
 """
 
 from __future__ import annotations

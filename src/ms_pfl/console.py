@@ -37,7 +37,7 @@ def widen_pipes(columns: int = 110) -> None:
 
 
 class TrainingProgress:
-    """One training on the console: a bar a seed where there is a terminal, plain lines elsewhere.
+    """One training on the console: a bar per seed where there is a terminal, plain lines elsewhere.
 
     Use as a context manager and call with each :class:`ProgressReport`. A training that takes less
     than a minute is one plain line at its end; a longer one has a line for each finished seed and,

@@ -1,4 +1,4 @@
-"""The one kind of error that a person who runs the project can mend."""
+"""The one kind of error that the user can fix."""
 
 
 class InputError(ValueError):

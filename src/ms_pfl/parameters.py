@@ -48,10 +48,10 @@ class Parameters(Section):
     device: Device = Field(description="auto (a GPU where there is one), cpu or cuda")
     training: TrainingSettings
     registry_folder: YamlPath | None = Field(
-        description="folder of one's own registry tables; null: the synthetic registry"
+        description="folder of your own registry tables; null: the synthetic registry"
     )
     episodes_file: YamlPath | None = Field(
-        description="an episodes table of one's own (.csv, .xlsx, ...) for the pipeline modelling"
+        description="an custom episodes table (.csv, .xlsx, ...) for the pipeline modelling"
     )
     own_episodes: OwnEpisodesParameters
     heart_folder: YamlPath | None = Field(

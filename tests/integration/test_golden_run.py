@@ -1,4 +1,4 @@
-"""A smoke run and a federation of three sites come to what they came to before, bit by bit.
+"""A smoke run and a federation of three sites give the results they gave before, bit by bit.
 
 ``tests/support/golden.json`` holds the digests, and the kind of machine that they are of: matrix
 products of other processors and libraries differ in the last bits of a float32.

@@ -15,7 +15,7 @@ MODELS = [
     ("local", "none"),
     *((p, s) for s in STRATEGIES for p in ("federated", "fine_tuned", "adaptive")),
 ]
-# how far a paradigm's score tells the classes apart, in standard deviations of its noise
+# how far a paradigm's score separates the classes, in standard deviations of its noise
 SKILL = {
     "centralized": 1.2,
     "local": 0.6,

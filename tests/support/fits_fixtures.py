@@ -46,7 +46,12 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
     """All tables of the comparison, with a short bootstrap."""
     from ms_pfl.evaluation.bootstrap import draw_patients
     from ms_pfl.evaluation.choice import choose, serve
-    from ms_pfl.evaluation.curves import decision_curves, operating_curves, reliability_bins
+    from ms_pfl.evaluation.curves import (
+        decision_curves,
+        operating_curves,
+        reliability_bins,
+        risk_distribution,
+    )
     from ms_pfl.evaluation.differences import add_intervals, planned_differences
     from ms_pfl.evaluation.ensemble import combine_candidates
     from ms_pfl.evaluation.evaluate import evaluate
@@ -86,6 +91,7 @@ def findings(predictions: pd.DataFrame, history: pd.DataFrame) -> SimpleNamespac
         subgroup_metrics=score_subgroups(test[test["strategy"] != "fedprox"], groups, draws),
         operating_curves=operating_curves(test),
         reliability=reliability_bins(test),
+        risk_distribution=risk_distribution(test),
         importance=importance,
         attribution_by_country=compare_by_country(importance),
         history=history,

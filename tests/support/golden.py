@@ -1,7 +1,7 @@
 """Digests of what a run has left, so that a change of code can be told from a change of results.
 
 ``python tests/support/golden.py predictions|models|tables|sites|report FOLDER`` prints them.
-``python tests/support/golden.py write SMOKE SITES`` writes ``golden.json`` anew, from a finished
+``python tests/support/golden.py write SMOKE SITES`` writes ``golden.json`` again, from a finished
 project of ``kedro run --env=smoke`` and from what ``deploy/demo.py --keep`` has left: only where
 results are meant to change.
 """

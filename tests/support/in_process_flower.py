@@ -69,7 +69,7 @@ class Flower(Grid):
         self._number = 0
 
     def restart(self, node: int) -> None:
-        """The site's process starts anew: it knows what is on its disk."""
+        """The site's process restarts: it knows what is on its disk."""
         site = self.sites[node]
         site.context, site.online = None, True
         site.starts += 1

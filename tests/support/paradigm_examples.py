@@ -64,7 +64,7 @@ def compute(workers: int = 0) -> Compute:
 
 @dataclass
 class Study:
-    """Trains paradigms on the same tables; the federated models are trained once a strategy."""
+    """Trains paradigms on the same tables; the federated models are trained once per strategy."""
 
     workers: int = 0
     told: TrainingSettings = field(default_factory=parameters)
@@ -96,7 +96,7 @@ class Study:
 
 
 def same_models(a: Outcome, b: Outcome) -> bool:
-    """Whether all arrays are equal; the stamp tells data and settings apart that give the same."""
+    """Whether all arrays are equal; the stamp depends on data and settings too."""
     return a.models.keys() == b.models.keys() and all(
         np.array_equal(a.models[name], b.models[name]) for name in a.models if name != "stamp"
     )

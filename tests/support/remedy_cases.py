@@ -106,7 +106,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "file_unreadable": (
         Case({"visits": b"PK\x03\x04\x00"}, "save the table from it as CSV UTF-8 or Parquet",
              obey=written("visits.csv", TEXTS["visits"])),
-        Case({"visits": None}, "write it anew", make=written("visits.parquet", "no parquet"),
+        Case({"visits": None}, "write it again", make=written("visits.parquet", "no parquet"),
              obey=lambda folder: pd.DataFrame(
                  [row.split(",") for row in TEXTS["visits"].split("\n")[1:-1]],
                  columns=VISITS.strip().split(",")).to_parquet(folder / "visits.parquet")),
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "nul_byte": (
         Case({"visits": TEXTS["visits"].encode("utf-16-le")}, "or set ingest.encoding: utf-16-le",
              settings={"encoding": {"visits": "utf-16-le"}}),
-        Case({"visits": TEXTS["visits"] + "\0"}, "export the table anew",
+        Case({"visits": TEXTS["visits"] + "\0"}, "export the table again",
              obey=written("visits.csv", TEXTS["visits"])),
     ),
     "no_header": (
@@ -299,7 +299,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "spreadsheet_value": (
         line("patients", "123,#REF!,,,,", "or write here what is meant", "123,Iran,,,,"),
         Case(more("patients", "1.23457E+11,Iran,,,,", "1.23457E+11,Iran,,,,"),
-             "export the ids anew, as text",
+             "export the ids again, as text",
              (("patients", "1.23457E+11,Iran,,,,\n1.23457E+11",
                "123457003520,Iran,,,,\n123457003521"),),
              right=more("patients", "123457003520,Iran,,,,", "123457003521,Iran,,,,")),

@@ -31,7 +31,7 @@ _COHORTS: dict[tuple[str, str], Cohort] = {}
 def remember(monkeypatch: pytest.MonkeyPatch, registries: Path) -> None:
     """Have sites remember what they read of the folders in ``registries``, which stay as they are.
 
-    Tables of any other folder are read anew, and what is refused is refused anew.
+    Tables of any other folder are read again, and what is refused is refused again.
     """
     monkeypatch.setattr(tables, "ingest", _remembering(tables.ingest, registries))
     monkeypatch.setattr(episodes, "build_episodes", _remembering_cohorts(episodes.build_episodes))

@@ -151,7 +151,7 @@ def test_lines_where_there_is_no_terminal(
 
 
 def test_bars_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bar a seed; one that stops early is full, with the time that it took."""
+    """A bar per seed; one that stops early is full, with the time that it took."""
     page = plain(monkeypatch, terminal=True)
     with TrainingProgress("Federated FedAvg") as progress:
         for number in (0, 1, 2):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
+from kedro_project import PROJECT
 from ms_pfl import cli
 from ms_pfl.paradigms import trainings
 from ms_pfl.pipeline_registry import register_pipelines
@@ -97,7 +100,15 @@ def test_the_flowchart_opens_on_few_shapes(pipelines: dict) -> None:
         if not name.startswith("params:") and name != "parameters"
         and read.get(name, set()) != {made.get(name)}
     }  # fmt: skip
-    assert len(seen | set(stages.values())) == 25
+    shapes = len(seen | set(stages.values()))
+    assert shapes == 25
+    said = {
+        path.name: re.findall(r"(\d+) shapes", path.read_text(encoding="utf-8"))
+        for path in (PROJECT / "docs").glob("*.md")
+    }
+    assert {name: counts for name, counts in said.items() if counts} == {
+        name: [str(shapes)] for name in ("running.md", "design.md")
+    }
 
 
 def test_fine_tuning_waits_for_its_federated_model(pipelines: dict) -> None:

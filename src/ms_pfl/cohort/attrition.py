@@ -51,7 +51,7 @@ class Flow:
         self._stages.append((stage, reason, patients, days))
 
     def table(self) -> pd.DataFrame:
-        """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row a stage.
+        """Stage, reason, patients, episodes, patients_dropped, episodes_dropped: a row per stage.
 
         The last row is what remains.
         """

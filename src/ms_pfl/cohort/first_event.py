@@ -136,7 +136,7 @@ def first_events(
         parameters: `rule`, `confirmation_days`, `relapse_exclusion_days`, `sustained`.
 
     Returns:
-        One row a patient with an EDSS, sorted by PATIENT_ID: PATIENT_ID, EVENT (0/1),
+        One row per patient with an EDSS, sorted by PATIENT_ID: PATIENT_ID, EVENT (0/1),
         BASELINE_EDSS and BASELINE_DATE (missing where every EDSS is at relapse time), ONSET_DATE,
         ONSET_EDSS, CONFIRMATION_DATE, LAST_CONFIRMING_DATE, DAYS_SUSTAINED (from the onset to the
         last confirming EDSS; missing without an event), N_EVENTS.
@@ -221,7 +221,7 @@ def event_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParameters
         parameters: rule, windows and `sustained`.
 
     Returns:
-        One row a patient and day with an EDSS, sorted: label (1, 0 or NaN), worsening_date and
+        One row per patient and day with an EDSS, sorted: label (1, 0 or NaN), worsening_date and
         confirmation_date (NaT unless the label is 1), reason (missing where there is a label;
         else a key of :data:`EVENT_REASONS`).
     """

@@ -53,7 +53,7 @@ def outcome_days(days: VisitDays, onsets: np.ndarray, parameters: CohortParamete
         parameters: outcome, rule, windows.
 
     Returns:
-        One row a patient and day with an EDSS, sorted: label (1, 0 or NaN), worsening_date (where
+        One row per patient and day with an EDSS, sorted: label (1, 0 or NaN), worsening_date (where
         the label is 1: first EDSS of the unbroken run of worse scores) and confirmation_date (the
         EDSS that settles it), reason (missing where there is a label).
     """
@@ -151,7 +151,7 @@ def outcome_table(
     Args:
         episodes: episode_id, patient_id, country, t0, label.
         baseline: EDSS of each episode.
-        results: of :func:`every_outcome`, a row an episode.
+        results: of :func:`every_outcome`, a row per episode.
         association: of :func:`relapse_association`, for the chosen outcome.
         rule: the chosen one.
 

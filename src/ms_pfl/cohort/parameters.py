@@ -1,7 +1,7 @@
 """Typed parameters of the cohort: how registry tables, or a custom table, become episodes.
 
-Outcome rule, eligibility, treatment classes, splits; the columns, outcome and features of a table
-of one's own.
+Outcome rule, eligibility, treatment classes, splits; the columns, outcome and features of a custom
+table.
 """
 
 import re

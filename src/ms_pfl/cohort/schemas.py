@@ -1,6 +1,6 @@
 """The episodes, outcomes and splits tables: pandera models, which are the catalog's validators.
 
-An episodes table of one's own is brought to the dtypes of the model, or refused in one line.
+An custom episodes table is brought to the dtypes of the model, or refused in one line.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _read_feature(raw: pd.Series) -> pd.Series:
 class Episodes(pa.DataFrameModel):
     """One row is an episode; all columns beyond the ids and the label are features (float32).
 
-    t0 may be absent or missing in a table of one's own; the features are free in name and number.
-    What a table of one's own gets wrong is an InputError of :func:`read_episodes`.
+    t0 may be absent or missing in a custom table; the features are free in name and number.
+    What a custom table gets wrong is an InputError of :func:`read_episodes`.
     """
 
     episode_id: Series[str] = pa.Field(unique=True, coerce=True)

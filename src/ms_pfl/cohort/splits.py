@@ -23,7 +23,7 @@ def split_episodes(
     to measure what that is worth.
 
     Returns:
-        As :func:`split_patients`, with a row an episode and seed, and a column episode_id.
+        As :func:`split_patients`, with a row per episode and seed, and a column episode_id.
     """
     units = episodes.assign(patient_id=episodes["episode_id"])
     splits = split_patients(units, seeds, fractions, secret)
@@ -74,7 +74,7 @@ def count_splits(episodes: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
             episodes.
 
     Returns:
-        A row a seed and country: seed, country, train_patients, validation_patients,
+        A row per seed and country: seed, country, train_patients, validation_patients,
         test_patients (episodes, where they are split), train_episodes, train_positive; sorted by
         seed, country.
     """

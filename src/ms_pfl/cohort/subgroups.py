@@ -25,8 +25,8 @@ def assign_subgroups(episodes: pd.DataFrame) -> pd.DataFrame:
         episodes: the episodes table.
 
     Returns:
-        A row an episode: episode_id, then ``Sex``, ``Age``, ``Course``, ``Treatment`` as ordered
-        categories, missing where not known. For a table of one's own, which has other features,
+        A row per episode: episode_id, then ``Sex``, ``Age``, ``Course``, ``Treatment`` as ordered
+        categories, missing where not known. For a custom table, which has other features,
         episode_id alone.
     """
     found = pd.DataFrame({"episode_id": episodes["episode_id"].to_numpy()})

@@ -72,7 +72,7 @@ def label_anchors(
         parameters: rule and windows.
 
     Returns:
-        One row a patient and day with an EDSS, sorted by patient_id and t0: patient_id, t0, label
+        One row per patient and day with an EDSS, sorted by patient_id and t0: patient_id, t0, label
         (float64: 1, 0 or NaN), baseline (EDSS), e_star (EDSS near t0 + horizon), e_star_date,
         closing_date, reason (missing where there is a label; else a key of :data:`REASONS`).
         e_star and closing are missing where the history is too short to look for them.

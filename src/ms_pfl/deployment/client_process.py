@@ -266,11 +266,11 @@ def serve(
         try:
             answer_task(present, app, limits(), log, country, node.take)
         except SupersededError as error:
-            _log.warning("An answer has come to nothing: %s", error)
+            _log.warning("An answer has failed: %s", error)
             task = error.newer
             present.drop(str(error))
         except LostTaskError as error:
-            _log.warning("An answer has come to nothing: %s", error)
+            _log.warning("An answer has failed: %s", error)
         finally:
             present.client.close()
 

@@ -243,7 +243,7 @@ def _word(secret: bytes, text: str) -> int:
 
 
 def _mixed(words: Words) -> Words:
-    """Return a word of each word, such that sums of them tell the words apart (splitmix64's
+    """Return a word of each word, such that sums of them distinguish the words (splitmix64's
     finalizer)."""
     with np.errstate(over="ignore"):
         words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -2,7 +2,7 @@
 
 A seed goes through the stages of the agreement: sums for the inputs, then in each stage settings,
 rounds (or Newton's steps, or one training alone), and predictions. A question that was answered is
-answered again, word by word the same: a server that was cut off asks again. Another one in its
+answered again, word by word the same: an interrupted server asks again. Another one in its
 place is not, beyond the number of the policy (``evaluations``): what a site tells of models that
 somebody has chosen is what can be learned about its patients.
 """
@@ -218,7 +218,7 @@ class Order:
             return self._exchange(asked, arrays, place, asked.server_round, scored=True)
         if asked.server_round > stage.rounds:
             raise RefusalError("there are more rounds than were agreed on")
-        # what a round has come to is scored in the exchange after it
+        # the result of a round is scored in the exchange after it
         return self._exchange(asked, arrays, place, asked.server_round + 1, scored=True)
 
     def _exchange(

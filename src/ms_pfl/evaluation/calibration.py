@@ -92,7 +92,7 @@ def recalibrate_columns(
 
     Returns:
         Both of shape (columns,). NaN where only one class has weight (they would be infinite); of
-        the slope also where all risks are equal or tell the classes apart without error.
+        the slope also where all risks are equal or separate the classes without error.
     """
     columns = weights.shape[1]
     found = np.full((2, columns), np.nan)

@@ -1,4 +1,5 @@
-"""Learning, ROC, precision-recall, reliability and decision curves, as tables to draw."""
+"""Learning, ROC, precision-recall, reliability and decision curves, and the distribution of risks,
+as tables to draw."""
 
 from collections.abc import Sequence
 
@@ -29,7 +30,7 @@ def learning_curves(history: pd.DataFrame) -> pd.DataFrame:
     undefined in a round (no validation episodes; one class, for ROC-AUC) is left out of it.
 
     Args:
-        history: one row a paradigm, strategy, seed, round and country.
+        history: one row per paradigm, strategy, seed, round and country.
 
     Returns:
         paradigm, strategy, seed, round, validation_log_loss, validation_roc_auc (NaN where no
@@ -62,7 +63,7 @@ def _curve(rows: pd.DataFrame) -> pd.DataFrame:
     rounds = table.index.to_numpy(dtype=np.int64)
     trained = table["n_validation"].notna().to_numpy()
     chosen = (table["selected"].astype("float64") == 1.0).to_numpy()
-    # positions in `rounds`, one a country: its last round, and the one whose weights it uses
+    # positions in `rounds`, one per country: its last round, and the one whose weights it uses
     last = len(rounds) - 1 - trained[::-1].argmax(axis=0)
     kept = np.where(chosen.any(axis=0), len(rounds) - 1 - chosen[::-1].argmax(axis=0), last)
     stopped = np.arange(len(rounds))[:, np.newaxis] > last
@@ -142,6 +143,37 @@ def reliability_bins(test: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
         own = test[(test["paradigm"] == paradigm) & (test["strategy"] == strategy)]
         found = reliability(own["label"].to_numpy(), own["probability"].to_numpy(), bins)
         tables.append(pd.DataFrame({"paradigm": paradigm, "strategy": strategy, **found}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def risk_distribution(test: pd.DataFrame, bins: int = 50) -> pd.DataFrame:
+    """Count predicted risks by outcome, in bins of equal width between 0 and 1, seeds together.
+
+    What a calibration curve does not show: how many patients have which risk, and how far the risks
+    of those with and without the outcome lie apart (recommended beside it by Van Calster et al.,
+    Lancet Digit Health, 2025, 100916).
+
+    Args:
+        test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
+        bins: of equal width; the last one holds a risk of 1 too.
+
+    Returns:
+        paradigm, strategy, label (0, 1), low, high (bounds of the bin), n (episodes; one that is
+        tested in several seeds counts in each). Bins without an episode are there too.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    tables = []
+    models = test.groupby(["paradigm", "strategy"])
+    for paradigm, strategy in models_in_order(test):
+        own = models.get_group((paradigm, strategy))
+        for label in (0, 1):
+            n, _ = np.histogram(own.loc[own["label"] == label, "probability"], edges)
+            tables.append(
+                pd.DataFrame(
+                    {"paradigm": paradigm, "strategy": strategy, "label": label, "low": edges[:-1],
+                     "high": edges[1:], "n": n}
+                )
+            )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""The planned differences between models: what they are, how sure, and what is concluded from them.
+"""The planned differences between models: size, uncertainty, and what is concluded from them.
 
 A few comparisons are *primary*: named beforehand in the configuration, with simultaneous intervals.
 All others are *exploratory*. Of every row, interval and p are of one standard error and one level,

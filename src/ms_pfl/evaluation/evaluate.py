@@ -1,6 +1,6 @@
 """One engine: every metric of every fit, in every draw of patients, for any grouping of rows.
 
-How sure a value is follows from it: intervals, differences between models, and tests of them.
+The uncertainty of a value follows from it: intervals, differences between models, and their tests.
 
 Arrays have 1 + replicates columns; column 0 is what was observed.
 """
@@ -201,7 +201,7 @@ def evaluate(
         draws: of patients, those of ``test`` among them; without them values are as observed.
         metrics: all rows of ``METRICS`` where left out. Those that resampling would bias are
             left out of a bootstrap.
-        names: the columns that tell models apart.
+        names: the columns that identify a model.
     """
     from threadpoolctl import threadpool_limits
 

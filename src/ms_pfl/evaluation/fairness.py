@@ -28,7 +28,7 @@ def fairness(summary: pd.DataFrame) -> pd.DataFrame:
         summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
 
     Returns:
-        A row a model and metric (``roc_auc``, ``brier``), of the countries' means over seeds:
+        A row per model and metric (``roc_auc``, ``brier``), of the countries' means over seeds:
         paradigm, strategy, metric, n_countries, worst and worst_country (the first by name in a
         tie), bottom_decile (tenth percentile from the worse end, linear), sd (n - 1 below the
         line), share_above_local (of the countries that local training has a value for too, those
@@ -78,7 +78,7 @@ def score_subgroups(test: pd.DataFrame, subgroups: pd.DataFrame, draws: Draws) -
 
     Args:
         test: the rows of :func:`ms_pfl.evaluation.scoring.check_predictions`.
-        subgroups: a row an episode: episode_id, then a column of levels (text) a subgroup, named
+        subgroups: a row per episode: episode_id, then a column of levels (text) per subgroup, named
             in the words of the report; missing where not known.
         draws: of the patients.
 

@@ -43,7 +43,7 @@ class PrimaryParameters(Section):
 
 
 class ComparisonParameters(Section):
-    """How sure the comparison is asked to be; the ``comparison`` block of the configuration."""
+    """Uncertainty and verdicts of the comparison; the ``comparison`` block of the configuration."""
 
     replicates: int = Field(ge=100, description="draws of patients of the bootstrap")
     seed: int = Field(ge=0, description="of the draws")

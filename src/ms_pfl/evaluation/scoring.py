@@ -19,7 +19,7 @@ def check_predictions(predictions: pd.DataFrame, same_rows: bool = True) -> pd.D
     """Return the test rows of a predictions table, checked and in one fixed order.
 
     Args:
-        predictions: one row an episode, paradigm, strategy and seed (all fits below each
+        predictions: one row per episode, paradigm, strategy and seed (all fits below each
             other), with the columns ``COLUMNS``; ``label`` 0 or 1, ``probability`` in [0, 1].
         same_rows: insist that all fits of a seed were scored on the same patients, held out whole.
             Only a protocol that breaks with it on purpose may do without (``docs/audit.md``).
@@ -76,7 +76,7 @@ def _check_values(predictions: pd.DataFrame) -> None:
         predictions,
         predictions.duplicated([*_FIT, "episode_id"]),
         " occurs more than once in this fit",
-        "; give every fit one row an episode",
+        "; give every fit one row per episode",
     )
 
 
@@ -175,7 +175,7 @@ def coverage(predictions: pd.DataFrame, same_rows: bool = True) -> pd.DataFrame:
         same_rows: as there.
 
     Returns:
-        One row a seed: seed, n_patients, n_episodes, n_positive (test split), n_countries
+        One row per seed: seed, n_patients, n_episodes, n_positive (test split), n_countries
         (with test episodes), n_single_class (of those, with test episodes of one class only).
 
     Raises:
@@ -205,7 +205,7 @@ def summarize(metrics: pd.DataFrame) -> pd.DataFrame:
         metrics: the table of :func:`score`.
 
     Returns:
-        One row a paradigm, strategy, scope, country and metric: mean and sd (n - 1 below the
+        One row per paradigm, strategy, scope, country and metric: mean and sd (n - 1 below the
         line) over the seeds in which the value is defined; n_seeds, how many those are (sd is
         NaN with fewer than two); n_episodes and n_positive, their mean over all seeds;
         n_left_out_min and n_left_out_max, the countries left out. The sd is what another split

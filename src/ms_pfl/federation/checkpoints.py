@@ -1,4 +1,4 @@
-"""Checkpoints of a federation: a file a round, written whole or not at all.
+"""Checkpoints of a federation: a file per round, written whole or not at all.
 
 The last two of a fit are kept, so that one which turns out damaged costs a few rounds and no more.
 """

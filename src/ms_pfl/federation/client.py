@@ -440,7 +440,7 @@ class Client:
         elif not same or not self._versions():
             raise NotKeptError(
                 f"the training is to go on after round {after_round}, but its personal arrays "
-                "are not kept here any more; begin the training anew"
+                "are not kept here any more; start the training again"
             )
 
     def validate(self, network: Network, server_round: int) -> Metrics:
@@ -460,7 +460,7 @@ class Client:
     def private(self, purpose: str, server_round: int) -> Arrays:
         """Return the private state as it was when this round was over.
 
-        The published code draws it anew for whatever it does in a round
+        The published code draws it again for whatever it does in a round
         (``training.protocol.personal_arrays: reset``), so that what was trained is never used.
         """
         if self.forgets:

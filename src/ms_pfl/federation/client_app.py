@@ -318,7 +318,7 @@ def check_own_round(
     trained: Mapping[str, ArrayRecord],
     metrics: Metrics,
 ) -> None:
-    """See that what a client has come to in a round is within the server's bounds.
+    """See that the result of a client in a round is within the server's bounds.
 
     Args:
         client: that is to send it.

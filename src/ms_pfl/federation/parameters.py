@@ -26,7 +26,7 @@ class RayParameters(Section):
     """Where the clients run."""
 
     num_workers: int | Literal["auto"] = Field(
-        description="worker processes: a number, auto (one a CPU core, at most one a country), "
+        description="worker processes: a number, auto (one per CPU core, at most one per country), "
         "or 0: in this process"
     )
     address: str | None = Field(
@@ -140,7 +140,7 @@ class RoundsParameters(Section):
 
 
 class CheckpointParameters(Section):
-    """What is kept of a run that is cut off."""
+    """What is kept of an interrupted run."""
 
     every_rounds: int = Field(
         ge=1, description="a federation is written down each so many rounds, and on an interrupt"
@@ -164,7 +164,7 @@ class ProtocolParameters(Section):
         description="rows by which the best round or epoch is chosen; published: test"
     )
     personal_arrays: Literal["kept", "reset"] = Field(
-        description="personal layers from round to round; published: drawn anew at every message"
+        description="personal layers from round to round; published: drawn again at every message"
     )
     proximal_term: bool = Field(
         description="whether FedProx's term is in the clients' loss; published: false"

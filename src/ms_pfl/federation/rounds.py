@@ -1,4 +1,4 @@
-"""The round loop of a federation: score what the round before came to, train, average.
+"""The round loop of a federation: score the result of the round before, train, average.
 
 A round is one exchange. Whoever is drawn gets a ``train`` message: it scores the averaged model
 that it receives, then trains it. The others get an ``evaluate`` message and only score. So the
@@ -145,12 +145,12 @@ def run_rounds(
             latest round that is scored.
         by_roc_auc: judge rounds by the mean ROC-AUC instead of the log-loss, as the published code
             does (on test rows: ``training.protocol.selection``).
-        resume: where an earlier process came to; the result is the same bit for bit.
+        resume: the state that an earlier process reached; the result is the same bit for bit.
         keep: given each round's state.
 
     Raises:
         ClientError: a client failed or did not answer, or its reply cannot be used.
-        InputError: a client met what a person can mend, such as a loss that diverges.
+        InputError: a client met an error that the user can fix, such as a loss that diverges.
     """
     state = resume or begins(method, initial, grid.private())
     if resume is not None:
@@ -330,7 +330,7 @@ def _exchange(grid: NamedGrid, messages: list[Message], asked: Asked) -> _Answer
 
 
 def _check_finite(number: int, records: Mapping[str, ArrayRecord]) -> None:
-    """See that what a round has come to can be gone on from, before it is written down.
+    """See that the result of a round can be gone on from, before it is written down.
 
     Raises:
         InputError: it cannot, although each client's reply can.

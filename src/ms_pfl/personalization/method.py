@@ -30,7 +30,7 @@ SHARED = "arrays"
 
 @dataclass(frozen=True)
 class Sent:
-    """What a site comes to in a round.
+    """The result of a site in a round.
 
     Attributes:
         records: what it sends, the trained model under :data:`SHARED`.

@@ -2,7 +2,7 @@ r"""Proximal copy: each site keeps a second model, drawn towards the shared one.
 
 In a round a site trains the shared model :math:`w` as in federated averaging, and from the same
 :math:`w` a copy of its own, :math:`v`, on its loss plus :math:`\mu / 2\, \|v - w\|^2`; it predicts
-with :math:`v`. Ditto (Li et al., ICML 2021) with a copy that starts anew from :math:`w` in each
+with :math:`v`. Ditto (Li et al., ICML 2021) with a copy that starts again from :math:`w` in each
 round instead of from the site's last one.
 """
 

@@ -100,7 +100,7 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
         predictor: as read.
 
     Returns:
-        As :class:`NewPatients` has it, one row a patient, sorted by
+        As :class:`NewPatients` has it, one row per patient, sorted by
         country and patient_id: patient_id, country, visit_date (missing without a visit), model,
         risk, risk_low, risk_high (probabilities), n_seeds, drivers, not_scored_because (``""``
         where there is a risk); see :func:`ms_pfl.prediction.risks.risks`.
@@ -135,7 +135,7 @@ def predict(
         ingest: how the tables are spelled; as the contract does where not given.
 
     Returns:
-        One row a patient, as :func:`score_patients` gives it.
+        One row per patient, as :func:`score_patients` gives it.
 
     Raises:
         InputError: the predictor or the tables cannot be used; the message says why.
@@ -209,7 +209,7 @@ def _cohort(predictor: Predictor) -> CohortParameters:
     cohort = predictor.description.cohort
     if cohort is None:
         raise InputError(
-            "The predictor was made from an episodes table of one's own "
+            "The predictor was made from an custom episodes table "
             f"({predictor.description.source.get('description', '')}), so it does not build "
             "features from registry tables; make one with `kedro run --pipeline=pfl`, or give "
             "rows of its features to its MLflow model"

@@ -53,7 +53,7 @@ class Description(Section):
     seeds: tuple[int, ...] = Field(min_length=1)
     countries: tuple[str, ...] = Field(min_length=1, description="that trained")
     features: tuple[str, ...] = Field(min_length=1, description="in the order of the network")
-    vocabulary: Vocabulary | None = Field(description="of a table of one's own, else null")
+    vocabulary: Vocabulary | None = Field(description="of a custom table, else null")
     cohort: CohortParameters | None = Field(
         description="how features are built from a registry; null: they are not"
     )
@@ -286,7 +286,7 @@ def read_predictor(folder: str | Path) -> Predictor:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise InputError(
             f"{path} is not the file that {JSON_FILE} was written with ({len(data)} bytes, and "
-            f"another SHA-256): it was cut off, changed or exchanged; {_AGAIN}"
+            f"another SHA-256): it was truncated, changed or exchanged; {_AGAIN}"
         )
     try:
         predictor = Predictor(description, load(data))
@@ -303,7 +303,7 @@ def _read_description(path: Path, text: bytes) -> tuple[Description, str]:
     """Return the description, and the SHA-256 of the arrays' file."""
     told = json_object(text)
     if told is None:
-        raise InputError(f"{path} is no JSON object: it was cut off or damaged; {_AGAIN}")
+        raise InputError(f"{path} is no JSON object: it was truncated or damaged; {_AGAIN}")
     if told.get("format") != FORMAT:
         raise InputError(
             f"{path} has format {shown(told.get('format'))}, and ms_pfl {ms_pfl.__version__} reads "

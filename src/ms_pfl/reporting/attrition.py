@@ -22,7 +22,7 @@ from ms_pfl.reporting.words import MISSING, percent
 OUTCOME_STAGES = ("Baseline", "Follow-up", "Confirmation")
 _FIRST, _LAST = "Registry", "Episodes"
 _LABELLED_COLOR = "#0072B2"
-# Okabe and Ito, then grays: as many as there are stages.
+# Okabe and Ito, then grays: as many as there are stages. Outlines make the light ones visible.
 _STAGE_COLORS = (
     "#E69F00", "#56B4E9", "#F0E442", "#D55E00", "#CC79A7", "#009E73", "#808080", "#B0B0B0",
     "#606060", "#D0D0D0",
@@ -53,7 +53,7 @@ def flow(
         Picture(
             "attrition_by_country",
             flow_figures["attrition_by_country"],
-            "What became of the visits of each country",
+            "Shares of each country's visits: labelled episodes, and those left out by reason",
             "What became of each country's visits (their number in parentheses), in the order of "
             "labelled episodes.",
         ),
@@ -134,7 +134,7 @@ def readable_flow(attrition: pd.DataFrame) -> pd.DataFrame:
     """Return the attrition table as text for a page.
 
     Args:
-        attrition: one row a stage: stage, reason, patients, episodes, patients_dropped,
+        attrition: one row per stage: stage, reason, patients, episodes, patients_dropped,
             episodes_dropped.
     """
     words = {
@@ -232,7 +232,7 @@ def flow_diagram(attrition: pd.DataFrame, n_positive: int) -> Figure:
 
 @styled
 def losses_by_country(by_country: pd.DataFrame) -> Figure:
-    """Draw what became of each country's visits, a bar a country, in % of its visits.
+    """Draw what became of each country's visits, a bar per country, in % of its visits.
 
     Args:
         by_country: as for :func:`flow_by_country`; the country with the most labelled episodes
@@ -254,7 +254,7 @@ def losses_by_country(by_country: pd.DataFrame) -> Figure:
     for i, stage in enumerate(reversed(shares.columns)):
         axes.barh(
             rows, shares[stage], left=left, color=_STAGE_COLORS[i % len(_STAGE_COLORS)],
-            label=str(stage),
+            label=str(stage), edgecolor=INK, linewidth=0.4,
         )  # fmt: skip
         left = left + shares[stage].to_numpy()
     axes.set(

@@ -1,11 +1,10 @@
-"""Curves: training by round and its traffic, calibration, ROC, precision-recall, net benefit."""
+"""Curves: training by round and its traffic, ROC, precision-recall, net benefit."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ms_pfl.evaluation.curves import TREAT_ALL, learning_curves
-from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.paradigms import (
     color_of,
     is_trained,
@@ -15,91 +14,12 @@ from ms_pfl.paradigms import (
     strategy_name,
     trains_in_rounds,
 )
-from ms_pfl.reporting.content import About, Content, Picture, Table, Text, note
+from ms_pfl.reporting.content import About, Content, Details, Picture, Table, Text
 from ms_pfl.reporting.figures import INK, legend_below, of_strategy, styled
-from ms_pfl.reporting.words import MISSING, model_rows, paradigms_in_order, rows_by, with_interval
+from ms_pfl.reporting.words import MISSING, paradigms_in_order, with_interval
 
-_STRATEGY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
-
-
-def calibration(about: About, estimates: pd.DataFrame, reliability: pd.DataFrame) -> Content:
-    """Show the calibration of every model, and reliability diagrams of one strategy."""
-    return [
-        Table(calibration_table(estimates)),
-        note(
-            about.fill(
-                "All {sites} together, 95 % intervals in brackets. Lower is better for Brier "
-                "score, log-loss and calibration error (ten bins of equally many episodes; a "
-                "point estimate, because resampling inflates it). Intercept: 0 is right on "
-                "average, above 0 risks are too low. Slope: 1 is right, below 1 risks are spread "
-                "too far. Recalibrated: the federated model's risks, corrected by an intercept "
-                "(and a slope) a {site} that was fitted on its validation predictions."
-            )
-        ),
-        Picture(
-            "reliability",
-            reliability_diagrams(reliability, about.strategy),
-            "Observed against predicted risk",
-            about.fill(
-                "Reliability ({strategy}): observed share against predicted risk in ten bins of "
-                "equally many test episodes, seeds together. On the dotted line predictions are "
-                "right."
-            ),
-        ),
-    ]
-
-
-def calibration_table(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the calibration of every model, all countries together.
-
-    Args:
-        estimates: the table of :func:`ms_pfl.evaluation.differences.add_intervals`.
-
-    Returns:
-        Text cells, one row per model: ``Model``, Brier score, log-loss, calibration error,
-        intercept, slope, observed over expected; intervals in brackets where there are any.
-    """
-    own = estimates[estimates["scope"] == "pooled"]
-    found = rows_by(own, "paradigm", "strategy", "metric")
-    return model_rows(
-        models_in_order(own),
-        lambda model: {
-            metric.label: with_interval(found[*model, metric.name], metric.digits)
-            for metric in METRICS.values()
-            if metric.best != "high"
-        },
-    )
-
-
-@styled
-def reliability_diagrams(bins: pd.DataFrame, strategy: str) -> Figure:
-    """Draw observed against predicted risk in bins of equally many episodes, a panel a paradigm.
-
-    Args:
-        bins: the table of :func:`ms_pfl.evaluation.curves.reliability_bins`.
-        strategy: the federated strategy that is shown.
-    """
-    own = of_strategy(bins, strategy)
-    paradigms = paradigms_in_order(own)
-    columns = min(4, max(1, len(paradigms)))
-    lines = -(-max(1, len(paradigms)) // columns)
-    figure = Figure(figsize=(2.3 * columns, 2.5 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    top = float(own[["predicted", "observed"]].max().max()) if len(own) else 1.0
-    limit = min(1.0, 1.08 * top)
-    for axes in grid.ravel()[len(paradigms) :]:
-        axes.set_axis_off()
-    for axes, paradigm in zip(grid.ravel(), paradigms, strict=False):
-        mine = own[own["paradigm"] == paradigm]
-        axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
-        axes.plot(
-            mine["predicted"], mine["observed"], "o-", color=color_of(paradigm), markersize=4,
-            linewidth=1,
-        )  # fmt: skip
-        axes.set(title=paradigm_name(paradigm), xlim=(0, limit), ylim=(0, limit), box_aspect=1)
-    figure.supxlabel("predicted risk", fontsize=9, color=INK)
-    figure.supylabel("observed share", fontsize=9, color=INK)
-    return figure
+_THRESHOLDS = 6  # of the table of net benefit
+_STRATEGY_COLORS = ["#0068B4", "#C98500", "#009E73", "#CC79A7", "#BF2D00"]
 
 
 def curves(about: About, operating_curves: pd.DataFrame, coverage: pd.DataFrame) -> Content | None:
@@ -111,7 +31,7 @@ def curves(about: About, operating_curves: pd.DataFrame, coverage: pd.DataFrame)
         Picture(
             "roc_and_pr",
             roc_and_pr(operating_curves, prevalence, about.strategy),
-            "ROC and precision-recall curves",
+            "ROC and precision-recall curves, one line per paradigm, against no skill",
             about.fill(
                 "All {sites} together, mean over seeds ({strategy}). Dotted: no skill. "
                 "Recalibration by {site} changes the order of patients of different {sites} only."
@@ -126,19 +46,49 @@ def decisions(about: About, net_benefit: pd.DataFrame) -> Content:
         Picture(
             "net_benefit",
             decision_curve(net_benefit, about.strategy),
-            "Net benefit over thresholds",
+            "Net benefit over thresholds, one line per paradigm, against acting on all or nobody",
             about.fill(
                 "Net benefit ({strategy}): true positives minus false positives weighted by the "
-                "odds of the threshold, a test episode. A model is of use where it lies above "
-                "acting on everybody and on nobody. Shaded: 95 % interval of the federated model."
+                "odds of the threshold, per test episode. Patients with a risk above the threshold "
+                "would be acted on. A model is of use where it lies above acting on everybody and "
+                "on nobody. Shaded: 95 % interval of the federated model."
             ),
-        )
+        ),
+        Details(
+            "Net benefit of every paradigm, with 95 % intervals",
+            [Table(net_benefit_table(net_benefit, about.strategy))],
+        ),
     ]
+
+
+def net_benefit_table(net_benefit: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """Lay out net benefit with its intervals, one row per paradigm, at up to six thresholds.
+
+    Args:
+        net_benefit: the table of :func:`ms_pfl.evaluation.curves.decision_curves`.
+        strategy: the federated strategy that is shown.
+    """
+    own = of_strategy(net_benefit, strategy)
+    thresholds = sorted(own["threshold"].unique())
+    shown = thresholds[:: -(-len(thresholds) // _THRESHOLDS) or 1]
+    found = {
+        (row["paradigm"], row["threshold"]): row | {"value": row["net_benefit"]}
+        for row in own.to_dict("records")
+    }
+    paradigms = [name for name in paradigms_in_order(own) if name != TREAT_ALL[0]]
+    names = {name: paradigm_name(name) for name in paradigms}
+    return pd.DataFrame(
+        [
+            {"Paradigm": words} | {f"at {t:g}": with_interval(found[name, t]) for t in shown}
+            for name, words in (names | {TREAT_ALL[0]: "Act on everybody"}).items()
+        ],
+        dtype="str",
+    )
 
 
 @styled
 def roc_and_pr(curves: pd.DataFrame, prevalence: float, strategy: str) -> Figure:
-    """Draw ROC and precision-recall curves, a line a paradigm.
+    """Draw ROC and precision-recall curves, a line per paradigm.
 
     Args:
         curves: the table of :func:`ms_pfl.evaluation.curves.operating_curves`.
@@ -200,7 +150,7 @@ def decision_curve(net_benefit: pd.DataFrame, strategy: str) -> Figure:
     axes.axhline(0, color=INK, linewidth=0.8, label="Act on nobody")
     top = max(0.02, float(own["net_benefit"].max()) if len(own) else 0.1)
     axes.set(
-        xlabel="risk from which on one would act",
+        xlabel="threshold probability",
         ylabel="net benefit",
         ylim=(-0.35 * top, 1.15 * top),
     )
@@ -214,10 +164,10 @@ def learning(about: About, history: pd.DataFrame) -> Content:
         Picture(
             "learning_curves",
             draw_learning_curves(learning_curves(history)),
-            "Validation log-loss and ROC-AUC by round",
+            "Validation log-loss and ROC-AUC by round, one panel per paradigm",
             about.fill(
-                "Validation scores weighted by each {site}'s validation episodes, one line a seed. "
-                "A dot marks the round whose weights are used, where it is the same for all "
+                "Validation scores weighted by each {site}'s validation episodes, one line per "
+                "seed. A dot marks the round whose weights are used, where it is the same for all "
                 "{sites}; a {site} that stopped earlier counts on with the epoch it uses."
             ),
         )
@@ -247,8 +197,8 @@ def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
         site: what a country is called.
 
     Returns:
-        A row a model: ``Model``, ``Rounds`` (of a federation, lowest to highest over seeds), kB up
-        and down a site and round (means over its messages), MB in all a seed.
+        A row per model: ``Model``, ``Rounds`` (of a federation, lowest to highest over seeds), kB
+        sent up and down per site and round (means over its messages), MB in total per seed.
     """
     rows = []
     for paradigm, strategy in models_in_order(history):
@@ -260,16 +210,16 @@ def traffic_table(history: pd.DataFrame, site: str = "country") -> pd.DataFrame:
         cells = {"Model": model_name(paradigm, strategy), "Rounds": rounds}
         for name, column in (("up", "bytes_up"), ("down", "bytes_down")):
             sent = own.loc[own[column] > 0, column]
-            cells[f"kB {name} a {site} and round"] = (
+            cells[f"kB {name} per {site} and round"] = (
                 f"{sent.mean() / 1e3:,.1f}" if len(sent) else MISSING
             )
-        rows.append(cells | {"MB in all, a seed": f"{total:,.1f}" if total else MISSING})
+        rows.append(cells | {"MB in total per seed": f"{total:,.1f}" if total else MISSING})
     return pd.DataFrame(rows, dtype="str")
 
 
 @styled
 def draw_learning_curves(curves: pd.DataFrame) -> Figure:
-    """Draw validation log-loss and ROC-AUC over rounds: a column a paradigm, a line a seed.
+    """Draw validation log-loss and ROC-AUC over rounds: a column per paradigm, a line per seed.
 
     Args:
         curves: the table of :func:`ms_pfl.evaluation.curves.learning_curves`. A dot marks the

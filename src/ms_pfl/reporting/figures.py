@@ -91,6 +91,23 @@ def marker_of(learner: str) -> str:
     return _MARKERS.get(learner, "D")
 
 
+def diamond(
+    axes: Axes, mean: tuple[float, float, float], place: float, color: str, half: float
+) -> None:
+    """Draw a mean as forest plots do: a diamond as wide as its interval.
+
+    Args:
+        axes: to draw on.
+        mean: lower bound of the interval, the mean, upper bound.
+        place: on the vertical axis.
+        color: of the diamond.
+        half: of its height.
+    """
+    low, middle, high = mean
+    corners = [place, place - half, place, place + half]
+    axes.fill([low, middle, high, middle], corners, color=color, linewidth=0.8)
+
+
 def legend_below(figure: Figure, axes: Axes, columns: int | None = None) -> None:
     """Name below a figure what is drawn in one of its panels, if anything is."""
     handles, names = axes.get_legend_handles_labels()

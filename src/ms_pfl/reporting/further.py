@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ms_pfl.evaluation.choice import SERVED
 from ms_pfl.evaluation.differences import PRIMARY
 from ms_pfl.evaluation.inference import NO_VERDICT
 from ms_pfl.evaluation.metrics import METRICS
-from ms_pfl.paradigms import is_trained, model_name, models_in_order
-from ms_pfl.reporting.content import About, Content, Table, heading, note
+from ms_pfl.paradigms import color_of, is_trained, model_name, models_in_order
+from ms_pfl.reporting.content import About, Block, Content, Details, Picture, Table, note
+from ms_pfl.reporting.figures import INK, diamond, of_strategy, styled
 from ms_pfl.reporting.verdicts import digits_of
 from ms_pfl.reporting.words import (
     MISSING,
@@ -26,30 +29,113 @@ from ms_pfl.reporting.words import (
 
 _VALUES = ("roc_auc", "log_loss", "observed_expected")
 _DIFFERENCES = ("roc_auc", "log_loss")
+_DRAWN = "roc_auc"
 _PAIR = ["paradigm", "strategy", "reference", "reference_strategy"]
 
 
 def section(about: About, further_country: pd.DataFrame) -> Content | None:
-    """Show what to expect in a further site; None where there are too few to tell."""
+    """Show what to expect in a further site; None where there are too few to say."""
     known = further_country[further_country["low"].notna()]
     if known.empty:
         return None
+    comparison = about.configuration.get("comparison", {})
+    margin = (comparison.get("margin") or {}).get(_DRAWN, math.nan)
+    drawn = shown_pairs(known, about.strategy)
+    content: list[Block] = []
+    if not drawn.empty:
+        content.append(
+            Picture(
+                "further_country",
+                draw_differences(drawn, margin),
+                about.fill(
+                    "Planned differences in ROC-AUC: mean over {sites} and prediction interval of "
+                    "a further {site}. The numbers are in the table of planned differences."
+                ),
+                about.fill(
+                    "Planned differences in ROC-AUC ({strategy}). Diamond: mean over {sites} with "
+                    "its 95 % interval; line: 95 % prediction interval of the true difference in a "
+                    f"further {{site}}{'; gray: the margin' if margin > 0 else ''}. Where the line "
+                    "crosses 0, the first model may be the worse one there."
+                ),
+            )
+        )
     return [
-        heading(about.fill("Values: what to expect in a further {site}")),
-        Table(values_table(known)),
-        heading(about.fill("Planned differences: what to expect in a further {site}")),
-        Table(differences_table(known)),
+        *content,
         note(
             about.fill(
                 "A further {site} is taken for one more of the same kind (random effects over the "
                 "{sites} with enough test patients; Hartung and Knapp; 95 % prediction intervals "
-                "for its true value). Good: ROC-AUC and observed / expected within the range of "
-                "comparison.good; a difference that is not to the worse by more than the margin. "
-                "Between: standard deviation of the true values between {sites}, of ROC-AUC on "
-                "the logit scale, of observed / expected on the log scale."
+                "for its true value). Good: the probability that a further {site} has a good "
+                f"value ({_ranges(comparison.get('good') or {})}), or a difference that is not to "
+                "the worse by more than the margin. Between: standard deviation of the true values "
+                "between {sites}, of ROC-AUC on the logit scale, of observed / expected on the log "
+                "scale. ROC-AUC is that within {sites}; the pooled one also compares patients of "
+                "different {sites}, so that the two can differ."
             )
         ),
+        Details(
+            about.fill("Planned differences: what to expect in a further {site}"),
+            [Table(differences_table(known), "verdicts")],
+        ),
+        Details(
+            about.fill("Values: what to expect in a further {site}"),
+            [Table(values_table(known), "verdicts")],
+        ),
     ]
+
+
+def _ranges(good: Mapping[str, tuple[float, float]]) -> str:
+    """Return the ranges of good values in words."""
+    said = [f"{METRICS[name].label} {low:g} to {high:g}" for name, (low, high) in good.items()]
+    return ", ".join(said) or "no range is set"
+
+
+def shown_pairs(known: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """Return the differences in ROC-AUC that are drawn: of what is trained, by one strategy.
+
+    Args:
+        known: rows of :func:`ms_pfl.evaluation.further_country.further_country` with an interval.
+        strategy: the federated strategy that is shown.
+    """
+    own = known[(known["reference"] != "") & (known["metric"] == _DRAWN)]
+    trained = own["paradigm"].map(is_trained) & own["reference"].map(is_trained)
+    other = own.drop(columns="strategy").rename(columns={"reference_strategy": "strategy"})
+    alike = own.index.isin(
+        of_strategy(own, strategy).index.intersection(of_strategy(other, strategy).index)
+    )
+    return own[trained.astype(bool) & alike]
+
+
+@styled
+def draw_differences(rows: pd.DataFrame, margin: float) -> Figure:
+    """Draw planned differences, a row each: diamond for the mean, line for a further site.
+
+    Args:
+        rows: of :func:`shown_pairs`.
+        margin: the largest difference that does not matter; NaN: none is drawn.
+    """
+    figure = Figure(figsize=(7, 1.0 + 0.28 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=0.8)
+    if margin > 0:
+        axes.axvspan(-margin, margin, color=INK, alpha=0.08, linewidth=0)
+    for place, row in enumerate(rows.to_dict("records")):
+        color = color_of(row["paradigm"])
+        axes.hlines(place, row["low"], row["high"], color=color, linewidth=1.4)
+        diamond(axes, (row["mean_low"], row["mean"], row["mean_high"]), place, color, 0.25)
+    names = [
+        f"{model_name(*pair[:2])} − {model_name(*pair[2:])}"
+        for pair in rows[_PAIR].astype("str").itertuples(index=False, name=None)
+    ]
+    axes.set(
+        xlabel=f"difference in {METRICS[_DRAWN].label}",
+        yticks=range(len(rows)),
+        yticklabels=names,
+        ylim=(len(rows) - 0.4, -0.6),
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.6)
+    return figure
 
 
 def values_table(further: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def headline(
     further: pd.DataFrame | None = None,
     choice: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say which models do best, and what personalization adds to federated training, how surely.
+    """Say which models do best, what personalization adds, and with which uncertainty.
 
     Args:
         estimates: the table of :func:`ms_pfl.evaluation.differences.add_intervals`.
@@ -41,7 +41,7 @@ def headline(
         choice: what serves new patients, a :class:`ms_pfl.evaluation.choice.Choice`.
 
     Returns:
-        One paragraph an entry, the personalization first; the last says what the numbers mean.
+        One paragraph per entry, the personalization first; the last says what the numbers mean.
     """
     margins = margins or {}
     pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
@@ -144,7 +144,7 @@ def _names(countries: Sequence[str] | pd.Series) -> str:
 
 
 def _recalibrated(differences: pd.DataFrame, site: str) -> str:
-    """Return what an intercept a country does to the Brier score, and what is left to
+    """Return what one intercept per country does to the Brier score, and what is left to
     personalization."""
     rows = differences[(differences["metric"] == "brier") & (differences["scope"] == "pooled")]
     of_intercept = _compared(rows, "recalibrated", "federated")
@@ -152,8 +152,8 @@ def _recalibrated(differences: pd.DataFrame, site: str) -> str:
         return ""
     first = of_intercept.iloc[0]
     text = (
-        f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept a "
-        f"{site} changes its Brier score (lower is better) by {signed(first, 4)}"
+        f"Recalibrating the {model_name('federated', first['strategy'])} model by one intercept "
+        f"per {site} changes its Brier score (lower is better) by {signed(first, 4)}"
     )
     alike = (rows["strategy"] == first["strategy"]) & rows["paradigm"].map(is_trained).astype(bool)
     others = rows[alike].dropna(subset=["difference"]).to_dict("records")

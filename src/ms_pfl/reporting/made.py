@@ -107,7 +107,7 @@ def tripod_items(about: About, coverage: pd.DataFrame) -> list[tuple[str, str, s
         (
             "12a",
             "Use of data",
-            f"split by {split_unit} within each site, for each seed anew: {shares}",
+            f"split by {split_unit} within each site, for each seed separately: {shares}",
         ),
         (
             "12c",

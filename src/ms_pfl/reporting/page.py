@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,10 @@ from ms_pfl.reporting.content import About, pictures_in
 from ms_pfl.reporting.figures import to_svg
 from ms_pfl.reporting.headline import FIRST_LINES
 from ms_pfl.reporting.sections import made_from
-from ms_pfl.reporting.words import site_words
+from ms_pfl.reporting.words import capitalized, site_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_TITLE = "Which learning paradigm serves which site"
 
 
 def build_report(
@@ -61,7 +60,8 @@ def build_report(
     }
     page = _template().render(
         about=about,
-        title=_TITLE,
+        title=about.fill("Which learning paradigm serves which {site}"),
+        data=capitalized(about.source["description"]),
         headline=given["headline"],
         first_lines=FIRST_LINES,
         strip=data_strip(about, given["parameters"]),
@@ -88,7 +88,19 @@ def _template() -> Template:
     environment.filters["svg"] = lambda picture: Markup(
         picture.figure if isinstance(picture.figure, str) else to_svg(picture.figure, picture.name)
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("report.html.j2")
+
+
+def unbroken(cell: str) -> str:
+    r"""Keep an interval in brackets, and p with its value, on one line.
+
+    >>> unbroken("+0.012 [+0.003, +0.021]"), unbroken("better (p 0.031; primary)")
+    ('+0.012 [+0.003,\xa0+0.021]', 'better (p\xa00.031; primary)')
+    """
+    return re.sub(
+        r"\[[^\[\]]*\]|\(p ", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), cell
+    )
 
 
 def shown_strategy(table: pd.DataFrame) -> str:

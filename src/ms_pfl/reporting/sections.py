@@ -83,7 +83,7 @@ SECTIONS = [
         "choice",
         "Which paradigm serves which {site}",
         f"{_HERE}.gains:choice",
-        needs=("differences",),
+        needs=("differences", "further_country"),
         figures=("gain_by_country",),
     ),
     Section(
@@ -91,6 +91,7 @@ SECTIONS = [
         "What to expect in a further {site}",
         f"{_HERE}.further:section",
         needs=("further_country",),
+        figures=("further_country",),
     ),
     Section(
         "site_size",
@@ -102,9 +103,9 @@ SECTIONS = [
     Section(
         "calibration",
         "Table 3. Calibration",
-        f"{_HERE}.curves:calibration",
-        needs=("estimates", "reliability"),
-        figures=("reliability",),
+        f"{_HERE}.calibration:calibration",
+        needs=("estimates", "reliability", "risk_distribution"),
+        figures=("reliability", "risk_distribution"),
     ),
     Section(
         "curves",

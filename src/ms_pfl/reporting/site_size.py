@@ -44,9 +44,9 @@ def site_size(about: About, differences: pd.DataFrame) -> Content | None:
             about.fill("Gain over the federated model by the number of patients of a {site}"),
             about.fill(
                 "Log-loss of the federated model minus that of the others: above 0 they serve a "
-                "{site} better. A point is a {site}, the larger the surer; line and band: mean "
-                "gain of {sites} of a size with its 95 % interval (random-effects meta-regression "
-                "on the logarithm of the number of patients)."
+                "{site} better. A point is a {site}, larger where its error is smaller; line and "
+                "band: mean gain of {sites} of a size with its 95 % interval (random-effects "
+                "meta-regression on the logarithm of the number of patients)."
             ),
         ),
         Table(size_table(fits, about.site)),
@@ -86,7 +86,7 @@ def size_table(fits: list[_Fit], site: str) -> pd.DataFrame:
         site: what the data call a site.
 
     Returns:
-        Text cells, a row a learner, paradigm and metric.
+        Text cells, a row per learner, paradigm and metric.
     """
     every = np.concatenate([fit.line.sizes for fit in fits])
     sizes = np.quantile(every, [0.0, 0.5, 1.0], method="nearest")

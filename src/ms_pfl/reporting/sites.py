@@ -30,7 +30,7 @@ def sites(about: About, roc_auc_by_country: pd.DataFrame) -> Content:
         Picture(
             "country_sizes",
             country_sizes(about.countries, (about.site, about.sites)),
-            about.fill("Episodes and share with the outcome by {site}"),
+            about.fill("Episodes and share with the outcome by {site}, one row per {site}"),
             about.fill(
                 "Episodes of each {site} on a log scale, those with the outcome in red, and their "
                 "share. Dotted: all {sites} together."
@@ -83,7 +83,7 @@ def per_country_table(
     digits: int = 3,
     site: str = "country",
 ) -> pd.DataFrame:
-    """Lay a metric out by country: one row a country, one column a model, means over seeds.
+    """Lay a metric out by country: one row per country, one column per model, means over seeds.
 
     Args:
         summary: the table of :func:`ms_pfl.evaluation.scoring.summarize`.
@@ -94,7 +94,7 @@ def per_country_table(
 
     Returns:
         Text cells: ``Country``, ``Patients``, ``Episodes``, ``With outcome`` (share of
-        episodes with label 1), then a column a model; a dash where the metric is undefined in
+        episodes with label 1), then a column per model; a dash where the metric is undefined in
         all seeds.
     """
     own = summary[(summary["scope"] == "country") & (summary["metric"] == metric)]
@@ -131,7 +131,7 @@ def country_sizes(
     # dots, not bars: on a log scale a bar's length means nothing; no positive is drawn at no place
     positive = countries["n_positive"].where(countries["n_positive"] > 0)
     sizes.hlines(rows, positive, countries["n_episodes"], color="#808080", linewidth=0.8)
-    sizes.plot(countries["n_episodes"], rows, "o", color="#56B4E9", label="all episodes")
+    sizes.plot(countries["n_episodes"], rows, "o", color="#0068B4", label="all episodes")
     sizes.plot(positive, rows, "o", color="#D55E00", label="with the outcome")
     sizes.set(
         xscale="log",
@@ -197,7 +197,7 @@ def fairness_table(fairness: pd.DataFrame) -> pd.DataFrame:
         fairness: the table of :func:`ms_pfl.evaluation.fairness.fairness`.
 
     Returns:
-        Text cells, a row a model: ``Model``, then for each metric the worst value with its
+        Text cells, a row per model: ``Model``, then for each metric the worst value with its
         country, the bottom decile, the sd, and the share of countries above local training.
     """
     found = rows_by(fairness, "paradigm", "strategy", "metric")
@@ -223,15 +223,15 @@ def _spread(row: Row) -> dict[str, str]:
 
 
 def subgroup_table(subgroups: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
-    """Lay out a metric by subgroup, a column a model.
+    """Lay out a metric by subgroup, a column per model.
 
     Args:
         subgroups: the table of :func:`ms_pfl.evaluation.fairness.score_subgroups`.
         metric: ``roc_auc``, ``brier`` or ``observed_expected``.
 
     Returns:
-        Text cells, a row a level: ``Subgroup``, ``Level``, ``Episodes``, ``With outcome``, then a
-        column a model.
+        Text cells, a row per level: ``Subgroup``, ``Level``, ``Episodes``, ``With outcome``, then a
+        column per model.
     """
     # of the two recalibrations the plain one is enough to see
     own = subgroups[

@@ -102,7 +102,7 @@ def notes(
         coverage: the table of :func:`ms_pfl.evaluation.scoring.coverage`.
         source: ``kind`` (``synthetic``, ``folder`` or ``own``), ``description`` and, where a
             country is called something else, ``site``, as in :mod:`ms_pfl.cohort.provenance`.
-        split_counts: a row a seed and country: country, train_episodes, train_positive,
+        split_counts: a row per seed and country: country, train_episodes, train_positive,
             validation_patients, test_patients.
         protocol: the choices of ``ProtocolParameters``.
 
@@ -170,7 +170,7 @@ class ConsoleTable:
     """Table 1 and its notes as something ``rich`` can print.
 
     Where the console is wide enough (100 characters for two metrics) the metrics stand side by
-    side; a narrower one (80 without a terminal) gets one table a metric: no cell is ever cut.
+    side; a narrower one (80 without a terminal) gets one table per metric: no cell is ever cut.
     """
 
     def __init__(self, table: pd.DataFrame, notes: Sequence[str]) -> None:

@@ -15,9 +15,9 @@ PUBLISHED: dict[str, tuple[object, str]] = {
     "split_unit": ("episode", "episodes split at random, not patients"),
     "scaling": ("country", "each country scaled by its own mean and sd"),
     "selection": ("test", "best round chosen by test ROC-AUC"),
-    "personal_arrays": ("reset", "personal layers drawn anew at every message"),
+    "personal_arrays": ("reset", "personal layers drawn again at every message"),
     "proximal_term": (False, "FedProx without its proximal term"),
-    "fine_tuning_rows": ("redrawn", "fine-tuning on rows drawn anew"),
+    "fine_tuning_rows": ("redrawn", "fine-tuning on newly drawn rows"),
 }
 #: A row of a table.
 Row = Mapping[Any, Any] | pd.Series

@@ -47,7 +47,7 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
         Text(
             about.fill(
                 "Each {site} by itself, against the federated model there, on its own test "
-                "patients: open its line for the numbers."
+                "patients, by log-loss and by ROC-AUC: open its line for the numbers."
             )
         ),
         *blocks,
@@ -84,7 +84,7 @@ def advice(rows: pd.DataFrame) -> str:
         return f"{listed(better)} better than the federated model"
     if all(said == {EQUIVALENT} for said in verdicts.values()):
         return "all equivalent to the federated model"
-    return "federated, no model is better for certain"
+    return "no model is significantly better than the federated one"
 
 
 def reasons(rows: pd.DataFrame, patients: int, margins: dict[str, float]) -> list[str]:

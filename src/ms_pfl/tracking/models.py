@@ -233,7 +233,7 @@ def _save(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's advice on type hints, which a table of one's own features cannot have."""
+    """Without MLflow's advice on type hints, which a table with custom features cannot have."""
     logger = logging.getLogger("mlflow")
     before = logger.level
     logger.setLevel(logging.ERROR)

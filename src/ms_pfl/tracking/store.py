@@ -210,7 +210,7 @@ def _prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
     import mlflow.tracking  # noqa: F401  (which sets levels of its own)
 
-    # MLflow 3.17 uses an option that SQLAlchemy 2.1 calls deprecated; nobody here can mend it.
+    # MLflow 3.17 uses an option that SQLAlchemy 2.1 calls deprecated; it cannot be fixed here.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
     # "Creating initial tables" is no news, and what a request says of its retries is said in
     # one line by the run.

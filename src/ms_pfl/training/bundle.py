@@ -40,7 +40,7 @@ _NAME = re.compile(r"seed=\d{1,9}/(?:shared|inputs|covariance|personal/.+)/[^/]+
 
 
 def stamp_of(training: Training, data: FederationData, settings: TrainingSettings) -> np.ndarray:
-    """Return a digest of all that decides what a training comes to; uint8, shape ``(16,)``.
+    """Return a digest of all that decides the result of a training; uint8, shape ``(16,)``.
 
     That is: the rows, names and splits, and the settings that have a part in it
     (:meth:`TrainingSettings.sections_of`), of the training that it starts from too. Not in it:

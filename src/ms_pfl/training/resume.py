@@ -1,4 +1,4 @@
-"""What a run that was cut off has left, so that the same command goes on from there.
+"""What an interrupted run has left, so that the same command goes on from there.
 
 Each training has a folder, named by a digest of all that decides its bits: data, splits, settings,
 the code, the libraries and the kind of machine. Whatever changes, the folder is another one, and
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class UnfinishedTrainings:
-    """The folder in which trainings keep what they came to, until the run is finished."""
+    """The folder in which trainings keep partial results until the run is finished."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made when something is kept."""
@@ -104,7 +104,7 @@ class UnfinishedTraining:
             self.checkpoints(result.seed).remove()
 
     def remove(self) -> None:
-        """Remove all that is kept of the training: it begins anew."""
+        """Remove all that is kept of the training: it starts again."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -49,7 +49,7 @@ class Compute:
     Attributes:
         ray: where the clients run.
         device: what they compute on.
-        unfinished: where a run keeps what it came to; None: nothing is kept.
+        unfinished: where a run keeps partial results; None: nothing is kept.
         every_rounds: how often a federation is written down there.
     """
 
@@ -63,10 +63,10 @@ class Compute:
 class Outcome:
     """A finished training of one paradigm with one strategy, over all seeds.
 
-    ``predictions``: a row a validation or test episode and seed (paradigm, strategy, seed,
+    ``predictions``: a row per validation or test episode and seed (paradigm, strategy, seed,
     country, patient_id, episode_id, split, label, probability), sorted by seed, country,
     patient_id, episode_id.
-    ``history``: a row a round (or epoch), seed and country: paradigm, strategy, seed, round,
+    ``history``: a row per round (or epoch), seed and country: paradigm, strategy, seed, round,
     country, n_train, n_validation, train_loss, validation_loss (mean log-loss a row, nats),
     validation_roc_auc (NaN where undefined), seconds, bytes_up, bytes_down, selected. Centralized
     training has the one country ``pooled``.
@@ -87,7 +87,7 @@ def train_tables(
     report: Callable[[ProgressReport], None],
     start_models: Mapping[str, np.ndarray] | None = None,
 ) -> Outcome:
-    """Train one paradigm with one strategy, once a seed of the splits table, and predict.
+    """Train one paradigm with one strategy, once per seed of the splits table, and predict.
 
     Args:
         training: paradigm and strategy.

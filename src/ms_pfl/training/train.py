@@ -178,7 +178,7 @@ def train(
     report: Callable[[ProgressReport], None],
     starts: Mapping[int, Start] | None = None,
 ) -> Iterator[SeedResult]:
-    """Train a paradigm with a strategy, once a seed; yield each seed's result as it is done.
+    """Train a paradigm with a strategy, once per seed; yield each seed's result as it is done.
 
     Args:
         training: paradigm and strategy, see :func:`check_training`.
@@ -187,7 +187,7 @@ def train(
         seeds: of splits and initial weights.
         device: what the clients compute on.
         open_grid: opens a grid with one node a site (or ``pooled``) and seed.
-        store: where a run keeps what it came to; what one that was cut off has left there is gone
+        store: where a run keeps partial results; what an interrupted one has left there is gone
             on from, with the same bits.
         report: called as each seed begins, after every round or epoch, and at the seed's end.
         starts: by seed the models to start from, for a paradigm that trains on from another one's;
@@ -203,7 +203,7 @@ def train(
         if (result := store.result(seed)) is None:
             left.append(seed)
             continue
-        note = "taken over from a run that was cut off"
+        note = "taken over from an interrupted run"
         report(ProgressReport(seed, 0, 1, math.nan, finished=True, note=note))
         yield result
     if not left:

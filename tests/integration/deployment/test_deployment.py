@@ -138,7 +138,7 @@ def test_a_site_is_killed_in_a_round(demo, name: str) -> None:  # type: ignore[n
     ("name", "at", "told"),
     [
         ("adaptive.fedavg", "round 2 of", "goes on after round"),
-        ("federated.logistic", "round 2 of", "finished"),  # it begins anew, and is answered again
+        ("federated.logistic", "round 2 of", "finished"),  # it begins again, and is answered again
         ("adaptive.trees", "round 4 of", "goes on after tree 4"),
     ],
 )

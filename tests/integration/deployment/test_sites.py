@@ -1,4 +1,4 @@
-"""A federation of sites comes to what the simulation does, bit by bit, whatever happens."""
+"""A federation of sites gives the results of the simulation, bit by bit, whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every feature is in one group, of the registry cohort and of a table of one's own."""
+"""Every feature is in one group, of the registry cohort and of a custom table."""
 
 from __future__ import annotations
 

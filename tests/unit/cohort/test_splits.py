@@ -200,7 +200,7 @@ def test_no_patient_in_two_splits_and_nothing_hangs_on_order_or_other_countries(
 
 
 def test_rows_that_are_patients():
-    """A table of one's own without visits: each row is somebody."""
+    """A custom table without visits: each row is somebody."""
     n = 200
     table = episodes_of({"Hospital": (80, 120)}, rows=1)
     assert len(table) == n

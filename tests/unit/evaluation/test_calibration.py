@@ -95,7 +95,7 @@ def test_what_does_not_exist_is_nan() -> None:
     one_class, apart = np.zeros(4, dtype=int), np.array([0, 0, 1, 1])
     assert np.isnan(calibration_intercept(one_class, p))
     assert np.isnan(calibration_slope(one_class, p))
-    assert np.isnan(calibration_slope(apart, p)), "the classes are told apart without error"
+    assert np.isnan(calibration_slope(apart, p)), "the classes are separated without error"
     assert np.isfinite(calibration_intercept(apart, p))
     assert np.isnan(calibration_slope(np.array([0, 1, 0, 1]), np.full(4, 0.3)))
     nothing = np.array([], dtype=int), np.array([])

@@ -10,7 +10,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.curves import learning_curves, operating_curves, reliability_bins
+from ms_pfl.evaluation.curves import (
+    learning_curves,
+    operating_curves,
+    reliability_bins,
+    risk_distribution,
+)
 from ms_pfl.evaluation.scoring import check_predictions
 
 
@@ -110,3 +115,26 @@ def test_reliability_counts_every_row(test_rows: pd.DataFrame) -> None:
     assert own["n"].sum() == len(rows)
     assert own["observed"] @ own["n"] == pytest.approx(rows["label"].sum())
     assert own["predicted"] @ own["n"] == pytest.approx(rows["probability"].sum())
+
+
+def test_risks_by_outcome_are_counted_in_bins_of_equal_width() -> None:
+    risks = [0.0, 0.1, 0.25, 0.9, 1.0]
+    rows = pd.DataFrame(
+        {"paradigm": "local", "strategy": "none", "label": [0, 0, 0, 1, 1], "probability": risks}
+    )
+    found = risk_distribution(rows, bins=4)
+    assert found["low"].tolist() == [0, 0.25, 0.5, 0.75] * 2
+    assert found["high"].tolist() == [0.25, 0.5, 0.75, 1] * 2
+    assert found.loc[found["label"] == 0, "n"].tolist() == [2, 1, 0, 0]
+    assert found.loc[found["label"] == 1, "n"].tolist() == [0, 0, 0, 2]
+
+
+def test_risks_by_outcome_count_every_row(test_rows: pd.DataFrame) -> None:
+    found = risk_distribution(test_rows)
+    counted = found.groupby(["paradigm", "strategy", "label"])["n"].sum()
+    pd.testing.assert_series_equal(
+        counted,
+        test_rows.groupby(["paradigm", "strategy", "label"]).size(),
+        check_names=False,
+        check_index_type=False,
+    )

@@ -130,7 +130,7 @@ def test_wilcoxon_is_scipys_over_countries(table: pd.DataFrame) -> None:
 
 
 def test_a_country_without_a_difference_gains_nothing(table: pd.DataFrame) -> None:
-    """An intercept a country leaves the ranking within each country as it is."""
+    """An intercept per country leaves the ranking within each country as it is."""
     rows = of(table, "recalibrated", "federated", metric="roc_auc", scope="macro")
     assert rows[["n_countries", "n_better"]].to_numpy().tolist() == [[6, 0]]
 

@@ -76,7 +76,7 @@ def test_columns_of_weights_are_fits_of_their_own(k: int) -> None:
 def test_a_column_without_an_answer_leaves_the_others_theirs() -> None:
     design = np.column_stack([np.ones(4), [0.0, 1.0, 2.0, 3.0]])
     labels = np.array([0, 1, 0, 1])
-    # the second column has one class, the third tells the classes apart
+    # the second column has one class, the third separates the classes
     weights = np.array([[1.0, 0, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]])
     theta, settled = fit_logistic(design, labels, np.zeros((2, 3)), weights)
     assert settled.tolist() == [True, False, False]

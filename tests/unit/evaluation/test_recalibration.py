@@ -82,7 +82,7 @@ def test_each_country_is_corrected_by_its_own_validation_rows() -> None:
     own = found[found["paradigm"] == "recalibrated"].reset_index(drop=True)
     moved = logit(own["probability"].to_numpy()) - logit(rows["probability"].to_numpy())
     for part in (slice(0, 200), slice(200, 400)):
-        assert np.ptp(moved[part]) < 1e-9, "one intercept a country"
+        assert np.ptp(moved[part]) < 1e-9, "one intercept per country"
     assert moved[0] == pytest.approx(0, abs=0.5)
     assert moved[200] == pytest.approx(-1, abs=0.5)
     # test labels have no say

@@ -183,11 +183,11 @@ def test_private_state_lasts_for_the_same_seed_settings_and_rows_alone() -> None
     assert site.held[f"{PRIVATE}1"] == trained
     before = site.held
     site.state[SITE] = ConfigRecord({"snapshot": "second"})
-    with pytest.raises(NotKeptError, match="begin the training anew"):
+    with pytest.raises(NotKeptError, match="start the training again"):
         site.prepare(after_round=1)
     site.state[SITE] = ConfigRecord({"snapshot": "first"})
     assert site.held == before
-    with pytest.raises(NotKeptError, match="begin the training anew"):
+    with pytest.raises(NotKeptError, match="start the training again"):
         site.prepare(settings("adaptive", batch_size=4), after_round=1)
     assert site.held == before
     site.prepare()

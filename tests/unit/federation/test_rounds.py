@@ -333,7 +333,7 @@ def test_the_best_round_is_kept_with_its_personal_arrays() -> None:
 
 
 def test_a_round_is_scored_by_the_replies_of_the_next() -> None:
-    """Traffic: a message a client and round, and one evaluation after the last.
+    """Traffic: a message per client and round, and one evaluation after the last.
 
     The history has the validation of the model that a round came to, with the layers of then.
     """

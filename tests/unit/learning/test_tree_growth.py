@@ -42,7 +42,7 @@ def test_a_tree_by_hand() -> None:
 
 
 def test_two_levels_by_hand() -> None:
-    """Feature 1 tells the rows of code 1 in feature 0 apart, and those of code 2 are all 1.
+    """Feature 1 separates the rows of code 1 in feature 0, and those of code 2 are all 1.
 
     Leaves: -(1/2) / (1/4 + l2) = -1 with l2 1/4, one row of label 1 gives 1, two give
     1 / (1/2 + 1/4) = 4/3, as a leaf above the last level the leftmost below it.

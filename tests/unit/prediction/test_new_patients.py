@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, folder: Path, tables: Path)
         ms_pfl.predict(tmp_path / "nowhere", folder)
     with pytest.raises(InputError, match="no predictor in"):
         ms_pfl.predict(tables, tmp_path / "nowhere")
-    with pytest.raises(InputError, match="episodes table of one's own"):
+    with pytest.raises(InputError, match="custom episodes table"):
         ms_pfl.predict(tables, logistic_predictor())
 
 

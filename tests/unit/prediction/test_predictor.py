@@ -69,7 +69,7 @@ def test_no_patient_is_in_it(predictor: Predictor, folder: Path) -> None:
     assert '"P0' not in text
     assert "patient_id" not in text
     biggest = max(array.shape[0] for array in predictor.arrays.values() if array.ndim)
-    assert biggest <= len(FEATURES)  # no array has a row an episode
+    assert biggest <= len(FEATURES)  # no array has a row per episode
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_absent_one_says_how_to_make_one(tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused(folder: Path, name: str, part: float) -> None:
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(InputError, match=f"{name}.*cut off.*kedro run --pipeline=pfl"):
+    with pytest.raises(InputError, match=f"{name}.*truncated.*kedro run --pipeline=pfl"):
         read_predictor(folder)
 
 

@@ -1,4 +1,4 @@
-"""The flow from the registry to labelled episodes: counts that a reader can add up."""
+"""Participant flow: counts that a reader can add up."""
 
 from __future__ import annotations
 

@@ -36,6 +36,39 @@ def test_forest_shows_differences_and_their_intervals(
     assert axes.get_legend_handles_labels()[1] == ["Fine-tuned", "Adaptive"]
 
 
+def test_the_last_row_is_a_further_country(
+    findings: SimpleNamespace, episodes: pd.DataFrame
+) -> None:
+    countries, further = country_table(episodes), findings.further_country.copy()
+    own = (further["reference"] == "federated") & (further["metric"] == "roc_auc")
+    bounds = {"mean": 0.02, "mean_low": 0.01, "mean_high": 0.03, "low": -0.05, "high": 0.6}
+    further.loc[own, list(bounds)] = list(bounds.values())
+    figure = forest(findings.differences, countries, further, "hospital")
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels[-1] == "a further hospital"
+    for axes in figure.axes:
+        limit = axes.get_xlim()[1]
+        diamonds = [patch.get_xy()[:4] for patch in axes.patches]
+        assert len(diamonds) == 2  # fine-tuned and adaptive
+        for corners in diamonds:
+            np.testing.assert_allclose(corners[:, 0], [0.01, 0.02, 0.03, 0.02])
+            assert round(corners[0, 1]) == len(labels) - 1
+        drawn = [line.get_segments() for line in axes.collections]
+        lines = [segments[0][:, 0] for segments in drawn if len(segments) == 1]
+        assert len(lines) == 2
+        for line in lines:
+            np.testing.assert_allclose(line, [-0.05, limit])
+        arrows = [line for line in axes.lines if line.get_marker() == ">"]
+        assert any(
+            line.get_xdata().tolist() == [limit] and round(line.get_ydata()[0]) == len(labels) - 1
+            for line in arrows
+        )
+    unknown = further.assign(low=math.nan, high=math.nan)
+    without = forest(findings.differences, countries, unknown)
+    assert len(without.axes[0].get_yticklabels()) == len(labels) - 1
+    assert not without.axes[0].patches
+
+
 def test_a_country_without_a_value_is_not_said_to_have_one_class() -> None:
     known = {
         "paradigm": "adaptive", "strategy": "fedavg", "reference": "federated",
@@ -75,10 +108,10 @@ def test_gains_over_a_reference_with_a_dash_where_nothing_was_compared() -> None
     ]
     table = gains_table(pd.DataFrame(rows), "federated")
     assert list(table.columns) == [
-        "Model", "ROC-AUC pooled", "Verdict", "ROC-AUC macro", "Verdict", "Gaining",
-        "p Wilcoxon", "Log-loss pooled", "Verdict", "Brier score pooled", "Verdict",
+        "Model", "ROC-AUC pooled", "ROC-AUC macro", "Gaining", "p Wilcoxon", "Log-loss pooled",
+        "Brier score pooled",
     ]  # fmt: skip
     assert table.to_numpy().tolist() == [
-        ["Adaptive FedAvg", "–", "–", "+0.020 [+0.010, +0.030]", "better (p <0.001)", "3 of 4",
-         "0.250", "–", "–", "-0.0002", "–"],
+        ["Adaptive FedAvg", "–", "+0.020 [+0.010, +0.030]\nbetter (p <0.001)", "3 of 4", "0.250",
+         "–", "-0.0002\n–"],
     ]  # fmt: skip

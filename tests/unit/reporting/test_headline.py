@@ -114,7 +114,7 @@ def test_recalibration_and_what_is_beyond_it() -> None:
         pooled("adaptive", "fedavg", 0.001, 0.01, **brier, reference="recalibrated"),
     )
     assert said[0] == (
-        "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
+        "Recalibrating the Federated FedAvg model by one intercept per country changes its Brier "
         "score (lower is better) by -0.0020 [-0.0120, +0.0080]; against that recalibrated model: "
         "adaptive +0.0010 [-0.0090, +0.0110]."
     )
@@ -129,7 +129,7 @@ def test_recalibration_that_does_harm_is_not_the_only_one_to_beat() -> None:
         pooled("adaptive", "fedavg", 0.001, 0.01, **brier),
     )
     assert said[0] == (
-        "Recalibrating the Federated FedAvg model by one intercept a country changes its Brier "
+        "Recalibrating the Federated FedAvg model by one intercept per country changes its Brier "
         "score (lower is better) by +0.0040 [-0.0060, +0.0140]; against that recalibrated model: "
         "adaptive -0.0030 [-0.0130, +0.0070]; against the federated model itself: adaptive "
         "+0.0010 [-0.0090, +0.0110]."

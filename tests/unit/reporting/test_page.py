@@ -156,7 +156,7 @@ def test_it_holds_what_the_run_found(
     for name in ("Fine-tuned FedProx", "Recalibrated with slope FedAvg", "Women", "23a"):
         assert name in text
     assert installed_versions()["torch"] in text
-    assert sum(tag == "svg" for tag, _ in reader.tags) == 10
+    assert sum(tag == "svg" for tag, _ in reader.tags) == 12
 
 
 def test_bold_marks_the_highest_of_a_column(page: str, metrics: pd.DataFrame) -> None:
@@ -178,6 +178,26 @@ def test_tables_have_a_caption_and_heads_of_rows_and_columns(page: str, reader: 
         assert body.count('<th scope="row">') == body.count("<tr")
     captions = [table.partition("</caption>")[0].rpartition(">")[2] for table in tables]
     assert len(captions) == len(set(captions))
+
+
+def test_every_figure_has_an_alternative_text_and_a_caption(page: str) -> None:
+    figures = page.split("<figure")[1:]
+    assert len(figures) == page.count("<svg")
+    labels = []
+    for own in (figure.partition("</figure>")[0] for figure in figures):
+        (label,) = re.findall(r'^ role="img" aria-label="([^"]+)">\s*<svg', own)
+        (caption,) = re.findall(r"<figcaption>([^<]+)</figcaption>", own)
+        assert len(label.split()) > 4, label
+        assert caption.endswith("."), caption
+        labels.append(label)
+    assert len(labels) == len(set(labels))
+
+
+def test_text_in_figures_has_the_color_of_the_page(page: str) -> None:
+    """Its contrast is that of the page's text; no paradigm's color is one to read."""
+    texts = re.findall(r"<text ([^>]*)>", page)
+    assert texts
+    assert {"fill: currentColor" in style for style in texts} == {True}
 
 
 def test_headings_are_in_order(reader: Reader) -> None:
@@ -222,8 +242,9 @@ def test_figures_are_handed_on_as_they_were_drawn(
 ) -> None:
     page, drawn = built
     assert list(drawn) == [
-        "all_trainings", "gain_by_country", "reliability", "roc_and_pr", "net_benefit",
-        "importance", "country_sizes", "learning_curves", "attrition", "attrition_by_country",
+        "all_trainings", "gain_by_country", "further_country", "reliability",
+        "risk_distribution", "roc_and_pr", "net_benefit", "importance", "country_sizes",
+        "learning_curves", "attrition", "attrition_by_country",
     ]  # fmt: skip
     for name, figure in drawn.items():
         assert isinstance(figure, str if name in given["flow_figures"] else Figure)
@@ -282,7 +303,7 @@ def test_odds_ratios_have_a_section_where_there_are_any(given: dict[str, Any], p
     }
     with_section, drawn = build_report(only(given) | tables, PROVENANCE)
     title = "Odds ratios of the logistic regression"
-    for text in (title, "45 against 30 years", "1.25 [0.50, 3.00]"):
+    for text in (title, "45 against 30 years", "1.25 [0.50,\xa03.00]"):
         assert text in with_section
         assert text not in page
     assert list(drawn) == ["odds_ratios", "shape_curves"]

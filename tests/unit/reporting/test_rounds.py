@@ -24,10 +24,11 @@ def test_learning_curves_have_a_line_a_seed(history: pd.DataFrame) -> None:
 
 
 def test_traffic_is_a_mean_a_message_and_a_sum_a_seed(history: pd.DataFrame) -> None:
-    """Seven countries, 12 rounds, 4 kB each way a round: 7 x 12 x 8 kB = 0.672 MB a seed."""
+    """Seven countries, 12 rounds, 4 kB each way a round: 7 x 12 x 8 kB = 0.672 MB per seed."""
     found = traffic_table(history, "hospital").set_index("Model")
     assert list(found.columns) == [
-        "Rounds", "kB up a hospital and round", "kB down a hospital and round", "MB in all, a seed",
+        "Rounds", "kB up per hospital and round", "kB down per hospital and round",
+        "MB in total per seed",
     ]  # fmt: skip
     assert found.loc["Federated FedAvg"].tolist() == ["12", "4.0", "4.0", "0.7"]
     assert found.loc["Local"].tolist()[:2] == ["–", "–"]

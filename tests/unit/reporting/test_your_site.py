@@ -38,8 +38,8 @@ def test_what_is_better_is_recommended() -> None:
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("inconclusive", "federated, no model is better for certain"),
-        ("worse", "federated, no model is better for certain"),
+        ("inconclusive", "no model is significantly better than the federated one"),
+        ("worse", "no model is significantly better than the federated one"),
         ("equivalent", "all equivalent to the federated model"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What clients do with personal arrays that are drawn anew, worked out beside them."""
+"""What clients do with personal arrays that are drawn again, worked out beside them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_person_is_told_what_was_taken_over(tmp_path: Path) -> None:
         run(tmp_path, ("federated", "fedavg"), Cutter(9))
     again = Cutter(99)
     run(tmp_path, ("federated", "fedavg"), again)
-    assert notes(again) == ["taken over from a run that was cut off", "goes on after round 2"]
+    assert notes(again) == ["taken over from an interrupted run", "goes on after round 2"]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_fine_tuning_begins_anew_with_its_own_settings_or_start_changed(tmp_path
     run(tmp_path, key, Cutter(99), models=models)
     same = Cutter(99)
     run(tmp_path, key, same, models=models)
-    assert notes(same) == ["taken over from a run that was cut off"] * 2
+    assert notes(same) == ["taken over from an interrupted run"] * 2
     settings = parameters().fine_tuned.model_dump() | {"epochs": 3}
     name = "seed=1/shared/core.0.bias"
     for told, start in (

@@ -1,1 +1,1 @@
-"""A multi-site table of one's own, turned into episodes."""
+"""A custom multi-site table, turned into episodes."""

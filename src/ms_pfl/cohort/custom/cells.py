@@ -1,4 +1,4 @@
-"""Cells of a custom table: as text, in the one way in which categories are told apart, and as
+"""Cells of a custom table: as text, in the one way in which categories are distinguished, and as
 numbers as people write them, with decimal marks, thousands, and what only looks like a number.
 
 Where the cells of a column can be read in two ways, nobody but the owner of the table knows which

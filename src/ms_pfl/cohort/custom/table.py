@@ -1,4 +1,4 @@
-"""A multi-site table of one's own -> the episodes table and the vocabulary it is encoded with."""
+"""A custom multi-site table -> the episodes table and the vocabulary it is encoded with."""
 
 import difflib
 import itertools
@@ -110,7 +110,7 @@ def own_episodes(
     """Read a table's columns, agree on a vocabulary over its sites, and encode with it.
 
     Args:
-        table: one row an episode; all columns that are not mapped or left out are features.
+        table: one row per episode; all columns that are not mapped or left out are features.
         origin: for messages.
         parameters: the column map and what is done with labels and features.
         report: takes note of each reading that is not literal.

@@ -159,11 +159,11 @@ def feature_names(vocabulary: Vocabulary) -> list[str]:
 def encode(rows: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """Encode a site's rows, of training or of new patients.
 
-    A number stays as it is. A category becomes a column a level, 1 or 0; a text that is no level of
-    the vocabulary counts as :data:`OTHER` where that is one, else it is 0 in all of them. A missing
-    value stays missing (NaN) in the number and in each of the category's columns, so that training
-    puts the federated mean there: of a category, the share of each level among all rows that have
-    one. The indicator, where the vocabulary has one, is 1 where the value is missing.
+    A number stays as it is. A category becomes a column per level, 1 or 0; a text that is no level
+    of the vocabulary counts as :data:`OTHER` where that is one, else it is 0 in all of them. A
+    missing value stays missing (NaN) in the number and in each of the category's columns, so that
+    training puts the federated mean there: of a category, the share of each level among all rows
+    that have one. The indicator, where the vocabulary has one, is 1 where the value is missing.
 
     Args:
         rows: at least the columns of the vocabulary, as for :func:`site_vocabulary`. Cells of a

@@ -37,7 +37,7 @@ from ms_pfl.learning.training import TrainingDivergedError
 class Failure:
     """What is left of a message whose client raised: the traceback as text.
 
-    ``message``: what a person can mend, where the client said so; None for a defect.
+    ``message``: the error that the user can fix, where the client named one; None for a defect.
     """
 
     traceback: str
@@ -229,7 +229,7 @@ class SimulationGrid(NamedGrid):
         ``timeout`` is not heeded: the clients get as long as it takes.
 
         Raises:
-            InputError: a client met what a person can mend; the error names it, on one line.
+            InputError: a client met an error that the user can fix; it is named on one line.
             ClientError: a client raised otherwise; the error names it and holds its traceback.
         """
         messages = sorted(messages, key=lambda message: message.metadata.dst_node_id)

@@ -98,7 +98,7 @@ class SiteGrid(NamedGrid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Have the messages answered, one a site, and return the replies in the order of the nodes.
+        """Have the messages answered, one per site, and return the replies in the nodes' order.
 
         ``timeout`` is not heeded: how long a site is waited for is the same for all messages.
 
@@ -145,7 +145,7 @@ class _Exchange:
         for node in self.waited_for:
             activated = there.get(self._grid._flower[node])
             if node in self._out and activated not in (None, self._out[node].activated):
-                self._tell(node, "has started anew and is asked again")
+                self._tell(node, "has restarted and is asked again")
                 del self._out[node]
             if activated is None:
                 self._wait_for(node)
@@ -216,7 +216,7 @@ class _Exchange:
         elif now - self._away[node] > limit:
             raise SiteLostError(
                 f"{self._country(node)} went away and was not back within {limit:.0f} seconds; "
-                "what the rounds have come to is kept: start its SuperNode, and run again"
+                "the results of the rounds are kept: start its SuperNode, and run again"
             )
 
     def _tell(self, node: int, what: str) -> None:

@@ -1,1 +1,1 @@
-"""From a registry, or a table of one's own, to labelled episodes and splits."""
+"""From a registry, or a custom table, to labelled episodes and splits."""

@@ -1,4 +1,4 @@
-"""Nodes of the cohort: a registry or a table of one's own becomes episodes and splits."""
+"""Nodes of the cohort: a registry or a custom table becomes episodes and splits."""
 
 import logging
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def simulate_registry(
 
     Args:
         parameters: size, seed and heterogeneity of the simulation.
-        registry_folder: a folder of one's own tables; where given, nothing is simulated.
+        registry_folder: a folder of your own tables; where given, nothing is simulated.
 
     Returns:
         The fields of :class:`ms_pfl.registry.ingest.tables.RegistryTables`; empty where
@@ -55,7 +55,7 @@ def read_registry(
     Args:
         registry_folder: holds the four tables, as docs/ingest.md has them; or None.
         synthetic_folder: where the synthetic registry lies.
-        parameters: how one's own tables are spelled; the synthetic ones need no such help.
+        parameters: how your own tables are spelled; the synthetic ones need no such help.
         cohort: names the treatments that are known.
 
     Returns:
@@ -119,8 +119,8 @@ def split(
     """Split the patients of each country for each seed.
 
     Returns:
-        ``splits`` (a row a patient and seed; an episode and seed where the protocol says so),
-        ``split_counts`` (a row a seed and country).
+        ``splits`` (a row per patient and seed; an episode and seed where the protocol says so),
+        ``split_counts`` (a row per seed and country).
     """
     from ms_pfl.cohort.splits import count_splits, split_episodes, split_patients
 

@@ -1,4 +1,4 @@
-"""Where the episodes come from: a registry, simulated or one's own, or a table of one's own.
+"""Where the episodes come from: a registry, simulated or your own, or a custom table.
 
 ::
 
@@ -77,7 +77,7 @@ def create_preprocessing_pipeline() -> Pipeline:
 
 
 def create_check_pipeline() -> Pipeline:
-    """Tables of one's own -> what stands in their way, and settings that read them."""
+    """Return custom tables -> what stands in their way, and settings that read them."""
     return Pipeline(
         [
             Node(

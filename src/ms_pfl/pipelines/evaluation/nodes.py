@@ -66,7 +66,7 @@ def score_predictions(
             same patients.
 
     Returns:
-        ``metrics`` (a row a fit, scope, country and metric), ``coverage`` (a row a seed) and
+        ``metrics`` (a row per fit, scope, country and metric), ``coverage`` (a row per seed) and
         ``test_predictions``: the rows that were scored.
     """
     from ms_pfl.evaluation.evaluate import evaluate
@@ -138,11 +138,11 @@ def compare_subgroups(
     return score_subgroups(chosen, assign_subgroups(episodes), draws)
 
 
-def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """ROC and precision-recall curves, and predicted against observed risk."""
-    from ms_pfl.evaluation.curves import operating_curves, reliability_bins
+def trace_curves(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return ROC and precision-recall curves, predicted against observed risk, risks by outcome."""
+    from ms_pfl.evaluation.curves import operating_curves, reliability_bins, risk_distribution
 
-    return operating_curves(test), reliability_bins(test)
+    return operating_curves(test), reliability_bins(test), risk_distribution(test)
 
 
 def gather_findings(**tables: pd.DataFrame) -> dict[str, pd.DataFrame]:

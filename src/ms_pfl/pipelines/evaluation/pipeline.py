@@ -1,4 +1,4 @@
-"""Predictions of all models -> metrics, how sure they are, and what tells models apart.
+"""Predictions of all models -> metrics with their uncertainty, and differences between models.
 
 ::
 
@@ -8,7 +8,7 @@
                                                        └► test_predictions
     test_predictions, summary, split_counts ──► estimates, differences, further_country, net_benefit
     test_predictions, episodes ──► subgroup_metrics
-    test_predictions ──► operating_curves, reliability
+    test_predictions ──► operating_curves, reliability, risk_distribution
 """
 
 from kedro.pipeline import Node, Pipeline
@@ -40,6 +40,7 @@ TABLES = (
     "subgroup_metrics",
     "operating_curves",
     "reliability",
+    "risk_distribution",
 )
 
 
@@ -88,7 +89,7 @@ def create_pipeline(*families: Family) -> Pipeline:
             Node(
                 func=trace_curves,
                 inputs="test_predictions",
-                outputs=["operating_curves", "reliability"],
+                outputs=["operating_curves", "reliability", "risk_distribution"],
                 name="trace_curves",
                 namespace=NAMESPACE,
             ),

@@ -11,7 +11,7 @@ from ms_pfl.paradigms import Training
 
 
 def draw_flow(cohort: dict[str, Any]) -> tuple[Any, Any, dict[str, str]]:
-    """Draw the flow from the registry to the episodes, and what each country's visits came to.
+    """Draw the flow from the registry to the episodes, and the flow of each country's visits.
 
     Returns:
         ``figure_attrition`` and ``figure_attrition_by_country`` (``""`` where the flow is not

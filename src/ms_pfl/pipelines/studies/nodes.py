@@ -45,7 +45,7 @@ def measure_importance(
         device: to compute on.
 
     Returns:
-        ``importance``: a row a model, seed, country, group and permutation.
+        ``importance``: a row per model, seed, country, group and permutation.
     """
     from ms_pfl.cohort.feature_groups import feature_groups
     from ms_pfl.federation.partitions import feature_columns
@@ -70,7 +70,7 @@ def tabulate_coefficients(
         settings: of the trainings.
 
     Returns:
-        ``coefficients``: a row a regression, seed and column of the inputs.
+        ``coefficients``: a row per regression, seed and column of the inputs.
     """
     from ms_pfl.studies.coefficients.table import coefficients
 
@@ -92,8 +92,8 @@ def tabulate_odds_ratios(
         settings: of the trainings.
 
     Returns:
-        ``odds_ratios``: a row a regression and comparison; ``shape_curves``: a row a regression,
-        feature and value.
+        ``odds_ratios``: a row per regression and comparison; ``shape_curves``: a row per
+        regression, feature and value.
     """
     from ms_pfl.studies.coefficients.effects import effects
 
@@ -115,7 +115,7 @@ def tabulate_intercepts(
         settings: of the trainings.
 
     Returns:
-        ``site_intercepts``: a row a regression and country.
+        ``site_intercepts``: a row per regression and country.
     """
     from ms_pfl.studies.coefficients.intercepts import site_intercepts
 
@@ -142,7 +142,7 @@ def variant_trainer(variant: str) -> Callable[..., pd.DataFrame]:
         ray: RayParameters,
         checkpoints: CheckpointParameters,
     ) -> pd.DataFrame:
-        """Train, with a line a model on the console; returns predictions, named by variant."""
+        """Train, with a line per model on the console; returns predictions, named by variant."""
         from ms_pfl.console import TrainingProgress
         from ms_pfl.pipelines.cohort.nodes import split
         from ms_pfl.studies.protocol_audit.train import train_variant
@@ -215,7 +215,7 @@ def measure_heterogeneity(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_heterogeneity(gains: pd.DataFrame) -> tuple[pd.DataFrame, Any]:
-    """Lay the gains out as a table and as a figure, and say what they came to."""
+    """Lay the gains out as a table and as a figure, and say what they show."""
     from ms_pfl.studies.heterogeneity.show import (
         draw_heterogeneity,
         heterogeneity_sentences,
@@ -271,7 +271,7 @@ def measure_new_countries(
 def show_new_countries(
     estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
 ) -> pd.DataFrame:
-    """Lay out the table, and say what it came to."""
+    """Lay out the table, and say what it shows."""
     from ms_pfl.reporting.words import site_words
     from ms_pfl.studies.unseen_site.show import new_country_sentences, new_country_table
 

@@ -236,7 +236,7 @@ def create_new_country_pipeline() -> Pipeline:
         episodes, splits ──► leave_countries_out ──► new_country_predictions
         new_country_predictions, test_predictions (of a pfl run) ──► measure_new_countries
         measure_new_countries ──► new_country_estimates, new_country_differences
-        new_country_estimates, new_country_differences ──► figure, table, and the report anew
+        new_country_estimates, new_country_differences ──► figure, table, and the report again
     """
     federated = trainings("study", paradigm="federated")
     tables = ["new_country_estimates", "new_country_differences"]

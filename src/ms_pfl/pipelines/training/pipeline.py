@@ -10,7 +10,7 @@
 Each strategy keeps its datasets, so that it can be trained alone. What goes on from all of them is
 made from three datasets in memory, ``predictions``, ``history`` and ``models``: in every paradigm a
 node gathers each kind over the strategies, and one more gathers it over the paradigms.
-``unfinished`` is where a training keeps what it came to until the run has ended well.
+``unfinished`` is where a training keeps partial results until the run has ended well.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""UCI Heart Disease: four real hospitals, as an example of a multi-site table of one's own.
+"""UCI Heart Disease: four real hospitals, as an example of a custom multi-site table.
 
 Source: UCI Machine Learning Repository, dataset 45 (Janosi, Steinbrunn, Pfisterer, Detrano 1988),
 CC BY 4.0; columns and codes are those of its ``heart-disease.names``. The complete rows follow
@@ -119,7 +119,7 @@ def _read_file(path: Path) -> pd.DataFrame:
             row = int(wrong.to_numpy().argmax())
             raise InputError(
                 f"{path}, row {row + 1}, column {column}: {text.loc[row, column]!r} {said}. "
-                "Mend the file; a missing value is written as '?'."
+                "Correct the file; a missing value is written as '?'."
             )
     return numbers
 

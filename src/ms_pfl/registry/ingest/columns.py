@@ -56,7 +56,7 @@ def read_column(
             raw,
             origin,
             "is a number that a spreadsheet has rounded, and several ids may have become it",
-            "export the ids anew, as text",
+            "export the ids again, as text",
             "spreadsheet_value",
         )
     elif column.kind == "code":
@@ -107,7 +107,7 @@ def refuse_spreadsheet_errors(
         raw,
         origin,
         "is an error of a spreadsheet and no name",
-        "correct it there and save the table anew, or write here what is meant",
+        "correct it there and save the table again, or write here what is meant",
         "spreadsheet_value",
     )
 

@@ -151,9 +151,9 @@ def _decoded(
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         remedy = (
-            f"export the table anew, or set {encoding_setting}: {found}"
+            f"export the table again, or set {encoding_setting}: {found}"
             if (found := unmarked_utf16(data))
-            else "export the table anew"
+            else "export the table again"
         )
         raise UnusableFile(
             f"{path}, line {line}: holds a NUL byte and is no text; {remedy}",

@@ -257,12 +257,12 @@ def _profile(given: Any) -> Any:
 
 
 class IngestParameters(FileSpellings):
-    """How one's own tables are stored and spelled; empty: as the ingest contract has it."""
+    """How your own tables are stored and spelled; empty: as the ingest contract has it."""
 
     profile: Annotated[IngestProfile | None, BeforeValidator(_profile)] = Field(
         default=None,
         description="name of a file of ingest_profiles: the spellings of a known export, beside "
-        "which one's own count first",
+        "which your own count first",
     )
     constants: Annotated[dict[Name, YamlText], NAMED_KEYS] = Field(
         default={},

@@ -170,7 +170,7 @@ class IngestReport:
             )  # fmt: skip
 
     def table(self) -> pd.DataFrame:
-        """All that was found: table, row, column, value, rule, action; a row a violation.
+        """All that was found: table, row, column, value, rule, action; a row per violation.
 
         Rows are lines of a text file as an editor counts them, or rows of a Parquet file or of a
         table in memory counted from 1; missing where a whole table or column is meant.

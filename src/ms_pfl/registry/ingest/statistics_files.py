@@ -72,7 +72,7 @@ def read_statistics(
         remedy = (
             f"name the encoding of its texts in {section}.encoding"
             if "encoding" in reason.lower() or "convert" in reason.lower()
-            else "write it anew"
+            else "write it again"
         )
         raise UnusableFile(
             f"{path} is no readable {path.suffix.lower()} file ({reason}); {remedy}",

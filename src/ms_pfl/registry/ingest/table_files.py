@@ -263,7 +263,7 @@ def read_parquet(path: Path, limits: FileLimits = NO_MORE, setting: str = SETTIN
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:200]
         raise UnusableFile(
-            f"{path} is no readable parquet file ({reason}); write it anew", "file_unreadable"
+            f"{path} is no readable parquet file ({reason}); write it again", "file_unreadable"
         ) from None
     named = [i for i, name in enumerate(frame.index.names) if name is not None]
     names = [*(frame.index.names[i] for i in named), *frame.columns]

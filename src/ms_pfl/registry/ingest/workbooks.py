@@ -56,7 +56,7 @@ def read_workbook(
     except (OSError, CalamineError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UnusableFile(
-            f"{path} is no readable workbook ({reason}); save it anew, without a password",
+            f"{path} is no readable workbook ({reason}); save it again, without a password",
             "file_unreadable",
         ) from None
     while rows and all(cell == "" for cell in rows[-1]):

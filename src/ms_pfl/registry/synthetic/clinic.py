@@ -92,7 +92,7 @@ _FREQUENCY_SD = 0.5  # of the log visit rate between people
 
 @dataclass(frozen=True)
 class Visits:
-    """One entry a visit, sorted by person, then day; at most one a person and day."""
+    """One entry per visit, sorted by person, then day; at most one per person and day."""
 
     person: np.ndarray
     day: np.ndarray  # days since 1970-01-01
@@ -151,7 +151,7 @@ def visit_days(
 
 
 def rater_errors(person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a uniform number a visit that says how its rater errs, in :func:`rate_edss`.
+    """Return a uniform number per visit that says how its rater errs, in :func:`rate_edss`.
 
     At most visits it is the one that stands for the pair of patient and rater.
 

@@ -19,7 +19,7 @@ FEMALE = {False: 0.735, True: 0.48}  # by primary progressive onset
 PRIMARY_PROGRESSIVE = 0.08
 ONSET_AGE = {False: (29.0, 8.3), True: (38.5, 9.0)}  # mean, sd in years
 DURATION_MEAN, DURATION_SHAPE = 6.2, 0.85
-PROGRESSION_FRAILTY_SD = 0.78  # of the log hazard: most of what tells people apart
+PROGRESSION_FRAILTY_SD = 0.78  # of the log hazard: most of what distinguishes people
 # Who worsens fast comes to a clinic early and stays, mild disease comes late and leaves: rank
 # correlation (Gaussian copula) of duration at entry and of follow-up with the frailty. It is what
 # lets people be little disabled at their first visit, 6 years into the disease, and those who are

@@ -4,7 +4,7 @@
     const found = text.replace(/,/g, "").match(/[-+\u2212]?\d*\.?\d+/);
     return found ? parseFloat(found[0].replace("\u2212", "-")) : NaN;
   };
-  const text = cell => cell.textContent.trim();
+  const text = cell => cell.textContent.replace(/\u00a0/g, " ").trim();
   const compare = (a, b) => isNaN(number(a)) ? a.localeCompare(b) : number(a) - number(b);
   const sort = (table, head) => {
     const column = head.cellIndex, body = table.tBodies[0], first = head.cellIndex === 0;

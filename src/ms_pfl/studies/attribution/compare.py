@@ -60,7 +60,7 @@ def mean_importance(importance: pd.DataFrame) -> pd.DataFrame:
         importance: the table of :func:`ms_pfl.studies.attribution.importance.importance`.
 
     Returns:
-        One row a model, country (``""``: all together) and group, models in the order of Table 1,
+        One row per model, country (``""``: all together) and group, models in the order of Table 1,
         countries and groups in that of the table: paradigm, strategy, country, group, increase
         (nats), low and high (the lowest and highest seed), share (of the country's profile: the
         increases that are above 0, divided by their sum; NaN where none is), n_episodes (mean over
@@ -145,7 +145,7 @@ def compare_by_country(importance: pd.DataFrame) -> pd.DataFrame:
         if personal.increase.shape != reference.increase.shape:
             raise InputError(
                 f"importance: {model_name(paradigm, strategy)} and the federated model were asked "
-                f"with other seeds or permutations in {country}; compute the table anew"
+                f"with other seeds or permutations in {country}; compute the table again"
             )
         ours, theirs = profile(personal.mean()), profile(reference.mean())
         distance = total_variation(ours, theirs)

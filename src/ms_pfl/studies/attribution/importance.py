@@ -54,7 +54,7 @@ def importance(
 
     Args:
         episodes: the episodes table.
-        splits: the splits table, once a seed.
+        splits: the splits table, once per seed.
         models: the ``models`` of each training.
         groups: feature columns by the group's name; each feature in one group.
         settings: of the trainings.
@@ -62,8 +62,8 @@ def importance(
         device: to compute on.
 
     Returns:
-        One row a model, seed, country, group and permutation: paradigm, strategy, seed, country,
-        group, repeat (from 0), increase (nats: mean log-loss a test episode with the group
+        One row per model, seed, country, group and permutation: paradigm, strategy, seed, country,
+        group, repeat (from 0), increase (nats: mean log-loss per test episode with the group
         shuffled, minus that without), n_episodes (test episodes). Countries with fewer than two
         test episodes in a seed have no rows in it. Country ``""``: all test episodes together,
         shuffled within countries, each predicted by its own country's model.

@@ -22,7 +22,7 @@ from ms_pfl.studies.attribution.compare import (
     total_variation,
 )
 
-#: More columns cannot be told apart on a page.
+#: More columns cannot be distinguished on a page.
 MOST_GROUPS = 16
 #: Shares that moved by more have the color of this.
 _STRONGEST = 0.4

@@ -29,7 +29,7 @@ def measure(predictions: pd.DataFrame, replicates: int, seed: int) -> pd.DataFra
         seed: of the bootstrap.
 
     Returns:
-        A row a variant, model and scope (pooled, macro): variant, paradigm, strategy, scope,
+        A row per variant, model and scope (pooled, macro): variant, paradigm, strategy, scope,
         sound, value (ROC-AUC, mean over seeds), difference (value - sound), low, high (95 %
         percentile interval of the difference); NaN where no country (of a seed) or no replicate has
         both classes.

@@ -13,17 +13,17 @@ from ms_pfl.reporting.words import MISSING, Row, markdown_text, rows_by, to_mark
 from ms_pfl.studies.protocol_audit.compare import SOUND
 from ms_pfl.studies.protocol_audit.train import variant_name
 
-_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7"]
+_COLORS = ["#0072B2", "#C98500", "#009E73", "#CC79A7"]
 
 
 def audit_table(audit: pd.DataFrame) -> pd.DataFrame:
-    """Lay the audit out: a row a choice and scope, a column a model, text cells.
+    """Lay the audit out: a row per choice and scope, a column per model, text cells.
 
     Args:
         audit: the table of :func:`ms_pfl.studies.protocol_audit.compare.measure`.
 
     Returns:
-        ``Protocol``, ``ROC-AUC`` (pooled, macro), then a column a model: ROC-AUC itself for the
+        ``Protocol``, ``ROC-AUC`` (pooled, macro), then a column per model: ROC-AUC itself for the
         sound protocol, for a choice the difference to it with its 95 % interval; a dash where the
         choice does not act on the model, and "undefined" where test rows lack a class.
     """
@@ -64,7 +64,7 @@ def audit_page(table: pd.DataFrame, source: Mapping[str, str]) -> str:
 
 @styled
 def draw_audit(audit: pd.DataFrame) -> Figure:
-    """Draw the differences with their intervals, a panel a scope, a color a model."""
+    """Draw the differences with their intervals, a panel per scope, a color per model."""
     shown = audit[audit["variant"] != SOUND]
     variants = list(dict.fromkeys(shown["variant"]))
     scopes = list(dict.fromkeys(shown["scope"]))

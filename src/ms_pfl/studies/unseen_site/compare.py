@@ -54,7 +54,7 @@ def measure(
         seed: of the bootstrap.
 
     Returns:
-        ``estimates``, a row a kind (also ``took_part``), size, scope (pooled, macro, country),
+        ``estimates``, a row per kind (also ``took_part``), size, scope (pooled, macro, country),
         country and metric: n_patients (of the country that were trained on, mean over countries and
         seeds), value (mean over seeds), low and high (95 % percentile interval; NaN where there are
         too few patients, and for calibration by country), n_countries (behind the value).

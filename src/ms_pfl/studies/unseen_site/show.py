@@ -95,7 +95,7 @@ def learning_curve(estimates: pd.DataFrame) -> Figure:
 
 
 def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the means over countries, a row a number of patients.
+    """Lay out the means over countries, a row per number of patients.
 
     Returns:
         Text cells: ``Patients`` (that a country comes with), ``Countries`` (that have so many),
@@ -133,7 +133,7 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
 def new_country_sentences(
     estimates: pd.DataFrame, differences: pd.DataFrame, sites: tuple[str, str]
 ) -> list[str]:
-    """Say what the tables came to.
+    """Say what the tables show.
 
     Args:
         estimates: of :func:`ms_pfl.studies.unseen_site.compare.measure`.
@@ -145,9 +145,14 @@ def new_country_sentences(
     gains = _gains(differences)
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
     part = gains["took_part", "global", "roc_auc", NONE]
-    helps = _verdict(part, "helps", "does harm", "is not told apart from staying away")
+    helps = _verdict(
+        part,
+        "helps",
+        "does harm",
+        "has no statistically significant effect compared with staying away",
+    )
     alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
-    beats = _verdict(alone, "beats", "falls short of", "is not told apart from")
+    beats = _verdict(alone, "beats", "falls short of", "does not differ significantly from")
     pays = {metric: pays_from(differences, metric) for metric in _PANELS}
     told = [
         f"by {_PANELS[metric]} from {size} patients on"

@@ -72,11 +72,12 @@ def leave_one_out(
         follow: from a country to what is told of the federation without it.
 
     Returns:
-        A row a test episode, seed and model: kind (``took_part``: the model of all; ``global``: the
-        others'; ``personal``; ``local``), size (``0`` for the first two, else a number of ``sizes``
-        that is below the country's training patients, or ``all``), strategy, seed, country,
-        n_patients (training patients of the country that were used), n_validation_patients (used
-        beside them to choose the epoch), patient_id, episode_id, label, probability.
+        A row per test episode, seed and model: kind (``took_part``: the model of all; ``global``:
+        the others'; ``personal``; ``local``), size (``0`` for the first two, else a number of
+        ``sizes`` that is below the country's training patients, or ``all``), strategy, seed,
+        country, n_patients (training patients of the country that were used),
+        n_validation_patients (used beside them to choose the epoch), patient_id, episode_id,
+        label, probability.
 
     Raises:
         InputError: a country that is not there, or has no test patient; fewer than two countries;
@@ -178,7 +179,7 @@ def _arrivals(
 ) -> Iterator[_Arrival]:
     """Ever more of a country's patients: none, then those of each size, then all.
 
-    The order is drawn once a seed and country, so the patients of a size are among those of every
+    The order is drawn once per seed and country, so the patients of a size are among those of every
     larger one. Validation patients come in proportion, at least one where there is any.
     """
     patients = data.ids[country]["patient_id"].to_numpy(dtype=object)

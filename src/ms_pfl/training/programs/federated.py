@@ -81,7 +81,7 @@ def federate(
     kept_there = resume is not None and not resume.private
     prepare(grid, seed, settings, inputs, resume.round if resume and kept_there else 0)
     if resume is not None and resume.private and not private_alike(resume.private, grid.private()):
-        _log.warning("A checkpoint holds other private arrays; the rounds begin anew")
+        _log.warning("A checkpoint holds other private arrays; the rounds start again")
         resume = None
     done = run_rounds(
         grid,

@@ -42,7 +42,7 @@ class ScoredModel:
     """A model as the sites score it.
 
     Attributes:
-        rows: of the history, one a site.
+        rows: of the history, one per site.
         loss: mean log-loss over all rows to select by; NaN where there are none.
         roc_auc: mean over the sites, weighted by their rows.
     """

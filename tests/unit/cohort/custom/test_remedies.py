@@ -158,7 +158,7 @@ CASES: dict[str, Case] = {
                              "is an error of a spreadsheet and no name", [1, 2, 3, 4],
                              (("####", "B"),)),
     "rounded ids": Case("site,label,patient_id,x\nA,0,1.2E+11,7\nB,1,1.2E+11,8\n",
-                        "export the ids anew, as text", [7, 8],
+                        "export the ids again, as text", [7, 8],
                         (("0,1.2E+11", "0,123"), ("1,1.2E+11", "1,124")),
                         {"columns": {"patient_id": "patient_id"}}),
     "money": Case(table("x", "€5", "€10", "€5", "€10"), "has a unit", [5, 10, 5, 10],

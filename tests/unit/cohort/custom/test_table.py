@@ -1,4 +1,4 @@
-"""A table of one's own: columns, labels, features, and one line where it cannot be used."""
+"""A custom table: columns, labels, features, and one line where it cannot be used."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_two_rows_of_an_id_are_two_people_or_two_histories(second, said, tmp_pat
     text = refused(folder)
     assert text.startswith("patients.csv, line 3, column PATIENT_ID: '1' ")
     assert said in text
-    assert "keep one row a patient" not in text
+    assert "keep one row per patient" not in text
 
 
 def test_rows_that_say_the_same_are_one_person_under_every_setting(tmp_path):

@@ -273,7 +273,7 @@ TREATMENTS = "PATIENT_ID,dmt,START_DATE,END_DATE\n"
         ),
         (
             {"visits": VISITS + "001,2001-01-01,2\n001,2001-01-\x0002,2\n"},
-            "visits.csv, line 3: holds a NUL byte and is no text; export the table anew",
+            "visits.csv, line 3: holds a NUL byte and is no text; export the table again",
         ),
         (
             {"visits": "\n" + VISITS + "001,2001-01-01,2\n"},

@@ -23,7 +23,7 @@ YEAR = pd.Timedelta(days=365.25)
 
 
 def per_patient(t: RegistryTables) -> pd.DataFrame:
-    """One row a patient: what the knobs act on."""
+    """One row per patient: what the knobs act on."""
     visits = t.visits.assign(high=t.visits["EDSS"] >= 4)
     groups = visits.groupby("PATIENT_ID")
     frame = t.patients.set_index("PATIENT_ID")[["country", "BIRTH_DATE", "MS_ONSET_DATE"]].copy()

@@ -1,4 +1,4 @@
-"""Gains over the federated model, and how sure they are, against numbers worked out by hand."""
+"""Gains over the federated model, and their uncertainty, against numbers worked out by hand."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def worker_pool(
     Args:
         parameters: where Ray is and how many workers there should be.
         device: what the clients compute on; ``cpu`` leaves GPUs to others.
-        countries: ``num_workers: auto`` starts no more workers than these; None: one a core. A
+        countries: ``num_workers: auto`` starts no more workers than these; None: one per core. A
             pool that has fewer, though there are cores, is replaced.
 
     Raises:
