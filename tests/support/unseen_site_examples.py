@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ms_pfl.evaluation.inference import add_verdicts
+
+MARGINS = {"roc_auc": 0.01, "log_loss": 0.002}
 PAIRS = [
     ("personal", "global"),
     ("personal", "local"),
@@ -32,6 +35,12 @@ def tables(personal: float, low: float, high: float) -> tuple[pd.DataFrame, pd.D
                 if {kind, reference} <= kinds.keys():
                     value, *bounds = (sign * v for v in known.get(kind, tuned))
                     told = {"kind": kind, "reference": reference, "size": size, "metric": metric}
-                    numbers = {"difference": value, "low": min(bounds), "high": max(bounds)}
-                    differences.append(told | numbers | {"scope": "macro", "country": ""})
-    return pd.DataFrame(estimates), pd.DataFrame(differences)
+                    numbers = {
+                        "difference": value,
+                        "low": min(bounds),
+                        "high": max(bounds),
+                        "p": 0.5,
+                    }
+                    differences.append(told | numbers | {"scope": "macro", "country": "", "p": 0.5})
+    judged = add_verdicts(pd.DataFrame(differences), {"roc_auc": 1, "log_loss": -1}, MARGINS)
+    return pd.DataFrame(estimates), judged

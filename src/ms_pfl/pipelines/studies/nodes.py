@@ -265,16 +265,21 @@ def measure_new_countries(
     """Scores of every model and size, and their differences."""
     from ms_pfl.studies.unseen_site.compare import measure
 
-    return measure(predictions, test_predictions, comparison.replicates, comparison.seed)
+    told = comparison
+    return measure(predictions, test_predictions, told.replicates, told.seed, told.margin)
 
 
 def show_new_countries(
-    estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
+    estimates: pd.DataFrame,
+    differences: pd.DataFrame,
+    cohort: dict[str, Any],
+    comparison: ComparisonParameters,
 ) -> pd.DataFrame:
     """Lay out the table, and say what it came to."""
     from ms_pfl.reporting.words import site_words
     from ms_pfl.studies.unseen_site.show import new_country_sentences, new_country_table
 
-    for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
+    sites = site_words(cohort["source"])
+    for line in new_country_sentences(estimates, differences, sites, comparison.margin):
         _log.info("%s", line)
     return new_country_table(estimates, differences)

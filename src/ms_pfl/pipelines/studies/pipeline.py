@@ -259,7 +259,7 @@ def create_new_country_pipeline() -> Pipeline:
             ),
             Node(
                 func=show_new_countries,
-                inputs=[*tables, "cohort_description"],
+                inputs=[*tables, "cohort_description", "params:comparison"],
                 outputs="new_country_table",
                 name="show_new_countries",
             ),

@@ -1,5 +1,6 @@
 """How well is a country served that never took part, and what do its own patients add?"""
 
+from collections.abc import Mapping
 from itertools import takewhile
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import draw_patients
 from ms_pfl.evaluation.evaluate import evaluate
+from ms_pfl.evaluation.inference import BETTER, add_verdicts
 from ms_pfl.evaluation.metrics import METRICS
 
 NONE, ALL = "0", "all"
@@ -26,18 +28,23 @@ ESTIMATES_COLUMNS = [
     "n_countries",
 ]  # fmt: skip
 DIFFERENCES_COLUMNS = [
-    "kind", "reference", "size", "n_patients", "scope", "country", "metric", "difference", "low",
-    "high", "n_countries", "n_better",
+    "kind", "reference", "size", "n_patients", "scope", "country", "metric", "difference", "se",
+    "low", "high", "p", "verdict", "within_margin", "n_countries", "n_better",
 ]  # fmt: skip
 _SCOPES = ("pooled", "macro", "country")
 _DIFFERENCES = ("roc_auc", "brier", "log_loss")
 _BY_COUNTRY = (METRICS["calibration_intercept"], METRICS["calibration_slope"])
+_SIGNS = {name: METRICS[name].sign for name in _DIFFERENCES}
 _ROW = ["seed", "country", "patient_id", "episode_id"]
 _SAME = 1e-5
 
 
 def measure(
-    predictions: pd.DataFrame, test_predictions: pd.DataFrame, replicates: int, seed: int
+    predictions: pd.DataFrame,
+    test_predictions: pd.DataFrame,
+    replicates: int,
+    seed: int,
+    margins: Mapping[str, float],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every model of every size, and subtract what it is compared with.
 
@@ -52,14 +59,16 @@ def measure(
             same strategy is seen to be ``took_part``.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+        margins: by metric, the largest difference that does not matter.
 
     Returns:
         ``estimates``, a row a kind (also ``took_part``), size, scope (pooled, macro, country),
         country and metric: n_patients (of the country that were trained on, mean over countries and
         seeds), value (mean over seeds), low and high (95 % percentile interval; NaN where there are
         too few patients, and for calibration by country), n_countries (behind the value).
-        ``differences``, kind minus reference (``PAIRS``) in ROC-AUC, Brier score and log-loss, with
-        the interval of the replicates' differences; n_better: countries that gain (macro alone).
+        ``differences``, kind minus reference (``PAIRS``) in ROC-AUC, Brier score and log-loss: each
+        by itself with 95 % interval, p and verdict from one standard error
+        (:mod:`ms_pfl.evaluation.inference`); n_better: countries that gain (macro alone).
 
     Raises:
         InputError: the run in which all took part had another model, or tested other rows.
@@ -91,7 +100,9 @@ def measure(
         differences.append(_of_size(gained, size, trained_on))
     return (
         pd.concat(estimates, ignore_index=True)[ESTIMATES_COLUMNS],
-        pd.concat(differences, ignore_index=True)[DIFFERENCES_COLUMNS],
+        add_verdicts(pd.concat(differences, ignore_index=True), _SIGNS, margins)[
+            DIFFERENCES_COLUMNS
+        ],
     )
 
 
@@ -121,15 +132,14 @@ def sizes_in_order(table: pd.DataFrame) -> list[str]:
 def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None:
     """Return the smallest size from which on a personal model pays.
 
-    It pays where the whole interval of its mean gain over countries, over the others' model, is on
-    the good side.
+    It pays where its mean gain over countries, over the others' model, has the verdict *better*.
 
     Args:
         differences: of :func:`measure`.
         metric: by which it is judged.
 
     Returns:
-        The size; None where already the largest size has no such interval.
+        The size; None where already the largest size has another verdict.
     """
     own = differences[
         (differences["metric"] == metric)
@@ -137,8 +147,7 @@ def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None
         & (differences["kind"] == "personal")
         & (differences["reference"] == "global")
     ]
-    bounds = METRICS[metric].sign * own[["low", "high"]].to_numpy(dtype=np.float64)
-    good = dict(zip(own["size"], bounds.min(axis=1) > 0, strict=True))
+    good = dict(zip(own["size"], own["verdict"] == BETTER, strict=True))
     paying = list(takewhile(lambda size: good[size], reversed(sizes_in_order(own))))
     return paying[-1] if paying else None
 

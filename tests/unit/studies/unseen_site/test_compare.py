@@ -8,8 +8,10 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.inference import verdict
 from ms_pfl.studies.unseen_site.compare import measure, pays_from
 
+MARGINS = {"roc_auc": 0.01, "log_loss": 0.002, "brier": 0.001}
 LEFT_OUT = ("Australia", "Türkiye")
 
 
@@ -41,7 +43,7 @@ def table_of(predictions: pd.DataFrame) -> pd.DataFrame:
 def measured(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     table = table_of(predictions)
     test = predictions[predictions["split"] == "test"]
-    return table, *measure(table, test, replicates=200, seed=0)
+    return table, *measure(table, test, replicates=200, seed=0, margins=MARGINS)
 
 
 METRICS = {"roc_auc": roc_auc_score, "brier": brier_score_loss, "log_loss": log_loss}
@@ -78,6 +80,10 @@ def test_against_a_plain_loop(measured, metric: str, scope: str) -> None:  # typ
             ]  # fmt: skip
             assert gain["difference"].item() == pytest.approx(value - base, abs=1e-6)
             assert gain["low"].item() <= gain["difference"].item() <= gain["high"].item()
+            assert (gain["p"].item() < 0.05) == (gain["low"].item() * gain["high"].item() > 0)
+            bounds = gain[["low", "high"]].iloc[0].tolist()
+            sign = 1 if metric == "roc_auc" else -1
+            assert gain["verdict"].item() == verdict(*bounds, sign, MARGINS[metric])
 
 
 def test_numbers_beside_the_scores(measured) -> None:  # type: ignore[no-untyped-def]
@@ -97,7 +103,7 @@ def test_equal_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:
     of_rows = alone.loc[pd.MultiIndex.from_frame(same[["seed", "episode_id"]])].to_numpy()
     personal = same["kind"] == "personal"
     same = same.assign(probability=np.where(personal, of_rows, same["probability"]))
-    differences = measure(same, predictions[predictions["split"] == "test"], 200, 0)[1]
+    differences = measure(same, predictions[predictions["split"] == "test"], 200, 0, MARGINS)[1]
     own = differences[(differences["kind"] == "personal") & (differences["reference"] == "global")]
     assert len(own)
     assert (own["difference"] == 0).all()
@@ -110,21 +116,22 @@ def test_a_report_of_another_run_is_refused(predictions: pd.DataFrame) -> None:
     table = table_of(predictions)
     told = r"are not those of the federated model \(fedavg\)"
     with pytest.raises(InputError, match=told):
-        measure(table, test[test["country"] != "Australia"], 200, 0)
+        measure(table, test[test["country"] != "Australia"], 200, 0, MARGINS)
     moved = test["probability"].where(test["paradigm"] != "federated", test["probability"] * 0.99)
     with pytest.raises(InputError, match=told):
-        measure(table, test.assign(probability=moved), 200, 0)
+        measure(table, test.assign(probability=moved), 200, 0, MARGINS)
 
 
 def gains(**bounds: tuple[float, float]) -> pd.DataFrame:
-    """Intervals of the gain in log-loss by size (n10, n20, all)."""
+    """Verdicts on the gain in log-loss by size (n10, n20, all), from intervals."""
     return pd.DataFrame(
         [
-            ("personal", "global", size.removeprefix("n"), "macro", "", "log_loss", low, high)
-            for size, (low, high) in bounds.items()
+            ("personal", "global", size.removeprefix("n"), "macro", "log_loss",
+             verdict(*interval, -1))
+            for size, interval in bounds.items()
         ],
-        columns=["kind", "reference", "size", "scope", "country", "metric", "low", "high"],
-    )
+        columns=["kind", "reference", "size", "scope", "metric", "verdict"],
+    )  # fmt: skip
 
 
 GOOD, OPEN, BAD, NONE = (-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (np.nan, np.nan)
