@@ -12,7 +12,7 @@ from ms_pfl.reporting.content import About, Content, Picture, Table, sentences
 from ms_pfl.reporting.figures import INK, legend_below, styled
 from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import Row, rows_by, signed, with_interval
-from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
+from ms_pfl.studies.unseen_site.compare import ALL, FURTHER, NONE, pays_from, sizes_in_order
 
 KIND_NAMES = {
     "global": "The others' model",
@@ -161,6 +161,7 @@ def new_country_sentences(
         f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
         f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
     ]
+    lines += _left_out(estimates, site, plural)
     most = sizes_in_order(estimates)[-1]
 
     def compared(kind: str, model: str, size: str, metric: str) -> list[str]:
@@ -195,6 +196,31 @@ def new_country_sentences(
         f"{plural} behind the points differ. Each difference by itself: 95 % interval, p and "
         "verdict from one standard error, by a bootstrap of the test patients."
     )
+    return lines
+
+
+def _left_out(estimates: pd.DataFrame, site: str, plural: str) -> list[str]:
+    """Say how each site is served by the model that never saw it, and whether that was expected."""
+    own = estimates[(estimates["size"] == NONE) & (estimates["metric"] == "roc_auc")]
+    values = rows_by(own, "kind", "scope")
+    pooled, with_all = values["global", "pooled"], values["took_part", "pooled"]
+    if math.isnan(pooled["value"]):
+        return []
+    lines = [
+        f"Leave one {site} out: with each {site} scored by the model that never saw it, pooled "
+        f"ROC-AUC is {with_interval(pooled)}; by the model of all, {with_interval(with_all)}."
+    ]
+    further = values["took_part", FURTHER]
+    alone = own[(own["kind"] == "global") & (own["scope"] == "country")]
+    alone = alone[alone["expected_low"].notna()]
+    if len(alone) and not math.isnan(further["value"]):
+        held = alone["value"].between(alone["expected_low"], alone["expected_high"]).sum()
+        lines.append(
+            f"From the values of the model of all, a further {site} was to expect a ROC-AUC of "
+            f"{with_interval(further)} (random effects, 95 % prediction interval). Of {len(alone)} "
+            f"{plural} that were left out, {held} have a value in the interval that the other "
+            f"{plural} lead one to expect, the chance of its own test patients included."
+        )
     return lines
 
 

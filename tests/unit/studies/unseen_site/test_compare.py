@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from ms_pfl.errors import InputError
+from ms_pfl.evaluation.bootstrap import MIN_PATIENTS, draw_patients
+from ms_pfl.evaluation.evaluate import evaluate
 from ms_pfl.evaluation.inference import verdict
-from ms_pfl.studies.unseen_site.compare import measure, pays_from
+from ms_pfl.evaluation.random_effects import combine
+from ms_pfl.studies.unseen_site.compare import FURTHER, measure, pays_from
 
 MARGINS = {"roc_auc": 0.01, "log_loss": 0.002, "brier": 0.001}
 LEFT_OUT = ("Australia", "Türkiye")
@@ -94,6 +98,41 @@ def test_numbers_beside_the_scores(measured) -> None:  # type: ignore[no-untyped
     assert told["n_countries"].to_dict() == {"10": 2, "33": 1, "all": 2}
     assert set(macro["kind"]) == {"global", "personal", "local", "took_part"}
     assert differences.loc[differences["scope"] == "macro", "n_better"].between(0, 2).all()
+
+
+def test_a_country_is_expected_from_all_others(predictions: pd.DataFrame) -> None:
+    """Random effects over the other countries' values of the model of all, redone."""
+    test = predictions[predictions["split"] == "test"]
+    federated = test[(test["paradigm"] == "federated") & (test["strategy"] == "fedavg")]
+    alone = test[(test["paradigm"] == "adaptive") & (test["strategy"] == "fedavg")]
+    parts = [rows.assign(kind=kind, size="0", n_patients=0)
+             for kind, rows in (("took_part", federated), ("global", alone))]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True).assign(strategy="fedavg")
+    estimates, _ = measure(table, test, 200, 0, MARGINS)
+    found = evaluate(
+        table.sort_values(["kind", "seed", "country", "patient_id", "episode_id"]),
+        ("pooled", "country"), draw_patients(table, 200, 0), names=("kind",),
+    )  # fmt: skip
+    drawn = {c: own for (metric, scope, c), own in found.values["took_part",].items()
+             if (metric, scope) == ("log_loss", "country")
+             and found.patients["country", c] >= MIN_PATIENTS}  # fmt: skip
+    values = {c: (own[0], own[1:].std(ddof=1)) for c, own in drawn.items()}
+    assert len(values) >= 4, "three others at least"
+    own = estimates[(estimates["size"] == "0") & (estimates["metric"] == "log_loss")]
+    further = own[(own["scope"] == FURTHER) & (own["kind"] == "took_part")].iloc[0]
+    effects = combine(*map(np.array, zip(*values.values(), strict=True)))
+    assert further[["value", "low", "high"]].tolist() == pytest.approx(
+        [effects.mean, effects.low, effects.high]
+    )
+    country = own[(own["scope"] == "country") & (own["kind"] == "global")].set_index("country")
+    for name in values:
+        others = combine(*map(np.array, zip(*(v for c, v in values.items() if c != name),
+                                            strict=True)))  # fmt: skip
+        se = found.values["global",]["log_loss", "country", name][1:].std(ddof=1)
+        half = t.isf(0.025, len(values) - 3) * np.sqrt(others.tau**2 + others.se**2 + se**2)
+        told = country.loc[name, ["expected_low", "expected_high"]].tolist()
+        assert told == pytest.approx([others.mean - half, others.mean + half])
+    assert estimates.loc[estimates["kind"] == "took_part", "expected_low"].isna().all()
 
 
 def test_equal_predictions_differ_by_nothing(predictions: pd.DataFrame) -> None:

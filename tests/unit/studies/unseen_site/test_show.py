@@ -61,6 +61,19 @@ def test_where_it_does_not_pay_the_verdict_says_why(
     assert not [line for line in lines if line.startswith("A personal model pays")]
 
 
+def test_each_country_is_scored_by_the_model_that_never_saw_it() -> None:
+    lines = new_country_sentences(*tables(0.05, 0.01, 0.09), SITES, MARGINS)
+    assert lines[1] == (
+        "Leave one country out: with each country scored by the model that never saw it, pooled "
+        "ROC-AUC is 0.700 [0.600, 0.800]; by the model of all, 0.720 [0.620, 0.820]."
+    )
+    assert lines[2].startswith(
+        "From the values of the model of all, a further country was to expect a ROC-AUC of 0.720 "
+        "[0.620, 0.820] (random effects, 95 % prediction interval). Of 2 countries that were left "
+        "out, 1 have a value in the interval"
+    )
+
+
 def test_every_comparison_has_one_of_the_four_verdicts() -> None:
     for bounds in ((0.05, 0.01, 0.09), (0.05, -0.01, 0.09), (0.001, -0.001, 0.0015)):
         text = " ".join(new_country_sentences(*tables(*bounds), SITES, MARGINS))
