@@ -46,6 +46,8 @@ def tables(personal: float, low: float, high: float) -> tuple[pd.DataFrame, pd.D
                         "high": max(bounds),
                         "p": 0.5,
                     }
-                    differences.append(told | numbers | {"scope": "macro", "country": "", "p": 0.5})
+                    for scope in ("pooled", "macro"):
+                        own = {"scope": scope, "country": "", "p": 0.5}
+                        differences.append(told | numbers | own)
     judged = add_verdicts(pd.DataFrame(differences), {"roc_auc": 1, "log_loss": -1}, MARGINS)
     return pd.DataFrame(estimates), judged

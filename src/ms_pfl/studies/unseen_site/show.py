@@ -26,6 +26,7 @@ _COLORS = {
     "local": color_of("local"),
     "took_part": INK,
 }
+_COMPARED = ("kind", "reference", "metric", "size")
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}
 
 
@@ -162,6 +163,10 @@ def new_country_sentences(
         f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
     ]
     lines += _left_out(estimates, site, plural)
+    pooled = rows_by(differences[differences["scope"] == "pooled"], *_COMPARED)
+    row = pooled["took_part", "global", "roc_auc", NONE]
+    if not math.isnan(row["difference"]):
+        lines.append(verdict_sentence(row, f"Federated with each {site}", "without it", margins))
     most = sizes_in_order(estimates)[-1]
 
     def compared(kind: str, model: str, size: str, metric: str) -> list[str]:
@@ -217,13 +222,14 @@ def _left_out(estimates: pd.DataFrame, site: str, plural: str) -> list[str]:
         held = alone["value"].between(alone["expected_low"], alone["expected_high"]).sum()
         lines.append(
             f"From the values of the model of all, a further {site} was to expect a ROC-AUC of "
-            f"{with_interval(further)} (random effects, 95 % prediction interval). Of {len(alone)} "
-            f"{plural} that were left out, {held} have a value in the interval that the other "
-            f"{plural} lead one to expect, the chance of its own test patients included."
+            f"{with_interval(further)} (random effects, 95 % prediction interval). So many of the "
+            f"{plural} with enough test patients have, when left out, a value in the interval that "
+            f"the other {plural} lead one to expect, the chance of their own test patients "
+            f"included: {held} of {len(alone)}."
         )
     return lines
 
 
 def _gains(differences: pd.DataFrame) -> Mapping[tuple[str, ...], Row]:
     macro = differences[differences["scope"] == "macro"]
-    return rows_by(macro, "kind", "reference", "metric", "size")
+    return rows_by(macro, *_COMPARED)

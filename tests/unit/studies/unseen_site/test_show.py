@@ -69,8 +69,12 @@ def test_each_country_is_scored_by_the_model_that_never_saw_it() -> None:
     )
     assert lines[2].startswith(
         "From the values of the model of all, a further country was to expect a ROC-AUC of 0.720 "
-        "[0.620, 0.820] (random effects, 95 % prediction interval). Of 2 countries that were left "
-        "out, 1 have a value in the interval"
+        "[0.620, 0.820] (random effects, 95 % prediction interval). "
+    )
+    assert lines[2].endswith("test patients included: 1 of 2.")
+    assert lines[3] == (
+        "Whether Federated with each country is better or worse than without it is inconclusive: "
+        "pooled ROC-AUC differs by +0.020 [-0.010, +0.040] (p 0.500)."
     )
 
 
