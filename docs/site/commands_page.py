@@ -51,6 +51,7 @@ PIPELINES = {
         "registry](synthetic-registry.md))"
     ),
     "new_country": "leave countries out of the federation ([new country](new-country.md))",
+    "new_country_further": "the same after `further_methods`, for all of its strategies",
     "centralized": "train one paradigm: all patients pooled",
     "local": "train one paradigm: each country by itself",
     "federated": "train one paradigm: one global model",

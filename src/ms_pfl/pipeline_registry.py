@@ -37,7 +37,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "check_tables": cohort.create_check_pipeline(),
         "audit": registry + studies.create_audit_pipeline(),
         "heterogeneity": studies.create_heterogeneity_pipeline(),
-        "new_country": studies.create_new_country_pipeline(),
+        "new_country": studies.create_new_country_pipeline("study"),
+        "new_country_further": studies.create_new_country_pipeline("study", "further"),
         "training": training.create_pipeline("study"),
         **{
             paradigm: training.create_paradigm_pipeline(paradigm, "study")

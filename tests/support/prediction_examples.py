@@ -15,8 +15,9 @@ from ms_pfl.cohort.splits import split_patients
 from ms_pfl.evaluation.choice import Choice, choose
 from ms_pfl.evaluation.ensemble import CANDIDATES, ENSEMBLE
 from ms_pfl.paradigms import PARADIGMS, Training
+from ms_pfl.prediction.description import Description
 from ms_pfl.prediction.making import make_predictor
-from ms_pfl.prediction.predictor import Description, Predictor
+from ms_pfl.prediction.predictor import Predictor
 from ms_pfl.registry.ingest.tables import RegistryTables
 from ms_pfl.training.bundle import FORMAT, FORMAT_NAME
 from ms_pfl.training.simulation import train_tables
@@ -28,12 +29,14 @@ def training_tables() -> RegistryTables:
     return random_registry(11, n_patients=45, n_countries=3)
 
 
-def trained_predictor(paradigm: str, strategy: str = "fedavg") -> Predictor:
+def trained_predictor(
+    paradigm: str, strategy: str = "fedavg", bootstrap_patients: int = 0
+) -> Predictor:
     """A predictor of two short rounds, over two seeds."""
     episodes = build_episodes(training_tables(), cohort_parameters()).episodes
     splits = split_patients(episodes, (0, 1), FRACTIONS)
     source = {"kind": "own", "description": "test"}
-    return predictor_of(paradigm, episodes, splits, source, strategy=strategy)
+    return predictor_of(paradigm, episodes, splits, source, None, strategy, bootstrap_patients)
 
 
 def predictor_of(
@@ -43,6 +46,7 @@ def predictor_of(
     source: dict[str, str],
     vocabulary: dict[str, Any] | None = None,
     strategy: str = "fedavg",
+    bootstrap_patients: int = 0,
 ) -> Predictor:
     """A predictor of the real trainings of these tables."""
     told = parameters(federation={"rounds": 2, "patience": 1, "client_fraction": 1.0})
@@ -64,6 +68,7 @@ def predictor_of(
     return make_predictor(
         episodes, splits, {name: one.models for name, one in done.items()}, predictions,
         choose(predictions, paradigm, strategy), told, cohort_parameters(), source, vocabulary,
+        bootstrap_patients,
     )  # fmt: skip
 
 
@@ -84,7 +89,7 @@ def logistic_predictor() -> Predictor:
     told = parameters()
     told = told.model_copy(update={"network": told.network.model_copy(update={"hidden_layers": 0})})
     description = Description(
-        format=3,
+        format=4,
         package_version="0",
         prediction=Choice(
             paradigm="local",
@@ -105,6 +110,7 @@ def logistic_predictor() -> Predictor:
         source={"kind": "own", "description": "worked out by hand"},
         source_digest="",
         data_digest="",
+        bootstrap_patients=0,
     )
     inputs = {"inputs/mean": np.array([30.0, 4.0]), "inputs/sd": np.array([10.0, 2.0])}
     belgium = {0: ([2.0, -1.0], 0.5), 1: ([1.0, 0.0], 0.0)}
@@ -119,6 +125,36 @@ def logistic_predictor() -> Predictor:
         arrays |= {f"personal/seed={seed}/personal/Belgium/{n}": a for n, a in own.items()}
         arrays |= {f"global/seed={seed}/shared/{n}": a for n, a in common.items()}
     return Predictor(description, arrays)
+
+
+def refitted_predictor() -> Predictor:
+    """Federated logistic regression on x and y for all, refitted to three draws of patients.
+
+    Both seeds: x' with intercept 0.5 of Belgium and 0 of others; draws: 2 x', x' + 1, 3 x' - y'.
+    """
+    made = logistic_predictor()
+    name = "federated.logistic"
+    choice = Choice(
+        paradigm="federated", strategy="logistic", shared=name, members=(name,),
+        weights={seed: {"": (1.0,)} for seed in (0, 1)},
+    )  # fmt: skip
+    intercepts = {seed: {"": 0.0, "Belgium": 0.5} for seed in (0, 1)}
+    told = made.description.model_copy(
+        update={"prediction": choice, "intercepts": intercepts, "bootstrap_patients": 3}
+    )
+    inputs = {"inputs/mean": np.array([30.0, 4.0]), "inputs/sd": np.array([10.0, 2.0])}
+    fits = {
+        f"{part}/seed={seed}": ([1, 0], 0) for part in ("personal", "global") for seed in (0, 1)
+    }
+    for i, fit in enumerate((([2, 0], 0), ([1, 0], 1), ([3, -1], 0))):
+        fits[f"bootstrap={i}/{name}/seed=0"] = fit
+    arrays: dict[str, np.ndarray] = {}
+    for part, (coefficients, intercept) in fits.items():
+        arrays |= {f"{part}/{array}": values for array, values in inputs.items()}
+        arrays[f"{part}/shared/coefficients"] = np.array(coefficients, dtype=np.float64)
+        arrays[f"{part}/shared/intercept"] = np.array([intercept], dtype=np.float64)
+        arrays[f"{part.rpartition('/')[0]}/{FORMAT_NAME}"] = np.array([FORMAT])
+    return Predictor(told, arrays)
 
 
 def logistic_rows() -> pd.DataFrame:

@@ -210,20 +210,20 @@ def test_a_row_gives_names_a_color_and_a_place_in_tables(near: Paradigm, median:
 
 
 def test_a_row_is_an_allowed_value(near: Paradigm, median: Strategy) -> None:
-    chosen = PredictionParameters(paradigm="near", strategy="fedmedian")
+    chosen = PredictionParameters(paradigm="near", strategy="fedmedian", bootstrap_patients=0)
     assert (chosen.paradigm, chosen.strategy) == ("near", "fedmedian")
     assert training_between_sites("near", "fedavg") == Training("near", "fedavg")
     new = NewCountryParameters(strategy="fedmedian", countries=1, sizes=(5,))
     assert new.strategy == "fedmedian"
     with pytest.raises(ValueError, match="fine_tuned, adaptive, private_intercept, proximal_copy"):
-        PredictionParameters(paradigm="far", strategy="fedavg")
+        PredictionParameters(paradigm="far", strategy="fedavg", bootstrap_patients=0)
     with pytest.raises(ValueError, match="adaptive is not trained with it; there are: fedavg, "):
-        PredictionParameters(paradigm="adaptive", strategy="fedmedian")
+        PredictionParameters(paradigm="adaptive", strategy="fedmedian", bootstrap_patients=0)
 
 
 def test_without_a_row_it_is_none() -> None:
     with pytest.raises(ValueError, match=r"prediction\.paradigm' = 'near'"):
-        PredictionParameters(paradigm="near", strategy="fedavg")
+        PredictionParameters(paradigm="near", strategy="fedavg", bootstrap_patients=0)
     with pytest.raises(InputError, match="'near' does not run between sites; there are: adaptive,"):
         training_between_sites("near", "fedavg")
     with pytest.raises(ValueError, match="no strategy 'fedmedian'"):

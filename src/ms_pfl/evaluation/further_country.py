@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
-from ms_pfl.evaluation.evaluate import Estimates
+from ms_pfl.evaluation.evaluate import Estimates, Model
 from ms_pfl.evaluation.inference import add_verdicts, standard_errors
 from ms_pfl.evaluation.metrics import METRICS, Scale
 from ms_pfl.evaluation.random_effects import RandomEffects, combine
@@ -53,10 +53,9 @@ def further_country(
         that it is to the better. NaN where too few countries can be summarized.
     """
     records: list[dict[str, object]] = []
-    for model, values in estimates.values.items():
+    for model in estimates.values:
         for name, metric in METRICS.items():
-            drawn = {c: own for (m, scope, c), own in values.items()
-                     if (m, scope) == (name, "country")}  # fmt: skip
+            drawn = _by_country(estimates, model, name)
             if metric.between is not None and drawn:
                 found, n = _combined(estimates, drawn, metric.between)
                 row = _row(found, metric.between, n)
@@ -89,25 +88,103 @@ def _keys(pair: tuple[str, ...], metric: str) -> dict[str, object]:
     return dict(zip(COLUMNS[:5], (*pair, metric), strict=True))
 
 
+def summarized(estimates: Estimates, model: Model, name: str) -> dict[str, object]:
+    """Summarize one model's values of a metric by random effects.
+
+    Args:
+        estimates: by country.
+        model: its key.
+        name: of a metric that has a scale between countries.
+
+    Returns:
+        n_countries (that could be summarized), value (the mean) and low to high, the 95 %
+        prediction interval of the true value in a further country; nothing where there are too few.
+    """
+    found, _ = _combined(estimates, _by_country(estimates, model, name), _scale(name))
+    if found is None:
+        return {}
+    back = _FROM[_scale(name)]
+    bounds = {"value": found.mean, "low": found.low, "high": found.high}
+    return {"n_countries": found.k} | {key: float(back(at)) for key, at in bounds.items()}
+
+
+def expected_from_others(
+    estimates: Estimates, model: Model, judged: Model, name: str
+) -> dict[str, tuple[float, float]]:
+    r"""Return the interval in which each country's value is expected from all other countries.
+
+    :math:`\hat\mu \pm t_{k-2} \sqrt{\hat\tau^2 + SE^2 + SE_c^2}` with the random-effects summary of
+    the k other countries, on the scale of the metric, and :math:`SE_c` of the country's own test
+    patients: the interval is one of the value that is observed, not of the true one.
+
+    Args:
+        estimates: by country.
+        model: key of the model whose values in the other countries are summarized.
+        judged: key of the model whose value in the country itself is to be expected there.
+        name: of a metric that has a scale between countries.
+
+    Returns:
+        95 % intervals by country; nothing of a country with too few others, or patients.
+    """
+    from scipy.stats import t
+
+    scale = _scale(name)
+    names, values, errors = _usable(estimates, _by_country(estimates, model, name), scale)
+    own = _usable(estimates, _by_country(estimates, judged, name), scale)
+    chance = dict(zip(own[0], own[2], strict=True))
+    found = {}
+    for i, country in enumerate(names):
+        others = np.arange(len(names)) != i
+        effects = combine(values[others], errors[others])
+        if effects is not None and country in chance:
+            spread = math.sqrt(effects.tau**2 + effects.se**2 + chance[country] ** 2)
+            half = float(t.isf(0.025, effects.k - 2)) * spread
+            back = _FROM[scale]
+            found[country] = float(back(effects.mean - half)), float(back(effects.mean + half))
+    return found
+
+
+def _scale(name: str) -> Scale:
+    scale = METRICS[name].between
+    assert scale is not None, "the metric is summarized over countries"
+    return scale
+
+
+def _by_country(estimates: Estimates, model: Model, name: str) -> dict[str, Floats]:
+    return {
+        country: own
+        for (metric, scope, country), own in estimates.values[model].items()
+        if (metric, scope) == (name, "country")
+    }
+
+
 def _combined(
     estimates: Estimates, drawn: Mapping[str, Floats], scale: Scale
 ) -> tuple[RandomEffects | None, int]:
     """Return the summary of the countries that have enough patients, and how many there are in
     all."""
-    defined = {country: own for country, own in drawn.items() if not np.isnan(own[0])}
-    enough = [
-        own
-        for country, own in defined.items()
-        if estimates.patients["country", country] >= MIN_PATIENTS
-    ]
+    _, values, errors = _usable(estimates, drawn, scale)
+    defined = sum(not np.isnan(own[0]) for own in drawn.values())
+    return combine(values, errors), defined
+
+
+def _usable(
+    estimates: Estimates, drawn: Mapping[str, Floats], scale: Scale
+) -> tuple[list[str], Floats, Floats]:
+    """Return countries that have enough patients, their values and standard errors, on a scale."""
+    enough = {
+        country: own
+        for country, own in drawn.items()
+        if not np.isnan(own[0]) and estimates.patients["country", country] >= MIN_PATIENTS
+    }
     if not enough:
-        return None, len(defined)
-    stacked = np.array(enough)
+        return [], np.empty(0), np.empty(0)
+    stacked = np.array(list(enough.values()))
     values, errors = stacked[:, 0], standard_errors(stacked)
     slope = _SLOPES[scale](values)
     usable = np.isfinite(slope) & np.isfinite(errors)
-    found = combine(_TO[scale](values[usable]), (slope * errors)[usable])
-    return found, len(defined)
+    names = [name for name, known in zip(enough, usable, strict=True) if known]
+    return names, _TO[scale](values[usable]), (slope * errors)[usable]
 
 
 def _row(found: RandomEffects | None, scale: Scale, countries: int) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """From finished trainings to a predictor: its models, inputs and intercepts."""
 
+import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,15 +16,26 @@ from ms_pfl.cohort.parameters import CohortParameters
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.choice import Choice
 from ms_pfl.evaluation.recalibration import ALL, fit_intercepts
-from ms_pfl.federation.partitions import federation_data
-from ms_pfl.paradigms import Training
-from ms_pfl.prediction.predictor import FORMAT, Description, Predictor, parts, training_of
+from ms_pfl.federation.partitions import FederationData, federation_data
+from ms_pfl.names import listed
+from ms_pfl.paradigms import Training, model_name
+from ms_pfl.prediction.description import (
+    FORMAT,
+    Description,
+    part_of_draw,
+    parts,
+    refitted,
+    training_of,
+)
+from ms_pfl.prediction.predictor import Predictor
 from ms_pfl.provenance import data_digest, source_digest
 from ms_pfl.training.bundle import ModelBundle, without_covariances
+from ms_pfl.training.resampling import refit, start_of
 from ms_pfl.training.settings import TrainingSettings
 from ms_pfl.training.simulation import rows_of
 
 Arrays = Mapping[str, np.ndarray]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ def make_predictor(
     cohort: CohortParameters,
     source: Mapping[str, str],
     vocabulary: Mapping[str, object] | None,
+    bootstrap_patients: int = 0,
 ) -> Predictor:
     """Put models, inputs, weights and intercepts together.
 
@@ -58,6 +72,8 @@ def make_predictor(
         cohort: how the features were built, where they come from a registry.
         source: where the episodes come from.
         vocabulary: how their features were encoded, where they come from a custom table.
+        bootstrap_patients: draws of training patients that logistic regressions and trees are
+            refitted to, for the range of a risk.
 
     Raises:
         InputError: the models are of other data or settings; or they are scaled by their country's
@@ -70,9 +86,10 @@ def make_predictor(
         )
     data = federation_data(episodes, splits)
     kept = {part: training_of(name) for part, name in parts(choice).items()}
+    trained_on: dict[Training, FederationData] = {}
     for training in dict.fromkeys(kept.values()):
-        trained_on = rows_of(training, data, episodes, splits, settings)
-        ModelBundle.of(models[training], training, settings, trained_on)
+        trained_on[training] = rows_of(training, data, episodes, splits, settings)
+        ModelBundle.of(models[training], training, settings, trained_on[training])
     of_registry = vocabulary is None and data.features == FEATURES and "t0" in episodes
     validation = predictions[predictions["split"] == "validation"]
     intercepts = {
@@ -94,6 +111,7 @@ def make_predictor(
         treatment_recorded_since=treatment_recorded_since(episodes) if of_registry else {},
         intercepts=intercepts,
         validation_episodes={country: int(first.get(country, 0)) for country in data.countries},
+        bootstrap_patients=bootstrap_patients,
         source={str(name): str(value) for name, value in source.items()},
         source_digest=source_digest(),
         data_digest=data_digest(episodes),
@@ -103,7 +121,32 @@ def make_predictor(
         for part, training in kept.items()
         for name, array in without_covariances(models[training]).items()
     }
-    return Predictor(description, arrays)
+    return Predictor(description, arrays | _refits(description, data, trained_on))
+
+
+def _refits(
+    description: Description, data: FederationData, trained_on: Mapping[Training, FederationData]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of the first seed's models, refitted to each draw of training patients."""
+    wanted, n = refitted(description.prediction), description.bootstrap_patients
+    if not wanted or not n:
+        return {}
+    starts = [start for start in map(start_of, wanted) if start is not None]
+    rows = dict.fromkeys(starts, data) | {training: trained_on[training] for training in wanted}
+    names = listed([model_name(*training) for training in wanted])
+    _log.info("Refitting %s to %d draws of training patients, for the range of a risk", names, n)
+    began = time.perf_counter()
+    arrays = {
+        f"{part_of_draw(i, training)}/{name}": array
+        for i in range(n)
+        for training, own in refit(
+            wanted, rows, description.settings, description.seeds[0], i
+        ).items()
+        for name, array in own.items()
+    }
+    megabytes = sum(array.nbytes for array in arrays.values()) / 1e6
+    _log.info("%d refits: %.0f s, %.1f MB", n, time.perf_counter() - began, megabytes)
+    return arrays
 
 
 def _intercepts(

@@ -39,6 +39,7 @@ class NewPatients(pa.DataFrameModel):
     risk: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
     risk_low: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
     risk_high: Series[np.float64] = pa.Field(ge=0, le=1, nullable=True)
+    range: Series[str]
     n_seeds: Series[np.int64] = pa.Field(ge=0)
     drivers: Series[str]
     not_scored_because: Series[str]
@@ -51,13 +52,14 @@ class NewPatients(pa.DataFrameModel):
     def a_risk_or_a_reason(cls, table: pd.DataFrame) -> pd.Series[bool]:
         """Who is scored has all of a risk, and who is not has nothing of it."""
         scored = table["not_scored_because"] == ""
-        whole = table[_RISKS].notna().all(axis=1) & (table["n_seeds"] > 0) & (table["model"] != "")
-        none = table[_RISKS].isna().all(axis=1) & (table["n_seeds"] == 0) & (table["model"] == "")
+        named = table[["model", "range"]] != ""
+        whole = table[_RISKS].notna().all(axis=1) & (table["n_seeds"] > 0) & named.all(axis=1)
+        none = table[_RISKS].isna().all(axis=1) & (table["n_seeds"] == 0) & ~named.any(axis=1)
         return scored.where(~scored, whole) | (~scored & none)
 
-    @pa.dataframe_check(error="the risk is outside its range over seeds")
+    @pa.dataframe_check(error="the risk is outside its range")
     def risk_in_its_range(cls, table: pd.DataFrame) -> pd.Series[bool]:
-        """Return the mean of the seeds lies between the lowest and the highest."""
+        """Return whether a risk lies between the ends of its range."""
         low, high = table["risk_low"] <= table["risk"], table["risk"] <= table["risk_high"]
         return (low & high) | table["risk"].isna()
 
@@ -100,9 +102,9 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
         predictor: as read.
 
     Returns:
-        As :class:`NewPatients` has it, one row per patient, sorted by
-        country and patient_id: patient_id, country, visit_date (missing without a visit), model,
-        risk, risk_low, risk_high (probabilities), n_seeds, drivers, not_scored_because (``""``
+        As :class:`NewPatients` has it, one row per patient, sorted by country and patient_id:
+        patient_id, country, visit_date (missing without a visit), model, risk, risk_low, risk_high
+        (probabilities), range (what these two are), n_seeds, drivers, not_scored_because (``""``
         where there is a risk); see :func:`ms_pfl.prediction.risks.risks`.
 
     Raises:
@@ -116,7 +118,7 @@ def score_patients(tables: RegistryTables, predictor: Predictor) -> pd.DataFrame
     table = visits.join(found.set_index(visits.index[scored]))
     table = table.assign(
         n_seeds=np.where(scored, len(told.seeds), 0),
-        **{name: table[name].fillna("").astype("str") for name in ("model", "drivers")},
+        **{name: table[name].fillna("").astype("str") for name in ("model", "range", "drivers")},
     )
     return NewPatients.validate(table[list(NewPatients.to_schema().columns)])
 
@@ -171,6 +173,7 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
         f"{len(scored):,} of {len(table):,} patients scored at their latest visit: {', '.join(by)}."
     ]
     lines += _near_countries(scored[~trained], told.countries)
+    lines += _ranges(scored)
     reasons = Counter(table.loc[table["not_scored_because"] != "", "not_scored_because"])
     if reasons:
         each = (f"{reason[0].lower()}{reason[1:]} ({n:,})" for reason, n in reasons.most_common())
@@ -181,6 +184,17 @@ def notes(table: pd.DataFrame, predictor: Predictor) -> list[str]:
             "patients."
         )
     return lines
+
+
+def _ranges(scored: pd.DataFrame) -> list[str]:
+    """Return a sentence on what the ranges of the risks are."""
+    kinds = scored["range"].value_counts()
+    if kinds.empty:
+        return []
+    told = [
+        f"{kind} ({n:,} patients)" if len(kinds) > 1 else f"{kind}" for kind, n in kinds.items()
+    ]
+    return [f"Range of a risk (risk_low to risk_high): {'; '.join(told)}."]
 
 
 def _model_of(paradigm: str) -> str:

@@ -8,98 +8,42 @@ the network, and the features are those that this version builds.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 import ms_pfl
-from ms_pfl.cohort.custom.vocabulary import Vocabulary, feature_names
+from ms_pfl.cohort.custom.vocabulary import feature_names
 from ms_pfl.cohort.feature_groups import feature_groups
 from ms_pfl.cohort.features import FEATURES
-from ms_pfl.cohort.parameters import CohortParameters
-from ms_pfl.config import Section
 from ms_pfl.errors import InputError
-from ms_pfl.evaluation.choice import Choice
-from ms_pfl.evaluation.recalibration import ALL
 from ms_pfl.files import whole_folder
 from ms_pfl.input_files import json_object, read_regular
-from ms_pfl.paradigms import Training, trainings
+from ms_pfl.paradigms import Training
+from ms_pfl.prediction.description import (
+    FORMAT,
+    SHARED,
+    Description,
+    part_of_draw,
+    parts,
+    refitted,
+    training_of,
+)
 from ms_pfl.text import shown
 from ms_pfl.training.bundle import FORMAT_NAME, STAMP, ModelBundle, SavedModel
-from ms_pfl.training.settings import TrainingSettings
+from ms_pfl.training.resampling import can_be_refitted
 
-FORMAT: Literal[3] = 3
 JSON_FILE = "predictor.json"
 ARRAYS_FILE = "predictor.safetensors"
-_SHARED = "global"
 #: What a predictor's files may have; those of 32 countries and 10 seeds have 0.1 and 400.
 _JSON_MEGABYTES, _ARRAYS_MEGABYTES = 64, 8192
 _AGAIN = "create it again with `kedro run --pipeline=pfl`"
-
-
-class Description(Section):
-    """What ``predictor.json`` holds, without the digests of the two files."""
-
-    format: Literal[3] = Field(description="of this file; another one is refused")
-    package_version: str = Field(description="of ms_pfl, when it was made")
-    prediction: Choice = Field(description="what serves which country, and why")
-    settings: TrainingSettings = Field(description="of the trainings: network, protocol")
-    seeds: tuple[int, ...] = Field(min_length=1)
-    countries: tuple[str, ...] = Field(min_length=1, description="that trained")
-    features: tuple[str, ...] = Field(min_length=1, description="in the order of the network")
-    vocabulary: Vocabulary | None = Field(description="of a custom table, else null")
-    cohort: CohortParameters | None = Field(
-        description="how features are built from a registry; null: they are not"
-    )
-    treatment_recorded_since: dict[str, int] = Field(
-        description="by country a year by whose end it recorded treatment"
-    )
-    intercepts: dict[int, dict[str, float]] = Field(
-        description="by seed and country, added to the log-odds; of the global model under ''; 0 "
-        "but for recalibrated models"
-    )
-    validation_episodes: dict[str, int] = Field(
-        description="by country, of the first seed: what its intercept was fitted on"
-    )
-    source: dict[str, str] = Field(description="what the models were trained on: kind, description")
-    source_digest: str = Field(description="of the code that made it")
-    data_digest: str = Field(description="of the episodes that it was trained on")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        of_seeds, names = self.intercepts.values(), {ALL, *self.countries}
-        choice = self.prediction
-        weights = [own for of_seed in choice.weights.values() for own in of_seed.values()]
-        sums = [sum(own) for own in weights if len(own) == len(choice.members)]
-        finite = all(np.isfinite(list(of_seed.values())).all() for of_seed in of_seeds)
-        wrong = {
-            "a feature is named twice": len(set(self.features)) < len(self.features),
-            "the intercepts are not those of the seeds": set(self.intercepts) != set(self.seeds),
-            "the intercepts are not those of the countries": any(
-                set(of_seed) != names for of_seed in of_seeds
-            ),
-            "an intercept is not finite": not finite,
-            "the weights are not those of the seeds": set(choice.weights) != set(self.seeds),
-            "there are no weights for countries without validation patients": any(
-                ALL not in of_seed for of_seed in choice.weights.values()
-            ),
-            "the weights of the members do not add up to 1": len(sums) < len(weights)
-            or not np.allclose(sums, 1)
-            or any(min(own) < 0 for own in weights),
-            "a member is no training": any(
-                training_of(name) not in trainings() for name in (*choice.members, choice.shared)
-            ),
-        }
-        for problem, found in wrong.items():
-            if found:
-                raise ValueError(problem)
-        return self
 
 
 @dataclass(frozen=True)
@@ -128,24 +72,13 @@ class Mixture:
         return np.asarray(weights @ np.array(logits), dtype=np.float64)
 
 
-def training_of(name: str) -> Training:
-    """Return a training by its name, such as ``federated.fedavg``."""
-    paradigm, _, strategy = name.partition(".")
-    return Training(paradigm, strategy)
-
-
-def parts(choice: Choice) -> dict[str, str]:
-    """Return the parts of the arrays of a predictor, and the training of each."""
-    own = {f"personal{f'.{i}' if i else ''}": name for i, name in enumerate(choice.members)}
-    return own | {_SHARED: choice.shared}
-
-
 @dataclass(frozen=True)
 class Predictor:
     """A description and the arrays that go with it.
 
-    ``arrays``: ``personal/<name>`` (and ``personal.1/<name>``, … of further members) and
-    ``global/<name>`` with the names of :mod:`ms_pfl.training.bundle`.
+    ``arrays``: ``personal/<name>`` (and ``personal.1/<name>``, … of further members),
+    ``global/<name>`` and ``bootstrap=<i>/<training>/<name>`` with the names of
+    :mod:`ms_pfl.training.bundle`; a draw of patients has the models of the first seed.
     """
 
     description: Description
@@ -163,7 +96,7 @@ class Predictor:
         saved = [
             self._saved(part, training_of(name))
             for part, name in parts(choice).items()
-            if part != _SHARED
+            if part != SHARED
         ]
 
         def mixture(seed: int, country: str) -> Mixture:
@@ -178,8 +111,42 @@ class Predictor:
     @cached_property
     def shared(self) -> dict[int, SavedModel]:
         """The global model of each seed."""
-        saved = self._saved(_SHARED, training_of(self.description.prediction.shared))
+        saved = self._saved(SHARED, training_of(self.description.prediction.shared))
         return {seed: saved.model(seed, "") for seed in self.description.seeds}
+
+    def replicates(self, country: str | None) -> list[Mixture]:
+        """Return what serves a country, refitted to each draw of training patients.
+
+        Args:
+            country: that trained; None: all others.
+
+        Returns:
+            A model per draw; none where a part of it is a network, or no patients were drawn.
+        """
+        choice, first = self.description.prediction, self.description.seeds[0]
+        weights = {choice.shared: 1.0}
+        if country is not None:
+            weights = dict(zip(choice.members, choice.weights_of(first, country), strict=True))
+        served = {training_of(name): weight for name, weight in weights.items() if weight}
+        if not all(map(can_be_refitted, served)):
+            return []
+        return [
+            Mixture(
+                tuple(
+                    (w, one[training].model(first, country or "")) for training, w in served.items()
+                )
+            )
+            for one in self._refits
+        ]
+
+    @cached_property
+    def _refits(self) -> list[dict[Training, ModelBundle]]:
+        """The refitted models of each draw of patients."""
+        trainings = refitted(self.description.prediction)
+        return [
+            {training: self._saved(part_of_draw(i, training), training) for training in trainings}
+            for i in range(self.description.bootstrap_patients)
+        ]
 
     def _saved(self, part: str, training: Training) -> ModelBundle:
         prefix = f"{part}/"
@@ -216,6 +183,12 @@ class Predictor:
             for mixture in of_seed.values()
             for _, model in mixture.members
         ] + list(self.shared.values())
+        models += [
+            model
+            for country in (None, *told.countries)
+            for mixture in self.replicates(country)
+            for _, model in mixture.members
+        ]
         numbers = {model.inputs.n_features for model in models}
         if numbers != {len(told.features)}:
             raise InputError(
@@ -227,14 +200,22 @@ class Predictor:
 
     def _own_arrays(self) -> re.Pattern[str]:
         """Return what the names are like of arrays that belong to its seeds and countries."""
-        seeds = "|".join(map(str, self.description.seeds))
-        countries = "|".join(map(re.escape, self.description.countries))
-        known = "|".join(map(re.escape, parts(self.description.prediction)))
-        return re.compile(
-            rf"({known})/({STAMP}|{FORMAT_NAME}"
-            rf"|seed=({seeds})/((shared|inputs)(/.*)?|personal/({countries})/[^/]*))",
-            flags=re.DOTALL,
-        )
+        told = self.description
+        countries = "|".join(map(re.escape, told.countries))
+
+        def of(names: Iterable[str], seeds: Sequence[int]) -> str:
+            return (
+                rf"({'|'.join(map(re.escape, names))})/({STAMP}|{FORMAT_NAME}"
+                rf"|seed=({'|'.join(map(str, seeds))})/"
+                rf"((shared|inputs)(/.*)?|personal/({countries})/[^/]*))"
+            )
+
+        known = [of(parts(told.prediction), told.seeds)]
+        trainings = refitted(told.prediction)
+        draws = [part_of_draw(i, t) for i in range(told.bootstrap_patients) for t in trainings]
+        if draws:
+            known.append(of(draws, told.seeds[:1]))
+        return re.compile("|".join(known), flags=re.DOTALL)
 
 
 def write_predictor(predictor: Predictor, folder: Path) -> None:

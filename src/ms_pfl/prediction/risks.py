@@ -1,6 +1,6 @@
 """What a predictor says of rows of features: risks over its seeds, and what drove them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,14 +38,14 @@ def risks(
         ``global, recalibrated for <country>`` or ``ensemble of <country>`` of those that trained;
         ``global: <country> took no part in training``, and which country of a name that looks alike
         did),
-        risk (mean over the seeds), risk_low and risk_high
-        (lowest and highest of the seeds); with ``drivers`` also drivers, up to three groups by the
+        risk (mean over the seeds), risk_low, risk_high and range, which says what these are (see
+        :func:`_range_of`); with ``drivers`` also drivers, up to three groups by the
         size of their effect, such as ``EDSS level +0.82; Treatment -0.10`` (``""``: none).
     """
     n, told = len(x), predictor.description
     model = np.full(n, "", dtype=object)
     found = np.full((3, n), np.nan)
-    named = np.full(n, "", dtype=object)
+    named, meaning = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
     columns = {group: np.isin(told.features, names) for group, names in predictor.groups.items()}
     for key, rows in sorted(pd.Series(range(n)).groupby(countries.to_numpy()).indices.items()):
         country = str(key)
@@ -59,15 +59,49 @@ def risks(
         p = np.array(
             [1 / (1 + np.exp(-(told.intercepts[s][corrected] + logits[s]))) for s in models]
         )
-        low, high = p.min(axis=0), p.max(axis=0)
-        found[:, rows] = np.clip(p.mean(axis=0), low, high), low, high
+        risk = np.clip(p.mean(axis=0), p.min(axis=0), p.max(axis=0))
+        refits = predictor.replicates(country if trained else None)
+        low, high = interval(risk, refits, x[rows]) if refits else (p.min(axis=0), p.max(axis=0))
+        found[:, rows], meaning[rows] = (risk, low, high), _range_of(len(refits), len(models))
         if drivers:
             named[rows] = _drivers(_effects(models, logits, x[rows], columns), list(columns))
     table = pd.DataFrame(
         {"model": pd.Series(model, dtype="str")}
         | dict(zip(("risk", "risk_low", "risk_high"), found, strict=True))
+        | {"range": pd.Series(meaning, dtype="str")}
     )
     return table.assign(drivers=pd.Series(named, dtype="str")) if drivers else table
+
+
+def _range_of(n_refits: int, n_seeds: int) -> str:
+    """Return what a range is, in words."""
+    if n_refits:
+        return f"95 %, bootstrap of training patients ({n_refits})"
+    return f"lowest and highest of {n_seeds} seeds" if n_seeds > 1 else "none: one seed"
+
+
+def interval(
+    risk: NDArray[np.float64], refits: Sequence[Mixture], x: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Return the 95 % interval of some risks.
+
+    :math:`\mathrm{logit}\,p \mp t_{.975,\,R - 1}\,s` with :math:`s` the standard deviation of the
+    log-odds that the models of ``R`` draws give (Davison and Hinkley, 1997, section 5.2). It holds
+    the risk whatever ``R`` is, where percentiles of some tens of draws would be mostly chance. An
+    intercept that is added moves all draws alike and leaves :math:`s` as it is.
+
+    Args:
+        risk: shape ``(rows,)``.
+        refits: a model per draw of training patients.
+        x: features, shape ``(rows, features)``.
+    """
+    from scipy.special import expit, logit
+    from scipy.stats import t
+
+    spread = np.std([model.logits(x) for model in refits], axis=0, ddof=1)
+    half = float(t.ppf(0.975, len(refits) - 1)) * spread
+    low, high = expit(logit(risk) - half), expit(logit(risk) + half)
+    return np.minimum(low, risk), np.maximum(high, risk)  # which rounding may have parted
 
 
 def _served(predictor: Predictor, country: str) -> str:

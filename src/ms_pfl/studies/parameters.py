@@ -41,7 +41,7 @@ class NewCountryParameters(Section):
 
     @model_validator(mode="after")
     def _are_known_and_rise(self) -> Self:
-        known = [training.strategy for training in trainings("study", paradigm="federated")]
+        known = [training.strategy for training in trainings(paradigm="federated")]
         if self.strategy not in known:
             raise ValueError(
                 f"Parameter 'new_country.strategy': there is no strategy {self.strategy!r}; there "

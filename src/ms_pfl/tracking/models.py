@@ -34,7 +34,13 @@ runs it only if it is the file of the installed ms_pfl, byte by byte. When it wa
 The arrays are safetensors and the rest is JSON: nothing is unpickled.
 """
 #: Columns that the predictor's model gives, with their MLflow types.
-RISK_COLUMNS = {"risk": "double", "risk_low": "double", "risk_high": "double", "model": "string"}
+RISK_COLUMNS = {
+    "risk": "double",
+    "risk_low": "double",
+    "risk_high": "double",
+    "range": "string",
+    "model": "string",
+}
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,10 @@ def test_the_notes_count_and_warn(tables: Path, predictor: Predictor) -> None:
     said = notes(found, predictor)
     n = int((found["not_scored_because"] == "").sum())
     assert said[0].startswith(f"{n} of 31 patients scored at their latest visit: ")
-    assert said[1].startswith(f"{31 - n} not scored: ")
-    assert "no visit (1)" in said[1]
-    assert len(said) == 2
+    assert said[2].startswith(f"{31 - n} not scored: ")
+    assert said[1] == ("Range of a risk (risk_low to risk_high): lowest and highest of 2 seeds.")
+    assert "no visit (1)" in said[2]
+    assert len(said) == 3
     description = predictor.description.model_copy(
         update={"source": {"kind": "synthetic", "description": "x"}}
     )
@@ -95,7 +96,8 @@ def test_the_notes_count_and_warn(tables: Path, predictor: Predictor) -> None:
 def test_the_table_is_checked(tables: Path, predictor: Predictor) -> None:
     found = ms_pfl.predict(tables, predictor)
     first = found.index[found["risk"].notna()][0]
-    for column, value in (("risk", 1.5), ("risk", np.nan), ("risk_low", 0.999999), ("model", "")):
+    for column, value in (("risk", 1.5), ("risk", np.nan), ("risk_low", 0.999999), ("model", ""),
+                          ("range", "")):  # fmt: skip
         wrong = found.copy()
         wrong.loc[first, column] = value
         with pytest.raises(Exception, match="risk"):
@@ -152,6 +154,7 @@ def test_kedro_predicts_the_same(tmp_path: Path, tables: Path, predictor: Predic
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1200)  # two processes import MLflow
 def test_the_pyfunc_model_gives_the_same_in_a_process_of_its_own(
     tmp_path: Path, tables: Path, folder: Path, predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,

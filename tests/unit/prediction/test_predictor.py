@@ -142,7 +142,7 @@ def test_a_changed_number_in_the_description_is_refused(folder: Path) -> None:
 
 def test_another_format_is_refused_before_anything_else(folder: Path) -> None:
     rewrite(folder, lambda told: told.update(format=1, unheard_of=1))
-    with pytest.raises(InputError, match=r"has format 1.* reads format 3; create it again"):
+    with pytest.raises(InputError, match=r"has format 1.* reads format 4; create it again"):
         read_predictor(folder)
 
 
@@ -243,6 +243,95 @@ def test_boosted_trees_make_one(paradigm: str, tmp_path: Path) -> None:
         assert saved.logits_without(x, ~every).tobytes() == saved.logits(x).tobytes()
 
 
+@pytest.fixture(scope="module")
+def with_draws() -> dict[str, Predictor]:
+    """Trees of three draws of patients; an ensemble of logistic regressions of two."""
+    return {
+        "adaptive": trained_predictor("adaptive", "trees", 3),
+        "ensemble": trained_predictor("ensemble", "logistic", 2),
+        "network": trained_predictor("local", "none", 3),
+    }
+
+
+@pytest.mark.parametrize("name", ["adaptive", "ensemble"])
+def test_the_models_of_drawn_patients_are_kept(
+    name: str, with_draws: dict[str, Predictor], tmp_path: Path
+) -> None:
+    made = with_draws[name]
+    write_predictor(made, tmp_path / "made")
+    found = read_predictor(tmp_path / "made")
+    n = made.description.bootstrap_patients
+    x = np.random.default_rng(0).normal(3, 2, size=(20, len(FEATURES))).astype(np.float32)
+    for country in (None, *made.description.countries):
+        refits, again = made.replicates(country), found.replicates(country)
+        assert len(refits) == len(again) == n
+        logits = [model.logits(x) for model in refits]
+        assert [model.logits(x).tobytes() for model in again] == [z.tobytes() for z in logits]
+        assert len({z.tobytes() for z in logits}) == n, "each draw has its own model"
+        assert {len(model.members) for model in refits} == {1 if country is None else len(
+            made.personal[country][0].members)}  # fmt: skip
+    countries = pd.Series([*made.description.countries, "Peru"] * 5)
+    asked = risks(found, countries, x, drivers=False)
+    assert set(asked["range"]) == {f"95 %, bootstrap of training patients ({n})"}
+    assert (asked["risk_low"] < asked["risk"]).all()
+    assert (asked["risk"] < asked["risk_high"]).all()
+    pd.testing.assert_frame_equal(asked, risks(made, countries, x, drivers=False))
+
+
+def test_a_network_is_refitted_to_nobody(with_draws: dict[str, Predictor]) -> None:
+    made = with_draws["network"]
+    assert not [name for name in made.arrays if name.startswith("bootstrap")]
+    assert made.replicates(None) == made.replicates(made.description.countries[0]) == []
+
+
+def a_lost_draw(arrays: dict[str, np.ndarray]) -> None:
+    for name in [name for name in arrays if name.startswith("bootstrap=1/adaptive.trees/")]:
+        del arrays[name]
+
+
+def an_extra_draw(arrays: dict[str, np.ndarray]) -> None:
+    arrays["bootstrap=3/adaptive.trees/format"] = np.array([FORMAT])
+
+
+def a_draw_of_another_seed(arrays: dict[str, np.ndarray]) -> None:
+    name = "bootstrap=0/adaptive.trees/seed=0/inputs/cuts"
+    arrays[name.replace("seed=0", "seed=1")] = arrays[name]
+
+
+def a_wrong_draw(arrays: dict[str, np.ndarray]) -> None:
+    prefix = "bootstrap=2/federated.trees/seed=0/shared/"
+    (name,) = [name for name in arrays if name == f"{prefix}feature"]
+    arrays[name] = np.full_like(arrays[name], 1000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (a_lost_draw, r"saved models of adaptive\.trees have format 1"),
+        (an_extra_draw, r"'bootstrap=3/adaptive\.trees/format' belongs to no seed"),
+        (a_draw_of_another_seed, "seed=1.* belongs to no seed"),
+        (a_wrong_draw, "no predictor for this version"),
+    ],
+)
+def test_draws_that_do_not_fit_are_refused(
+    change: Callable[[dict[str, np.ndarray]], None],
+    message: str,
+    with_draws: dict[str, Predictor],
+    tmp_path: Path,
+) -> None:
+    write_predictor(with_draws["adaptive"], tmp_path / "made")
+    rewrite_arrays(tmp_path / "made", change)
+    with pytest.raises(InputError, match=message):
+        read_predictor(tmp_path / "made")
+
+
+def test_a_single_draw_is_refused(with_draws: dict[str, Predictor], tmp_path: Path) -> None:
+    write_predictor(with_draws["adaptive"], tmp_path / "made")
+    rewrite(tmp_path / "made", lambda told: told.update(bootstrap_patients=1))
+    with pytest.raises(InputError, match="one draw of patients has no spread"):
+        read_predictor(tmp_path / "made")
+
+
 OWN = {"kind": "own", "description": "three"}
 
 
@@ -298,8 +387,8 @@ def test_models_of_other_data_are_refused() -> None:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "text",
-    ["[" * 200_000, '{"format": 3, "a": ' + '{"b": ' * 900 + "1" + "}" * 901, "9" * 10_000,
-     "\ud800",     '{"format": 3, "digest": "\\ud800", "x": "\\ud800"}', '{"format": [[[]]]}'],
+    ["[" * 200_000, '{"format": 4, "a": ' + '{"b": ' * 900 + "1" + "}" * 901, "9" * 10_000,
+     "\ud800",     '{"format": 4, "digest": "\\ud800", "x": "\\ud800"}', '{"format": [[[]]]}'],
 )  # fmt: skip
 def test_json_that_nests_or_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / "predictor.json").write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -23,6 +23,7 @@ def make_predictor(
     choice: dict[str, Any],
     cohort: CohortParameters,
     settings: TrainingSettings,
+    prediction: Any,
 ) -> Any:
     """Put the models that serve new patients together with what they need.
 
@@ -35,6 +36,7 @@ def make_predictor(
         choice: what serves which country, a :class:`ms_pfl.evaluation.choice.Choice`.
         cohort: how features are built.
         settings: of the trainings.
+        prediction: the section ``prediction``: how many draws of patients give the range of a risk.
 
     Returns:
         A :class:`ms_pfl.prediction.making.Made`; without a predictor where the protocol scales by
@@ -45,8 +47,9 @@ def make_predictor(
     """
     from ms_pfl.errors import InputError
     from ms_pfl.evaluation.choice import Choice
+    from ms_pfl.parameters import plain
     from ms_pfl.prediction import making
-    from ms_pfl.prediction.predictor import training_of
+    from ms_pfl.prediction.description import training_of
 
     if settings.protocol.scaling == "country":
         _log.warning(
@@ -71,6 +74,7 @@ def make_predictor(
             cohort,
             description["source"],
             description["vocabulary"],
+            plain(prediction)["bootstrap_patients"],
         )
     )
 

@@ -38,6 +38,7 @@ def create_predictor_pipeline(*families: Family) -> Pipeline:
                         "prediction_choice",
                         "params:cohort",
                         "params:training",
+                        "params:prediction",
                     ],
                     outputs="predictor",
                     name="make_predictor",

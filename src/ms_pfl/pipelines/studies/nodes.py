@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ms_pfl.cohort.parameters import CohortParameters, SplitFractions
+from ms_pfl.errors import InputError
 from ms_pfl.evaluation.parameters import ComparisonParameters
 from ms_pfl.federation.parameters import CheckpointParameters, RayParameters
 from ms_pfl.learning.parameters import Device
@@ -247,14 +248,21 @@ def leave_countries_out(
     from ms_pfl.studies.unseen_site.train import leave_one_out
     from ms_pfl.training.simulation import Compute
 
-    title = model_name("federated", new_country.strategy)
+    strategy = new_country.strategy
+    if f"federated_{strategy}" not in federated_models:
+        raise InputError(
+            f"Parameter 'new_country.strategy' = {strategy}: it is one of the further methods; "
+            "after `kedro run --pipeline=further_methods`, run "
+            "`kedro run --pipeline=new_country_further`"
+        )
+    title = model_name("federated", strategy)
     return leave_one_out(
         episodes,
         splits,
         settings,
         new_country,
         Compute(ray, device, unfinished, checkpoints.every_rounds),
-        federated_models[f"federated_{new_country.strategy}"],
+        federated_models[f"federated_{strategy}"],
         lambda country: TrainingProgress(f"Without {country}: {title}"),
     )
 
@@ -265,16 +273,21 @@ def measure_new_countries(
     """Scores of every model and size, and their differences."""
     from ms_pfl.studies.unseen_site.compare import measure
 
-    return measure(predictions, test_predictions, comparison.replicates, comparison.seed)
+    told = comparison
+    return measure(predictions, test_predictions, told.replicates, told.seed, told.margin)
 
 
 def show_new_countries(
-    estimates: pd.DataFrame, differences: pd.DataFrame, cohort: dict[str, Any]
+    estimates: pd.DataFrame,
+    differences: pd.DataFrame,
+    cohort: dict[str, Any],
+    comparison: ComparisonParameters,
 ) -> pd.DataFrame:
     """Lay out the table, and say what it shows."""
     from ms_pfl.reporting.words import site_words
     from ms_pfl.studies.unseen_site.show import new_country_sentences, new_country_table
 
-    for line in new_country_sentences(estimates, differences, site_words(cohort["source"])):
+    sites = site_words(cohort["source"])
+    for line in new_country_sentences(estimates, differences, sites, comparison.margin):
         _log.info("%s", line)
     return new_country_table(estimates, differences)

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from ms_pfl.paradigms import Training, learner_of, paradigm_row, trainings
+from ms_pfl.paradigms import Family, Training, learner_of, paradigm_row, trainings
 from ms_pfl.pipelines.evaluation.pipeline import NAMESPACE as EVALUATION
 from ms_pfl.pipelines.reporting.pipeline import create_report_pipeline
 from ms_pfl.pipelines.studies.nodes import (
@@ -228,8 +228,11 @@ def create_heterogeneity_pipeline() -> Pipeline:
     )
 
 
-def create_new_country_pipeline() -> Pipeline:
+def create_new_country_pipeline(*families: Family) -> Pipeline:
     """How well is a country served that never took part, and what do its own patients add?
+
+    Args:
+        families: of the trainings that may be repeated without a country, and of the report.
 
     ::
 
@@ -238,9 +241,9 @@ def create_new_country_pipeline() -> Pipeline:
         measure_new_countries ──► new_country_estimates, new_country_differences
         new_country_estimates, new_country_differences ──► figure, table, and the report again
     """
-    federated = trainings("study", paradigm="federated")
+    federated = trainings(*families, paradigm="federated")
     tables = ["new_country_estimates", "new_country_differences"]
-    return create_report_pipeline("study", extra=("unseen_site",)) + Pipeline(
+    return create_report_pipeline(*families, extra=("unseen_site",)) + Pipeline(
         [
             Node(
                 func=leave_countries_out,
@@ -259,7 +262,7 @@ def create_new_country_pipeline() -> Pipeline:
             ),
             Node(
                 func=show_new_countries,
-                inputs=[*tables, "cohort_description"],
+                inputs=[*tables, "cohort_description", "params:comparison"],
                 outputs="new_country_table",
                 name="show_new_countries",
             ),

@@ -1,5 +1,6 @@
 """How well is a country served that never took part, and what do its own patients add?"""
 
+from collections.abc import Mapping
 from itertools import takewhile
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 
 from ms_pfl.errors import InputError
 from ms_pfl.evaluation.bootstrap import draw_patients
-from ms_pfl.evaluation.evaluate import evaluate
+from ms_pfl.evaluation.evaluate import Estimates, evaluate
+from ms_pfl.evaluation.further_country import expected_from_others, summarized
+from ms_pfl.evaluation.inference import BETTER, add_verdicts
 from ms_pfl.evaluation.metrics import METRICS
 
 NONE, ALL = "0", "all"
@@ -23,21 +26,28 @@ PAIRS = (
 )
 ESTIMATES_COLUMNS = [
     "kind", "size", "n_patients", "scope", "country", "metric", "value", "low", "high",
-    "n_countries",
+    "n_countries", "expected_low", "expected_high",
 ]  # fmt: skip
 DIFFERENCES_COLUMNS = [
-    "kind", "reference", "size", "n_patients", "scope", "country", "metric", "difference", "low",
-    "high", "n_countries", "n_better",
+    "kind", "reference", "size", "n_patients", "scope", "country", "metric", "difference", "se",
+    "low", "high", "p", "verdict", "within_margin", "n_countries", "n_better",
 ]  # fmt: skip
+#: The scope of what to expect in a further country.
+FURTHER = "further"
 _SCOPES = ("pooled", "macro", "country")
 _DIFFERENCES = ("roc_auc", "brier", "log_loss")
 _BY_COUNTRY = (METRICS["calibration_intercept"], METRICS["calibration_slope"])
+_SIGNS = {name: METRICS[name].sign for name in _DIFFERENCES}
 _ROW = ["seed", "country", "patient_id", "episode_id"]
 _SAME = 1e-5
 
 
 def measure(
-    predictions: pd.DataFrame, test_predictions: pd.DataFrame, replicates: int, seed: int
+    predictions: pd.DataFrame,
+    test_predictions: pd.DataFrame,
+    replicates: int,
+    seed: int,
+    margins: Mapping[str, float],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every model of every size, and subtract what it is compared with.
 
@@ -52,14 +62,20 @@ def measure(
             same strategy is seen to be ``took_part``.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+        margins: by metric, the largest difference that does not matter.
 
     Returns:
         ``estimates``, a row per kind (also ``took_part``), size, scope (pooled, macro, country),
         country and metric: n_patients (of the country that were trained on, mean over countries and
         seeds), value (mean over seeds), low and high (95 % percentile interval; NaN where there are
-        too few patients, and for calibration by country), n_countries (behind the value).
-        ``differences``, kind minus reference (``PAIRS``) in ROC-AUC, Brier score and log-loss, with
-        the interval of the replicates' differences; n_better: countries that gain (macro alone).
+        too few patients, and for calibration by country), n_countries (behind the value). Of size
+        ``0`` also the scope ``further``: mean and 95 % prediction interval of a further country
+        (random effects), and in each country expected_low and expected_high, the interval in which
+        the value of the others' model was to be expected there, from the values that the model of
+        all has in the other countries.
+        ``differences``, kind minus reference (``PAIRS``) in ROC-AUC, Brier score and log-loss: each
+        by itself with 95 % interval, p and verdict from one standard error
+        (:mod:`ms_pfl.evaluation.inference`); n_better: countries that gain (macro alone).
 
     Raises:
         InputError: the run in which all took part had another model, or tested other rows.
@@ -88,11 +104,35 @@ def measure(
         arrived = base.reset_index().drop_duplicates(["seed", "country"])
         trained_on = arrived.groupby("country")["n_patients"].mean()
         estimates.append(_of_size(values, size, trained_on))
+        if size == NONE:
+            estimates[-1] = _with_further(estimates[-1], found)
         differences.append(_of_size(gained, size, trained_on))
     return (
-        pd.concat(estimates, ignore_index=True)[ESTIMATES_COLUMNS],
-        pd.concat(differences, ignore_index=True)[DIFFERENCES_COLUMNS],
+        pd.concat(estimates, ignore_index=True).reindex(columns=ESTIMATES_COLUMNS),
+        add_verdicts(pd.concat(differences, ignore_index=True), _SIGNS, margins)[
+            DIFFERENCES_COLUMNS
+        ],
     )
+
+
+def _with_further(table: pd.DataFrame, found: Estimates) -> pd.DataFrame:
+    """Add what the countries say of a further one, and whether that held where it was seen."""
+    kinds = [kind for kind in ("global", "took_part") if (kind,) in found.values]
+    rows = [
+        {"kind": kind, "size": NONE, "n_patients": 0.0, "scope": FURTHER, "country": "",
+         "metric": metric, **own}
+        for kind in kinds
+        for metric in _DIFFERENCES
+        if (own := summarized(found, (kind,), metric))
+    ]  # fmt: skip
+    table = table.assign(expected_low=np.nan, expected_high=np.nan)
+    for metric in _DIFFERENCES:
+        expected = expected_from_others(found, ("took_part",), ("global",), metric)
+        of = (table["kind"] == "global") & (table["metric"] == metric)
+        for country, bounds in expected.items():
+            at = of & (table["scope"] == "country") & (table["country"] == country)
+            table.loc[at, ["expected_low", "expected_high"]] = bounds
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
 
 
 def _of_size(table: pd.DataFrame, size: str, trained_on: pd.Series) -> pd.DataFrame:
@@ -121,15 +161,14 @@ def sizes_in_order(table: pd.DataFrame) -> list[str]:
 def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None:
     """Return the smallest size from which on a personal model pays.
 
-    It pays where the whole interval of its mean gain over countries, over the others' model, is on
-    the good side.
+    It pays where its mean gain over countries, over the others' model, has the verdict *better*.
 
     Args:
         differences: of :func:`measure`.
         metric: by which it is judged.
 
     Returns:
-        The size; None where already the largest size has no such interval.
+        The size; None where already the largest size has another verdict.
     """
     own = differences[
         (differences["metric"] == metric)
@@ -137,8 +176,7 @@ def pays_from(differences: pd.DataFrame, metric: str = "log_loss") -> str | None
         & (differences["kind"] == "personal")
         & (differences["reference"] == "global")
     ]
-    bounds = METRICS[metric].sign * own[["low", "high"]].to_numpy(dtype=np.float64)
-    good = dict(zip(own["size"], bounds.min(axis=1) > 0, strict=True))
+    good = dict(zip(own["size"], own["verdict"] == BETTER, strict=True))
     paying = list(takewhile(lambda size: good[size], reversed(sizes_in_order(own))))
     return paying[-1] if paying else None
 

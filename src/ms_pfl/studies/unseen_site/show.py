@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from ms_pfl.paradigms import color_of
 from ms_pfl.reporting.content import About, Content, Picture, Table, sentences
 from ms_pfl.reporting.figures import INK, legend_below, styled
+from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import Row, rows_by, signed, with_interval
-from ms_pfl.studies.unseen_site.compare import ALL, NONE, pays_from, sizes_in_order
+from ms_pfl.studies.unseen_site.compare import ALL, FURTHER, NONE, pays_from, sizes_in_order
 
 KIND_NAMES = {
     "global": "The others' model",
@@ -25,6 +26,7 @@ _COLORS = {
     "local": color_of("local"),
     "took_part": INK,
 }
+_COMPARED = ("kind", "reference", "metric", "size")
 _PANELS = {"roc_auc": "ROC-AUC", "log_loss": "log-loss"}
 
 
@@ -33,8 +35,9 @@ def section(
 ) -> Content:
     """Show how well sites are served that were left out of the federation."""
     tables = new_country_estimates, new_country_differences
+    margins = about.configuration.get("comparison", {}).get("margin") or {}
     return [
-        *sentences(new_country_sentences(*tables, (about.site, about.sites))),
+        *sentences(new_country_sentences(*tables, (about.site, about.sites), margins)),
         Picture(
             "new_country",
             learning_curve(new_country_estimates),
@@ -101,7 +104,7 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
         Text cells: ``Patients`` (that a country comes with), ``Countries`` (that have so many),
         then macro ROC-AUC of each kind of model, and what fine-tuning gains in ROC-AUC and
         log-loss over the others' model and in ROC-AUC over the country's patients alone, with
-        intervals.
+        intervals and verdicts.
     """
     values = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
@@ -121,7 +124,7 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
                 for kind, name in KIND_NAMES.items()
             },
             **{
-                name: signed(gains["personal", reference, metric, size], digits)
+                name: _judged(gains["personal", reference, metric, size], digits)
                 for name, (reference, metric, digits) in compared.items()
             },
         }
@@ -130,8 +133,18 @@ def new_country_table(estimates: pd.DataFrame, differences: pd.DataFrame) -> pd.
     return pd.DataFrame(table, dtype="str")
 
 
+def _judged(row: Row, digits: int) -> str:
+    """Return a difference with its interval and verdict."""
+    found = signed(row, digits)
+    said = row.get("verdict")
+    return f"{found}, {said}" if isinstance(said, str) and said else found
+
+
 def new_country_sentences(
-    estimates: pd.DataFrame, differences: pd.DataFrame, sites: tuple[str, str]
+    estimates: pd.DataFrame,
+    differences: pd.DataFrame,
+    sites: tuple[str, str],
+    margins: Mapping[str, float],
 ) -> list[str]:
     """Say what the tables show.
 
@@ -139,20 +152,32 @@ def new_country_sentences(
         estimates: of :func:`ms_pfl.studies.unseen_site.compare.measure`.
         differences: of the same.
         sites: singular and plural of what holds the data, such as ``("country", "countries")``.
+        margins: by metric, the largest difference that does not matter.
     """
     site, plural = sites
     macro = rows_by(estimates[estimates["scope"] == "macro"], "kind", "metric", "size")
     gains = _gains(differences)
     n = estimates.loc[estimates["scope"] == "country", "country"].nunique()
-    part = gains["took_part", "global", "roc_auc", NONE]
-    helps = _verdict(
-        part,
-        "helps",
-        "does harm",
-        "has no statistically significant effect compared with staying away",
-    )
-    alone = gains["local", "global", "roc_auc", sizes_in_order(estimates)[-1]]
-    beats = _verdict(alone, "beats", "falls short of", "does not differ significantly from")
+    lines = [
+        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
+        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}."
+    ]
+    lines += _left_out(estimates, site, plural)
+    pooled = rows_by(differences[differences["scope"] == "pooled"], *_COMPARED)
+    row = pooled["took_part", "global", "roc_auc", NONE]
+    if not math.isnan(row["difference"]):
+        lines.append(verdict_sentence(row, f"Federated with each {site}", "without it", margins))
+    most = sizes_in_order(estimates)[-1]
+
+    def compared(kind: str, model: str, size: str, metric: str) -> list[str]:
+        row = gains[kind, "global", metric, size]
+        if math.isnan(row["difference"]):
+            return []
+        return [verdict_sentence(row, model, "the others' model", margins)]
+
+    for metric in _PANELS:
+        lines += compared("took_part", f"Federated with the {site}", NONE, metric)
+        lines += compared("local", "Local with all its patients", most, metric)
     pays = {metric: pays_from(differences, metric) for metric in _PANELS}
     told = [
         f"by {_PANELS[metric]} from {size} patients on"
@@ -161,37 +186,50 @@ def new_country_sentences(
         for metric, size in pays.items()
         if size is not None
     ]
-    not_told = [_PANELS[metric] for metric, size in pays.items() if size is None]
+    if told:
+        lines.append(
+            f"A personal model pays {' and '.join(told)}: from there on it is better than the "
+            f"others' model in the mean over {plural}."
+        )
+    for metric in (metric for metric, size in pays.items() if size is None):
+        lines.append(
+            f"By {_PANELS[metric]} no number of patients tried makes a personal model pay."
+        )
+        lines += compared("personal", "Fine-tuned with all its patients", most, metric)
+    lines.append(
+        f"Means over seeds and over the {plural} that have so many training patients, so that the "
+        f"{plural} behind the points differ. Each difference by itself: 95 % interval, p and "
+        "verdict from one standard error, by a bootstrap of the test patients."
+    )
+    return lines
+
+
+def _left_out(estimates: pd.DataFrame, site: str, plural: str) -> list[str]:
+    """Say how each site is served by the model that never saw it, and whether that was expected."""
+    own = estimates[(estimates["size"] == NONE) & (estimates["metric"] == "roc_auc")]
+    values = rows_by(own, "kind", "scope")
+    pooled, with_all = values["global", "pooled"], values["took_part", "pooled"]
+    if math.isnan(pooled["value"]):
+        return []
     lines = [
-        f"{n} {plural if n != 1 else site} left out, one after the other: the model of the others "
-        f"has there a macro ROC-AUC of {with_interval(macro['global', 'roc_auc', NONE])}.",
-        f"Having taken part {helps}: macro ROC-AUC {signed(part, 3)} over the model of the others."
-        if not math.isnan(part["difference"])
-        else "",
-        f"A personal model pays {' and '.join(told)}: from there on its whole interval of the "
-        "mean gain over the others' model is on the good side."
-        if told
-        else "",
-        f"By {' and '.join(not_told)} no number of patients tried made fine-tuning better than "
-        "the others' model beyond doubt."
-        if not_told
-        else "",
-        f"A model of all the {site}'s own patients alone {beats} the others' model: macro ROC-AUC "
-        f"{signed(alone, 3)}."
-        if not math.isnan(alone["difference"])
-        else "",
-        f"Means over the {plural} that have so many training patients, over seeds, with 95 % "
-        f"intervals of a bootstrap of the test patients; so the {plural} behind the points differ.",
+        f"Leave one {site} out: with each {site} scored by the model that never saw it, pooled "
+        f"ROC-AUC is {with_interval(pooled)}; by the model of all, {with_interval(with_all)}."
     ]
-    return [line for line in lines if line]
+    further = values["took_part", FURTHER]
+    alone = own[(own["kind"] == "global") & (own["scope"] == "country")]
+    alone = alone[alone["expected_low"].notna()]
+    if len(alone) and not math.isnan(further["value"]):
+        held = alone["value"].between(alone["expected_low"], alone["expected_high"]).sum()
+        lines.append(
+            f"From the values of the model of all, a further {site} was to expect a ROC-AUC of "
+            f"{with_interval(further)} (random effects, 95 % prediction interval). So many of the "
+            f"{plural} with enough test patients have, when left out, a value in the interval that "
+            f"the other {plural} lead one to expect, the chance of their own test patients "
+            f"included: {held} of {len(alone)}."
+        )
+    return lines
 
 
 def _gains(differences: pd.DataFrame) -> Mapping[tuple[str, ...], Row]:
     macro = differences[differences["scope"] == "macro"]
-    return rows_by(macro, "kind", "reference", "metric", "size")
-
-
-def _verdict(gain: Row, better: str, worse: str, neither: str) -> str:
-    if gain["low"] > 0:
-        return better
-    return worse if gain["high"] < 0 else neither
+    return rows_by(macro, *_COMPARED)

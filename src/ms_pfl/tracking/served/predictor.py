@@ -23,7 +23,7 @@ class CountryRisks(mlflow.pyfunc.PythonModel):
         self._predictor = read_predictor(context.artifacts["predictor"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Return risks of the outcome, one row per row: risk, risk_low, risk_high, model.
+        """Return risks of the outcome, one row per row: risk, risk_low, risk_high, range, model.
 
         Args:
             context: of MLflow; not needed once loaded.
@@ -37,7 +37,7 @@ class CountryRisks(mlflow.pyfunc.PythonModel):
 
         countries, x = read_rows(model_input, self._predictor.description.features)
         found = risks(self._predictor, countries, x, drivers=False)
-        return found[["risk", "risk_low", "risk_high", "model"]]
+        return found[["risk", "risk_low", "risk_high", "range", "model"]]
 
 
 set_model(CountryRisks())

@@ -9,30 +9,80 @@ from ms_pfl.studies.unseen_site.show import (
     new_country_sentences,
     new_country_table,
 )
-from unseen_site_examples import tables
+from unseen_site_examples import MARGINS, tables
 
 SITES = ("country", "countries")
 
 
 def test_what_is_said_follows_from_the_numbers() -> None:
-    lines = new_country_sentences(*tables(0.05, 0.01, 0.09), SITES)
+    lines = new_country_sentences(*tables(0.05, 0.01, 0.09), SITES, MARGINS)
     text = "\n".join(lines)
     assert lines[0].startswith("2 countries left out, one after the other: ")
     assert "macro ROC-AUC of 0.700 [0.600, 0.800]" in text
     assert (
-        "Having taken part has no statistically significant effect compared with staying away: "
-        "macro ROC-AUC +0.020" in text
-    )
+        "Whether Federated with the country is better or worse than the others' model is "
+        "inconclusive: macro ROC-AUC differs by +0.020 [-0.010, +0.040] (p 0.500)."
+    ) in lines
+    assert (
+        "Local with all its patients is worse than the others' model: macro ROC-AUC -0.100 "
+        "[-0.200, -0.050] (p 0.500)."
+    ) in lines
     assert "pays by ROC-AUC with all patients and by log-loss with all patients" in text
-    assert "own patients alone falls short of the others' model" in text
     assert "no number of patients" not in text
 
 
-@pytest.mark.parametrize("bounds", [(0.05, -0.01, 0.09), (-0.05, -0.09, -0.01)])
-def test_where_it_does_not_pay_that_is_said(bounds: tuple[float, float, float]) -> None:
-    text = "\n".join(new_country_sentences(*tables(*bounds), SITES))
-    assert "By ROC-AUC and log-loss no number of patients tried made fine-tuning better" in text
-    assert "pays" not in text
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (
+            (0.05, -0.01, 0.09),
+            "Whether Fine-tuned with all its patients is better or worse than the others' model is "
+            "inconclusive: macro ROC-AUC differs by +0.050 [-0.010, +0.090] (p 0.500).",
+        ),
+        (
+            (-0.05, -0.09, -0.01),
+            "Fine-tuned with all its patients is worse than the others' model: macro ROC-AUC "
+            "-0.050 [-0.090, -0.010] (p 0.500).",
+        ),
+        (
+            (0.001, -0.001, 0.0015),
+            "Fine-tuned with all its patients and the others' model are equivalent: macro ROC-AUC "
+            "differs by +0.001 [-0.001, +0.002] (p 0.500), within ± 0.01.",
+        ),
+    ],
+)
+def test_where_it_does_not_pay_the_verdict_says_why(
+    bounds: tuple[float, float, float], said: str
+) -> None:
+    lines = new_country_sentences(*tables(*bounds), SITES, MARGINS)
+    assert "By ROC-AUC no number of patients tried makes a personal model pay." in lines
+    assert "By log-loss no number of patients tried makes a personal model pay." in lines
+    assert said in lines
+    assert not [line for line in lines if line.startswith("A personal model pays")]
+
+
+def test_each_country_is_scored_by_the_model_that_never_saw_it() -> None:
+    lines = new_country_sentences(*tables(0.05, 0.01, 0.09), SITES, MARGINS)
+    assert lines[1] == (
+        "Leave one country out: with each country scored by the model that never saw it, pooled "
+        "ROC-AUC is 0.700 [0.600, 0.800]; by the model of all, 0.720 [0.620, 0.820]."
+    )
+    assert lines[2].startswith(
+        "From the values of the model of all, a further country was to expect a ROC-AUC of 0.720 "
+        "[0.620, 0.820] (random effects, 95 % prediction interval). "
+    )
+    assert lines[2].endswith("test patients included: 1 of 2.")
+    assert lines[3] == (
+        "Whether Federated with each country is better or worse than without it is inconclusive: "
+        "pooled ROC-AUC differs by +0.020 [-0.010, +0.040] (p 0.500)."
+    )
+
+
+def test_every_comparison_has_one_of_the_four_verdicts() -> None:
+    for bounds in ((0.05, 0.01, 0.09), (0.05, -0.01, 0.09), (0.001, -0.001, 0.0015)):
+        text = " ".join(new_country_sentences(*tables(*bounds), SITES, MARGINS))
+        assert "told apart" not in text
+        assert "nan" not in text
 
 
 def test_the_table_has_a_row_a_number_of_patients() -> None:
@@ -41,7 +91,8 @@ def test_the_table_has_a_row_a_number_of_patients() -> None:
     assert table["Countries"].tolist() == ["2", "2", "2"]
     assert table.iloc[0].tolist()[3:5] == ["–", "–"]
     assert table.iloc[2, -3:].tolist() == [
-        "+0.050 [+0.010, +0.090]", "-0.0500 [-0.0900, -0.0100]", "+0.050 [+0.010, +0.090]",
+        "+0.050 [+0.010, +0.090], better", "-0.0500 [-0.0900, -0.0100], better",
+        "+0.050 [+0.010, +0.090], better",
     ]  # fmt: skip
 
 

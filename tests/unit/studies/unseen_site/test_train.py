@@ -223,11 +223,11 @@ def test_a_logistic_regression_goes_on_as_one() -> None:
         "strengths": [1e9],
     }  # fmt: skip
     told = parameters(strategies=STRATEGIES | {"logistic": own})
-    asked = NewCountryParameters(strategy="fedavg", countries=("BE",), sizes=SIZES)
+    asked = NewCountryParameters(strategy="logistic", countries=("BE",), sizes=SIZES)
     table = leave_one_out(
         *tables(),
         told,
-        asked.model_copy(update={"strategy": "logistic"}),  # the pipeline has the study's alone
+        asked,
         compute(),
         Study(told=told).outcome("federated", "logistic").models,
         lambda _: lambda _: None,
@@ -243,3 +243,21 @@ def test_a_logistic_regression_goes_on_as_one() -> None:
         assert own_model.between(1e-3, 1 - 1e-3).all()
         assert np.abs(own_model - others).max() > 0.01
     assert list(others.index.names) == at
+
+
+def test_boosted_trees_serve_a_country_that_never_took_part() -> None:
+    told = parameters()
+    table = leave_one_out(
+        *tables(),
+        told,
+        NewCountryParameters(strategy="trees", countries=("BE",), sizes=()),
+        compute(),
+        Study(told=told).outcome("federated", "trees").models,
+        lambda _: lambda _: None,
+    )
+    assert set(zip(table["kind"], table["size"], strict=True)) == {
+        ("took_part", "0"), ("global", "0"), ("personal", "all"), ("local", "all"),
+    }  # fmt: skip
+    others, all_of_them = probabilities(table, "global"), probabilities(table, "took_part")
+    assert (others.to_numpy() != all_of_them.to_numpy()).any()
+    assert table["probability"].between(0, 1).all()
