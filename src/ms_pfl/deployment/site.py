@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import (
-    RefusalError,
-)
+from ms_pfl.deployment.agreement import RefusalError
+from ms_pfl.deployment.answered import Place, digest_of
 from ms_pfl.deployment.approvals import Asked
 from ms_pfl.deployment.introduction import WAITS, introduce_site
 from ms_pfl.deployment.keeping import keep
@@ -28,7 +27,7 @@ from ms_pfl.deployment.leaving import (
     without_small_classes,
 )
 from ms_pfl.deployment.masking import site_masks
-from ms_pfl.deployment.order import Order, Place, digest_of
+from ms_pfl.deployment.order import Order
 from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE
 from ms_pfl.deployment.site_parts import GIB, Site, check_policy, checked_floors, load
