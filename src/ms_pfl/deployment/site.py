@@ -34,6 +34,7 @@ from ms_pfl.deployment.site_parts import GIB, Site, check_policy, checked_floors
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import NotKeptError
 from ms_pfl.federation.client_app import make_client_app
+from ms_pfl.federation.fixed_point import TooLargeError
 from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
@@ -204,6 +205,12 @@ def _refuse(
         case OwnCheckError():  # its text may tell of the site's own sums
             _log.error("The site does not answer %s: %s", kind, error)
             reason = "what the site would send fails its own check; its log says why"
+        case TooLargeError():  # so may its text
+            _log.error("The site does not answer %s: %s", kind, error)
+            reason = (
+                "a sum of the site is so large that the total over all sites could overflow; "
+                "which one, and what to do, stands in its log"
+            )
         case (
             RefusalError()
             | RefusedMessageError()
