@@ -3,8 +3,9 @@
 ``python benchmarks/secure_sums.py`` plays rounds of FedAvg over 32 clients in one process, training
 and scoring included, with masks and without in turns, and compares the CPU time of a round, the
 median over the turns. ``--sites`` starts the three sites of the demonstration instead
-(deploy/demo.py: SuperLink with TLS, SuperNodes) and compares the median time between two questions
-of a round at a site, with masked and with plain sums.
+(deploy/demo.py: SuperLink with TLS, SuperNodes) and compares the median time between the questions
+of two rounds at a site, with plain and with masked sums in turns, so that what else the machine
+does falls on both.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=WIDTH, help=f"of the network ({WIDTH})")
     asked = parser.parse_args(arguments)
     if asked.sites:
-        of_sites(asked.rounds)
+        of_sites(asked.rounds, asked.turns)
     else:
         of_a_simulation(asked.rounds, asked.turns, asked.rows, asked.width)
     print(f"\n{machine()}")
@@ -77,11 +78,14 @@ def of_a_simulation(rounds: int, turns: int, rows: int, width: int) -> None:
     print(table(header, [[CLIENTS, parameters, plain, masked, masked / plain, float(up)]]))
 
 
-def of_sites(rounds: int) -> None:
-    """Print the median time of a round of three real sites, and the bytes that a site sends."""
+def of_sites(rounds: int, turns: int) -> None:
+    """Print the median time of a round of three real sites, and the bytes that a site sends.
+
+    A turn is a run of its own. The same questions are answered again, with other masks.
+    """
     demo_module = _demo()
-    lines = []
-    medians: dict[str, float] = {}
+    found: dict[str, list[float]] = {sums: [] for sums in SUMS}
+    up: dict[str, int] = {}
     with _folder() as folder, demo_module.Demo(folder) as demo:
         demo.make_registries()
         demo.make_keys()
@@ -94,16 +98,22 @@ def of_sites(rounds: int) -> None:
         demo.register()
         for country in demo.countries:
             demo.start_site(country)
-        for sums in SUMS:
-            demo.flwr_run(
-                "federated", tell=lambda line: None, sums=sums,
-                project=str(_project(folder, rounds)), output=str(folder / sums),
-            )  # fmt: skip
-            gaps = list(_gaps(demo.site(demo.countries[0]) / "security.jsonl"))[-rounds + 1 :]
-            medians[sums] = statistics.median(gaps)
-            history = (folder / sums / "federated.fedavg" / "history.csv").read_text().splitlines()
-            up = int(history[2].split(",")[history[0].split(",").index("bytes_up")])
-            lines.append([sums, len(gaps), medians[sums], up])
+        log = demo.site(demo.countries[0]) / "security.jsonl"
+        for turn in range(turns):
+            for sums in SUMS:
+                output = folder / f"{sums}-{turn}"
+                done = demo.flwr_run(
+                    "federated", tell=lambda line: None, sums=sums,
+                    project=str(_project(folder, rounds)), output=str(output),
+                )  # fmt: skip
+                path = output / "federated.fedavg" / "history.csv"
+                if not path.exists():
+                    raise SystemExit(f"the run has not come to an end:\n{done.stdout}")
+                found[sums] += list(_gaps(log))[1 - rounds :]
+                history = path.read_text().splitlines()
+                up[sums] = int(history[2].split(",")[history[0].split(",").index("bytes_up")])
+    medians = {sums: statistics.median(gaps) for sums, gaps in found.items()}
+    lines = [[sums, len(found[sums]), medians[sums], up[sums]] for sums in SUMS]
     print(table(["sums", "rounds", "median, s", "bytes up per site and round"], lines))
     print(f"\nratio: {medians['masked'] / medians['plain']:.3f}")
 

@@ -3,12 +3,13 @@
 import sys
 from typing import Any
 
-from kedro.framework.cli.utils import find_run_command
-from kedro.framework.project import configure_project
-
 
 def main(*args: Any, **kwargs: Any) -> Any:
     """Run a pipeline of the project; takes the options of ``kedro run``."""
+    # by need: Kedro's logging writes to what a site's commands print, such as the line of a key
+    from kedro.framework.cli.utils import find_run_command
+    from kedro.framework.project import configure_project
+
     configure_project("ms_pfl")
     interactive = hasattr(sys, "ps1")
     run = find_run_command("ms_pfl")

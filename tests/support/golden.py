@@ -3,7 +3,9 @@
 ``python tests/support/golden.py predictions|models|tables|sites|report FOLDER`` prints them.
 ``python tests/support/golden.py write SMOKE SITES`` writes ``golden.json`` again, from a finished
 project of ``kedro run --env=smoke`` and from what ``deploy/demo.py --keep`` has left: only where
-results are meant to change.
+results are meant to change. The digests are of AVX2; a processor with AVX-512 comes to them too
+with ``ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL"`` (NumPy's ``exp`` differs in the last bit).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import binascii
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from ms_pfl.deployment.rights import read_file, read_own
 from ms_pfl.errors import InputError
 from ms_pfl.federation.secure_sums import (
     KEY_BYTES,
+    LEAST,
     MaskError,
     check_public_key,
     new_key,
@@ -145,10 +147,11 @@ def pin(folder: Path, keys: Mapping[str, bytes], *, replace: bool = False) -> li
     Args:
         folder: of the site.
         keys: by country.
-        replace: whether another key may take the place of one that is pinned.
+        replace: whether another key, or another name of one, may take the place of a pinned one.
 
     Raises:
-        InputError: the site's own key is not among them, or a pinned key would be replaced.
+        InputError: the site's own key is not among them, or a pinned key or its name would be
+            replaced.
     """
     own = public_key(own_key(folder))
     if own not in keys.values():
@@ -163,7 +166,15 @@ def pin(folder: Path, keys: Mapping[str, bytes], *, replace: bool = False) -> li
             f"another key of '{shown(changed[0], 60)}' is pinned here: nothing is changed. Ask "
             "that site, by telephone, whether it has a new key; then pin the file with --replace"
         )
-    merged = {**before, **keys}
+    kept = {name: key for name, key in before.items() if name not in keys}
+    renamed = [name for name, key in kept.items() if key in keys.values()]
+    if renamed and not replace:
+        raise InputError(
+            f"the key of '{shown(renamed[0], 60)}' is pinned here, and the file has it under "
+            "another name: nothing is changed. Ask that site, by telephone, what it is called; "
+            "then pin the file with --replace"
+        )
+    merged = {name: key for name, key in kept.items() if name not in renamed} | dict(keys)
     lines = ["# The public keys of masked sums, compared by telephone; see docs/deployment.md\n"]
     lines += [line_of(name, merged[name]) for name in sorted(merged)]
     path = folder / PINNED
@@ -171,6 +182,55 @@ def pin(folder: Path, keys: Mapping[str, bytes], *, replace: bool = False) -> li
         part.write_text("".join(lines), encoding="utf-8")
     path.chmod(0o600)
     return [name for name in keys if name not in before or name in changed]
+
+
+def check_keys(folder: Path, country: str, runs: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
+    """Return the pinned keys of a site that can mask its sums; nothing is made or changed.
+
+    Args:
+        folder: of the site.
+        country: what the site is called.
+        runs: the sites of the masked runs that it was asked for, by run.
+
+    Raises:
+        InputError: a key is missing, open to others, or that of another site.
+    """
+    path, where = folder / KEY, f"--folder {shlex.quote(str(folder))}"
+    send = (
+        f"send the line that `python -m ms_pfl site key {shlex.quote(country)} {where}` prints to "
+        "the server's administrator, and pin the file of all keys that comes back (`site pin FILE"
+    )
+    if not path.exists() and not (folder / PINNED).exists():
+        raise InputError(f"{path} is not there yet: {send}`)")
+    own = public_key(own_key(folder))
+    if path.stat().st_mode & 0o077:
+        raise InputError(f"{path} is open to others: chmod 600 {shlex.quote(str(path))}")
+    keys = pinned(folder)
+    if not keys:
+        raise InputError(f"no key is pinned: {send}`)")
+    name = next((name for name, key in keys.items() if key == own), None)
+    if name is None:
+        raise InputError(
+            f"the pinned keys do not hold that of {path}: {send} --replace`), as each other site "
+            "has to"
+        )
+    if name != country:
+        raise InputError(
+            f"this site's key is pinned for '{shown(name, 60)}', and the site is called "
+            f"'{shown(country, 60)}': start it by that name; or, if the name is wrong there, "
+            f"{send} --replace`), as each other site has to"
+        )
+    if len(keys) < LEAST:
+        raise InputError(
+            f"keys of {len(keys)} sites are pinned, and a masked sum takes {LEAST}: pin the file "
+            "of all keys (`site pin FILE`)"
+        )
+    for run, sites in runs.items():
+        try:
+            code_of(keys, sites)
+        except InputError as error:
+            raise InputError(f"run {run}: {error}") from None
+    return keys
 
 
 def code_of(keys: Mapping[str, bytes], countries: Iterable[str] | None = None) -> str:

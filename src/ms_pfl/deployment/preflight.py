@@ -8,28 +8,46 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
 
 from ms_pfl.deployment.agreed_app import AGREED
+from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.arguments import port_number, whole_path
+from ms_pfl.deployment.mask_keys import KEY, PINNED, check_keys, code_of
 from ms_pfl.deployment.network import Address, check_port, reach, without_local_proxy
+from ms_pfl.deployment.own_tables import (
+    other_countries,
+    own_spellings,
+    read_own_tables,
+    same_name_hint,
+)
 from ms_pfl.deployment.policy import read_policy
 from ms_pfl.deployment.rights import open_to_others, read_file
+from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.deployment.site_keys import fingerprint
-from ms_pfl.deployment.start_site import HOST, PORT_ARGUMENT, PORT_REMEDY, SiteStart, check_key
+from ms_pfl.deployment.start_site import (
+    HOST,
+    PORT_ARGUMENT,
+    PORT_REMEDY,
+    SiteStart,
+    check_key,
+    further_settings,
+)
 from ms_pfl.errors import InputError
-from ms_pfl.registry.ingest.table_files import find_table
+from ms_pfl.names import normal
+from ms_pfl.registry.ingest.report import IngestError
 from ms_pfl.text import shown
 
 _DAYS = 30
 _GIB = 2**30
 _LARGEST = 1_000_000  # bytes of a certificate
-_TABLES = ("patients", "visits", "relapses", "treatments")
+_ALL = "kedro run --pipeline=check_tables --params=registry_folder={} lists all, with settings"
 
 
 def preflight(arguments: Sequence[str]) -> int:
@@ -66,9 +84,11 @@ def _checks(arguments: Sequence[str]) -> Iterator[tuple[str, Callable[[], str]]]
     yield "certificate", lambda: _certificate(superlink, certificate)
     yield "key", lambda: _key(key)
     yield "port", lambda: _port(port_number(port, PORT_ARGUMENT))
-    yield "registry", lambda: _registry(registry)
+    country, further = normal(arguments[3].strip()), arguments[7:]
+    yield "registry", lambda: _registry(registry, country, further_settings(further))
     yield "rights of the registry folder", lambda: _rights(registry)
     yield "policy", lambda: _policy(folder)
+    yield "keys of masked sums", lambda: _mask_keys(folder, country)
     yield "rights of the site folder", lambda: _rights(folder)
     yield "disk", lambda: _disk(folder)
     yield "app", lambda: f"{AGREED.name} {AGREED.version}, digest {AGREED.digest[:16]}"
@@ -111,17 +131,40 @@ def _port(port: int) -> str:
     return f"{port} is free"
 
 
-def _registry(folder: Path) -> str:
-    found = [find_table(folder, name) for name in _TABLES]
-    for path in found:
-        with path.open("rb") as file:
-            file.read(1)
-    return f"{folder} has {', '.join(path.name for path in found)}"
+def _registry(folder: Path, country: str, further: Mapping[str, str]) -> str:
+    """Read the tables as a run does, by the site's own settings."""
+    project, env = further.get("project", ""), further.get("env", "")
+    try:
+        tables, report = read_own_tables(folder, *own_spellings(project, env))
+    except IngestError as error:
+        raise InputError(f"{error} ({_ALL.format(shlex.quote(str(folder)))})") from None
+    if countries := other_countries(tables, country):
+        raise InputError(
+            f"the site is called '{shown(country, 60)}', and {folder} has patients of "
+            f"{in_quotes(countries)}{same_name_hint(country, countries)}"
+        )
+    counts = ", ".join(f"{len(table)} {name}" for name, table in tables.frames().items())
+    noted = f"; {len(report)} lines in the ingest report" if len(report) else ""
+    return f"{folder} has {counts}{noted}"
 
 
 def _policy(folder: Path) -> str:
     policy = read_policy(folder)
     return f"{folder / 'policy.yml'}: floor {policy.floor}, small cells: {policy.small_cells}"
+
+
+def _mask_keys(folder: Path, country: str) -> str:
+    policy = read_policy(folder)
+    if policy.plain_sums == "allow" and not any((folder / name).exists() for name in (KEY, PINNED)):
+        return "none; the site takes part in plain sums alone (plain_sums: allow)"
+    approvals = Approvals(folder)
+    runs = {
+        asked.run: asked.agreement.sites
+        for asked in approvals.all()
+        if asked.agreement.masked and approvals.status(asked.run) != "expired"
+    }
+    keys = check_keys(folder, country, runs)
+    return f"pinned are {in_quotes(sorted(keys))}, code {code_of(keys)}"
 
 
 def _rights(folder: Path) -> str:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ms_pfl.deployment import log_to_stdout
-from ms_pfl.deployment.agreement import (
-    RefusalError,
-)
+from ms_pfl.deployment.agreement import RefusalError
+from ms_pfl.deployment.answered import Place, digest_of
 from ms_pfl.deployment.approvals import Asked
 from ms_pfl.deployment.introduction import WAITS, introduce_site
 from ms_pfl.deployment.keeping import keep
@@ -28,13 +27,14 @@ from ms_pfl.deployment.leaving import (
     without_small_classes,
 )
 from ms_pfl.deployment.masking import site_masks
-from ms_pfl.deployment.order import Order, Place, digest_of
+from ms_pfl.deployment.order import Order
 from ms_pfl.deployment.security_log import SecurityLog
 from ms_pfl.deployment.site_folder import PLACE, RUN, SITE
 from ms_pfl.deployment.site_parts import GIB, Site, check_policy, checked_floors, load
 from ms_pfl.errors import InputError
 from ms_pfl.federation.client import NotKeptError
 from ms_pfl.federation.client_app import make_client_app
+from ms_pfl.federation.fixed_point import TooLargeError
 from ms_pfl.federation.flower import (
     ClientApp,
     ConfigRecord,
@@ -205,6 +205,12 @@ def _refuse(
         case OwnCheckError():  # its text may tell of the site's own sums
             _log.error("The site does not answer %s: %s", kind, error)
             reason = "what the site would send fails its own check; its log says why"
+        case TooLargeError():  # so may its text
+            _log.error("The site does not answer %s: %s", kind, error)
+            reason = (
+                "a sum of the site is so large that the total over all sites could overflow; "
+                "which one, and what to do, stands in its log"
+            )
         case (
             RefusalError()
             | RefusedMessageError()

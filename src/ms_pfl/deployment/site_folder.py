@@ -20,6 +20,7 @@ import pandas as pd
 from ms_pfl.cohort.parameters import CohortParameters, TreatmentClasses
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
 from ms_pfl.deployment.arguments import whole_path
+from ms_pfl.deployment.own_tables import other_countries, read_own_tables, same_name_hint
 from ms_pfl.deployment.rights import read_own
 from ms_pfl.deployment.settings import in_quotes
 from ms_pfl.errors import InputError
@@ -27,7 +28,6 @@ from ms_pfl.federation.checkpoints import DamagedFileError, read_arrays, write_a
 from ms_pfl.federation.flower import ConfigRecord, Context, to_arrays, to_record
 from ms_pfl.federation.partitions import FederationData, federation_data
 from ms_pfl.files import whole_file
-from ms_pfl.names import near_names
 from ms_pfl.provenance import source_digest
 from ms_pfl.registry.ingest.parameters import IngestParameters
 from ms_pfl.spreadsheets import write_csv
@@ -158,26 +158,19 @@ class SiteFolder:
         """
         from ms_pfl.cohort.episodes import build_episodes
         from ms_pfl.cohort.splits import split_episodes, split_patients
-        from ms_pfl.cohort.treatments import unread
-        from ms_pfl.registry.ingest.tables import ingest as read
 
         folder = self._snapshots / name
         if (folder / "splits.parquet").is_file():
             os.utime(folder)  # the latest used ones stay
             return
-        tables, report = read(
-            Path(registry_folder).expanduser(),
-            ingest,
-            unread_treatments=lambda dmt: unread(dmt, treatments),
-        )
-        countries = sorted(tables.patients["country"].astype(str).unique())
-        if countries != [country]:
+        tables, report = read_own_tables(registry_folder, ingest, treatments)
+        if countries := other_countries(tables, country):
             # in the log alone: where the column is another one, these are not countries
             _log.error("The tables hold patients of %s", shown(in_quotes(countries), 1000))
             raise RefusalError(
                 f'the site is configured as "{country}", but its tables hold patients of another '
                 "country, which its log names; each site brings the tables of its own country"
-                f"{_hint(country, countries)}"
+                f"{same_name_hint(country, countries)}"
             )
         rules = CohortParameters(**agreement.cohort.model_dump(), treatments=treatments)
         episodes = build_episodes(tables, rules).episodes
@@ -287,12 +280,6 @@ class SiteFolder:
         if not table.exists():
             with whole_file(table) as part:
                 predictions.to_parquet(part, index=False)
-
-
-def _hint(country: str, countries: list[str]) -> str:
-    if countries == (alike := near_names(country, countries)) and len(alike) == 1:
-        return f": start it with country={alike[0]!r}, as the run's sites have to name it too"
-    return ""
 
 
 @lru_cache(maxsize=1)

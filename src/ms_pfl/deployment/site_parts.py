@@ -8,14 +8,14 @@ from functools import cached_property
 
 from ms_pfl.cohort.features import FEATURES
 from ms_pfl.cohort.parameters import TreatmentClasses
-from ms_pfl.cohort.treatments import package_classes
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement
 from ms_pfl.deployment.approvals import Approvals, Status
 from ms_pfl.deployment.floors import Floors
+from ms_pfl.deployment.own_tables import own_spellings
 from ms_pfl.deployment.policy import SitePolicy, read_policy
 from ms_pfl.deployment.rights import check_own_folders
 from ms_pfl.deployment.security_log import SecurityLog
-from ms_pfl.deployment.settings import SiteSettings, read_parameters, read_settings
+from ms_pfl.deployment.settings import SiteSettings, read_settings
 from ms_pfl.deployment.site_folder import SITE, SNAPSHOT, SiteFolder
 from ms_pfl.errors import InputError
 from ms_pfl.federation.flower import Context
@@ -58,10 +58,7 @@ class Site:
     @cached_property
     def own(self) -> tuple[IngestParameters, TreatmentClasses]:
         """How the site's tables are spelled, and the drugs that are looked for in them."""
-        if not self.settings.project:
-            return IngestParameters(), package_classes()
-        parameters = read_parameters(self.settings.project, self.settings.env)
-        return parameters.ingest, parameters.cohort.treatments
+        return own_spellings(self.settings.project, self.settings.env)
 
     @property
     def approvals(self) -> Approvals:

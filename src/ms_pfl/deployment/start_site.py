@@ -87,7 +87,7 @@ class SiteStart:
             "country": country.strip(),
             "registry-folder": str(_readable(registry)),
             "site-folder": str(whole_path(folder)),
-            **_further(rest[1:]),
+            **further_settings(rest[1:]),
         }
         settings = read_settings(SiteSettings, given, _WHERE)
         if settings.project:
@@ -141,8 +141,12 @@ def _readable(text: str) -> Path:
     return path
 
 
-def _further(arguments: Sequence[str]) -> dict[str, str]:
-    """Further settings: KEY=VALUE, where a text may stand in TOML's quotation marks."""
+def further_settings(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the settings after the port: KEY=VALUE, a text maybe in TOML's quotation marks.
+
+    Raises:
+        InputError: an argument is none.
+    """
     known = [field.name for field in fields(SiteSettings) if field.default == ""]
     found = key_values(arguments, known, _unquoted, _WHERE)
     if found.get("project"):

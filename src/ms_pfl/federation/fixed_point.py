@@ -22,6 +22,10 @@ _WORD = 2.0**64
 _ONE = np.uint64(1)
 
 
+class TooLargeError(InputError):
+    """A number with which a total over sites could overflow."""
+
+
 @dataclass(frozen=True)
 class FixedPoint:
     """A format of fixed-point numbers.
@@ -47,7 +51,7 @@ class FixedPoint:
             times: what the numbers are multiplied by.
 
         Raises:
-            InputError: a number is not finite, or so large that a total could overflow.
+            TooLargeError: a number is not finite, or so large that a total could overflow.
         """
         factor = times * 2.0**self.fraction
         scaled = np.asarray(np.multiply(values, factor, dtype=np.float64))
@@ -55,7 +59,7 @@ class FixedPoint:
         # extremes are quicker than a look at each; they are NaN where a number is
         if scaled.size and not (scaled.max() < most and scaled.min() > -most):
             wrong = scaled[~(np.abs(scaled) < most)].flat[0] * 2.0**-self.fraction
-            raise InputError(
+            raise TooLargeError(
                 f"{wrong:g} cannot be added up over {sites} sites: numbers have to "
                 f"be finite and below {self.limit(sites):.3g}"
             )

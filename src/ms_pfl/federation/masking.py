@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.fixed_point import ROWS, Words
@@ -33,6 +34,7 @@ LOSS = "loss"
 """The number in them: a sum over rows."""
 PARTICIPANTS = "participants"
 """The record of a client's state that says who takes part in the masked sums of a run."""
+_AGREED = TypeAdapter(Agreed)
 
 
 class OwnCheckError(MaskError):
@@ -116,25 +118,23 @@ def masking_of(
     """
     trainers = asked.trainers if isinstance(asked, TrainRound) else ()
     place = f"{seed}/{asked.server_round}" if isinstance(asked, TrainRound) else ""
-    held = context.state.config_records.get(PARTICIPANTS)
-    before = Agreed() if held is None else _agreed(held)
-    agreed = before.after(str(context.run_id), asked.participants, place, trainers)
+    agreed = _held(context).after(str(context.run_id), asked.participants, place, trainers)
     if not asked.participants:
         return None
     masks = make(context, asked.participants)
-    context.state[PARTICIPANTS] = ConfigRecord(
-        {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(agreed).items()
-            if value
-        }
-    )
+    _hold(context, agreed)
     return Masking(masks, str(context.run_id))
 
 
-def _agreed(held: ConfigRecord) -> Agreed:
-    told = {name: tuple(v) if isinstance(v, list) else v for name, v in held.items()}
-    return Agreed(**told)  # type: ignore[arg-type]
+def _held(context: Context) -> Agreed:
+    """Return who takes part in a client's masked sums, as its state has it."""
+    held = context.state.config_records.get(PARTICIPANTS)
+    return Agreed() if held is None else _AGREED.validate_python(dict(held))
+
+
+def _hold(context: Context, agreed: Agreed) -> None:
+    told = _AGREED.dump_python(agreed, mode="json")  # tuples as lists
+    context.state[PARTICIPANTS] = ConfigRecord({k: value for k, value in told.items() if value})
 
 
 def loss_words(loss: float, sites: int) -> dict[str, Words]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError, NamedGrid, ask_and_read
-from ms_pfl.federation.fixed_point import MODEL, FixedPoint, Words, add
+from ms_pfl.federation.fixed_point import MODEL, FixedPoint, TooLargeError, Words, add
 from ms_pfl.federation.flower import ConfigRecord, RecordDict, received, to_record, views
 from ms_pfl.federation.masked_replies import check_alike, questions_in
 from ms_pfl.federation.messages import (
@@ -95,7 +95,7 @@ def answer_of(question: str, sums: Arrays, sites: int) -> dict[str, Words]:
         sites: that are asked.
 
     Raises:
-        InputError: a sum is so large that the total could overflow.
+        TooLargeError: a sum is so large that the total could overflow.
     """
     return _encoded(format_of(question), sums, sites, "correct the values of that feature")
 
@@ -210,7 +210,7 @@ def times_rows(arrays: Arrays, rows: int, sites: int) -> dict[str, Words]:
         sites: that take part.
 
     Raises:
-        InputError: a value is so large that the total could overflow.
+        TooLargeError: a value is so large that the total could overflow.
     """
     return _encoded(MODEL, arrays, sites, "lower the learning rate of this training", rows)
 
@@ -234,12 +234,12 @@ def _encoded(
     flat = np.concatenate([np.ravel(values) for values in arrays.values()])
     try:
         words = form.encode(flat, sites, times)  # all in one step, which is quicker
-    except InputError:
+    except TooLargeError:
         for name, values in arrays.items():
             try:
                 form.encode(values, sites, times)
-            except InputError as error:
-                raise InputError(f"{name}: {error}; {remedy}") from None
+            except TooLargeError as error:
+                raise TooLargeError(f"{name}: {error}; {remedy}") from None
         raise
     found, end = {}, 0
     for name, values in arrays.items():

@@ -29,7 +29,7 @@ class Description(Section):
     seeds: tuple[int, ...] = Field(min_length=1)
     countries: tuple[str, ...] = Field(min_length=1, description="that trained")
     features: tuple[str, ...] = Field(min_length=1, description="in the order of the network")
-    vocabulary: Vocabulary | None = Field(description="of a table of one's own, else null")
+    vocabulary: Vocabulary | None = Field(description="of a custom table, else null")
     cohort: CohortParameters | None = Field(
         description="how features are built from a registry; null: they are not"
     )

@@ -120,17 +120,24 @@ def test_who_is_not_let_in(demo) -> None:  # type: ignore[no-untyped-def]
     assert "Given up" in (demo.folder / f"site-{country}.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["adaptive.fedavg", "federated.logistic"])
-def test_a_site_is_killed_in_a_round(demo, name: str) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("adaptive.fedavg", "round 1 of"),
+        ("federated.logistic", "round 1 of"),
+        ("federated.trees", "round 4 of"),  # trees are told of where they are scored
+    ],
+)
+def test_a_site_is_killed_in_a_round(demo, name: str, at: str) -> None:  # type: ignore[no-untyped-def]
     training = Training(*name.split("."))
     sites = {country: demo.start_site(country) for country in demo.countries}
     run = Run(demo, training.paradigm, strategy=training.strategy)
-    run.wait_for("round 1 of")
+    run.wait_for(at)
     killed = demo.countries[1]
     kill(sites[killed])
     demo.start_site(killed)
     text = run.join()
-    assert killed in text.partition("round 1 of")[2].partition("finished")[0], "it is told of"
+    assert killed in text.partition(at)[2].partition("finished")[0], "it is told of"
     assert_as_simulated(demo, training)
 
 
@@ -139,6 +146,7 @@ def test_a_site_is_killed_in_a_round(demo, name: str) -> None:  # type: ignore[n
     [
         ("adaptive.fedavg", "round 2 of", "goes on after round"),
         ("federated.logistic", "round 2 of", "finished"),  # it begins again, and is answered again
+        ("federated.trees", "round 4 of", "goes on after tree 4"),
         ("adaptive.trees", "round 4 of", "goes on after tree 4"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -17,10 +18,11 @@ from scipy.stats import chisquare
 from in_process_flower import Flower
 from ms_pfl.deployment.agreement import RefusalError
 from ms_pfl.deployment.mask_keys import pin, pinned
+from ms_pfl.deployment.masking import site_masks
 from ms_pfl.errors import InputError
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Message, to_arrays
-from ms_pfl.federation.secure_sums import new_key, public_key
+from ms_pfl.federation.secure_sums import MaskError, new_key, public_key
 from site_examples import COUNTRIES, Sites, assert_same
 
 CZECHS, TURKEY = 11, 405
@@ -112,13 +114,38 @@ def test_what_leaves_is_uniform_and_holds_no_plain_update(sites: Sites) -> None:
         differences = [a - b for a, b in itertools.pairwise(arrays)]
         if differences and sum(d.size for d in differences) > 500:
             assert p_of_bytes(np.concatenate(differences)) > 1e-4, (record, name)
-    log = (sites.site("Turkey") / "security.jsonl").read_text().splitlines()
-    facts = [json.loads(line)["facts"] for line in log if json.loads(line)["event"] == "sent"]
+    facts, digests = sent_facts(sites), set()
+    for own in facts:
+        assert ("masked" in own) == bool(own.get("arrays")), own["question"]
+        if "masked" in own:
+            told = dict(own["masked"])
+            assert told.pop("checked") is True
+            digests |= set(told.values())
     rounds = [own for own in facts if own["question"] == "train"]
-    assert all(own["masked"]["checked"] is True for own in rounds)
     assert all({"scored", "trained"} < own["masked"].keys() for own in rounds)
     assert all(set(own["numbers"]) == {"num-examples", "num-validation", "roc-auc", "seconds"}
                for own in rounds)  # fmt: skip
+    assert not any("masked" in own for own in sent_facts(other)), "of sums in the clear it says so"
+    _check_masks_of(masked, sites, digests)
+
+
+def sent_facts(sites: Sites) -> list[dict[str, Any]]:
+    """What Turkey's security log says of the answers to questions."""
+    lines = map(json.loads, (sites.site("Turkey") / "security.jsonl").read_text().splitlines())
+    return [line["facts"] for line in lines if line["event"] == "sent"]
+
+
+def _check_masks_of(flower: Flower, sites: Sites, digests: set[str]) -> None:
+    """Each question is noted, so that its mask is used once; all hang on the agreement."""
+    context = flower.sites[TURKEY].context
+    assert context is not None
+    masks = site_masks(context, COUNTRIES)
+    (asked,) = sites.approvals("Turkey").all()
+    assert masks.agreement == hashlib.sha256(asked.agreement.text.encode()).hexdigest()
+    assert len(digests) > 10
+    for digest in digests:
+        with pytest.raises(MaskError, match="is another one than before"):
+            masks.note(bytes.fromhex(digest), bytes(32))
 
 
 def test_a_site_s_policy_may_tell_its_scores(sites: Sites) -> None:

@@ -14,10 +14,12 @@ from ms_pfl.deployment import commands
 from ms_pfl.deployment.agreement import RunAgreement
 from ms_pfl.deployment.approvals import Approvals
 from ms_pfl.deployment.commands import main
+from ms_pfl.deployment.mask_keys import line_of, own_key
 from ms_pfl.deployment.policy import SitePolicy, read_policy
 from ms_pfl.deployment.security_log import Entry, SecurityLog
 from ms_pfl.deployment.settings import read_parameters
 from ms_pfl.deployment.site_folder import SiteFolder
+from ms_pfl.federation.secure_sums import public_key
 from ms_pfl.paradigms import Training
 from site_examples import COUNTRIES, PROJECT
 
@@ -212,9 +214,15 @@ def test_a_path_that_leads_nowhere_is_one_line(
 
 def test_the_module_is_the_command(site: Path) -> None:
     environment = os.environ | {"MS_PFL_SITE": str(site), "PYTHONPATH": str(PROJECT / "src")}
-    done = subprocess.run(
-        [sys.executable, "-m", "ms_pfl", "site", "policy"],
-        env=environment, text=True, capture_output=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "floor: 10" in done.stdout
+
+    def printed(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "ms_pfl", "site", *arguments],
+            env=environment, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert "floor: 10" in printed("policy")
+    # nothing but the line, which goes into a file with those of other sites
+    assert printed("key", "Turkey") == line_of("Turkey", public_key(own_key(site)))

@@ -12,6 +12,7 @@ import pytest
 
 from in_process_flower import Flower
 from ms_pfl.deployment.security_log import Entry, verify
+from ms_pfl.federation import client_app
 from ms_pfl.federation.client import PRIVATE
 from ms_pfl.federation.exchange import ClientError
 from ms_pfl.federation.flower import Message
@@ -123,3 +124,13 @@ def test_records_that_a_method_does_not_share_do_not_leave(
     told = "the record 'private/1' is unknown$" if asked_for else "does not send .* to train"
     with pytest.raises(ClientError, match=told):
         sites.run(sites.flower(happening), paradigm, sums="plain")
+
+
+def test_sums_do_not_leave_without_masks_even_where_the_app_would_send_them(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_app, "masking_of", lambda *_: None)
+    flower = sites.flower()
+    with pytest.raises(ClientError, match=r"does not send sums in answer to query\.sums without"):
+        sites.run(flower, "federated")
+    assert not any(reply.has_content() and reply.content.array_records for _, reply in flower.sent)

@@ -85,6 +85,18 @@ def test_a_pinned_key_is_replaced_by_hand_alone(folders: dict[str, Path]) -> Non
     assert pin(own, more) == ["Wales"]
 
 
+def test_a_site_with_another_name_is_pinned_by_hand_alone(folders: dict[str, Path]) -> None:
+    """What is pinned stays a file that can be read: two countries with one key are none."""
+    keys, own = all_keys(folders), folders["Türkiye"]
+    pin(own, keys)
+    renamed = {"Austria" if name == "Australia" else name: key for name, key in keys.items()}
+    with pytest.raises(InputError, match="the key of 'Australia' is pinned here, and the file has"):
+        pin(own, renamed)
+    assert pinned(own) == keys
+    assert pin(own, renamed, replace=True) == ["Austria"]
+    assert pinned(own) == renamed
+
+
 def test_a_file_without_the_own_key_is_not_pinned(folders: dict[str, Path]) -> None:
     keys = all_keys(folders)
     del keys["Türkiye"]

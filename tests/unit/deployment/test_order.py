@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 import run_examples
 from hypothesis_profiles import examples
 from ms_pfl.deployment.agreement import RefusalError, RunAgreement, Stage
-from ms_pfl.deployment.order import HALVINGS, Answered, Order, Place
+from ms_pfl.deployment.answered import Answered, Place
+from ms_pfl.deployment.order import Order
 from ms_pfl.deployment.settings import read_parameters
+from ms_pfl.deployment.sums_order import HALVINGS
 from ms_pfl.federation.flower import Message, to_record
 from ms_pfl.federation.messages import RefusedMessageError, read
 from ms_pfl.paradigms import Training, trainings

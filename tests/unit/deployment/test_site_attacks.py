@@ -27,10 +27,11 @@ from ms_pfl.cohort.splits import split_patients
 from ms_pfl.deployment import approvals as approvals_module
 from ms_pfl.deployment.agreement import RunAgreement, Software
 from ms_pfl.deployment.approvals import Approvals
-from ms_pfl.deployment.commands import described, main
+from ms_pfl.deployment.commands import main
 from ms_pfl.deployment.floors import Floors
 from ms_pfl.deployment.order import Order
 from ms_pfl.deployment.policy import SitePolicy, read_policy
+from ms_pfl.deployment.review import described
 from ms_pfl.deployment.security_log import Entry, verify
 from ms_pfl.federation.fixed_point import ROWS
 from ms_pfl.federation.flower import Message, to_arrays, to_record

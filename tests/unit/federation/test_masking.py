@@ -58,6 +58,14 @@ def test_two_participants_are_refused_and_leave_nothing_behind() -> None:
     ask_sums(grid, [1, 2, 3], NAMES)  # no set of participants is held yet
 
 
+def test_a_sum_that_could_overflow_is_not_masked() -> None:
+    data = data_of(SIZES)
+    data.countries["CZ"].x[:] = 1e10  # squares of which are beyond 2**63
+    grid = LocalGrid(data, nodes_of(data), secure=True)
+    with pytest.raises(InputError, match=r"sum-of-squares: 9e\+20 cannot be added up over 4 site"):
+        sum_over_sites(grid, 0, SCALER)
+
+
 def test_who_trains_in_a_round_stays_the_same() -> None:
     grid, told = grid_of(SIZES), settings()
     inputs = prepared(grid, told)

@@ -176,16 +176,18 @@ def test_the_same_question_has_the_same_bytes_and_any_other_one_fresh_masks() ->
     assert len({first, *found}) == 1 + len(questions)
 
 
-def test_a_question_hangs_on_participants_and_keys() -> None:
+def test_a_question_hangs_on_participants_keys_and_agreement() -> None:
     names = (*NAMES, "Wales")
     of_three, of_four = masks_of()["Turkey"], masks_of(names)["Turkey"]
     changed = Masks("Turkey", of_three.key, {**of_three.pinned, "Australia": public_key(new_key())})
+    other = Masks("Turkey", of_three.key, of_three.pinned, agreement="another one")
     digests = {
         of_three.question(NAMES, TOLD, {}).digest,
+        other.question(NAMES, TOLD, {}).digest,
         of_four.question(names, TOLD, {}).digest,
         changed.question(NAMES, TOLD, {}).digest,
     }
-    assert len(digests) == 3
+    assert len(digests) == 4
     assert of_four.question(reversed(NAMES), TOLD, {}) == of_three.question(NAMES, TOLD, {})  # type: ignore[arg-type]
 
 
