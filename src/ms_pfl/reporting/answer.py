@@ -68,8 +68,8 @@ def answer(about: About, estimates: pd.DataFrame, differences: pd.DataFrame) -> 
         Table(cells, "matrix", marks=marks),
         note(
             about.fill(
-                f"Against the federated model of the same strategy: difference in {label} with its "
-                f"95 % interval, verdict, and {{sites}} in which it is better / neither / worse. "
+                f"Difference in {label} from the federated model of the same strategy, its 95 % "
+                f"interval, verdict, and {{sites}} in which it is better / neither / worse. "
                 f"{SYMBOLS[BETTER]} better and {SYMBOLS[WORSE]} worse: the interval excludes 0. "
                 f"{alike if known else ''}{SYMBOLS[INCONCLUSIVE]} inconclusive: neither."
             )
@@ -142,11 +142,11 @@ def verdict_matrix(found: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[int, i
 
 def _cell(row: Row, countries: Counter[str] | None) -> str:
     said = str(row["verdict"])
-    lines = [signed(row), f"{SYMBOLS[said]} {said}" if said else ""]
+    below = [f"{SYMBOLS[said]} {said}"] if said else []
     if countries is not None and any(countries[name] for name in SYMBOLS):
         neither = countries[EQUIVALENT] + countries[INCONCLUSIVE]
-        lines.append(f"{countries[BETTER]} / {neither} / {countries[WORSE]}")
-    return "\n".join(line for line in lines if line)
+        below.append(f"{countries[BETTER]} / {neither} / {countries[WORSE]}")
+    return "\n".join(line for line in (signed(row), " · ".join(below)) if line)
 
 
 @styled
@@ -162,7 +162,7 @@ def all_trainings(estimates: pd.DataFrame, strategy: str, margin: float) -> Figu
     own = own[_trained(own)].dropna(subset=["value"])
     models = models_in_order(own)
     rows = rows_by(own, "paradigm", "strategy")
-    figure = Figure(figsize=(8, 1.0 + 0.21 * max(1, len(models))), layout="constrained")
+    figure = Figure(figsize=(8, 0.8 + 0.17 * max(1, len(models))), layout="constrained")
     axes = figure.subplots()
     if (_REFERENCE, strategy) in models:
         middle = float(rows[_REFERENCE, strategy]["value"])

@@ -38,16 +38,17 @@ def your_site(about: About, differences: pd.DataFrame) -> Content | None:
     blocks: list[Block] = []
     for site in about.countries.to_dict("records"):
         rows = found[found["country"] == site["country"]]
-        counts = f"{site['n_patients']:,} patients, {site['n_episodes']:,} episodes"
+        counts = f"{site['n_patients']:,} patients"
         summary = f"{site['country']} ({counts}): {advice(rows)}"
-        details = [Text(line) for line in reasons(rows, int(site["n_patients"]), margins)]
+        lines = reasons(rows, int(site["n_patients"]), margins)
+        details = [Text(f"{counts}, {site['n_episodes']:,} episodes."), *map(Text, lines)]
         table = [Table(site_table(rows))] if len(rows) else []
         blocks.append(Details(summary, [*details, *table], label=str(site["country"])))
     return [
         Text(
             about.fill(
-                "Each {site} by itself, against the federated model there, on its own test "
-                "patients, by log-loss and by ROC-AUC: open its line for the numbers."
+                "Each {site} against the federated model, on its own test patients, by log-loss "
+                "and by ROC-AUC; its line opens."
             )
         ),
         *blocks,
@@ -74,17 +75,17 @@ def advice(rows: pd.DataFrame) -> str:
     """
     known = rows.dropna(subset=["low"])
     if known.empty:
-        return f"fewer than {MIN_PATIENTS} test patients, its own data cannot say"
+        return f"fewer than {MIN_PATIENTS} test patients, too few to say"
     verdicts = {
         _name(str(paradigm), str(strategy)): set(said)
         for (paradigm, strategy), said in known.groupby(["paradigm", "strategy"])["verdict"]
     }
     better = [name for name, said in verdicts.items() if BETTER in said and WORSE not in said]
     if better:
-        return f"{listed(better)} better than the federated model"
+        return f"{listed(better)} better than federated"
     if all(said == {EQUIVALENT} for said in verdicts.values()):
-        return "all equivalent to the federated model"
-    return "no model is significantly better than the federated one"
+        return "all equivalent to federated"
+    return "none significantly better than federated"
 
 
 def reasons(rows: pd.DataFrame, patients: int, margins: dict[str, float]) -> list[str]:

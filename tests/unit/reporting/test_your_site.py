@@ -32,15 +32,15 @@ def test_what_is_better_is_recommended() -> None:
         ("adaptive", "trees", "roc_auc", 0.1, "better"),
         ("adaptive", "trees", "log_loss", 0.1, "worse"),
     )
-    assert advice(own) == "Fine-tuned FedAvg better than the federated model"
+    assert advice(own) == "Fine-tuned FedAvg better than federated"
 
 
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("inconclusive", "no model is significantly better than the federated one"),
-        ("worse", "no model is significantly better than the federated one"),
-        ("equivalent", "all equivalent to the federated model"),
+        ("inconclusive", "none significantly better than federated"),
+        ("worse", "none significantly better than federated"),
+        ("equivalent", "all equivalent to federated"),
     ],
 )
 def test_else_the_federated_model(verdict: str, words: str) -> None:
@@ -49,7 +49,7 @@ def test_else_the_federated_model(verdict: str, words: str) -> None:
 
 def test_a_site_without_intervals_cannot_say() -> None:
     own = rows(("adaptive", "fedavg", "roc_auc", 0.0, ""), half=math.nan)
-    assert advice(own) == "fewer than 10 test patients, its own data cannot say"
+    assert advice(own) == "fewer than 10 test patients, too few to say"
     assert reasons(own, 4, MARGINS) == []
 
 
@@ -103,8 +103,8 @@ def test_a_block_per_site() -> None:
     assert content is not None
     blocks = [block for block in content if isinstance(block, Details)]
     assert [block.summary for block in blocks] == [
-        "A (300 patients, 900 episodes): Adaptive FedAvg better than the federated model",
-        "B (4 patients, 9 episodes): fewer than 10 test patients, its own data cannot say",
+        "A (300 patients): Adaptive FedAvg better than federated",
+        "B (4 patients): fewer than 10 test patients, too few to say",
     ]
     (table,) = (block for block in blocks[0].content if isinstance(block, Table))
     assert len(table.cells) == 1, "of networks one strategy is shown"
