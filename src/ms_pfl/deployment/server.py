@@ -215,13 +215,23 @@ def _metrics(training: Training, result: SeedResult) -> list[dict[str, Any]]:
 
 
 def _tell(training: Training, result: SeedResult) -> None:
+    """Say what is known of the test rows: of a site that masks its sums, their number alone."""
     for row in _metrics(training, result):
         if row["split"] == "test":
             _log.info(
-                "%s, seed %d, %s: ROC-AUC %.3f, log-loss %.4f, Brier score %.4f, %d episodes",
-                row["paradigm"], row["seed"], row["country"], row["roc_auc"], row["log_loss"],
-                row["brier"], row["n_episodes"],
-            )  # fmt: skip
+                "%s, seed %d, %s: %s", row["paradigm"], row["seed"], row["country"], _scores(row)
+            )
+
+
+def _scores(row: Mapping[str, Any]) -> str:
+    """Return the scores of a row of metrics in words, without those that are missing.
+
+    >>> _scores({"roc_auc": float("nan"), "log_loss": 0.5, "brier": 0.25, "n_episodes": 7})
+    'log-loss 0.5000, Brier score 0.2500, 7 episodes'
+    """
+    named = (("ROC-AUC", "roc_auc", 3), ("log-loss", "log_loss", 4), ("Brier score", "brier", 4))
+    told = [f"{name} {row[key]:.{n}f}" for name, key, n in named if not np.isnan(row[key])]
+    return ", ".join([*told, f"{row['n_episodes']} episodes"])
 
 
 def _write(
