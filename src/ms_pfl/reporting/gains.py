@@ -25,6 +25,7 @@ from ms_pfl.reporting.verdicts import digits_of, verdict_cell
 from ms_pfl.reporting.words import (
     MISSING,
     capitalized,
+    figure_strategies,
     p_value,
     paradigms_in_order,
     rows_by,
@@ -127,10 +128,14 @@ def choice(
     """Show the gains by site; None where nothing was compared with a federated model."""
     if not ((differences["scope"] == "country") & (differences["reference"] == "federated")).any():
         return None
+    drawn = figure_strategies(differences["reference_strategy"], about.strategy)
+    gained, beyond = (
+        table[table["reference_strategy"].isin(drawn)] for table in (differences, further_country)
+    )
     return [
         Picture(
             "gain_by_country",
-            forest(differences, about.countries, further_country, about.site),
+            forest(gained, about.countries, beyond, about.site),
             about.fill(
                 "Forest plot of the gain in ROC-AUC over federated training: one row per {site} "
                 "with its 95 % interval, the largest {site} first, and a last row for a further "

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ms_pfl.paradigms import model_key, model_name
+from ms_pfl.paradigms import learner_of, model_key, model_name
 
 #: Protocol choice -> the published value, and what it means
 PUBLISHED: dict[str, tuple[object, str]] = {
@@ -141,6 +141,17 @@ def percent(share: float, digits: int = 1) -> str:
     ('11.4 %', '50 %')
     """
     return MISSING if pd.isna(share) else f"{100 * share:.{digits}f} %"
+
+
+def figure_strategies(names: Iterable[str], strategy: str) -> list[str]:
+    """Return the strategies that figures of many countries show: of networks one, every other
+    learner.
+
+    >>> figure_strategies(["fedavg", "fedprox", "logistic", "fedavg"], "fedavg")
+    ['fedavg', 'logistic']
+    """
+    wanted = [name for name in names if name == strategy or learner_of(name) != "network"]
+    return list(dict.fromkeys(wanted))
 
 
 def paradigms_in_order(table: pd.DataFrame) -> list[str]:

@@ -10,28 +10,24 @@ from ms_pfl.evaluation.bootstrap import MIN_PATIENTS
 from ms_pfl.evaluation.inference import BETTER, EQUIVALENT, WORSE
 from ms_pfl.evaluation.metrics import METRICS
 from ms_pfl.names import listed
-from ms_pfl.paradigms import PARADIGMS, learner_of, model_name, paradigm_name
+from ms_pfl.paradigms import PARADIGMS, model_name, paradigm_name
 from ms_pfl.reporting.answer import against_federated
 from ms_pfl.reporting.content import About, Block, Content, Details, Table, Text, note
 from ms_pfl.reporting.verdicts import digits_of
-from ms_pfl.reporting.words import signed
+from ms_pfl.reporting.words import figure_strategies, signed
 
 _METRICS = ("log_loss", "roc_auc")
 #: Patients beyond which nobody is told to wait for them.
 _MOST = 100_000
+#: Models that a line names; of more, the two best by log-loss.
+_NAMED = 3
 
 
 def your_site(about: About, differences: pd.DataFrame) -> Content | None:
     """Show a block per site; None where nothing was compared with a federated model by site."""
     found = against_federated(differences)
     found = found[(found["scope"] == "country") & found["metric"].isin(_METRICS)]
-    # of networks the strategy that single figures show
-    own = [
-        name
-        for name in found["strategy"].unique()
-        if name == about.strategy or learner_of(name) != "network"
-    ]
-    found = found[found["strategy"].isin(own)]
+    found = found[found["strategy"].isin(figure_strategies(found["strategy"], about.strategy))]
     if found.empty:
         return None
     margins = about.configuration.get("comparison", {}).get("margin") or {}
@@ -71,7 +67,8 @@ def advice(rows: pd.DataFrame) -> str:
 
     Returns:
         The models that are better than the federated one by log-loss or ROC-AUC, and not worse by
-        the other; else the federated model, or that the site has too few test patients.
+        the other (of many, the two with the lowest log-loss); else the federated model, or that the
+        site has too few test patients.
     """
     known = rows.dropna(subset=["low"])
     if known.empty:
@@ -81,6 +78,11 @@ def advice(rows: pd.DataFrame) -> str:
         for (paradigm, strategy), said in known.groupby(["paradigm", "strategy"])["verdict"]
     }
     better = [name for name, said in verdicts.items() if BETTER in said and WORSE not in said]
+    if len(better) > _NAMED:
+        loss = known[known["metric"] == "log_loss"].sort_values("difference", kind="stable")
+        order = [_name(*model) for model in loss[["paradigm", "strategy"]].to_numpy()]
+        first = sorted(better, key=lambda name: order.index(name) if name in order else len(order))
+        return f"{first[0]}, {first[1]} and {len(better) - 2} more better than federated"
     if better:
         return f"{listed(better)} better than federated"
     if all(said == {EQUIVALENT} for said in verdicts.values()):

@@ -87,8 +87,8 @@ def test_the_matrix_has_difference_verdict_and_countries() -> None:
     cells, marks = verdict_matrix(against_federated(differences()))
     assert list(cells.columns) == ["Against federated", "FedAvg", "boosted trees"]
     assert cells.to_numpy().tolist() == [
-        ["Local", "-0.050 [-0.060, -0.040]\n▼ worse\n0 / 1 / 1", "–"],
-        ["Fine-tuned", "+0.001 [-0.003, +0.005]\n= equivalent\n1 / 0 / 0", "–"],
+        ["Local", "-0.050 [-0.060, -0.040]\n▼ worse · 0 / 1 / 1", "–"],
+        ["Fine-tuned", "+0.001 [-0.003, +0.005]\n= equivalent · 1 / 0 / 0", "–"],
         ["Adaptive", "–", "+0.004 [-0.016, +0.024]\n? inconclusive"],
     ]
     assert marks == {(0, 1): "worse", (1, 1): "equivalent", (2, 2): "inconclusive"}

@@ -35,6 +35,18 @@ def test_what_is_better_is_recommended() -> None:
     assert advice(own) == "Fine-tuned FedAvg better than federated"
 
 
+def test_of_many_better_ones_the_best_two_are_named() -> None:
+    own = rows(
+        ("fine_tuned", "fedavg", "log_loss", -0.1, "better"),
+        ("adaptive", "fedavg", "roc_auc", 0.1, "better"),
+        ("adaptive", "trees", "log_loss", -0.2, "better"),
+        ("fine_tuned", "trees", "log_loss", -0.3, "better"),
+    )
+    assert advice(own) == (
+        "Fine-tuned boosted trees, Adaptive boosted trees and 2 more better than federated"
+    )
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
@@ -108,7 +120,7 @@ def test_a_block_per_site() -> None:
     ]
     (table,) = (block for block in blocks[0].content if isinstance(block, Table))
     assert len(table.cells) == 1, "of networks one strategy is shown"
-    assert blocks[1].content == []
+    assert [block.words for block in blocks[1].content] == ["4 patients, 9 episodes."]
     assert isinstance(content[0], Text)
     assert "Each hospital" in content[0].words
     assert your_site(about, known.assign(scope="pooled")) is None
