@@ -253,8 +253,9 @@ def forest(
         own = known[known["strategy"] == strategy]
         expected = beyond[beyond["strategy"] == strategy]
         paradigms = paradigms_in_order(own)
+        step = min(0.34, 0.8 / max(1, len(paradigms)))  # all within the row of their country
         for i, paradigm in enumerate(paradigms):
-            offset = 0.34 * (i - (len(paradigms) - 1) / 2)
+            offset = step * (i - (len(paradigms) - 1) / 2)
             mine = own[own["paradigm"] == paradigm]
             places = mine["country"].map(position).to_numpy(dtype=float) + offset
             color = color_of(paradigm)
