@@ -10,7 +10,13 @@ from ms_pfl.evaluation.differences import PRIMARY
 from ms_pfl.evaluation.inference import LEVEL, VERDICTS
 from ms_pfl.evaluation.metrics import METRICS, SCOPES
 from ms_pfl.names import listed
-from ms_pfl.paradigms import is_trained, model_name, paradigm_name, strategy_name
+from ms_pfl.paradigms import (
+    is_trained,
+    model_name,
+    paradigm_name,
+    paradigm_row,
+    strategy_name,
+)
 from ms_pfl.reporting.further import choice_sentence, further_sentence
 from ms_pfl.reporting.verdicts import verdict_sentence
 from ms_pfl.reporting.words import capitalized, paradigms_in_order, signed, with_interval, with_sign
@@ -47,11 +53,15 @@ def headline(
     pooled = differences[(differences["metric"] == "roc_auc") & (differences["scope"] == "pooled")]
     trained = pooled[pooled["paradigm"].map(is_trained).astype(bool)]
     personalized = paradigms_in_order(trained[trained["reference"] == "federated"])
+    # those of the study come first
+    study = [name for name in personalized if paradigm_row(name).family == "study"]
+    others = [name for name in personalized if name not in study]
     over = f"means over {n_seeds} seeds (patient splits and initial weights)"
     lines = [
-        *(_against(pooled, paradigm, "federated", margins) for paradigm in personalized),
+        *(_against(pooled, paradigm, "federated", margins) for paradigm in study),
         *(_against(pooled, "federated", name, margins) for name in ("local", "centralized")),
         "" if further is None else further_sentence(further, pooled, sites[0]),
+        *(_against(pooled, paradigm, "federated", margins) for paradigm in others),
         "" if choice is None else choice_sentence(choice, estimates),
         *(_by_country(differences, paradigm, sites) for paradigm in personalized),
         _recalibrated(differences, sites[0]),
@@ -183,5 +193,5 @@ def _highest(estimates: pd.DataFrame) -> str:
         else:
             best = rows.iloc[int(rows["value"].argmax())]
             name = model_name(best["paradigm"], best["strategy"])
-            parts.append(f"the highest {measure} is {name}'s, {with_interval(best)}")
+            parts.append(f"the highest {measure} is that of {name}, {with_interval(best)}")
     return f"{capitalized('; '.join(parts))}."

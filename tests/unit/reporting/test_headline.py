@@ -96,6 +96,16 @@ def test_countries_are_counted_and_named() -> None:
     )
 
 
+def test_the_studys_comparisons_come_before_further_methods() -> None:
+    said = lines(
+        pooled("scaffold", "fedavg", 0.03, 0.01),
+        pooled("adaptive", "fedavg", 0.03, 0.01),
+        pooled("federated", "fedavg", 0.03, 0.01, reference="local", reference_strategy="none"),
+    )
+    starts = ("Adaptive FedAvg", "Federated FedAvg is better than local", "SCAFFOLD")
+    assert all(line.startswith(start) for line, start in zip(said, starts, strict=False)), said
+
+
 def test_federated_training_stands_against_the_others() -> None:
     said = lines(
         pooled("federated", "fedavg", 0.05, 0.01, reference="local", reference_strategy="none"),
@@ -150,14 +160,16 @@ def test_without_an_interval_none_is_shown() -> None:
         columns=["paradigm", "strategy", "scope", "country", "metric", "value", "low", "high"],
     )
     said = headline(estimates, pd.DataFrame(columns=COLUMNS), SITES, 1)
-    assert said[0].startswith("The highest pooled ROC-AUC is Federated FedAvg's, 0.700; no model")
+    assert said[0].startswith(
+        "The highest pooled ROC-AUC is that of Federated FedAvg, 0.700; no model"
+    )
 
 
 def test_the_highest_and_the_meaning_of_it_all() -> None:
     said = lines()
     assert said[0] == (
-        "The highest pooled ROC-AUC is Federated FedAvg's, 0.700 [0.680, 0.720]; no model has a "
-        "macro ROC-AUC."
+        "The highest pooled ROC-AUC is that of Federated FedAvg, 0.700 [0.680, 0.720]; no model "
+        "has a macro ROC-AUC."
     )
     assert said[-1].startswith("Values are means over 3 seeds")
     assert lines(n_seeds=1)[-1].startswith("Values are of one seed")
