@@ -49,9 +49,9 @@ def add_intervals(summary: pd.DataFrame, estimates: Estimates) -> pd.DataFrame:
     Returns:
         paradigm, strategy, scope, country, metric, value (mean over seeds), low and high
         (percentile interval of the patient bootstrap; NaN for what resampling would bias, such as
-        the expected calibration error, for calibration intercept and slope by country, and for
-        countries with fewer than ``MIN_PATIENTS`` test patients, or all values if that few can be
-        drawn in all).
+        the expected calibration error, for an interval that does not hold its value, for
+        calibration intercept and slope by country, and for countries with fewer than
+        ``MIN_PATIENTS`` test patients, or all values if that few can be drawn in all).
     """
     keys = [*PARADIGM, "scope", "country", "metric"]
     found = estimates.intervals().rename(columns={"group": "country"})

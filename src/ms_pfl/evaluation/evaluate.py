@@ -52,10 +52,16 @@ class Estimates:
         return max(1, n - (1 if group else self.strata))
 
     def bounds(self, estimands: Sequence[Estimand], drawn: NDArray[np.float64]) -> Columns:
-        """Return 95 % intervals, shape (estimands, 2); NaN for what rests on too few patients."""
-        found = intervals(drawn)
+        """Return 95 % intervals, shape (estimands, 2).
+
+        NaN for what rests on too few patients, and where the interval does not hold the value
+        itself: resampling biases it by more than chance moves it, as means over countries of two
+        or three test patients.
+        """
+        found, values = intervals(drawn), drawn[:, 0]
         few = np.array([self.few(scope, group) for _, scope, group in estimands], dtype=bool)
-        found[few] = np.nan
+        beside = (values < found[:, 0] - _ROUNDING) | (values > found[:, 1] + _ROUNDING)
+        found[few | beside] = np.nan
         return found
 
     def observed(self) -> pd.DataFrame:
@@ -85,9 +91,8 @@ class Estimates:
 
         Returns:
             A row per model, scope, group and metric: the columns of the model, scope, group,
-            metric, value (mean over seeds), low and high (NaN where fewer than ``MIN_PATIENTS``
-            patients can be drawn), n_episodes and n_positive (test episodes of the group, means
-            over seeds).
+            metric, value (mean over seeds), low and high (see :meth:`bounds`), n_episodes and
+            n_positive (test episodes of the group, means over seeds).
         """
         records: list[tuple[object, ...]] = []
         for model, values in self.values.items():

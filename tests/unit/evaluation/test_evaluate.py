@@ -181,3 +181,18 @@ def test_few_patients_give_no_interval(patients: tuple[int, ...], few: bool) -> 
     by_scope = found.set_index("scope")["low"]
     assert by_scope[["pooled", "macro", "weighted"]].isna().tolist() == [few] * 3
     assert by_scope["country"].isna().all()
+
+
+def test_an_interval_that_does_not_hold_its_value_is_not_given() -> None:
+    """Resampling then biases the value by more than chance moves it."""
+    table = clustered().assign(paradigm="local", strategy="none", seed=0)
+    found = evaluate(table, COUNTRIES, draw_patients(table, 100, 0))
+    replicates = np.linspace(0.4, 0.6, 100)
+    names = [("roc_auc", "pooled", "")] * 3
+    drawn = np.array([np.r_[value, replicates] for value in (0.5, 0.3, 0.7)])
+    held, below, above = found.bounds(names, drawn)
+    np.testing.assert_allclose(held, np.percentile(replicates, [2.5, 97.5]))
+    assert np.isnan([*below, *above]).all()
+    own = found.intervals().dropna(subset=["low"])
+    assert len(own)
+    assert own["value"].between(own["low"] - 1e-12, own["high"] + 1e-12).all()

@@ -15,7 +15,7 @@ from ms_pfl.evaluation.differences import add_intervals, planned_differences
 from ms_pfl.evaluation.evaluate import evaluate
 from ms_pfl.evaluation.metrics import METRICS, Group, Metric, Weights, ranking
 from ms_pfl.evaluation.scoring import check_predictions, score, summarize
-from ms_pfl.reporting.curves import calibration_table
+from ms_pfl.reporting.calibration import calibration_table
 from ms_pfl.reporting.table1 import table1
 from ms_pfl.tracking.points import country_points, parent_points
 
