@@ -11,6 +11,7 @@ from ms_pfl.config import Section
 from ms_pfl.evaluation.choice import Choice
 from ms_pfl.evaluation.recalibration import ALL
 from ms_pfl.paradigms import Training, trainings
+from ms_pfl.prediction.parameters import MOST_DRAWS
 from ms_pfl.training.resampling import can_be_refitted
 from ms_pfl.training.settings import TrainingSettings
 
@@ -45,6 +46,7 @@ class Description(Section):
     )
     bootstrap_patients: int = Field(
         ge=0,
+        le=MOST_DRAWS,
         description="draws of training patients that logistic regressions and trees were "
         "refitted to; 0: none, and the range of a risk is that of its seeds",
     )

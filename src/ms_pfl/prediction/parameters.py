@@ -9,7 +9,7 @@ from ms_pfl.evaluation.choice import AUTO, servable
 from ms_pfl.paradigms import PARADIGMS, STRATEGIES, paradigms_with
 
 #: Of them a standard error is off by a sixth, and its interval a fifteenth wider than with many.
-FEWEST_DRAWS = 20
+FEWEST_DRAWS, MOST_DRAWS = 20, 1000
 
 
 class PredictionParameters(Section):
@@ -24,7 +24,7 @@ class PredictionParameters(Section):
     )
     bootstrap_patients: int = Field(
         ge=0,
-        le=1000,
+        le=MOST_DRAWS,
         description="draws of training patients that a served logistic regression "
         "or boosted trees are refitted to, for the interval of a risk; 0: none",
     )

@@ -424,6 +424,13 @@ def test_shapes_are_compared_before_a_network_is_built(
         read_predictor(folder)
 
 
+@pytest.mark.timeout(30)
+def test_a_number_of_draws_that_nobody_asks_for_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda told: told.update(bootstrap_patients=10**12))
+    with pytest.raises(InputError, match="bootstrap_patients"):
+        read_predictor(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "array"),
     [
