@@ -232,7 +232,7 @@ def test_a_site_that_stays_away_ends_the_run_which_goes_on_later(sites: Sites) -
 def test_a_site_that_has_lost_its_personal_arrays_says_so(sites: Sites) -> None:
     flower = cut_off_in_round_two(sites, "adaptive")
     (sites.site("Czech Republic") / "state.safetensors").unlink()
-    with pytest.raises(RuntimeError, match=r"Czech Republic.*not kept here any more; begin"):
+    with pytest.raises(RuntimeError, match=r"Czech Republic.*not kept here any more; start"):
         sites.run(flower, "adaptive")
     flower.new_run()
     sites.run(flower, "adaptive", anew=True)
